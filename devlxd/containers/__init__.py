@@ -1,0 +1,1 @@
+"""What is known: documents, and the stores that hand out containers."""

@@ -1,0 +1,67 @@
+# -*- test-case-name: tests.containers.test_stores -*-
+"""A container store in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from devlxd.interfaces import IContainerStore, IStoreObserver
+from devlxd.model import Container
+
+
+@implementer(IContainerStore)
+class MemoryStore:
+    """Containers that somebody else puts in, one call a change.
+
+    A host agent that knows its containers already fills one of these;
+    `devlxd.containers.directory.DirectoryStore` keeps its snapshots in one.
+    """
+
+    _log = Logger()
+
+    def __init__(self, containers: Iterable[Container] = ()) -> None:
+        self._containers = {container.name: container for container in containers}
+        self._observers: list[IStoreObserver] = []
+
+    def get(self, name: str) -> Container | None:
+        """See `IContainerStore.get`."""
+        return self._containers.get(name)
+
+    def names(self) -> Collection[str]:
+        """See `IContainerStore.names`."""
+        return list(self._containers)
+
+    def watch(self, observer: IStoreObserver) -> None:
+        """See `IContainerStore.watch`."""
+        self._observers.append(observer)
+
+    def unwatch(self, observer: IStoreObserver) -> None:
+        """See `IContainerStore.unwatch`."""
+        self._observers.remove(observer)
+
+    def put(self, container: Container) -> None:
+        """Let ``container`` take the place of the one with its name, if any.
+
+        Where it equals the present snapshot nothing has changed, and no
+        observer hears of it.
+        """
+        old = self._containers.get(container.name)
+        if old != container:
+            self._containers[container.name] = container
+            self._tell(container.name, old, container)
+
+    def remove(self, name: str) -> None:
+        """Forget the container ``name``; do nothing where there is none."""
+        old = self._containers.pop(name, None)
+        if old is not None:
+            self._tell(name, old, None)
+
+    def _tell(self, name: str, old: Container | None, new: Container | None) -> None:
+        for observer in list(self._observers):
+            try:
+                observer.changed(name, old, new)
+            except Exception:
+                self._log.failure("an observer failed on {name}", name=name)

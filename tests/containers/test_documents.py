@@ -1,0 +1,250 @@
+"""Tests of `devlxd.containers.documents`."""
+
+from __future__ import annotations
+
+import json
+
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from devlxd.containers.documents import (
+    MAX_DOCUMENT,
+    DocumentError,
+    Form,
+    read_container,
+)
+from devlxd.model import Container
+
+#: Any text that UTF-8 can hold.
+TEXT = st.text(st.characters(codec="utf-8"))
+
+CONFIGS = st.dictionaries(TEXT, TEXT, max_size=5)
+
+DEVICES = st.dictionaries(TEXT.filter(bool), CONFIGS, max_size=3)
+
+SHOWN = b"""\
+architecture: x86_64
+config:
+  user.foo: bar
+  user.number: 0644
+  user.truth: yes
+  user.date: 2017-12-21
+  user.percent: 100%s
+  user.quoted: "say \\"hi\\""
+  user.multi: |+
+    two lines
+
+    and a blank one
+
+  user.empty: ""
+devices:
+  eth0: {type: nic, nictype: ipvlan, ipv4.address: 80.80.90.60}
+ephemeral: false
+profiles:
+- default
+"""
+
+RECORD = b"""\
+container:
+  config: {user.foo: local}
+  devices: {}
+  expanded_config:
+    user.foo: local
+    user.of-profile: "1"
+  expanded_devices:
+    root: {path: /, pool: default, type: disk}
+  name: c1
+pool:
+  name: default
+"""
+
+
+def read(content: bytes, form: Form = Form.YAML) -> Container:
+    """Read the document of the container ``c1``."""
+    return read_container("c1", content, form)
+
+
+class ReadTests(SynchronousTestCase):
+    """Documents that can be read."""
+
+    def test_shown_config(self) -> None:
+        """What ``lxc config show --expanded`` prints is read, values as written."""
+        container = read(SHOWN)
+        self.assertEqual(
+            dict(container.config),
+            {
+                "user.foo": "bar",
+                "user.number": "0644",
+                "user.truth": "yes",
+                "user.date": "2017-12-21",
+                "user.percent": "100%s",
+                "user.quoted": 'say "hi"',
+                "user.multi": "two lines\n\nand a blank one\n\n",
+                "user.empty": "",
+            },
+        )
+        self.assertEqual(
+            {name: dict(device) for name, device in container.devices.items()},
+            {
+                "eth0": {
+                    "type": "nic",
+                    "nictype": "ipvlan",
+                    "ipv4.address": "80.80.90.60",
+                }
+            },
+        )
+
+    def test_record(self) -> None:
+        """Of LXD's own record the expanded config and devices count."""
+        container = read(RECORD, Form.RECORD)
+        self.assertEqual(
+            dict(container.config), {"user.foo": "local", "user.of-profile": "1"}
+        )
+        self.assertEqual(list(container.devices), ["root"])
+
+    def test_record_of_newer_lxd(self) -> None:
+        """A record that calls the container an instance is the same record."""
+        newer = RECORD.replace(b"container:", b"instance:")
+        self.assertEqual(read(newer, Form.RECORD), read(RECORD, Form.RECORD))
+
+    def test_json(self) -> None:
+        """JSON is read, and what is no text in it stays as it was written."""
+        content = b"""{"config": {"user.a": true, "user.b": 1.50, "user.c": null,
+            "user.d": "\\ud83d\\ude00", "user.e": 12345678901234567890123},
+            "devices": {"d": {"type": "none"}}}"""
+        container = read(content, Form.JSON)
+        self.assertEqual(
+            dict(container.config),
+            {
+                "user.a": "true",
+                "user.b": "1.50",
+                "user.c": "null",
+                "user.d": "\N{GRINNING FACE}",
+                "user.e": "12345678901234567890123",
+            },
+        )
+        self.assertEqual(dict(container.devices["d"]), {"type": "none"})
+
+    def test_nothing_in_it(self) -> None:
+        """Sections that are missing or empty are empty."""
+        for content in (b"config:\n", b"config: {}\ndevices: ~", b"devices: null\n"):
+            self.assertEqual(read(content), Container("c1"))
+
+    def test_one_mebibyte(self) -> None:
+        """A value may be as long as user-data are."""
+        value = "#!/bin/sh\n" + "x" * 2**20
+        content = json.dumps({"config": {"user.user-data": value}}).encode()
+        self.assertEqual(read(content, Form.JSON).config["user.user-data"], value)
+
+    @given(config=CONFIGS, devices=DEVICES)
+    def test_any_yaml(
+        self, config: dict[str, str], devices: dict[str, dict[str, str]]
+    ) -> None:
+        """Whatever text YAML can hold comes out as it went in."""
+        content = yaml.safe_dump({"config": config, "devices": devices})
+        self.assertEqual(read(content.encode()), Container("c1", config, devices))
+
+    @given(config=CONFIGS, devices=DEVICES)
+    def test_any_json(
+        self, config: dict[str, str], devices: dict[str, dict[str, str]]
+    ) -> None:
+        """Whatever text JSON can hold comes out as it went in."""
+        content = json.dumps({"config": config, "devices": devices}).encode()
+        self.assertEqual(read(content, Form.JSON), Container("c1", config, devices))
+
+
+class RefusedTests(SynchronousTestCase):
+    """Documents that cannot be read: one reason and one line."""
+
+    def assert_refused(
+        self, content: bytes, reason: str, line: int | None, form: Form = Form.YAML
+    ) -> None:
+        """Check that ``content`` is refused for ``reason``."""
+        with self.assertRaises(DocumentError) as caught:
+            read(content, form)
+        self.assertIn(reason, caught.exception.reason)
+        self.assertEqual(caught.exception.line, line)
+
+    def test_syntax(self) -> None:
+        """Broken syntax is named with its line."""
+        self.assert_refused(b"config:\n  user.a: [\n", "did not find expected", 3)
+        self.assert_refused(b'{"config":\n {,}}', "Expecting", 2, Form.JSON)
+        self.assert_refused(b"a: b\nconfig: \x07", "control characters", 2)
+
+    def test_encoding(self) -> None:
+        """Bytes that are not UTF-8 are named with their line."""
+        self.assert_refused(b"config:\n  a: \xff\n", "not UTF-8", 2)
+
+    def test_truncated(self) -> None:
+        """A document that was cut off in a string is refused."""
+        self.assert_refused(b'config:\n  user.a: "b', "unexpected end", 2)
+        self.assert_refused(b'{"config": {"user.a": "b', "Unterminated", 1, Form.JSON)
+        self.assert_refused(b"", "empty", None)
+        self.assert_refused(b"\n# nothing\n", "empty", None)
+
+    def test_not_text(self) -> None:
+        """A value that is no text is named with its line."""
+        self.assert_refused(b"config:\n  user.a:\n    b: c\n", "user.a", 3)
+        self.assert_refused(b"config:\n  user.a: [1]\n", "user.a", 2)
+        self.assert_refused(b"devices:\n  eth0: nic\n", "devices: eth0", 2)
+        self.assert_refused(b"- a\n", "not a mapping", 1)
+        self.assert_refused(b"config:\n  ? [a]\n  : b\n", "a key", 2)
+        self.assert_refused(b'{"config": {"a": {}}}', "config: a", None, Form.JSON)
+        self.assert_refused(b'{"config": {"a": "\\ud800"}}', "text", None, Form.JSON)
+
+    def test_twice(self) -> None:
+        """A key that stands twice is refused: there is no telling which counts."""
+        self.assert_refused(b"config:\n  a: b\n  a: c\n", "a stands twice", 3)
+        self.assert_refused(b'{"a": 1, "a": 1}', "a stands twice", None, Form.JSON)
+
+    def test_more_than_one(self) -> None:
+        """A file holds one document."""
+        self.assert_refused(b"config: {}\n---\nconfig: {}\n", "more than one", 2)
+
+    def test_bomb(self) -> None:
+        """Aliases that make a small document large are refused."""
+        bomb = b"a0: &a0 [x,x,x,x,x,x,x,x,x]\n"
+        for n in range(1, 30):
+            alias = b"*a%d" % (n - 1)
+            bomb += b"a%d: &a%d [%s]\n" % (n, n, b",".join([alias] * 9))
+        self.assert_refused(bomb + b"config: {}\n", "too large", None)
+        self.assert_refused(b"a: &a [*a]\n", "an alias of nothing", 1)
+
+    def test_aliases(self) -> None:
+        """Aliases that do no harm, as PyYAML writes them, are what they stand for."""
+        device = {"type": "nic"}
+        content = yaml.safe_dump({"devices": {"a": device, "b": device}}).encode()
+        self.assertIn(b"*", content)
+        devices = read(content).devices
+        self.assertEqual(dict(devices["a"]), device)
+        self.assertEqual(dict(devices["b"]), device)
+
+    def test_nameless_device(self) -> None:
+        """A device has a name: no URL could say it otherwise."""
+        self.assert_refused(b"devices:\n  '': {}\n", "without a name", 2)
+
+    def test_deep(self) -> None:
+        """Depth without end is refused, in words and without a crash."""
+        self.assert_refused(b"- " * 100_000, "nested too deeply", 1)
+        self.assert_refused(b"[" * 100_000, "nested too deeply", 1)
+        deep = b'{"a":' * 100 + b"1" + b"}" * 100
+        self.assert_refused(deep, "nested too deeply", None, Form.JSON)
+        self.assert_refused(b"[" * 100_000, "nested too deeply", None, Form.JSON)
+
+    def test_too_long(self) -> None:
+        """A document has an end."""
+        self.assert_refused(b"#" * (MAX_DOCUMENT + 1), "longer than", None)
+
+    def test_record_of_nothing(self) -> None:
+        """A record without a container in it is refused."""
+        self.assert_refused(b"pool: {}\n", "no container", None, Form.RECORD)
+
+    @given(content=st.binary(max_size=200), form=st.sampled_from(Form))
+    def test_any_bytes(self, content: bytes, form: Form) -> None:
+        """Any bytes are a container or a `DocumentError`, never something else."""
+        try:
+            self.assertEqual(read(content, form).name, "c1")
+        except DocumentError as error:
+            self.assertTrue(error.reason)
