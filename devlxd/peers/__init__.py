@@ -1,0 +1,1 @@
+"""Who asks: credentials, /proc, the cgroups of runtimes, the caller."""

@@ -1,0 +1,71 @@
+"""Tests of `devlxd.peers.credentials`."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from twisted.internet.interfaces import ISystemHandle
+from twisted.internet.testing import StringTransport
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import alsoProvides
+from zope.interface.verify import verifyObject
+
+from devlxd.interfaces import IPeerSource, NotInContainer
+from devlxd.peers.credentials import SocketPeerSource
+
+
+def transport_on(handle: object) -> StringTransport:
+    """Make a transport whose system handle is ``handle``."""
+    transport = StringTransport()
+    transport.getHandle = lambda: handle  # type: ignore[attr-defined] # no such method
+    alsoProvides(transport, ISystemHandle)
+    return transport
+
+
+class SocketPeerSourceTests(SynchronousTestCase):
+    """What the kernel says of a connection."""
+
+    def setUp(self) -> None:
+        self.source = SocketPeerSource()
+        self.ours, self.theirs = socket.socketpair()
+        self.addCleanup(self.theirs.close)
+        self.addCleanup(self.ours.close)
+
+    def test_interface(self) -> None:
+        """It is a peer source."""
+        self.assertTrue(verifyObject(IPeerSource, self.source))
+
+    def test_peer(self) -> None:
+        """The peer is who made the connection: here, this very process."""
+        with self.source.hold(transport_on(self.ours)) as peer:
+            self.assertEqual(
+                (peer.pid, peer.uid, peer.gid),
+                (os.getpid(), os.geteuid(), os.getegid()),
+            )
+
+    def test_pidfd_is_not_leaked(self) -> None:
+        """The pidfd is open inside the block and nowhere else."""
+        before = os.listdir("/proc/self/fd")
+        with self.source.hold(transport_on(self.ours)):
+            pass
+        holding = self.source.hold(transport_on(self.ours))
+        holding.__enter__()
+        error = ZeroDivisionError()
+        self.assertFalse(holding.__exit__(type(error), error, None))
+        self.assertEqual(len(os.listdir("/proc/self/fd")), len(before))
+
+    def test_nobody(self) -> None:
+        """A connection that tells of nobody is refused, never taken for root's."""
+        tcp = socket.socket(socket.AF_INET)
+        self.addCleanup(tcp.close)
+        closed = socket.socket(socket.AF_UNIX)
+        closed.close()
+        for transport in (
+            StringTransport(),
+            transport_on(tcp),
+            transport_on(closed),
+            transport_on(None),
+        ):
+            holding = self.source.hold(transport)
+            self.assertRaises(NotInContainer, holding.__enter__)
