@@ -1,0 +1,1 @@
+"""How guests ask: the site and its channel, the gate, dialects, resources, answers."""

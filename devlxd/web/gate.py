@@ -1,0 +1,63 @@
+# -*- test-case-name: tests.web.test_gate -*-
+"""The gate: who may not ask learns nothing, not even which paths exist."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from twisted.web import http
+from twisted.web.resource import IResource, Resource
+
+from devlxd.interfaces import IContainerStore
+from devlxd.model import Container
+from devlxd.web.answers import NOT_IN_CONTAINER, refusal
+from devlxd.web.dialects import Dialect
+from devlxd.web.resources import Says
+
+if TYPE_CHECKING:
+    from devlxd.web.site import GuestRequest
+
+#: What switches a thing off, in any letter case (protocol.md 1.3).
+_FALSE = frozenset(("0", "false", "no", "off"))
+
+
+def is_switched_off(container: Container, switch: str) -> bool:
+    """Tell whether the config key ``switch`` says no; unset means yes."""
+    return container.config.get(switch, "").lower() in _FALSE
+
+
+class Gate(Resource):
+    """Stands before a tree of resources and lets through who may ask.
+
+    Whoever passes has the present snapshot of its container as
+    ``request.container``.
+    """
+
+    def __init__(
+        self, dialect: Dialect, store: IContainerStore, tree: IResource
+    ) -> None:
+        super().__init__()
+        self._dialect = dialect
+        self._store = store
+        self._tree = tree
+        self._not_in_container = Says(NOT_IN_CONTAINER)
+        self._not_root = Says(
+            refusal(http.UNAUTHORIZED, "Access denied for non-root user")
+        )
+        self._not_authorized = Says(refusal(http.FORBIDDEN, dialect.not_authorized))
+
+    def getChildWithDefault(self, path: bytes, request: GuestRequest) -> IResource:
+        """Find the resource for ``path``, or the refusal for this caller."""
+        caller = request.caller
+        if caller is None:
+            return self._not_in_container
+        container = self._store.get(caller.container)
+        if container is None:
+            return self._not_in_container
+        if not caller.root:
+            return self._not_root
+        if is_switched_off(container, self._dialect.switch):
+            return self._not_authorized
+        request.container = container
+        resource: IResource = self._tree.getChildWithDefault(path, request)
+        return resource

@@ -1,0 +1,387 @@
+# -*- test-case-name: tests.web.test_site -*-
+"""The site, its channel and its request: HTTP as hostile guests speak it.
+
+twisted.web does the parsing. Here are the bounds on what it takes (times,
+sizes, connections), the caller of each connection, and answers without HTML.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from io import BytesIO
+from urllib.parse import unquote_to_bytes
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime, ITransport
+from twisted.internet.protocol import connectionDone
+from twisted.internet.tcp import Connection
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web import http
+from twisted.web.http_headers import Headers
+from twisted.web.resource import getChildForRequest
+from twisted.web.server import Request, Site
+
+from devlxd.interfaces import (
+    ICallerIdentifier,
+    IContainerStore,
+    IPeerSource,
+    NotInContainer,
+)
+from devlxd.model import Caller, Container
+from devlxd.web.answers import (
+    BAD_REQUEST,
+    INTERNAL_ERROR,
+    TOO_LARGE,
+    Answer,
+    AnswerCache,
+)
+from devlxd.web.dialects import Dialect
+from devlxd.web.gate import Gate
+from devlxd.web.resources import resource_tree
+
+#: How long a guest may take to send a request, its first on a connection
+#: counted from the connection, in seconds.
+REQUEST_TIMEOUT = 10
+
+#: How long a connection may be idle between two requests, and how long a
+#: guest may take to read its last answer, in seconds.
+IDLE_TIMEOUT = 30
+
+#: How long closing may take when time is over already, in seconds.
+CLOSE_TIMEOUT = 2
+
+#: How long the body of a request may be, in bytes.
+MAX_BODY = 64 * 1024
+
+#: How many digits a Content-Length may have.
+MAX_LENGTH_DIGITS = 18
+
+#: How many connections the guests of one container may have open at a time.
+MAX_CONNECTIONS = 1024
+
+
+class GuestRequest(Request):
+    """A request of a guest.
+
+    :ivar container: the snapshot to answer from, put there by the gate.
+    """
+
+    defaultContentType = None
+    channel: GuestChannel
+    content: BytesIO
+    site: DevLXDSite
+    container: Container
+    _log = Logger()
+    _too_large = False
+
+    @property
+    def caller(self) -> Caller | None:
+        """Who asks, ``None`` if it could not be placed."""
+        return self.channel.caller
+
+    def gotLength(self, length: int | None) -> None:
+        """Make room for a body, in memory and bounded."""
+        self.content = BytesIO()
+
+    def handleContentChunk(self, data: bytes) -> None:
+        """Take a piece of the body, until it is too large."""
+        if self.content.tell() + len(data) > MAX_BODY:
+            self._too_large = True
+        else:
+            self.content.write(data)
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        """Take the request apart and process it.
+
+        Twisted's own also parses forms, which no guest has to send.
+        """
+        self.content.seek(0)
+        self.method, self.uri, self.clientproto = command, path, version
+        self.path, _, query = _origin_form(path).partition(b"?")
+        self.args = http.parse_qs(query, keep_blank_values=True)
+        self.process()
+
+    def process(self) -> None:
+        """Let the gate and the resources answer; never with a traceback."""
+        self.site = self.channel.site
+        self.prepath = []
+        self.postpath = [unquote_to_bytes(s) for s in self.path[1:].split(b"/")]
+        if not self.path.startswith(b"/"):
+            self.send(BAD_REQUEST)
+        elif self._too_large:
+            self.send(TOO_LARGE)
+        else:
+            self._process()
+
+    def _process(self) -> None:
+        try:
+            getChildForRequest(self.site.resource, self).render(self)
+        except Exception:
+            self._log.failure("request failed: {request}", request=self)
+            if not self.startedWriting:
+                self.send(INTERNAL_ERROR)
+            elif self.channel is not None:
+                self.channel.forceAbortClient()
+
+    def send(self, answer: Answer) -> None:
+        """Send ``answer`` whole, and be done."""
+        self.setResponseCode(answer.code)
+        _put_headers(answer, self.responseHeaders)
+        if answer.closes:
+            self.channel.persistent = 0
+        self.write(answer.body)
+        self.finish()
+
+
+def _origin_form(target: bytes) -> bytes:
+    """Return the path and query of a request target (RFC 9112, 3.2).
+
+    A guest behind a proxy sends ``http://lxd/1.0``; the host in it is of no
+    consequence.
+    """
+    scheme, separator, rest = target.partition(b"://")
+    if not separator or scheme.lower() != b"http":
+        return target
+    return b"/" + rest.partition(b"/")[2]
+
+
+def _ascii_request_line(line: bytes) -> bytes:
+    """Percent-encode what is not ASCII in a request line.
+
+    ``curl`` sends a URL as it was typed; Twisted refuses one in UTF-8.
+    """
+    if line.isascii():
+        return line
+    return b"".join(b"%c" % byte if byte < 128 else b"%%%02X" % byte for byte in line)
+
+
+class GuestChannel(http.HTTPChannel):
+    """One connection of a guest.
+
+    :ivar caller: who is at the other end, worked out once when the
+        connection is made; ``None`` if it could not be placed.
+    """
+
+    site: DevLXDSite
+    # what a port of a UNIX socket or of TCP makes
+    transport: Connection
+    caller: Caller | None = None
+    _log = Logger()
+    _between_requests = False
+    _at_request_line = True
+
+    def connectionMade(self) -> None:
+        """Find out who calls, before the first byte is read."""
+        self.caller = self.site.caller_of(self.transport)
+        super().connectionMade()
+        if not self.site.admit(self):
+            self.forceAbortClient()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Make room for another connection."""
+        self.site.release(self)
+        super().connectionLost(reason)
+
+    # Time. HTTPChannel starts its clock anew with every byte, so that a
+    # trickle of them would keep a request open for ever. Here the first byte
+    # of a request starts it.
+
+    def resetTimeout(self) -> None:
+        """Hear that bytes came in, which proves nothing."""
+
+    def dataReceived(self, data: bytes) -> None:
+        """Take what came in, and note when a request begins with it."""
+        super().dataReceived(data)
+        waiting = self._buffer and not self.paused and not self._handlingRequest
+        if waiting and self._between_requests:
+            self._between_requests = False
+            self.setTimeout(REQUEST_TIMEOUT)
+
+    def allContentReceived(self) -> None:
+        """Hear that a request is complete: what comes next is idleness."""
+        # HTTPChannel sets this time again when the request is done.
+        self.timeOut = IDLE_TIMEOUT
+        self._between_requests = True
+        self._at_request_line = True
+        super().allContentReceived()
+
+    def timeoutConnection(self) -> None:
+        """Close a connection whose time is over."""
+        self.close()
+
+    def loseConnection(self) -> None:
+        """Close when everything is sent, if the guest reads it in time."""
+        self._abort_after(IDLE_TIMEOUT)
+        super().loseConnection()
+
+    def close(self) -> None:
+        """Close, for good within `CLOSE_TIMEOUT` even if nobody reads."""
+        self._abort_after(CLOSE_TIMEOUT)
+        if not self.transport.disconnecting:
+            super().loseConnection()
+
+    def _abort_after(self, seconds: float) -> None:
+        if self._abortingCall is not None:
+            self._abortingCall.cancel()
+        self._abortingCall = self.callLater(seconds, self.forceAbortClient)
+
+    def forceAbortClient(self) -> None:
+        """Close at once."""
+        self._abortingCall = None
+        self.transport.abortConnection()
+
+    # Size. A guest may send thousands of requests at once and read none of
+    # the answers: what it has sent waits while its answers do.
+
+    def pauseProducing(self) -> None:
+        """Hear that the guest does not read its answers."""
+        super().pauseProducing()
+        self.paused = True
+        self._networkProducer.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """Hear that it does again, and go on with what it had sent."""
+        self.paused = False
+        super().resumeProducing()
+        if self._buffer and not self._handlingRequest:
+            self.dataReceived(b"")
+
+    def lineReceived(self, line: bytes) -> None:
+        """Take one line of the head of a request."""
+        if self._at_request_line and line:
+            self._at_request_line = False
+            line = _ascii_request_line(line)
+        super().lineReceived(line)
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        """Refuse a line that is too long."""
+        self._respondToBadRequestAndDisconnect()
+
+    def headerReceived(self, line: bytes) -> bool:
+        """Take one header; refuse a length that is no number to count with."""
+        name, _, value = line.partition(b":")
+        if name.lower() == b"content-length" and len(value) > MAX_LENGTH_DIGITS:
+            self._respondToBadRequestAndDisconnect()
+            return False
+        received: bool = super().headerReceived(line)
+        return received
+
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        """Answer what is not HTTP; Twisted's own answer has no body."""
+        if not self.transport.disconnecting:
+            headers = Headers()
+            _put_headers(BAD_REQUEST, headers)
+            reason = http.RESPONSES[http.BAD_REQUEST]
+            self.writeHeaders(b"HTTP/1.1", b"%d" % http.BAD_REQUEST, reason, headers)
+            self.write(BAD_REQUEST.body)
+            self.loseConnection()
+
+
+def _put_headers(answer: Answer, headers: Headers) -> None:
+    for name, value in answer.headers:
+        headers.setRawHeaders(name, [value])
+    headers.setRawHeaders(b"Content-Length", [b"%d" % len(answer.body)])
+    headers.setRawHeaders(b"Date", [http.datetimeToString()])
+
+
+class DevLXDSite(Site):
+    """The site of one dialect.
+
+    :param dialect: the generation of the API that it speaks.
+    :param store: the containers that may ask.
+    :param identifier: finds out who asks.
+    :param peers: tells what the kernel says of who asks.
+    :param reactor: for timeouts.
+    :param max_connections: how many connections one container may have open;
+        connections that cannot be placed have as many, all together.
+    """
+
+    # Without the wrapper that would switch to HTTP/2: what is asked of a request's
+    # channel must be the channel itself.
+    protocol = GuestChannel  # type: ignore[assignment]
+    requestFactory = GuestRequest
+    _log = Logger()
+
+    def __init__(
+        self,
+        dialect: Dialect,
+        store: IContainerStore,
+        identifier: ICallerIdentifier,
+        peers: IPeerSource,
+        reactor: IReactorTime,
+        max_connections: int = MAX_CONNECTIONS,
+    ) -> None:
+        tree = resource_tree(dialect, AnswerCache())
+        super().__init__(
+            Gate(dialect, store, tree), timeout=REQUEST_TIMEOUT, reactor=reactor
+        )
+        self.dialect = dialect
+        self._identifier = identifier
+        self._peers = peers
+        self._max_connections = max_connections
+        self._channels: set[GuestChannel] = set()
+        self._open: Counter[str | None] = Counter()
+        self._closed: Deferred[None] | None = None
+
+    def caller_of(self, transport: ITransport) -> Caller | None:
+        """Find out who is at the other end; the log hears why if that fails."""
+        try:
+            with self._peers.hold(transport) as peer:
+                return self._identifier.identify(peer)
+        except NotInContainer as refused:
+            self._log.warn("not in a container: {reason}", reason=refused)
+        except Exception:
+            self._log.failure("a peer could not be placed")
+        return None
+
+    def admit(self, channel: GuestChannel) -> bool:
+        """Count a connection in, unless its container has too many."""
+        key = _counted_as(channel)
+        if self._open[key] >= self._max_connections:
+            self._log.warn("too many connections of {container}", container=key)
+            return False
+        self._open[key] += 1
+        self._channels.add(channel)
+        return True
+
+    def release(self, channel: GuestChannel) -> None:
+        """Count a connection out."""
+        if channel in self._channels:
+            self._channels.remove(channel)
+            key = _counted_as(channel)
+            self._open[key] -= 1
+            if not self._open[key]:
+                del self._open[key]
+        if self._closed is not None and not self._channels:
+            closed, self._closed = self._closed, None
+            closed.callback(None)
+
+    def close_connections(self) -> Deferred[None]:
+        """Close every connection, also those whose guest does not read.
+
+        :return: a Deferred that fires when the last one is closed.
+        """
+        closed = self._closed = Deferred()
+        for channel in list(self._channels):
+            channel.close()
+        if not self._channels and self._closed is not None:
+            self._closed = None
+            closed.callback(None)
+        return closed
+
+    # There is no access log: what a guest asks for is nobody's business, and
+    # Site would wake the reactor every second to know the time for it.
+
+    def startFactory(self) -> None:
+        """Open no access log."""
+
+    def stopFactory(self) -> None:
+        """Close no access log."""
+
+    def log(self, request: http.Request) -> None:
+        """Log no access."""
+
+
+def _counted_as(channel: GuestChannel) -> str | None:
+    return channel.caller.container if channel.caller else None

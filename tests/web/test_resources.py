@@ -1,0 +1,158 @@
+"""Tests of `devlxd.web.resources`."""
+
+from __future__ import annotations
+
+import json
+from urllib.parse import unquote
+
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from devlxd.containers.documents import Form, read_container
+from devlxd.containers.memory import MemoryStore
+from devlxd.model import Container
+from devlxd.testing import GuestConnection, site_for
+from devlxd.web.dialects import LXD
+from tests.containers.test_documents import CONFIGS, TEXT
+
+IPVLANS = CONFIGS.map(lambda device: {**device, "nictype": "ipvlan"})
+
+ANY_CONFIG = st.dictionaries(TEXT.map("user.".__add__) | TEXT, TEXT, max_size=5)
+
+
+def guest_of(container: Container) -> GuestConnection:
+    """Connect as the root of ``container``."""
+    return GuestConnection(site_for(MemoryStore([container]), container.name))
+
+
+def body_of(response: bytes) -> bytes:
+    """Return the body of a response."""
+    return response.partition(b"\r\n\r\n")[2]
+
+
+class NamesTests(SynchronousTestCase):
+    """Keys and names that a URL cannot hold as they are."""
+
+    def check(self, key: str, listed: str, *others: str) -> None:
+        """Check how ``key`` is listed, and that it is found at each URL."""
+        guest = guest_of(Container("c1", {key: "value"}))
+        self.assertEqual(
+            json.loads(body_of(guest.get("/1.0/config"))), [f"/1.0/config/{listed}"]
+        )
+        for url in (listed, *others):
+            response = guest.get(f"/1.0/config/{url}")
+            self.assertEqual(body_of(response), b"value", url)
+
+    def test_plain(self) -> None:
+        """What a URL can hold is listed as it is, as LXD lists it."""
+        self.check("user.a-b_c~d:e@f=g+h,i", "user.a-b_c~d:e@f=g+h,i")
+
+    def test_slash(self) -> None:
+        """A key with a ``/`` is one segment in the list, and found either way."""
+        self.check("user.a/b", "user.a%2Fb", "user.a/b", "user.a%2fb")
+        self.check("user./", "user.%2F", "user./")
+        self.check("user./a//b/", "user.%2Fa%2F%2Fb%2F", "user./a//b/")
+
+    def test_percent(self) -> None:
+        """A key with a ``%`` is found encoded and, if nothing else is meant, raw."""
+        self.check("user.a%2Fb", "user.a%252Fb", "user.a%2Fb")
+        self.check("user.100%", "user.100%25", "user.100%")
+
+    def test_encoded_first(self) -> None:
+        """Where both readings of a URL name a key, the decoded one is meant."""
+        guest = guest_of(Container("c1", {"user.a/b": "1", "user.a%2Fb": "2"}))
+        self.assertEqual(body_of(guest.get("/1.0/config/user.a%2Fb")), b"1")
+        self.assertEqual(body_of(guest.get("/1.0/config/user.a%252Fb")), b"2")
+
+    def test_space_and_query(self) -> None:
+        """What would end a URL is listed encoded."""
+        self.check("user.a b?c#d", "user.a%20b%3Fc%23d")
+
+    def test_not_ascii(self) -> None:
+        """A key in any script is found encoded, and as typed."""
+        self.check("user.größe", "user.gr%C3%B6%C3%9Fe", "user.größe")
+
+    def test_not_exported_either_way(self) -> None:
+        """No way of writing a key gets around the namespaces."""
+        guest = guest_of(Container("c1", {"limits.cpu": "2", "%75ser.x": "3"}))
+        for url in ("limits.cpu", "limits%2Ecpu", "%6cimits.cpu", "user%2E/../limits"):
+            self.assertIn(guest.get(f"/1.0/config/{url}")[9:12], (b"403", b"404"), url)
+        self.assertEqual(guest.get("/1.0/config/%75ser.x")[9:12], b"404")
+        self.assertEqual(guest.get("/1.0/config/%FF")[9:12], b"404")
+
+    def test_device(self) -> None:
+        """The same goes for devices."""
+        device = {"type": "nic", "nictype": "ipvlan"}
+        guest = guest_of(Container("c1", {}, {"a/b ö": device}))
+        listed = json.loads(body_of(guest.get("/1.0/devices")))
+        self.assertEqual(listed, ["/1.0/device/a%2Fb%20%C3%B6"])
+        for url in (listed[0], "/1.0/device/a/b%20ö"):
+            self.assertEqual(json.loads(body_of(guest.get(url))), device)
+
+    def test_order(self) -> None:
+        """Lists are sorted."""
+        guest = guest_of(Container("c1", {f"user.{c}": "x" for c in "bca"}))
+        listed = json.loads(body_of(guest.get("/1.0/config")))
+        self.assertEqual(listed, sorted(listed))
+
+
+class MetaDataTests(SynchronousTestCase):
+    """``/1.0/meta-data``."""
+
+    def test_instance_id(self) -> None:
+        """The id that LXD gave is the instance-id."""
+        config = {"volatile.cloud-init.instance-id": "b2796b7a"}
+        guest = guest_of(Container("c1", config))
+        self.assertEqual(
+            body_of(guest.get("/1.0/meta-data")),
+            b"#cloud-config\ninstance-id: b2796b7a\nlocal-hostname: c1\n",
+        )
+
+    def test_user_meta_data(self) -> None:
+        """The operator's own meta-data are appended as they stand."""
+        guest = guest_of(Container("c1", {"user.meta-data": "a: \xe9\n\n# b"}))
+        self.assertEqual(
+            body_of(guest.get("/1.0/meta-data")),
+            "#cloud-config\ninstance-id: c1\nlocal-hostname: c1\n"
+            "a: \xe9\n\n# b".encode(),
+        )
+
+
+class RoundTripTests(SynchronousTestCase):
+    """Whatever a document can hold comes out of the API as it went in."""
+
+    @settings(max_examples=50)
+    @given(
+        config=ANY_CONFIG,
+        devices=st.dictionaries(TEXT.filter(bool), CONFIGS | IPVLANS, max_size=3),
+        form=st.sampled_from([Form.YAML, Form.JSON]),
+    )
+    def test_any_document(
+        self, config: dict[str, str], devices: dict[str, dict[str, str]], form: Form
+    ) -> None:
+        """Following the lists gives each exported value, to the byte."""
+        write = json.dumps if form is Form.JSON else yaml.safe_dump
+        document = write({"config": config, "devices": devices}).encode()
+        guest = guest_of(read_container("c1", document, form))
+        urls = json.loads(body_of(guest.get("/1.0/config")))
+        got = {
+            unquote(url.removeprefix("/1.0/config/")): body_of(guest.get(url)).decode()
+            for url in urls
+        }
+        expected = {k: v for k, v in config.items() if v and LXD.exports(k)}
+        self.assertEqual(got, expected)
+        urls = json.loads(body_of(guest.get("/1.0/devices")))
+        shown = {
+            unquote(url.removeprefix("/1.0/device/")): json.loads(
+                body_of(guest.get(url))
+            )
+            for url in urls
+        }
+        told = {
+            name: device
+            for name, device in devices.items()
+            if device.get("nictype") == "ipvlan"
+        }
+        self.assertEqual(shown, told)

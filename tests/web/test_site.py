@@ -1,0 +1,367 @@
+"""Tests of `devlxd.web.site`: HTTP as hostile guests speak it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from twisted.internet.address import UNIXAddress
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.logger import capturedLogs
+from twisted.trial.unittest import SynchronousTestCase
+
+from devlxd.containers.memory import MemoryStore
+from devlxd.model import Caller, Container, Peer
+from devlxd.testing import (
+    GuestConnection,
+    MemoryIdentifier,
+    MemoryPeerSource,
+    site_for,
+)
+from devlxd.web.dialects import LXD
+from devlxd.web.site import (
+    CLOSE_TIMEOUT,
+    IDLE_TIMEOUT,
+    MAX_BODY,
+    REQUEST_TIMEOUT,
+    DevLXDSite,
+)
+
+BIG = "x" * 100_000
+
+STORE = MemoryStore([Container("c1", {"user.a": "1", "user.big": BIG})])
+
+GET = b"GET /1.0/config/user.a HTTP/1.1\r\nHost: x\r\n\r\n"
+
+#: A response with its body: what a client would take it for.
+RESPONSE = re.compile(
+    rb"HTTP/1\.[01] (\d{3}) [^\r]+\r\n(?:[A-Za-z-]+: [^\r]*\r\n)*?"
+    rb"Content-Length: (\d+)\r\n(?:[A-Za-z-]+: [^\r]*\r\n)*\r\n"
+)
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+def responses(data: bytes) -> list[tuple[int, bytes]]:
+    """Take the responses in ``data`` apart.
+
+    :raises AssertionError: where something is not a response.
+    """
+    found = []
+    while data:
+        if data.startswith(CONTINUE):
+            data = data.removeprefix(CONTINUE)
+            continue
+        match = RESPONSE.match(data)
+        assert match is not None, data
+        end = match.end() + int(match[2])
+        found.append((int(match[1]), data[match.end() : end]))
+        data = data[end:]
+    return found
+
+
+class WireTests(SynchronousTestCase):
+    """The forms of HTTP that clients use."""
+
+    def setUp(self) -> None:
+        self.guest = GuestConnection(site_for(STORE, "c1"))
+
+    def test_keep_alive(self) -> None:
+        """An HTTP/1.1 connection serves one question after the other."""
+        for _ in range(3):
+            self.assertEqual(responses(self.guest.send(GET)), [(200, b"1")])
+        self.assertFalse(self.guest.transport.disconnecting)
+
+    def test_close(self) -> None:
+        """A client that says so gets the connection closed after the answer."""
+        answer = self.guest.send(GET.replace(b"Host: x", b"Connection: close"))
+        self.assertIn(b"Connection: close\r\n", answer)
+        self.assertTrue(self.guest.transport.disconnecting)
+
+    def test_http_1_0(self) -> None:
+        """An HTTP/1.0 client gets an answer of its kind, and the end of it."""
+        answer = self.guest.get("/1.0", version="1.0")
+        self.assertTrue(answer.startswith(b"HTTP/1.0 200 OK\r\n"), answer)
+        self.assertTrue(self.guest.transport.disconnecting)
+
+    def test_pipelining(self) -> None:
+        """Questions sent at once are answered in their order."""
+        other = GET.replace(b"user.a", b"user.none")
+        codes = [code for code, _ in responses(self.guest.send(GET + other + GET))]
+        self.assertEqual(codes, [200, 404, 200])
+
+    def test_byte_by_byte(self) -> None:
+        """It does not matter in which pieces a question comes."""
+        data = b"".join(self.guest.send(GET[n : n + 1]) for n in range(len(GET)))
+        self.assertEqual(responses(data), [(200, b"1")])
+
+    def test_body(self) -> None:
+        """A body where none is asked for does no harm, in either coding."""
+        sized = GET.replace(b"Host: x", b"Content-Length: 3") + b"abc"
+        chunked = GET.replace(b"Host: x", b"Transfer-Encoding: chunked")
+        data = sized + chunked + b"3\r\nabc\r\n0\r\n\r\n" + GET
+        self.assertEqual(responses(self.guest.send(data)), [(200, b"1")] * 3)
+
+
+class BoundsTests(SynchronousTestCase):
+    """What a guest cannot do, however hostile."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.site = site_for(STORE, "c1", clock=self.clock)
+        self.guest = GuestConnection(self.site)
+
+    def assert_bad_request(self, data: bytes) -> None:
+        """Check that ``data`` is refused in plain text and the connection closed."""
+        guest = GuestConnection(self.site)
+        answer = guest.send(data)
+        self.assertEqual(responses(answer), [(400, b"bad request\n")], data[:80])
+        self.assertIn(b"Content-Type: text/plain; charset=utf-8\r\n", answer)
+        self.assertTrue(guest.transport.disconnecting)
+
+    def test_no_http(self) -> None:
+        """What is no HTTP is a bad request."""
+        for data in (
+            b"\x16\x03\x01\r\n",
+            b"GET\r\n",
+            b"GET / HTTP/2.0\r\n",
+            b"GET /1.0 x HTTP/1.1\r\n",
+            b"GET / HTTP/1.1\r\nno colon\r\n\r\n",
+            b"GET / HTTP/1.1\r\n\xff: x\r\n\r\n",
+            b"GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n",
+            b"GET / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+            b"GET / HTTP/1.1\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n",
+            b"GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+            b"CONNECT lxd:80 HTTP/1.1\r\n\r\n",
+        ):
+            self.assert_bad_request(data)
+
+    def test_long_head(self) -> None:
+        """A head has an end, whatever it is long with."""
+        self.assert_bad_request(b"GET /" + b"x" * 20_000)
+        self.assert_bad_request(b"GET / HTTP/1.1\r\nA: " + b"x" * 20_000)
+        many = b"".join(b"A%d: x\r\n" % n for n in range(5000))
+        self.assert_bad_request(b"GET / HTTP/1.1\r\n" + many)
+
+    def test_long_body(self) -> None:
+        """A body has an end, and is not kept beyond it."""
+        length = MAX_BODY + 1
+        head = b"GET /1.0 HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % length
+        self.guest.send(head)
+        answer = self.guest.send(b"x" * length)
+        self.assertEqual(responses(answer), [(413, b"request too large\n")])
+        self.assertTrue(self.guest.transport.disconnecting)
+
+    def test_silence(self) -> None:
+        """A connection on which nothing is asked is closed."""
+        self.clock.advance(REQUEST_TIMEOUT - 1)
+        self.assertFalse(self.guest.transport.disconnecting)
+        self.clock.advance(1)
+        self.assertTrue(self.guest.transport.disconnecting)
+
+    def test_trickle(self) -> None:
+        """Sending a byte now and then does not keep a question open."""
+        for byte in GET[:REQUEST_TIMEOUT]:
+            self.assertFalse(self.guest.transport.disconnecting)
+            self.guest.send(b"%c" % byte)
+            self.clock.advance(1)
+        self.assertTrue(self.guest.transport.disconnecting)
+
+    def test_idle(self) -> None:
+        """Between two questions there is more time, and then it is over."""
+        self.guest.send(GET)
+        self.clock.advance(IDLE_TIMEOUT - 1)
+        self.assertFalse(self.guest.transport.disconnecting)
+        self.guest.send(GET)
+        self.clock.advance(IDLE_TIMEOUT)
+        self.assertTrue(self.guest.transport.disconnecting)
+
+    def test_second_trickle(self) -> None:
+        """A second question has no more time than the first."""
+        self.guest.send(GET + GET[:5])
+        self.clock.advance(REQUEST_TIMEOUT)
+        self.assertTrue(self.guest.transport.disconnecting)
+
+    def test_does_not_read(self) -> None:
+        """A guest that does not read its last answer is cut off all the same."""
+        self.guest.send(GET.replace(b"Host: x", b"Connection: close"))
+        self.assertTrue(self.guest.transport.disconnecting)
+        self.clock.advance(IDLE_TIMEOUT)
+        self.assertTrue(self.guest.transport.disconnected)
+
+    def test_times_out_unread(self) -> None:
+        """A guest that is out of time has no more than a moment left."""
+        self.clock.advance(REQUEST_TIMEOUT)
+        self.clock.advance(CLOSE_TIMEOUT)
+        self.assertTrue(self.guest.transport.disconnected)
+
+    def test_pipelining_without_reading(self) -> None:
+        """Answers to a thousand questions at once are not piled up in memory."""
+        big = GET.replace(b"user.a", b"user.big")
+        channel = self.site.buildProtocol(UNIXAddress(""))
+        transport = StringTransport()
+        channel.makeConnection(transport)
+        transport.write = self.full(transport)  # type: ignore[method-assign]
+        channel.dataReceived(big * 1000)
+        assert transport.producer is not None
+        self.assertLess(len(transport.value()), 3 * len(BIG))
+        self.assertEqual(transport.producerState, "paused")
+
+        answered = 0
+        while transport.value():
+            answered += len(responses(transport.value()))
+            transport.clear()
+            transport.producer.resumeProducing()
+        self.assertEqual(answered, 1000)
+        self.assertEqual(transport.producerState, "producing")
+
+    def full(self, transport: StringTransport) -> Callable[[bytes], None]:
+        """Make a ``write`` whose buffer is full after every body, as a socket's."""
+        write = transport.write
+
+        def full_write(data: bytes) -> None:
+            write(data)
+            if len(data) >= len(BIG) and transport.producer:
+                transport.producer.pauseProducing()
+
+        return full_write
+
+    def test_too_many_connections(self) -> None:
+        """One container cannot take all the connections there are."""
+        identifier = MemoryIdentifier(
+            {1: Caller("c1", root=True), 2: Caller("c2", root=True)}
+        )
+        site = DevLXDSite(
+            LXD, STORE, identifier, MemoryPeerSource(), self.clock, max_connections=2
+        )
+
+        def connect(pid: int) -> bool:
+            self.patch(site, "_peers", MemoryPeerSource(Peer(pid, 0, 0)))
+            return not GuestConnection(site).transport.disconnected
+
+        self.assertEqual([connect(1) for _ in range(3)], [True, True, False])
+        self.assertTrue(connect(2))
+
+    @settings(max_examples=300, deadline=None)
+    @given(st.binary(max_size=300))
+    @example(b"GET / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n")
+    @example(b"GET http:// HTTP/1.1\r\n\r\n")
+    def test_any_bytes(self, data: bytes) -> None:
+        """Any bytes give HTTP or nothing, and nothing in the log."""
+        with capturedLogs() as events:
+            responses(GuestConnection(self.site).send(data))
+        self.assertEqual([e for e in events if e.get("log_failure")], [])
+
+    @settings(max_examples=300, deadline=None)
+    @given(
+        method=st.sampled_from([b"GET", b"HEAD", b"POST", b"*", b"g e t"]),
+        target=st.text().map(str.encode) | st.binary(),
+        headers=st.lists(
+            st.tuples(
+                st.sampled_from(
+                    [
+                        b"Content-Length",
+                        b"Transfer-Encoding",
+                        b"Connection",
+                        b"Expect",
+                        b"Upgrade",
+                        b"Cookie",
+                        b"Content-Type",
+                    ]
+                ),
+                st.sampled_from(
+                    [b"0", b"1", b"-1", b"chunked", b"identity", b"close", b"a=b"]
+                )
+                | st.binary(),
+            ),
+            max_size=4,
+        ),
+        body=st.binary(),
+    )
+    def test_almost_http(
+        self,
+        method: bytes,
+        target: bytes,
+        headers: list[tuple[bytes, bytes]],
+        body: bytes,
+    ) -> None:
+        """So does what looks like HTTP from afar."""
+        head = b"".join(b"%b: %b\r\n" % header for header in headers)
+        data = b"%b /1.0/%b HTTP/1.1\r\n%b\r\n%b" % (method, target, head, body)
+        with capturedLogs() as events:
+            answer = GuestConnection(self.site).send(data)
+            if method != b"HEAD":
+                responses(answer)
+        self.assertEqual([e for e in events if e.get("log_failure")], [])
+        for name in (b"<html", b"Twisted", b"Traceback", b"Error"):
+            self.assertNotIn(name, answer)
+
+
+class FailureTests(SynchronousTestCase):
+    """When devlxd itself is at fault."""
+
+    def test_request(self) -> None:
+        """A failing request is the log's business, the guest learns nothing."""
+        site = site_for(STORE, "c1")
+        self.patch(site.resource, "getChildWithDefault", lambda *_: 1 // 0)
+        guest = GuestConnection(site)
+        answer = guest.send(GET)
+        self.assertEqual(responses(answer), [(500, b"internal server error\n")])
+        self.assertTrue(guest.transport.disconnecting)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_identifier(self) -> None:
+        """An identifier that fails places nobody."""
+        site = site_for(STORE, "c1")
+        self.patch(site, "_identifier", None)
+        answer = GuestConnection(site).send(GET)
+        self.assertEqual(responses(answer), [(500, b"not in a container\n")])
+        self.assertEqual(len(self.flushLoggedErrors(AttributeError)), 1)
+
+    def test_peers(self) -> None:
+        """A peer that cannot be told is nobody, and the log says why."""
+        site = DevLXDSite(
+            LXD, STORE, MemoryIdentifier(), MemoryPeerSource(None), Clock()
+        )
+        with capturedLogs() as events:
+            answer = GuestConnection(site).send(GET)
+        self.assertEqual(responses(answer), [(500, b"not in a container\n")])
+        (event,) = events
+        self.assertEqual(str(event["reason"]), "nobody is there")
+
+
+class CloseTests(SynchronousTestCase):
+    """Closing every connection."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.site = site_for(STORE, "c1", clock=self.clock)
+
+    def test_none(self) -> None:
+        """Where there is no connection it is done at once."""
+        self.assertIsNone(self.successResultOf(self.site.close_connections()))
+
+    def test_waits(self) -> None:
+        """It is done when the last connection is closed."""
+        channels = []
+        for _ in range(2):
+            channel = self.site.buildProtocol(UNIXAddress(""))
+            channel.makeConnection(StringTransport())
+            channels.append(channel)
+        closed = self.site.close_connections()
+        for channel in channels:
+            self.assertNoResult(closed)
+            self.assertTrue(channel.transport.disconnecting)
+            channel.connectionLost()
+        self.successResultOf(closed)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_stuck(self) -> None:
+        """A connection whose guest does not read is cut."""
+        guest = GuestConnection(self.site)
+        self.site.close_connections()
+        self.clock.advance(CLOSE_TIMEOUT)
+        self.assertTrue(guest.transport.disconnected)
