@@ -1,0 +1,237 @@
+# -*- test-case-name: tests.test_listening -*-
+"""Where guests are listened to: UNIX sockets, dead ones taken over."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import socket
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from attrs import frozen
+from twisted.internet.address import UNIXAddress
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import UNIXServerEndpoint, serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import (
+    IAddress,
+    IConnector,
+    IListeningPort,
+    IProtocolFactory,
+    IReactorUNIX,
+    IStreamServerEndpoint,
+)
+from twisted.internet.protocol import ClientFactory, Factory
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+#: How many connections may wait to be accepted; the kernel has its own bound
+#: (``net.core.somaxconn``). A whole host of guests starts at once.
+BACKLOG = 4096
+
+#: How long the path of a UNIX socket may be, in bytes (``unix(7)``).
+MAX_PATH = 107
+
+
+@implementer(IReactorUNIX)
+@frozen
+class SocketTakeover:
+    """Listens where a dead process left its socket, and not where a live one does.
+
+    Two that start at the same time exclude each other by a lock on the
+    directory, so there is no lock file that could outlive them.
+
+    :ivar reactor: who does the listening.
+    """
+
+    reactor: IReactorUNIX
+
+    def listenUNIX(
+        self,
+        address: str,
+        factory: Factory,
+        backlog: int = 50,
+        mode: int = 0o666,
+        wantPID: bool = False,
+    ) -> IListeningPort:
+        """See `IReactorUNIX.listenUNIX`; needs no lock file.
+
+        :raises CannotListenError: when the path cannot be used, or a live
+            server listens there.
+        """
+        with _exclusive(address):
+            clear(address)
+            return self.reactor.listenUNIX(
+                address, factory, max(backlog, BACKLOG), mode
+            )
+
+    def connectUNIX(
+        self,
+        address: str,
+        factory: ClientFactory,
+        timeout: float = 30,
+        checkPID: bool = False,
+    ) -> IConnector:
+        """See `IReactorUNIX.connectUNIX`."""
+        return self.reactor.connectUNIX(address, factory, timeout, checkPID)
+
+
+@contextmanager
+def _exclusive(path: str) -> Iterator[None]:
+    """Hold the directory of ``path`` against another start."""
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    try:
+        directory = os.open(_directory_of(path), flags)
+    except OSError as error:
+        raise CannotListenError(None, path, error) from error
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(directory)
+
+
+def _directory_of(path: str) -> str:
+    return os.path.dirname(path) or "."
+
+
+def clear(path: str) -> None:
+    """Make sure that a UNIX socket can be bound at ``path``.
+
+    A socket that nobody listens on is removed.
+
+    :raises CannotListenError: when the path cannot be used.
+    """
+    try:
+        if not path:
+            raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
+        if len(os.fsencode(path)) > MAX_PATH:
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+        if not os.access(_directory_of(path), os.W_OK | os.X_OK):
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+        if _is_left_over(path):
+            os.unlink(path)
+    except OSError as error:
+        raise CannotListenError(None, path, error) from error
+
+
+def _is_left_over(path: str) -> bool:
+    """Tell whether a socket of a dead process lies at ``path``.
+
+    :raises OSError: when something else does.
+    """
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return False
+    if not stat.S_ISSOCK(mode):
+        raise OSError(errno.EEXIST, "there is something that is not a socket")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            return True
+        except BlockingIOError:
+            pass
+    raise OSError(errno.EADDRINUSE, "a server is listening there")
+
+
+@implementer(IListeningPort)
+class _NoPort:
+    """Listens to nothing."""
+
+    def startListening(self) -> None:
+        """See `IListeningPort.startListening`."""
+
+    def stopListening(self) -> None:
+        """See `IListeningPort.stopListening`."""
+
+    def getHost(self) -> IAddress:
+        """See `IListeningPort.getHost`."""
+        return UNIXAddress(None)
+
+
+@implementer(IReactorUNIX)
+class _Rehearsal:
+    """Stands in for the reactor where nothing is to be listened to yet."""
+
+    def listenUNIX(
+        self,
+        address: str,
+        factory: Factory,
+        backlog: int = 50,
+        mode: int = 0o666,
+        wantPID: bool = False,
+    ) -> IListeningPort:
+        """See `IReactorUNIX.listenUNIX`."""
+        return _NoPort()
+
+    def connectUNIX(
+        self,
+        address: str,
+        factory: ClientFactory,
+        timeout: float = 30,
+        checkPID: bool = False,
+    ) -> IConnector:
+        """See `IReactorUNIX.connectUNIX`."""
+        raise NotImplementedError("a rehearsal connects to nothing")
+
+
+def _is_path(description: str) -> bool:
+    kind, colon, _ = description.partition(":")
+    return not colon or "/" in kind
+
+
+def endpoint_at(reactor: IReactorUNIX, description: str) -> IStreamServerEndpoint:
+    """Return the endpoint that ``description`` stands for.
+
+    :param description: the path of a UNIX socket, or of a directory with the
+        socket ``sock`` in it, or a Twisted endpoint string.
+    :raises ValueError: when it is none of them.
+    """
+    takeover = SocketTakeover(reactor)
+    if _is_path(description):
+        path = os.path.join(description, "sock")
+        return UNIXServerEndpoint(
+            takeover, path if os.path.isdir(description) else description
+        )
+    is_unix = description.startswith("unix:")
+    try:
+        endpoint: IStreamServerEndpoint = serverFromString(
+            takeover if is_unix else reactor, description
+        )
+    except (TypeError, LookupError) as error:
+        raise ValueError(str(error)) from error
+    return endpoint
+
+
+def check_endpoint(description: str) -> None:
+    """Try whether a UNIX socket could be listened at, without doing it.
+
+    Endpoints of other kinds are not tried.
+
+    :raises CannotListenError: when it could not.
+    :raises ValueError: when ``description`` stands for no endpoint.
+    """
+    endpoint = endpoint_at(_Rehearsal(), description)
+    if isinstance(endpoint, UNIXServerEndpoint):
+        listen_now(endpoint, Factory())
+
+
+def listen_now(
+    endpoint: IStreamServerEndpoint, factory: IProtocolFactory
+) -> Deferred[IListeningPort]:
+    """Listen at ``endpoint``, and raise at once what goes wrong at once.
+
+    :raises CannotListenError: when listening fails there and then.
+    """
+    listening = endpoint.listen(factory)
+    failures: list[Failure] = []
+    listening.addErrback(failures.append)
+    if failures:
+        failures[0].raiseException()
+    return listening

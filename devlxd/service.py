@@ -1,0 +1,94 @@
+# -*- test-case-name: tests.test_service -*-
+"""Puts the rooms together: the service that a host agent embeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from twisted.application.service import MultiService, Service
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import (
+    IListeningPort,
+    IReactorTime,
+    IStreamServerEndpoint,
+)
+
+from devlxd.interfaces import ICallerIdentifier, IContainerStore, IPeerSource
+from devlxd.listening import listen_now
+from devlxd.peers.credentials import SocketPeerSource
+from devlxd.peers.identify import CgroupIdentifier
+from devlxd.web.dialects import Dialect
+from devlxd.web.site import DevLXDSite
+
+
+class GuestListener(Service):
+    """Listens at one endpoint while it runs, and leaves no connection behind."""
+
+    def __init__(self, endpoint: IStreamServerEndpoint, site: DevLXDSite) -> None:
+        self.endpoint = endpoint
+        self.site = site
+        self._listening: Deferred[IListeningPort] | None = None
+
+    def privilegedStartService(self) -> None:
+        """Listen.
+
+        :raises CannotListenError: when that is not possible.
+        """
+        super().privilegedStartService()
+        self._listen()
+
+    def startService(self) -> None:
+        """Listen, unless that was done with privileges."""
+        super().startService()
+        self._listen()
+
+    def _listen(self) -> None:
+        if self._listening is None:
+            self._listening = listen_now(self.endpoint, self.site)
+
+    def stopService(self) -> Deferred[None]:
+        """Stop listening, then close every connection.
+
+        :return: a Deferred that fires when nothing is open any more.
+        """
+        super().stopService()
+        listening, self._listening = self._listening, None
+        if listening is None:
+            return self.site.close_connections()
+        # A port that is still to come is stopped when it is there.
+        return listening.addCallback(self._stop)
+
+    def _stop(self, port: IListeningPort | None) -> Deferred[None]:
+        if port is None:
+            return self.site.close_connections()
+        stopped = maybeDeferred(port.stopListening)
+        return stopped.addCallback(lambda _: self.site.close_connections())
+
+
+class DevLXDService(MultiService):
+    """The guest API for the containers of one store.
+
+    :param reactor: for timeouts.
+    :param store: the containers that may ask.
+    :param endpoints: where to listen, and in which dialect.
+    :param identifier: finds out who asks; by default by the cgroups that LXC,
+        LXD and Incus make.
+    :param peers: tells what the kernel says of who asks; by default by the
+        credentials of a UNIX socket.
+    """
+
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        store: IContainerStore,
+        endpoints: Iterable[tuple[Dialect, IStreamServerEndpoint]],
+        identifier: ICallerIdentifier | None = None,
+        peers: IPeerSource | None = None,
+    ) -> None:
+        super().__init__()
+        self.store = store
+        identifier = identifier or CgroupIdentifier(store)
+        peers = peers or SocketPeerSource()
+        for dialect, endpoint in endpoints:
+            site = DevLXDSite(dialect, store, identifier, peers, reactor)
+            GuestListener(endpoint, site).setServiceParent(self)

@@ -1,0 +1,204 @@
+# -*- test-case-name: tests.test_tap -*-
+"""Command line -> service: ``twistd devlxd``.
+
+The only place that meets the reactor.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar, NoReturn, cast
+
+from attrs import frozen
+from twisted.application.service import IService, MultiService
+from twisted.internet.error import CannotListenError
+from twisted.logger import Logger
+from twisted.python import usage
+
+from devlxd.containers.directory import DirectoryStore
+from devlxd.demo import DemoService
+from devlxd.interfaces import ICallerIdentifier, IDevLXDReactor, IPeerSource
+from devlxd.listening import check_endpoint, endpoint_at
+from devlxd.model import is_container_name
+from devlxd.peers.credentials import AnonymousPeerSource
+from devlxd.peers.identify import AssumedIdentifier
+from devlxd.service import DevLXDService
+from devlxd.web.dialects import DIALECTS, LXD, Dialect
+
+_log = Logger()
+
+#: ``DIALECT=`` before an endpoint.
+_DIALECT = re.compile(r"([A-Za-z0-9_-]+)=(.*)", re.DOTALL)
+
+
+@frozen
+class Listen:
+    """One ``--listen``: a dialect, and the endpoint as it was typed."""
+
+    dialect: Dialect
+    endpoint: str
+
+
+class Options(usage.Options):
+    """What ``twistd devlxd`` may be told."""
+
+    longdesc = """Answers the guest API of LXD, /dev/lxd/sock, for the
+    containers of this host. Bind the socket into each container; the README
+    tells how."""
+
+    optParameters: ClassVar[list[list[object]]] = [
+        [
+            "containers",
+            "c",
+            None,
+            "The directory with one document a container. "
+            "[default: /var/lib/lxd/containers, for apollo "
+            "/var/lib/apollo/containers]",
+        ],
+        [
+            "assume",
+            "a",
+            None,
+            "Answer every caller as this container, whoever it is. "
+            "To try things out, and for nothing else.",
+        ],
+    ]
+
+    optFlags: ClassVar[list[list[object]]] = [
+        [
+            "demo",
+            None,
+            "Serve a made-up container from a temporary directory and print "
+            "what to type.",
+        ],
+    ]
+
+    compData = usage.Completions(
+        optActions={"containers": usage.CompleteDirs(), "listen": usage.CompleteFiles()}
+    )
+
+    def __init__(self) -> None:
+        super().__init__()
+        self["listen"] = []
+
+    def opt_listen(self, value: str) -> None:
+        """[DIALECT=]ENDPOINT to listen at; may be repeated.
+
+        ENDPOINT is the path of a UNIX socket, a directory (its "sock" is
+        meant) or a Twisted endpoint string. DIALECT is lxd or apollo.
+        [default: /var/lib/lxd/devlxd, for apollo /var/lib/apollo/devapollo]
+        """
+        match = _DIALECT.fullmatch(value)
+        name, endpoint = match.groups() if match else (LXD.name, value)
+        if name not in DIALECTS:
+            known = ", ".join(DIALECTS)
+            raise usage.UsageError(f"--listen: no dialect {name}; there are {known}")
+        dialect = DIALECTS[name]
+        self["listen"].append(Listen(dialect, endpoint or str(dialect.socket)))
+
+    opt_l = opt_listen
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """Read the command line.
+
+        :raises SystemExit: when it cannot be carried out, with one line that
+            says why; twistd itself would print all the options and exit with 0.
+        """
+        try:
+            super().parseOptions(options)
+        except usage.UsageError as error:
+            _give_up(str(error))
+
+    def parseArgs(self, *arguments: str) -> None:
+        """Take no arguments."""
+        if arguments:
+            raise usage.UsageError(f"no arguments are expected: {arguments[0]}")
+
+    def postOptions(self) -> None:
+        """Check what can be checked before anything starts."""
+        if self["demo"]:
+            self._check_demo()
+            return
+        if not self["listen"]:
+            self["listen"].append(Listen(LXD, str(LXD.socket)))
+        if self["assume"] is not None and not is_container_name(self["assume"]):
+            raise usage.UsageError(f"--assume: {self['assume']} is no container's name")
+        for listen in self["listen"]:
+            _check_listen(listen)
+            _check_directory(self.containers(listen.dialect))
+
+    def _check_demo(self) -> None:
+        for option in ("listen", "containers", "assume"):
+            if self[option]:
+                raise usage.UsageError(f"--demo goes without --{option}")
+
+    def containers(self, dialect: Dialect) -> Path:
+        """Return the directory with the containers that ``dialect`` serves."""
+        return Path(self["containers"] or dialect.containers)
+
+
+def _check_listen(listen: Listen) -> None:
+    try:
+        check_endpoint(listen.endpoint)
+    except (CannotListenError, ValueError) as error:
+        why = getattr(error, "socketError", error)
+        reason = getattr(why, "strerror", None) or why
+        raise usage.UsageError(f"--listen: {listen.endpoint}: {reason}") from None
+
+
+def _check_directory(path: Path) -> None:
+    try:
+        os.listdir(path)
+    except OSError as error:
+        raise usage.UsageError(f"--containers: {path}: {error.strerror}") from None
+
+
+def _give_up(reason: str) -> NoReturn:
+    line = " ".join(reason.split())
+    raise SystemExit(f"devlxd: {line}")
+
+
+def makeService(options: Options) -> IService:
+    """Build the service that the command line asks for."""
+    from twisted.internet import reactor as installed  # noqa: PLC0415
+
+    reactor = cast(IDevLXDReactor, installed)
+    _allow_many_connections()
+    if options["demo"]:
+        return DemoService(reactor)
+    identifier, peers = _callers(options["assume"])
+    by_directory: dict[Path, list[Listen]] = {}
+    for listen in options["listen"]:
+        directory = options.containers(listen.dialect)
+        by_directory.setdefault(directory, []).append(listen)
+    service = MultiService()
+    for directory, listens in by_directory.items():
+        store = DirectoryStore(directory)
+        store.load()
+        endpoints = [(at.dialect, endpoint_at(reactor, at.endpoint)) for at in listens]
+        DevLXDService(reactor, store, endpoints, identifier, peers).setServiceParent(
+            service
+        )
+    return service
+
+
+def _callers(
+    assumed: str | None,
+) -> tuple[ICallerIdentifier | None, IPeerSource | None]:
+    if assumed is None:
+        return None, None
+    _log.warn(
+        "EVERY caller is taken for the root of {name}, whoever it is (--assume)",
+        name=assumed,
+    )
+    return AssumedIdentifier(assumed), AnonymousPeerSource()
+
+
+def _allow_many_connections() -> None:
+    """Allow as many open files as this process may have; the default is few."""
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,0 +1,119 @@
+"""Tests of `devlxd.service`."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+
+from twisted.application.service import IService
+from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import (
+    IListeningPort,
+    IProtocolFactory,
+    IStreamServerEndpoint,
+)
+from twisted.internet.protocol import Factory
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
+
+from devlxd.containers.memory import MemoryStore
+from devlxd.listening import endpoint_at
+from devlxd.model import Caller, Container
+from devlxd.service import DevLXDService
+from devlxd.testing import (
+    GUEST,
+    GuestConnection,
+    MemoryDevLXDReactor,
+    MemoryIdentifier,
+    MemoryPeerSource,
+)
+from devlxd.web.dialects import APOLLO, LXD
+from devlxd.web.site import DevLXDSite
+
+
+@implementer(IStreamServerEndpoint)
+class LaterEndpoint:
+    """An endpoint that listens when it is told to."""
+
+    def __init__(self) -> None:
+        self.listening: Deferred[IListeningPort] = Deferred()
+
+    def listen(self, factory: IProtocolFactory) -> Deferred[IListeningPort]:
+        """See `IStreamServerEndpoint.listen`."""
+        return self.listening
+
+
+class DevLXDServiceTests(SynchronousTestCase):
+    """The service that a host agent embeds."""
+
+    def setUp(self) -> None:
+        self.reactor = MemoryDevLXDReactor()
+        self.directory = tempfile.mkdtemp()
+        self.addCleanup(os.rmdir, self.directory)
+        self.store = MemoryStore([Container("c1", {"user.a": "b"})])
+        endpoints = [
+            (LXD, endpoint_at(self.reactor, f"{self.directory}/lxd")),
+            (APOLLO, endpoint_at(self.reactor, f"{self.directory}/apollo")),
+        ]
+        identifier = MemoryIdentifier({GUEST.pid: Caller("c1", root=True)})
+        self.service = DevLXDService(
+            self.reactor, self.store, endpoints, identifier, MemoryPeerSource()
+        )
+
+    def sites(self) -> list[DevLXDSite]:
+        """Return the sites that are listened for."""
+        return [server[1] for server in self.reactor.unixServers]
+
+    def test_interface(self) -> None:
+        """It is a service like any other."""
+        self.assertTrue(verifyObject(IService, self.service))
+
+    def test_serves_each_dialect(self) -> None:
+        """Each endpoint speaks its dialect, about the same containers."""
+        self.service.privilegedStartService()
+        self.service.startService()
+        self.assertEqual(len(self.reactor.unixServers), 2)
+        lxd, apollo = map(GuestConnection, self.sites())
+        for guest in (lxd, apollo):
+            self.assertTrue(guest.get("/1.0/config/user.a").endswith(b"\r\n\r\nb"))
+        self.assertEqual(lxd.get("/1.0/devices")[9:12], b"200")
+        self.assertEqual(apollo.get("/1.0/devices")[9:12], b"404")
+
+    def test_started_later(self) -> None:
+        """An agent that is running already need not have privileges to start it."""
+        self.service.startService()
+        self.assertEqual(len(self.reactor.unixServers), 2)
+
+    def test_stop(self) -> None:
+        """When it has stopped, no connection is left."""
+        self.service.startService()
+        guest = GuestConnection(self.sites()[0])
+        stopped = self.service.stopService()
+        self.assertTrue(guest.transport.disconnecting)
+        self.assertNoResult(stopped)
+        guest.hang_up()
+        self.successResultOf(stopped)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_cannot_listen(self) -> None:
+        """A service that cannot listen does not start as if it could (T8)."""
+        os.rmdir(self.directory)
+        self.assertRaises(CannotListenError, self.service.privilegedStartService)
+        os.mkdir(self.directory)
+
+    def test_stopped_before_listening(self) -> None:
+        """An endpoint that comes late is closed as soon as it is there."""
+        endpoint = LaterEndpoint()
+        service = DevLXDService(self.reactor, self.store, [(LXD, endpoint)])
+        service.startService()
+        stopped = service.stopService()
+        self.assertNoResult(stopped)
+        port = self.reactor.listenUNIX(f"{self.directory}/x", Factory())
+        endpoint.listening.callback(port)
+        self.successResultOf(stopped)
+
+    def test_never_started(self) -> None:
+        """A service that never listened is stopped at once."""
+        self.successResultOf(self.service.stopService())

@@ -1,0 +1,173 @@
+"""Tests of `devlxd.tap`: the command line of ``twistd devlxd``."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from twisted.application.service import IService, IServiceMaker, MultiService
+from twisted.logger import capturedLogs
+from twisted.plugin import getPlugins
+from twisted.python import usage
+from twisted.trial.unittest import SynchronousTestCase
+
+from devlxd import tap
+from devlxd.demo import DemoService
+from devlxd.service import DevLXDService
+from devlxd.web.dialects import APOLLO, LXD
+
+
+class OptionsTestCase(SynchronousTestCase):
+    """Has a directory that can be listened in and one with containers."""
+
+    def setUp(self) -> None:
+        self.directory = tempfile.mkdtemp()
+        self.addCleanup(os.rmdir, self.directory)
+        self.socket = f"{self.directory}/sock"
+        self.containers = Path(tempfile.mkdtemp(dir="."))
+
+    def parse(self, *arguments: str) -> tap.Options:
+        """Read a command line."""
+        options = tap.Options()
+        options.parseOptions(arguments)
+        return options
+
+    def assert_refused(self, message: str, *arguments: str) -> None:
+        """Check that a command line ends in one line and exit status 1."""
+        error = self.assertRaises(SystemExit, self.parse, *arguments)
+        # sys.exit() prints a text to stderr and exits with 1
+        self.assertIsInstance(error.code, str)
+        self.assertTrue(str(error.code).startswith("devlxd: "), error.code)
+        self.assertIn(message, str(error.code))
+        self.assertNotIn("\n", str(error.code))
+
+
+class OptionsTests(OptionsTestCase):
+    """Reading the command line."""
+
+    def test_listen(self) -> None:
+        """``--listen`` may be repeated, each with a dialect."""
+        options = self.parse(
+            "--containers",
+            str(self.containers),
+            "--listen",
+            self.socket,
+            "--listen",
+            f"apollo=unix:{self.socket}:mode=666",
+        )
+        self.assertEqual(
+            options["listen"],
+            [
+                tap.Listen(LXD, self.socket),
+                tap.Listen(APOLLO, f"unix:{self.socket}:mode=666"),
+            ],
+        )
+
+    def test_defaults(self) -> None:
+        """Without ``--listen`` and ``--containers`` the documented paths count."""
+        options = tap.Options()
+        self.patch(tap, "_check_listen", lambda listen: None)
+        self.patch(tap, "_check_directory", lambda path: None)
+        options.parseOptions([])
+        self.assertEqual(options["listen"], [tap.Listen(LXD, "/var/lib/lxd/devlxd")])
+        options.parseOptions(["--listen", "apollo="])
+        listen = options["listen"][-1]
+        self.assertEqual(listen, tap.Listen(APOLLO, "/var/lib/apollo/devapollo"))
+        self.assertEqual(options.containers(LXD), Path("/var/lib/lxd/containers"))
+        self.assertEqual(options.containers(APOLLO), Path("/var/lib/apollo/containers"))
+
+    def test_bad_options(self) -> None:
+        """What cannot be carried out is told in one line."""
+        path = str(self.containers)
+        self.assert_refused("--nope", "--nope")
+        self.assert_refused("extra", "extra")
+        self.assert_refused("no dialect lxc", "--listen", "lxc=/run/x")
+        self.assert_refused("/nope/sock: No such file", "--listen", "/nope/sock")
+        self.assert_refused("foo", "--listen", "foo:bar", "--containers", path)
+        self.assert_refused(
+            "--containers: /nope", "--containers", "/nope", "--listen", self.socket
+        )
+        self.assert_refused(
+            "no container's name",
+            "--assume=a/b",
+            "--listen",
+            self.socket,
+            "--containers",
+            path,
+        )
+        self.assert_refused("without --assume", "--demo", "--assume", "x")
+        self.assertEqual(os.listdir(self.directory), [])
+
+    def test_help(self) -> None:
+        """``--help`` tells every option."""
+        text = str(tap.Options())
+        for option in ("--listen", "--containers", "--assume", "--demo"):
+            self.assertIn(option, text)
+        self.assertTrue(issubclass(tap.Options, usage.Options))
+
+
+class MakeServiceTests(OptionsTestCase):
+    """Building the service."""
+
+    def make(self, *arguments: str) -> list[IService]:
+        """Build the service; return what it is made of."""
+        options = self.parse(*arguments)
+        service = tap.makeService(options)
+        self.assertIsInstance(service, MultiService)
+        assert isinstance(service, MultiService)
+        return list(service)
+
+    def test_one_store(self) -> None:
+        """With ``--containers``, all dialects tell of the same containers."""
+        (self.containers / "c1.yaml").write_text("config: {user.a: b}")
+        (service,) = self.make(
+            f"--containers={self.containers}",
+            f"--listen={self.socket}",
+            f"--listen=apollo={self.directory}/apollo",
+        )
+        assert isinstance(service, DevLXDService)
+        self.assertEqual(list(service.store.names()), ["c1"])
+        self.assertEqual(len(list(service)), 2)
+
+    def test_own_stores(self) -> None:
+        """Without it, each dialect has the directory that its document names."""
+        self.patch(tap.Options, "containers", lambda _, d: self.containers / d.name)
+        for name in ("lxd", "apollo"):
+            (self.containers / name).mkdir()
+            (self.containers / name / f"c-{name}.yaml").write_text("config: {}")
+        services = self.make(
+            f"--listen={self.socket}", f"--listen=apollo={self.directory}/apollo"
+        )
+        names = [
+            list(service.store.names())
+            for service in services
+            if isinstance(service, DevLXDService)
+        ]
+        self.assertEqual(names, [["c-lxd"], ["c-apollo"]])
+
+    def test_assume_is_loud(self) -> None:
+        """``--assume`` says in the log that everybody is let in."""
+        with capturedLogs() as events:
+            self.make(
+                f"--containers={self.containers}",
+                f"--listen={self.socket}",
+                "--assume=c1",
+            )
+        self.assertIn("EVERY caller", str(events))
+
+    def test_demo(self) -> None:
+        """``--demo`` needs nothing else."""
+        self.assertIsInstance(tap.makeService(self.parse("--demo")), DemoService)
+
+
+class PluginTests(SynchronousTestCase):
+    """``twistd`` knows the command."""
+
+    def test_found(self) -> None:
+        """The plugin is found, and what it names is there."""
+        (maker,) = [
+            maker for maker in getPlugins(IServiceMaker) if maker.tapname == "devlxd"
+        ]
+        self.assertIs(maker.options, tap.Options)
+        self.assertIs(maker.makeService, tap.makeService)
