@@ -12,6 +12,7 @@ from twisted.internet.interfaces import (
     IReactorTime,
     IStreamServerEndpoint,
 )
+from twisted.logger import Logger
 
 from devlxd.interfaces import ICallerIdentifier, IContainerStore, IPeerSource
 from devlxd.listening import listen_now
@@ -23,6 +24,8 @@ from devlxd.web.site import DevLXDSite
 
 class GuestListener(Service):
     """Listens at one endpoint while it runs, and leaves no connection behind."""
+
+    _log = Logger()
 
     def __init__(self, endpoint: IStreamServerEndpoint, site: DevLXDSite) -> None:
         self.endpoint = endpoint
@@ -45,6 +48,15 @@ class GuestListener(Service):
     def _listen(self) -> None:
         if self._listening is None:
             self._listening = listen_now(self.endpoint, self.site)
+            self._listening.addCallback(self._log_listening)
+
+    def _log_listening(self, port: IListeningPort) -> IListeningPort:
+        self._log.info(
+            "{dialect} guests are served at {address}",
+            dialect=self.site.dialect.name,
+            address=port.getHost(),
+        )
+        return port
 
     def stopService(self) -> Deferred[None]:
         """Stop listening, then close every connection.

@@ -1,0 +1,186 @@
+"""The documented API, served to real containers by a real ``twistd devlxd``."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.integration.lxc import (
+    TWISTD,
+    DevLXD,
+    LXCContainer,
+    make_home,
+    missing,
+    unique_name,
+)
+from tests.peers.test_idmap import CURRENT, idmap
+
+#: Every path of the specifications, and what a container is told there.
+PATHS = {
+    "/": '["/1.0"]\n',
+    "/1.0": '{"api_version":"1.0"}\n',
+    "/1.0/config": '["/1.0/config/user.a","/1.0/config/user.name"]\n',
+    "/1.0/config/user.a": "b",
+    "/1.0/config/user.name": "{name}",
+    "/1.0/meta-data": "#cloud-config\ninstance-id: id-{name}\nlocal-hostname: {name}\n",
+}
+
+LXD_PATHS = {
+    "/1.0/devices": '["/1.0/device/eth-{name}"]\n',
+    "/1.0/device/eth-{name}": '{"nictype":"ipvlan","type":"nic"}\n',
+}
+
+
+def curl(socket: str, path: str) -> list[str]:
+    """Return the command that asks for ``path``, and prints the status after it."""
+    flags = ["-s", "-w", "%{http_code}", "--path-as-is", "--unix-socket", socket]
+    return ["curl", *flags, f"http://lxd{path}"]
+
+
+class SpecificationTests(SynchronousTestCase):
+    """Two unprivileged containers with different id maps, and a privileged one."""
+
+    skip = missing()
+
+    def setUp(self) -> None:
+        self.home = make_home()
+        self.addCleanup(shutil.rmtree, self.home)
+        for name in ("documents", "lxd", "apollo"):
+            (self.home / name).mkdir()
+        self.binds = {self.home / "lxd": "dev/lxd", self.home / "apollo": "dev/apollo"}
+        self.containers = [
+            LXCContainer(unique_name("a"), self.home, 100_000, self.binds),
+            LXCContainer(unique_name("b"), self.home, 300_000, self.binds),
+            LXCContainer(unique_name("p"), self.home, 0, self.binds),
+        ]
+        for container in self.containers:
+            document = self.home / "documents" / f"{container.name}.json"
+            document.write_text(json.dumps(self.document_of(container)))
+        devlxd = DevLXD(
+            f"--containers={self.home}/documents",
+            f"--listen=lxd={self.home}/lxd",
+            f"--listen=apollo=unix:{self.home}/apollo/sock:mode=666",
+        )
+        self.addCleanup(devlxd.stop)
+        for container in self.containers:
+            self.start(container)
+
+    def start(self, container: LXCContainer) -> None:
+        """Start ``container`` for as long as the test runs."""
+        container.start()
+        self.addCleanup(container.stop)
+
+    @staticmethod
+    def document_of(container: LXCContainer) -> dict[str, object]:
+        """Write down what the host knows of ``container``."""
+        config = {
+            "user.name": container.name,
+            "user.a": "b",
+            "limits.cpu": "2",
+            "volatile.cloud-init.instance-id": f"id-{container.name}",
+        }
+        if container.host_id:
+            config[CURRENT] = idmap(container.host_id)
+        nic = {"type": "nic", "nictype": "ipvlan"}
+        return {"config": config, "devices": {f"eth-{container.name}": nic}}
+
+    def test_own_data(self) -> None:
+        """Each gets its own data on every path, as a child of init and attached."""
+        for container in self.containers:
+            for run in (container.run, container.attach):
+                for name, paths in (("lxd", {**PATHS, **LXD_PATHS}), ("apollo", PATHS)):
+                    for path, answer in paths.items():
+                        own = path.replace("{name}", container.name)
+                        self.assertEqual(
+                            run(*curl(f"/dev/{name}/sock", own)),
+                            answer.replace("{name}", container.name) + "200",
+                            (container.name, name, own),
+                        )
+
+    def test_nobody_elses(self) -> None:
+        """What is another's, or is not exported, is not there."""
+        other = self.containers[1].name
+        for container in self.containers[::2]:
+            for path, code in (
+                (f"/1.0/device/eth-{other}", "404"),
+                ("/1.0/config/limits.cpu", "403"),
+                (f"/1.0/config/{CURRENT}", "403"),
+                (f"/{other}/1.0/config", "404"),
+                (f"/../{other}/1.0/config", "404"),
+            ):
+                answer = container.run(*curl("/dev/lxd/sock", path))
+                self.assertEqual(answer[-3:], code, path)
+
+    def test_not_root(self) -> None:
+        """A user inside who is not root is refused."""
+        user = ["setpriv", "--reuid=1000", "--regid=1000", "--clear-groups"]
+        for container in self.containers:
+            for run in (container.run, container.attach):
+                for name in ("lxd", "apollo"):
+                    answer = run(*user, *curl(f"/dev/{name}/sock", "/1.0"))
+                    self.assertEqual(answer, "Access denied for non-root user\n401")
+
+    def test_host(self) -> None:
+        """A process of the host is in no container."""
+        answer = subprocess.check_output(curl(f"{self.home}/lxd/sock", "/1.0"))
+        self.assertEqual(answer, b"not in a container\n500")
+
+    def test_unknown_container(self) -> None:
+        """A container that the store does not know is told no more."""
+        stranger = LXCContainer(unique_name("x"), self.home, 500_000, self.binds)
+        self.start(stranger)
+        answer = stranger.run(*curl("/dev/lxd/sock", "/1.0"))
+        self.assertEqual(answer, "not in a container\n500")
+
+
+class ProcessTests(SynchronousTestCase):
+    """A ``twistd devlxd`` from its start to its end."""
+
+    skip = missing()
+
+    def setUp(self) -> None:
+        self.home = make_home()
+        self.addCleanup(shutil.rmtree, self.home)
+        (self.home / "documents").mkdir()
+        self.socket = self.home / "sock"
+        self.arguments = [
+            f"--containers={self.home}/documents",
+            f"--listen={self.socket}",
+        ]
+
+    def test_sigterm(self) -> None:
+        """SIGTERM closes the connections and removes the socket."""
+        devlxd = DevLXD(*self.arguments)
+        with socket.socket(socket.AF_UNIX) as guest:
+            guest.connect(str(self.socket))
+            guest.settimeout(10)
+            self.assertEqual(devlxd.stop(), -signal.SIGTERM)
+            self.assertEqual(guest.recv(1), b"")
+        self.assertEqual(os.listdir(self.home), ["documents"])
+
+    def test_takeover(self) -> None:
+        """The socket of a killed devlxd is taken over, that of a live one is not."""
+        killed = DevLXD(*self.arguments)
+        killed.stop(signal.SIGKILL)
+        self.assertTrue(self.socket.is_socket())
+        devlxd = DevLXD(*self.arguments)
+        self.addCleanup(devlxd.stop)
+        second = subprocess.run(
+            [TWISTD, "-n", "--pidfile=", "devlxd", *self.arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        self.assertEqual(second.returncode, 1)
+        self.assertEqual(
+            second.stderr,
+            f"devlxd: --listen: {self.socket}: a server is listening there\n",
+        )
+        answer = subprocess.check_output(curl(str(self.socket), "/1.0"))
+        self.assertEqual(answer, b"not in a container\n500")
