@@ -18,7 +18,6 @@ from twisted.internet.tcp import Connection
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web import http
-from twisted.web.http_headers import Headers
 from twisted.web.resource import getChildForRequest
 from twisted.web.server import Request, Site
 
@@ -35,6 +34,7 @@ from devlxd.web.answers import (
     TOO_LARGE,
     Answer,
     AnswerCache,
+    Headers,
 )
 from devlxd.web.dialects import Dialect
 from devlxd.web.gate import Gate
@@ -127,7 +127,8 @@ class GuestRequest(Request):
     def send(self, answer: Answer) -> None:
         """Send ``answer`` whole, and be done."""
         self.setResponseCode(answer.code)
-        _put_headers(answer, self.responseHeaders)
+        for name, value in _headers_of(answer):
+            self.responseHeaders.setRawHeaders(name, [value])
         if answer.closes:
             self.channel.persistent = 0
         self.write(answer.body)
@@ -270,19 +271,20 @@ class GuestChannel(http.HTTPChannel):
     def _respondToBadRequestAndDisconnect(self) -> None:
         """Answer what is not HTTP; Twisted's own answer has no body."""
         if not self.transport.disconnecting:
-            headers = Headers()
-            _put_headers(BAD_REQUEST, headers)
-            reason = http.RESPONSES[http.BAD_REQUEST]
-            self.writeHeaders(b"HTTP/1.1", b"%d" % http.BAD_REQUEST, reason, headers)
+            code = http.BAD_REQUEST
+            reason = http.RESPONSES[code]
+            headers = _headers_of(BAD_REQUEST)
+            self.writeHeaders(b"HTTP/1.1", b"%d" % code, reason, headers)
             self.write(BAD_REQUEST.body)
             self.loseConnection()
 
 
-def _put_headers(answer: Answer, headers: Headers) -> None:
-    for name, value in answer.headers:
-        headers.setRawHeaders(name, [value])
-    headers.setRawHeaders(b"Content-Length", [b"%d" % len(answer.body)])
-    headers.setRawHeaders(b"Date", [http.datetimeToString()])
+def _headers_of(answer: Answer) -> Headers:
+    return (
+        *answer.headers,
+        (b"Content-Length", b"%d" % len(answer.body)),
+        (b"Date", http.datetimeToString()),
+    )
 
 
 class DevLXDSite(Site):

@@ -1,0 +1,93 @@
+"""How many questions a second devlxd answers, beside a bare Twisted Site.
+
+Needs ``h2load`` (Debian: ``apt-get install nghttp2-client``). Run it with the
+Python that devlxd is installed for: ``python benchmarks/questions.py``. Both
+servers are asked in turns, so that what else the machine does hits both.
+"""
+
+from __future__ import annotations
+
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROUNDS = 3
+
+SECONDS = 3
+
+TARGET = "http://lxd/1.0/config/user.foo"
+
+#: The same answer at the same path from twisted.web alone, its log in a file.
+BARE = """
+import sys
+from twisted.internet import reactor
+from twisted.python import log
+from twisted.web import resource, server, static
+
+root = resource.Resource()
+version, config = resource.Resource(), resource.Resource()
+root.putChild(b"1.0", version)
+version.putChild(b"config", config)
+config.putChild(b"user.foo", static.Data(b"bar", "text/plain; charset=utf-8"))
+log.startLogging(open(sys.argv[2], "w"))
+reactor.listenUNIX(sys.argv[1], server.Site(root))
+print("ready", file=sys.__stdout__, flush=True)
+reactor.run()
+"""
+
+
+def serve(command: list[str], sign: str) -> tuple[subprocess.Popen[str], str]:
+    """Start a server; return it, and the line that has ``sign`` in it."""
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if sign in line:
+            return process, line
+    raise SystemExit(f"{command} did not start")
+
+
+def questions_a_second(socket: str) -> float:
+    """Ask with eight connections for `SECONDS`."""
+    command = ["h2load", "--h1", "-B", f"unix:{socket}", "-c", "8", "-D", str(SECONDS)]
+    output = subprocess.run(
+        [*command, TARGET], capture_output=True, text=True, check=True
+    ).stdout
+    if "0 failed, 0 errored" not in output:
+        raise SystemExit(output)
+    match = re.search(r"([\d.]+) req/s", output)
+    assert match is not None
+    return float(match[1])
+
+
+def main() -> None:
+    """Ask both in turns, and print the medians and their ratio."""
+    with tempfile.TemporaryDirectory() as directory:
+        bare_socket = str(Path(directory) / "sock")
+        bare_log = str(Path(directory) / "log")
+        twistd = str(Path(sys.executable).with_name("twistd"))
+        bare, _ = serve([sys.executable, "-c", BARE, bare_socket, bare_log], "ready")
+        demo, line = serve(
+            [twistd, "-n", "--pidfile=", "devlxd", "--demo"], "--unix-socket"
+        )
+        sockets = {"devlxd": line.split()[3], "bare Site": bare_socket}
+        rates: dict[str, list[float]] = {name: [] for name in sockets}
+        try:
+            for _ in range(ROUNDS):
+                for name, socket in sockets.items():
+                    rates[name].append(questions_a_second(socket))
+        finally:
+            demo.terminate()
+            bare.terminate()
+            demo.wait()
+            bare.wait()
+    medians = {name: statistics.median(rate) for name, rate in rates.items()}
+    for name, median in medians.items():
+        print(f"{name:10} {median:8.0f} questions/s")
+    print(f"{'ratio':10} {medians['devlxd'] / medians['bare Site']:8.2f}")
+
+
+if __name__ == "__main__":
+    main()
