@@ -127,7 +127,7 @@ class GuestRequest(Request):
     def send(self, answer: Answer) -> None:
         """Send ``answer`` whole, and be done."""
         self.setResponseCode(answer.code)
-        for name, value in _headers_of(answer):
+        for name, value in self.site.headers_of(answer):
             self.responseHeaders.setRawHeaders(name, [value])
         if answer.closes:
             self.channel.persistent = 0
@@ -273,18 +273,10 @@ class GuestChannel(http.HTTPChannel):
         if not self.transport.disconnecting:
             code = http.BAD_REQUEST
             reason = http.RESPONSES[code]
-            headers = _headers_of(BAD_REQUEST)
+            headers = self.site.headers_of(BAD_REQUEST)
             self.writeHeaders(b"HTTP/1.1", b"%d" % code, reason, headers)
             self.write(BAD_REQUEST.body)
             self.loseConnection()
-
-
-def _headers_of(answer: Answer) -> Headers:
-    return (
-        *answer.headers,
-        (b"Content-Length", b"%d" % len(answer.body)),
-        (b"Date", http.datetimeToString()),
-    )
 
 
 class DevLXDSite(Site):
@@ -325,6 +317,14 @@ class DevLXDSite(Site):
         self._channels: set[GuestChannel] = set()
         self._open: Counter[str | None] = Counter()
         self._closed: Deferred[None] | None = None
+
+    def headers_of(self, answer: Answer) -> Headers:
+        """Return all the headers that ``answer`` is sent with."""
+        return (
+            *answer.headers,
+            (b"Content-Length", b"%d" % len(answer.body)),
+            (b"Date", http.datetimeToString(self.reactor.seconds())),
+        )
 
     def caller_of(self, transport: ITransport) -> Caller | None:
         """Find out who is at the other end; the log hears why if that fails."""
