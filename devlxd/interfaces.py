@@ -6,20 +6,25 @@ memory and a suite of contract tests that runs on all providers.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 
-from twisted.internet.interfaces import IReactorTime, IReactorUNIX, ITransport
+from twisted.internet.interfaces import (
+    IReactorFDSet,
+    IReactorTime,
+    IReactorUNIX,
+    ITransport,
+)
 from zope.interface import Interface
 
-from devlxd.model import Caller, Container, Peer
+from devlxd.model import Caller, Claim, Container, Peer
 
 
 class NotInContainer(Exception):
     """The peer cannot be placed; the text says why, for the log only."""
 
 
-class IDevLXDReactor(IReactorTime, IReactorUNIX):
+class IDevLXDReactor(IReactorFDSet, IReactorTime, IReactorUNIX):
     """What devlxd needs of a reactor."""
 
 
@@ -32,6 +37,15 @@ class IContainerStore(Interface):
         Costs no disk access and no search.
 
         :return: the snapshot, or ``None`` where there is no such container.
+        """
+
+    def by_id(container_id: str) -> Container | None:
+        """Return the present snapshot of the container with an id.
+
+        Costs as little as `get`.
+
+        :return: the snapshot, or ``None`` where no container has that id, or
+            more than one.
         """
 
     def names() -> Collection[str]:
@@ -81,18 +95,80 @@ class ICallerIdentifier(Interface):
         :raises NotInContainer: when it cannot be placed, or any doubt remains.
         """
 
+    def watch(observer: ILifeObserver) -> None:
+        """Tell ``observer`` of each life that ends from now on."""
+
+    def unwatch(observer: ILifeObserver) -> None:
+        """Tell ``observer`` of nothing any more.
+
+        :raises ValueError: when it does not watch.
+        """
+
+
+class ILifeObserver(Interface):
+    """Who hears of ended runs of containers."""
+
+    def ended(life: int) -> None:
+        """Hear that the run ``life`` of a container is over.
+
+        Whoever was a caller of it is nobody any more.
+        """
+
+
+class IProcessTable(Interface):
+    """What the host's kernel says of processes; every method may be slow once.
+
+    Each raises `OSError` when the process is gone, or may not be looked at.
+    """
+
+    def cgroups(pid: int) -> Sequence[str]:
+        """Return the paths of the cgroups of ``pid``, one for each hierarchy."""
+
+    def pid_namespaces(pid: int) -> Sequence[int]:
+        """Return the pid namespaces that ``pid`` lives in, by their numbers.
+
+        :return: from its own to the outermost below the host's; empty for a
+            process of the host.
+        """
+
+    def init(pid: int) -> int:
+        """Return the process that is pid 1 of ``pid``'s outermost namespace."""
+
+    def id_map(pid: int) -> IIDMap:
+        """Return how ``pid``'s user namespace maps uids."""
+
+    def hold(pid: int) -> int:
+        """Return a new pidfd of ``pid``, for the caller to close."""
+
+    def is_alive(pidfd: int) -> bool:
+        """Tell whether the process that ``pidfd`` names has not ended."""
+
+    def let_go(pidfd: int) -> None:
+        """Close ``pidfd``."""
+
+
+class IIDMap(Interface):
+    """Which ids inside a container are which on the host."""
+
+    def inside(host_id: int) -> int | None:
+        """Return the id inside of ``host_id``; ``None`` if it has none."""
+
 
 class IRuntime(Interface):
-    """How one runtime names the cgroups of its containers."""
+    """How one runtime names the cgroups of its containers.
 
-    def container_name(cgroup: str) -> str | None:
-        """Read the name of a container off the path of a cgroup.
+    A Twisted plugin that provides this, and `twisted.plugin.IPlugin`, is asked
+    as the built-in ones are.
+    """
 
-        Only what the runtime itself wrote may count: a path has to be read
-        from its root, as everything below a container's own cgroup is the
-        guest's to choose.
+    def claim(cgroup: str) -> Claim | None:
+        """Read off the path of a cgroup whose it is.
+
+        Only what the host's root can have made may count: a path has to be
+        read from its root, as everything below a container's own cgroup is
+        the guest's to choose, and everything below ``user.slice`` some user's.
 
         :param cgroup: a path as in ``/proc/PID/cgroup``, for example
             ``/lxc.payload.c1/init.scope``.
-        :return: the name, or ``None`` where this runtime made no such cgroup.
+        :return: ``None`` where this runtime made no such cgroup.
         """

@@ -40,6 +40,10 @@ class Container:
     :ivar name: the name that the host knows it by.
     :ivar config: its expanded configuration, text to text.
     :ivar devices: its expanded devices, name to text-to-text.
+    :ivar id: the id that its runtime gave it, where cgroups are named by ids
+        (podman, docker); empty where they are not.
+    :ivar hostname: the name that it knows itself by. In an LXD project
+        ``web`` the host's ``web_c1`` is ``c1`` to itself.
     """
 
     name: str
@@ -47,6 +51,21 @@ class Container:
     devices: Mapping[str, Mapping[str, str]] = field(
         factory=dict, converter=_frozen_devices
     )
+    id: str = ""
+    hostname: str = field()
+
+    @hostname.default
+    def _own_name(self) -> str:
+        return self.name
+
+    def is_another_than(self, other: Container) -> bool:
+        """Tell whether this is not ``other`` changed, but made anew under its name.
+
+        The runtime's id tells, or LXD's ``volatile.uuid``; without either the
+        name is all that there is.
+        """
+        uuids = [c.config.get("volatile.uuid", "") for c in (self, other)]
+        return self.id != other.id or (all(uuids) and uuids[0] != uuids[1])
 
 
 @frozen
@@ -56,9 +75,9 @@ class Peer:
     :ivar pid: its process id in the pid namespace of this process.
     :ivar uid: its effective user id, as seen from the host.
     :ivar gid: its effective group id, as seen from the host.
-    :ivar pidfd: a file descriptor that names the process itself, or ``None``
-        where the kernel has none to give. It belongs to the
-        `devlxd.interfaces.IPeerSource` that made it.
+    :ivar pidfd: a file descriptor that names the process itself; it belongs to
+        the `devlxd.interfaces.IPeerSource` that made it. ``None`` where nobody
+        can tell.
     """
 
     pid: int
@@ -72,8 +91,28 @@ class Caller:
     """What a peer turned out to be.
 
     :ivar container: the name of the container that it lives in.
-    :ivar root: whether it is that container's root.
+    :ivar uid: its user id as seen inside that container, 0 for its root;
+        ``None`` for a user of the host that the container does not have.
+    :ivar life: which run of the container it belongs to, a number of the
+        `devlxd.interfaces.ICallerIdentifier` that found it.
     """
 
     container: str
-    root: bool
+    uid: int | None
+    life: int = 0
+
+
+@frozen
+class Claim:
+    """Whose a cgroup is, by what its runtime called it: one of the two.
+
+    :ivar name: the container's name.
+    :ivar id: the container's id.
+    """
+
+    name: str = ""
+    id: str = ""
+
+    def __str__(self) -> str:
+        """Return it as the log shows it."""
+        return self.name or f"id {self.id}"

@@ -9,15 +9,21 @@ from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import (
     IListeningPort,
-    IReactorTime,
     IStreamServerEndpoint,
 )
 from twisted.logger import Logger
 
-from devlxd.interfaces import ICallerIdentifier, IContainerStore, IPeerSource
+from devlxd.interfaces import (
+    ICallerIdentifier,
+    IContainerStore,
+    IDevLXDReactor,
+    IPeerSource,
+)
 from devlxd.listening import listen_now
 from devlxd.peers.credentials import SocketPeerSource
-from devlxd.peers.identify import CgroupIdentifier
+from devlxd.peers.identify import CallerIdentifier
+from devlxd.peers.processes import ProcFS
+from devlxd.peers.runtimes import known_runtimes
 from devlxd.web.dialects import Dialect
 from devlxd.web.site import DevLXDSite
 
@@ -83,15 +89,15 @@ class DevLXDService(MultiService):
     :param reactor: for timeouts.
     :param store: the containers that may ask.
     :param endpoints: where to listen, and in which dialect.
-    :param identifier: finds out who asks; by default by the cgroups that LXC,
-        LXD and Incus make.
+    :param identifier: finds out who asks; by default by the cgroups and pid
+        namespaces of the known runtimes.
     :param peers: tells what the kernel says of who asks; by default by the
         credentials of a UNIX socket.
     """
 
     def __init__(
         self,
-        reactor: IReactorTime,
+        reactor: IDevLXDReactor,
         store: IContainerStore,
         endpoints: Iterable[tuple[Dialect, IStreamServerEndpoint]],
         identifier: ICallerIdentifier | None = None,
@@ -99,7 +105,9 @@ class DevLXDService(MultiService):
     ) -> None:
         super().__init__()
         self.store = store
-        identifier = identifier or CgroupIdentifier(store)
+        if identifier is None:
+            identifier = CallerIdentifier(store, ProcFS(), known_runtimes(), reactor)
+            identifier.setServiceParent(self)
         peers = peers or SocketPeerSource()
         for dialect, endpoint in endpoints:
             site = DevLXDSite(dialect, store, identifier, peers, reactor)

@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import count
 
-from attrs import field, frozen
+from attrs import define, field, frozen
 from twisted.internet.address import UNIXAddress
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import ITransport
@@ -19,11 +20,16 @@ from devlxd.interfaces import (
     ICallerIdentifier,
     IContainerStore,
     IDevLXDReactor,
+    IIDMap,
+    ILifeObserver,
     IPeerSource,
+    IProcessTable,
     IRuntime,
     NotInContainer,
 )
-from devlxd.model import Caller, Peer
+from devlxd.model import Caller, Claim, Peer
+from devlxd.peers.cgroups import cgroups_in
+from devlxd.peers.idmap import id_map_of_process
 from devlxd.web.dialects import LXD, Dialect
 from devlxd.web.site import DevLXDSite
 
@@ -58,6 +64,7 @@ class MemoryIdentifier:
     """
 
     callers: Mapping[int, Caller] = field(factory=dict)
+    observers: list[ILifeObserver] = field(factory=list, init=False)
 
     def identify(self, peer: Peer) -> Caller:
         """See `ICallerIdentifier.identify`."""
@@ -66,20 +73,102 @@ class MemoryIdentifier:
         except KeyError:
             raise NotInContainer(f"pid {peer.pid} is nobody") from None
 
+    def watch(self, observer: ILifeObserver) -> None:
+        """See `ICallerIdentifier.watch`."""
+        self.observers.append(observer)
+
+    def unwatch(self, observer: ILifeObserver) -> None:
+        """See `ICallerIdentifier.unwatch`."""
+        self.observers.remove(observer)
+
+    def end(self, life: int) -> None:
+        """Let a life end."""
+        for observer in list(self.observers):
+            observer.ended(life)
+
 
 @implementer(IRuntime)
 @frozen
 class MemoryRuntime:
     """Knows cgroups by heart.
 
-    :ivar cgroups: the path of a cgroup to the name of its container.
+    :ivar cgroups: the path of a cgroup, to whose it is.
     """
 
-    cgroups: Mapping[str, str] = field(factory=dict)
+    cgroups: Mapping[str, Claim] = field(factory=dict)
 
-    def container_name(self, cgroup: str) -> str | None:
-        """See `IRuntime.container_name`."""
+    def claim(self, cgroup: str) -> Claim | None:
+        """See `IRuntime.claim`."""
         return self.cgroups.get(cgroup)
+
+
+@define
+class MemoryProcess:
+    """A process.
+
+    :ivar cgroup: what ``/proc/PID/cgroup`` says.
+    :ivar namespaces: the pid namespaces that it lives in, its own first,
+        without the host's.
+    :ivar uid_map: what ``/proc/PID/uid_map`` says.
+    """
+
+    cgroup: str
+    namespaces: Sequence[int] = ()
+    uid_map: str = "0 0 4294967295"
+
+
+@implementer(IProcessTable)
+class MemoryProcessTable:
+    """The processes of a host that is made up.
+
+    :ivar processes: by their pid; what is taken out has ended.
+    :ivar inits: the pid of the init of each pid namespace.
+    :ivar held: the processes that somebody has a pidfd of, by the pidfd.
+    """
+
+    def __init__(self) -> None:
+        self.processes: dict[int, MemoryProcess] = {}
+        self.inits: dict[int, int] = {}
+        self.held: dict[int, MemoryProcess] = {}
+        self._pidfds = count(1000)
+
+    def cgroups(self, pid: int) -> Sequence[str]:
+        """See `IProcessTable.cgroups`."""
+        return list(cgroups_in(self._process(pid).cgroup))
+
+    def pid_namespaces(self, pid: int) -> Sequence[int]:
+        """See `IProcessTable.pid_namespaces`."""
+        return list(self._process(pid).namespaces)
+
+    def init(self, pid: int) -> int:
+        """See `IProcessTable.init`."""
+        namespaces = self.pid_namespaces(pid)
+        if not namespaces or namespaces[-1] not in self.inits:
+            raise ProcessLookupError(f"pid {pid} has no init")
+        return self.inits[namespaces[-1]]
+
+    def id_map(self, pid: int) -> IIDMap:
+        """See `IProcessTable.id_map`."""
+        return id_map_of_process(self._process(pid).uid_map)
+
+    def hold(self, pid: int) -> int:
+        """See `IProcessTable.hold`."""
+        pidfd = next(self._pidfds)
+        self.held[pidfd] = self._process(pid)
+        return pidfd
+
+    def is_alive(self, pidfd: int) -> bool:
+        """See `IProcessTable.is_alive`."""
+        return any(self.held[pidfd] is process for process in self.processes.values())
+
+    def let_go(self, pidfd: int) -> None:
+        """See `IProcessTable.let_go`."""
+        del self.held[pidfd]
+
+    def _process(self, pid: int) -> MemoryProcess:
+        if pid not in self.processes:
+            raise ProcessLookupError(f"no process {pid}")
+        return self.processes[pid]
 
 
 @implementer(IDevLXDReactor)
@@ -121,5 +210,5 @@ def site_for(
     clock: Clock | None = None,
 ) -> DevLXDSite:
     """Build a site on which everybody is the root of the container ``name``."""
-    identifier = MemoryIdentifier({GUEST.pid: Caller(name, root=True)})
+    identifier = MemoryIdentifier({GUEST.pid: Caller(name, uid=0)})
     return DevLXDSite(dialect, store, identifier, MemoryPeerSource(), clock or Clock())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from attrs import evolve
 from attrs.exceptions import FrozenInstanceError
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -38,6 +39,17 @@ class ContainerTests(SynchronousTestCase):
             container.devices["eth0"]["type"] = "x"  # type: ignore[index] # on purpose
         with self.assertRaises(FrozenInstanceError):
             container.name = "c2"  # type: ignore[misc] # on purpose
+
+    def test_another(self) -> None:
+        """A container made anew under the same name is told by uuid or id."""
+        uuid = Container("c1", {"volatile.uuid": "1"})
+        self.assertFalse(uuid.is_another_than(Container("c1")))
+        self.assertFalse(Container("c1").is_another_than(uuid))
+        self.assertFalse(uuid.is_another_than(evolve(uuid, devices={"a": {}})))
+        self.assertTrue(
+            uuid.is_another_than(evolve(uuid, config={"volatile.uuid": "2"}))
+        )
+        self.assertTrue(uuid.is_another_than(evolve(uuid, id="2")))
 
     def test_equal_by_value(self) -> None:
         """Two readings of an unchanged document are the same snapshot."""

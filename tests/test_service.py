@@ -57,7 +57,7 @@ class DevLXDServiceTests(SynchronousTestCase):
             (LXD, endpoint_at(self.reactor, f"{self.directory}/lxd")),
             (APOLLO, endpoint_at(self.reactor, f"{self.directory}/apollo")),
         ]
-        identifier = MemoryIdentifier({GUEST.pid: Caller("c1", root=True)})
+        identifier = MemoryIdentifier({GUEST.pid: Caller("c1", uid=0)})
         self.service = DevLXDService(
             self.reactor, self.store, endpoints, identifier, MemoryPeerSource()
         )

@@ -63,6 +63,10 @@ class DirectoryStore:
         """See `IContainerStore.get`."""
         return self._snapshots.get(name)
 
+    def by_id(self, container_id: str) -> Container | None:
+        """See `IContainerStore.by_id`."""
+        return self._snapshots.by_id(container_id)
+
     def names(self) -> Collection[str]:
         """See `IContainerStore.names`."""
         return self._snapshots.names()

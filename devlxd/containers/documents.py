@@ -93,25 +93,37 @@ def read_container(name: str, content: bytes, form: Form) -> Container:
     text = _decoded(content)
     parse = _parse_json if form is Form.JSON else _parse_yaml
     document = _mapping(parse(text), "the document")
+    prefix = ""
     if form is Form.RECORD:
-        config, devices = _of_record(document)
-    else:
-        config, devices = document.get("config"), document.get("devices")
-    return Container(name, _texts(config, "config"), _devices(devices))
+        prefix = "expanded_"
+        document = _part_of_record(document)
+    return Container(
+        name,
+        _texts(document.get(f"{prefix}config"), f"{prefix}config"),
+        _devices(document.get(f"{prefix}devices")),
+        id=_text(document, "id"),
+        hostname=_text(document, "name") or name,
+    )
 
 
-def _of_record(
-    document: Mapping[str, _Node],
-) -> tuple[_Node | None, _Node | None]:
-    """Find config and devices in LXD's own record.
+def _part_of_record(document: Mapping[str, _Node]) -> Mapping[str, _Node]:
+    """Find the container in LXD's own record.
 
-    LXD calls the part ``container``, since 5.0 also ``instance``.
+    LXD calls it ``container``, since 5.0 also ``instance``.
     """
     part = document.get("instance") or document.get("container")
     if part is None:
         raise DocumentError("no container in it")
-    container = _mapping(part, "container")
-    return container.get("expanded_config"), container.get("expanded_devices")
+    return _mapping(part, "container")
+
+
+def _text(document: Mapping[str, _Node], key: str) -> str:
+    node = document.get(key)
+    if node is None:
+        return ""
+    if not isinstance(node.value, str):
+        raise DocumentError(f"{key} is not text", node.line)
+    return node.value
 
 
 def _decoded(content: bytes) -> str:

@@ -23,12 +23,20 @@ class MemoryStore:
     _log = Logger()
 
     def __init__(self, containers: Iterable[Container] = ()) -> None:
-        self._containers = {container.name: container for container in containers}
+        self._containers: dict[str, Container] = {}
+        self._ids: dict[str, set[str]] = {}
         self._observers: list[IStoreObserver] = []
+        for container in containers:
+            self.put(container)
 
     def get(self, name: str) -> Container | None:
         """See `IContainerStore.get`."""
         return self._containers.get(name)
+
+    def by_id(self, container_id: str) -> Container | None:
+        """See `IContainerStore.by_id`."""
+        names = self._ids.get(container_id, set())
+        return self._containers[next(iter(names))] if len(names) == 1 else None
 
     def names(self) -> Collection[str]:
         """See `IContainerStore.names`."""
@@ -51,13 +59,23 @@ class MemoryStore:
         old = self._containers.get(container.name)
         if old != container:
             self._containers[container.name] = container
+            self._index(old, container)
             self._tell(container.name, old, container)
 
     def remove(self, name: str) -> None:
         """Forget the container ``name``; do nothing where there is none."""
         old = self._containers.pop(name, None)
         if old is not None:
+            self._index(old, None)
             self._tell(name, old, None)
+
+    def _index(self, old: Container | None, new: Container | None) -> None:
+        if old is not None and old.id:
+            self._ids[old.id].discard(old.name)
+            if not self._ids[old.id]:
+                del self._ids[old.id]
+        if new is not None and new.id:
+            self._ids.setdefault(new.id, set()).add(new.name)
 
     def _tell(self, name: str, old: Container | None, new: Container | None) -> None:
         for observer in list(self._observers):

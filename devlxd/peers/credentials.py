@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from twisted.internet.interfaces import ISystemHandle, ITransport
+from twisted.logger import Logger
 from zope.interface import implementer
 
 from devlxd.interfaces import IPeerSource, NotInContainer
@@ -34,17 +35,60 @@ class SocketPeerSource:
 
     The answer was fixed at that moment: whoever holds the socket now does
     not change it (``unix(7)``, ``SO_PEERCRED``).
+
+    :param peerpidfd: the socket option that gives a pidfd of that process.
     """
+
+    _log = Logger()
+
+    def __init__(self, peerpidfd: int = SO_PEERPIDFD) -> None:
+        self._peerpidfd = peerpidfd
+        if not self._kernel_has_pidfds():
+            self._log.warn(
+                "this kernel has no SO_PEERPIDFD (Linux 6.5 has): a caller that "
+                "ends before it was accepted may be taken for another one that "
+                "was given its pid since"
+            )
+
+    def _kernel_has_pidfds(self) -> bool:
+        one, other = socket.socketpair()
+        with one, other:
+            try:
+                os.close(_pidfd(one, self._peerpidfd))
+            except OSError as error:
+                if error.errno != errno.ENOPROTOOPT:
+                    raise
+                return False
+        return True
 
     @contextmanager
     def hold(self, transport: ITransport) -> Iterator[Peer]:
         """See `devlxd.interfaces.IPeerSource.hold`."""
-        peer = _peer(transport)
+        handle = _handle(transport)
         try:
-            yield peer
+            ucred = handle.getsockopt(
+                socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size
+            )
+            pid, uid, gid = _UCRED.unpack(ucred)
+            pidfd = self._hold(handle, pid)
+        except (OSError, OverflowError) as error:
+            raise NotInContainer(f"no peer: {error}") from error
+        try:
+            yield Peer(pid, uid, gid, pidfd)
         finally:
-            if peer.pidfd is not None:
-                os.close(peer.pidfd)
+            os.close(pidfd)
+
+    def _hold(self, handle: socket.socket, pid: int) -> int:
+        """Return a pidfd of the peer.
+
+        :raises OSError: when the peer is gone already.
+        """
+        try:
+            return _pidfd(handle, self._peerpidfd)
+        except OSError as error:
+            if error.errno != errno.ENOPROTOOPT:
+                raise
+        return os.pidfd_open(pid)
 
 
 @implementer(IPeerSource)
@@ -61,32 +105,14 @@ class AnonymousPeerSource:
         yield Peer(pid=0, uid=_NOBODY, gid=_NOBODY)
 
 
-def _peer(transport: ITransport) -> Peer:
+def _handle(transport: ITransport) -> socket.socket:
     system_handle = ISystemHandle(transport, None)
-    if system_handle is None:
-        raise NotInContainer("a transport without a socket")
-    handle = system_handle.getHandle()
+    handle = system_handle.getHandle() if system_handle is not None else None
     if not isinstance(handle, socket.socket) or handle.family != socket.AF_UNIX:
-        raise NotInContainer("a peer on no UNIX socket")
-    try:
-        ucred = handle.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
-        pid, uid, gid = _UCRED.unpack(ucred)
-        return Peer(pid, uid, gid, _pidfd(handle))
-    except OSError as error:
-        raise NotInContainer(f"no credentials: {error}") from error
+        raise NotInContainer("a connection on no UNIX socket")
+    return handle
 
 
-def _pidfd(handle: socket.socket) -> int | None:
-    """Ask for a pidfd of the peer.
-
-    :return: ``None`` on a kernel before 6.5.
-    :raises OSError: when the peer is gone already.
-    """
-    try:
-        option = handle.getsockopt(socket.SOL_SOCKET, SO_PEERPIDFD, _PIDFD.size)
-    except OSError as error:
-        if error.errno == errno.ENOPROTOOPT:
-            return None
-        raise
-    (pidfd,) = _PIDFD.unpack(option)
+def _pidfd(handle: socket.socket, option: int) -> int:
+    (pidfd,) = _PIDFD.unpack(handle.getsockopt(socket.SOL_SOCKET, option, _PIDFD.size))
     return int(pidfd)

@@ -26,6 +26,15 @@ def is_switched_off(container: Container, switch: str) -> bool:
     return container.config.get(switch, "").lower() in _FALSE
 
 
+def allowed_uids(container: Container, switch: str) -> frozenset[str]:
+    """Return the users, besides root, that the key ``SWITCH.uids`` lets ask.
+
+    :return: what stands between its commas: uids as seen inside, or ``*``.
+    """
+    uids = container.config.get(f"{switch}.uids", "")
+    return frozenset(uid.strip() for uid in uids.split(","))
+
+
 class Gate(Resource):
     """Stands before a tree of resources and lets through who may ask.
 
@@ -54,10 +63,16 @@ class Gate(Resource):
         container = self._store.get(caller.container)
         if container is None:
             return self._not_in_container
-        if not caller.root:
+        if not self._may_ask(caller.uid, container):
             return self._not_root
         if is_switched_off(container, self._dialect.switch):
             return self._not_authorized
         request.container = container
         resource: IResource = self._tree.getChildWithDefault(path, request)
         return resource
+
+    def _may_ask(self, uid: int | None, container: Container) -> bool:
+        if uid == 0:
+            return True
+        allowed = allowed_uids(container, self._dialect.switch)
+        return "*" in allowed or str(uid) in allowed

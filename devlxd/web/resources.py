@@ -227,7 +227,7 @@ class MetaData(Rendered):
         return text_answer(
             f"{self.dialect.meta_data_head}"
             f"instance-id: {instance_id}\n"
-            f"local-hostname: {container.name}\n"
+            f"local-hostname: {container.hostname}\n"
             f"{config.get('user.meta-data', '')}"
         )
 

@@ -8,6 +8,7 @@ sizes, connections), the caller of each connection, and answers without HTML.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from io import BytesIO
 from urllib.parse import unquote_to_bytes
 
@@ -20,11 +21,14 @@ from twisted.python.failure import Failure
 from twisted.web import http
 from twisted.web.resource import getChildForRequest
 from twisted.web.server import Request, Site
+from zope.interface import implementer
 
 from devlxd.interfaces import (
     ICallerIdentifier,
     IContainerStore,
+    ILifeObserver,
     IPeerSource,
+    IStoreObserver,
     NotInContainer,
 )
 from devlxd.model import Caller, Container
@@ -38,6 +42,7 @@ from devlxd.web.answers import (
 )
 from devlxd.web.dialects import Dialect
 from devlxd.web.gate import Gate
+from devlxd.web.loglimit import LimitedLog
 from devlxd.web.resources import resource_tree
 
 #: How long a guest may take to send a request, its first on a connection
@@ -279,8 +284,13 @@ class GuestChannel(http.HTTPChannel):
             self.loseConnection()
 
 
+@implementer(IStoreObserver, ILifeObserver)
 class DevLXDSite(Site):
     """The site of one dialect.
+
+    While it is listened for, it closes the connections of a container that
+    goes, is made anew under its name, or comes to its life's end: who called
+    from one run of a container is nobody to the next.
 
     :param dialect: the generation of the API that it speaks.
     :param store: the containers that may ask.
@@ -311,12 +321,14 @@ class DevLXDSite(Site):
             Gate(dialect, store, tree), timeout=REQUEST_TIMEOUT, reactor=reactor
         )
         self.dialect = dialect
+        self._store = store
         self._identifier = identifier
         self._peers = peers
         self._max_connections = max_connections
         self._channels: set[GuestChannel] = set()
         self._open: Counter[str | None] = Counter()
         self._closed: Deferred[None] | None = None
+        self._limited_log = LimitedLog(self._log, reactor)
 
     def headers_of(self, answer: Answer) -> Headers:
         """Return all the headers that ``answer`` is sent with."""
@@ -332,7 +344,7 @@ class DevLXDSite(Site):
             with self._peers.hold(transport) as peer:
                 return self._identifier.identify(peer)
         except NotInContainer as refused:
-            self._log.warn("not in a container: {reason}", reason=refused)
+            self._limited_log.warn("not in a container: {reason}", reason=str(refused))
         except Exception:
             self._log.failure("a peer could not be placed")
         return None
@@ -341,7 +353,7 @@ class DevLXDSite(Site):
         """Count a connection in, unless its container has too many."""
         key = _counted_as(channel)
         if self._open[key] >= self._max_connections:
-            self._log.warn("too many connections of {container}", container=key)
+            self._limited_log.warn("too many connections of {container}", container=key)
             return False
         self._open[key] += 1
         self._channels.add(channel)
@@ -372,14 +384,32 @@ class DevLXDSite(Site):
             closed.callback(None)
         return closed
 
+    def changed(self, name: str, old: Container | None, new: Container | None) -> None:
+        """See `IStoreObserver.changed`."""
+        if old is not None and (new is None or new.is_another_than(old)):
+            self._close_where(lambda caller: caller.container == name)
+
+    def ended(self, life: int) -> None:
+        """See `ILifeObserver.ended`."""
+        self._close_where(lambda caller: caller.life == life)
+
+    def _close_where(self, is_meant: Callable[[Caller], bool]) -> None:
+        for channel in list(self._channels):
+            if channel.caller is not None and is_meant(channel.caller):
+                channel.close()
+
     # There is no access log: what a guest asks for is nobody's business, and
     # Site would wake the reactor every second to know the time for it.
 
     def startFactory(self) -> None:
-        """Open no access log."""
+        """Hear of containers that go."""
+        self._store.watch(self)
+        self._identifier.watch(self)
 
     def stopFactory(self) -> None:
-        """Close no access log."""
+        """Hear of them no more."""
+        self._store.unwatch(self)
+        self._identifier.unwatch(self)
 
     def log(self, request: http.Request) -> None:
         """Log no access."""

@@ -104,6 +104,12 @@ class ReadTests(SynchronousTestCase):
         )
         self.assertEqual(list(container.devices), ["root"])
 
+    def test_identity(self) -> None:
+        """A document may say the id of its container, a record says its own name."""
+        self.assertEqual(read(b"id: 0042\n"), Container("c1", id="0042"))
+        record = read_container("web_c1", RECORD, Form.RECORD)
+        self.assertEqual((record.name, record.hostname), ("web_c1", "c1"))
+
     def test_record_of_newer_lxd(self) -> None:
         """A record that calls the container an instance is the same record."""
         newer = RECORD.replace(b"container:", b"instance:")
@@ -190,6 +196,7 @@ class RefusedTests(SynchronousTestCase):
         self.assert_refused(b"config:\n  user.a: [1]\n", "user.a", 2)
         self.assert_refused(b"devices:\n  eth0: nic\n", "devices: eth0", 2)
         self.assert_refused(b"- a\n", "not a mapping", 1)
+        self.assert_refused(b"id: []\n", "id is not text", 1)
         self.assert_refused(b"config:\n  ? [a]\n  : b\n", "a key", 2)
         self.assert_refused(b'{"config": {"a": {}}}', "config: a", None, Form.JSON)
         self.assert_refused(b'{"config": {"a": "\\ud800"}}', "text", None, Form.JSON)

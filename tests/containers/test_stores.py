@@ -79,7 +79,8 @@ class DirectoryFixture:
 
     def put(self, container: Container) -> None:
         devices = {name: dict(device) for name, device in container.devices.items()}
-        document = {"config": dict(container.config), "devices": devices}
+        config = dict(container.config)
+        document = {"config": config, "devices": devices, "id": container.id}
         (self.path / f"{container.name}.json").write_text(json.dumps(document))
         self.store.load()
 
@@ -108,6 +109,21 @@ def store_tests(fixture: Callable[[], Fixture]) -> type[SynchronousTestCase]:
             self.assertEqual(self.store.get("c1"), C1)
             self.assertIsNone(self.store.get("c2"))
             self.assertEqual(list(self.store.names()), ["c1"])
+
+        def test_by_id(self) -> None:
+            """What has an id is found by it, if nothing else has the same one."""
+            self.fixture.put(evolve(C1, id="abc"))
+            found = self.store.by_id("abc")
+            self.assertIsNotNone(found)
+            self.assertIs(found, self.store.get("c1"))
+            self.assertIsNone(self.store.by_id(""))
+            self.assertIsNone(self.store.by_id("c1"))
+            self.fixture.put(evolve(C1, name="c2", hostname="c2", id="abc"))
+            self.assertIsNone(self.store.by_id("abc"))
+            self.fixture.remove("c1")
+            self.assertIs(self.store.by_id("abc"), self.store.get("c2"))
+            self.fixture.put(evolve(C1, name="c2", hostname="c2", id=""))
+            self.assertIsNone(self.store.by_id("abc"))
 
         def test_same_snapshot(self) -> None:
             """An unchanged container is handed out as the very same snapshot."""

@@ -7,12 +7,14 @@ import socket
 
 from twisted.internet.interfaces import ISystemHandle
 from twisted.internet.testing import StringTransport
+from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import alsoProvides
 from zope.interface.verify import verifyObject
 
 from devlxd.interfaces import IPeerSource, NotInContainer
-from devlxd.peers.credentials import SocketPeerSource
+from devlxd.peers.credentials import AnonymousPeerSource, SocketPeerSource
+from devlxd.testing import MemoryPeerSource
 
 
 def transport_on(handle: object) -> StringTransport:
@@ -34,7 +36,8 @@ class SocketPeerSourceTests(SynchronousTestCase):
 
     def test_interface(self) -> None:
         """It is a peer source."""
-        self.assertTrue(verifyObject(IPeerSource, self.source))
+        for source in (self.source, AnonymousPeerSource(), MemoryPeerSource()):
+            self.assertTrue(verifyObject(IPeerSource, source))
 
     def test_peer(self) -> None:
         """The peer is who made the connection: here, this very process."""
@@ -43,6 +46,19 @@ class SocketPeerSourceTests(SynchronousTestCase):
                 (peer.pid, peer.uid, peer.gid),
                 (os.getpid(), os.geteuid(), os.getegid()),
             )
+
+    def test_pidfd(self) -> None:
+        """It comes with a pidfd, which the kernel hands out, or by its pid."""
+        old_kernel = 9999  # no such option
+        with capturedLogs() as events:
+            sources = [SocketPeerSource(), SocketPeerSource(old_kernel)]
+        self.assertEqual(len(events), 1)
+        self.assertIn("SO_PEERPIDFD", events[0]["log_format"])
+        for source in sources:
+            with source.hold(transport_on(self.ours)) as peer:
+                assert peer.pidfd is not None
+                with open(f"/proc/self/fdinfo/{peer.pidfd}") as file:
+                    self.assertIn(f"Pid:\t{os.getpid()}\n", file.read())
 
     def test_pidfd_is_not_leaked(self) -> None:
         """The pidfd is open inside the block and nowhere else."""

@@ -1,9 +1,8 @@
-"""Tests of `devlxd.peers.identify`."""
+"""Tests of `devlxd.peers.identify`: attacks, as the text of /proc shows them."""
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
+from collections.abc import Sequence
 
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
@@ -11,64 +10,289 @@ from zope.interface.verify import verifyObject
 from devlxd.containers.memory import MemoryStore
 from devlxd.interfaces import ICallerIdentifier, NotInContainer
 from devlxd.model import Caller, Container, Peer
-from devlxd.peers.identify import AssumedIdentifier, CgroupIdentifier
-from tests.peers.test_idmap import CURRENT, idmap
-
-STORE = MemoryStore(
-    [Container("c1", {CURRENT: idmap(100000)}), Container("privileged")]
+from devlxd.peers.identify import AssumedIdentifier, CallerIdentifier
+from devlxd.peers.runtimes import known_runtimes
+from devlxd.testing import (
+    MemoryDevLXDReactor,
+    MemoryIdentifier,
+    MemoryProcess,
+    MemoryProcessTable,
 )
+from tests.peers import hosts
+from tests.peers.test_idmap import CURRENT, idmap
+from tests.peers.test_lives import RecordingLifeObserver
+
+#: The pid namespaces of the containers' inits.
+MALLORY, VICTIM = 100, 200
+
+ID = "f" * 64
+
+#: What ``/proc/PID/uid_map`` says in an unprivileged container.
+SHIFTED = "0 100000 65536"
 
 
-class CgroupIdentifierTests(SynchronousTestCase):
-    """Callers by their cgroups."""
+class IdentifierTestCase(SynchronousTestCase):
+    """Has a host on which mallory and victim run, each with an init."""
+
+    host = hosts.V2
 
     def setUp(self) -> None:
-        self.proc = Path(tempfile.mkdtemp(dir="."))
-        self.identifier = CgroupIdentifier(STORE, proc=self.proc)
+        self.store = MemoryStore(
+            [Container("mallory"), Container("victim"), Container("pod", id=ID)]
+        )
+        self.table = MemoryProcessTable()
+        self.reactor = MemoryDevLXDReactor()
+        self.identifier = CallerIdentifier(
+            self.store, self.table, known_runtimes(), self.reactor
+        )
+        self.add_init(10, "/lxc.payload.mallory", MALLORY)
+        self.add_init(20, "/lxc.payload.victim/init.scope", VICTIM)
 
-    def identify(self, cgroup: str, uid: int = 100000) -> Caller:
-        """Identify a peer whose ``/proc/PID/cgroup`` reads ``cgroup``."""
-        process = self.proc / "42"
-        process.mkdir()
-        (process / "cgroup").write_text(cgroup)
-        return self.identifier.identify(Peer(42, uid, uid))
+    def add_init(self, pid: int, cgroup: str, namespace: int) -> None:
+        """Let a container run."""
+        text = self.host.format(cgroup=cgroup)
+        self.table.processes[pid] = MemoryProcess(text, [namespace], SHIFTED)
+        self.table.inits[namespace] = pid
 
-    def test_interface(self) -> None:
-        """It identifies callers."""
-        self.assertTrue(verifyObject(ICallerIdentifier, self.identifier))
+    def identify(
+        self,
+        cgroup: str,
+        namespaces: Sequence[int] = (MALLORY,),
+        uid: int = 100_000,
+        uid_map: str = SHIFTED,
+    ) -> Caller:
+        """Identify a process whose cgroup the runtime, or mallory, has made."""
+        text = self.host.format(cgroup=cgroup)
+        return self.identify_text(text, namespaces, uid, uid_map)
 
-    def test_root(self) -> None:
-        """The uid on the host of the container's uid 0 is its root."""
-        self.assertEqual(self.identify("0::/lxc.payload.c1\n"), Caller("c1", True))
+    def identify_text(
+        self,
+        text: str,
+        namespaces: Sequence[int] = (MALLORY,),
+        uid: int = 100_000,
+        uid_map: str = SHIFTED,
+    ) -> Caller:
+        """Identify a process whose ``/proc/PID/cgroup`` is ``text``."""
+        self.table.processes[42] = MemoryProcess(text, namespaces, uid_map)
+        pidfd = self.table.hold(42)
+        try:
+            return self.identifier.identify(Peer(42, uid, uid, pidfd))
+        finally:
+            self.table.let_go(pidfd)
 
-    def test_not_root(self) -> None:
-        """Another user is not, and the host's root least of all."""
-        cgroup = "0::/lxc.payload.c1\n"
-        self.assertEqual(self.identify(cgroup, 101000), Caller("c1", False))
+    def assert_refused(
+        self, reason: str, text: str, namespaces: Sequence[int] = (MALLORY,)
+    ) -> None:
+        """Check that a process is refused, and for what reason."""
+        error = self.assertRaises(NotInContainer, self.identify_text, text, namespaces)
+        self.assertIn(reason, str(error))
 
-    def test_no_container(self) -> None:
-        """A process of the host is in no container."""
-        self.assertRaises(NotInContainer, self.identify, "0::/user.slice\n")
 
-    def test_unknown_container(self) -> None:
-        """A container that the store does not know is none."""
-        self.assertRaises(NotInContainer, self.identify, "0::/lxc.payload.c9\n")
+class AttackTests(IdentifierTestCase):
+    """What mallory's root can do, and what comes of it; on a v2 host."""
+
+    def test_honest(self) -> None:
+        """Whoever does nothing of it is its own container's root."""
+        caller = self.identify("/lxc.payload.mallory")
+        self.assertEqual((caller.container, caller.uid), ("mallory", 0))
+
+    def test_cgroup_of_its_own(self) -> None:
+        """A cgroup named as the victim's, at any depth, is still mallory's."""
+        for below in (
+            "/lxc.payload.victim",
+            "/lxc.monitor.victim",
+            "/a/b/c/lxc.payload.victim/x",
+            "/../lxc.payload.victim",
+            "/machine.slice/machine-victim.scope",
+            "/a\\x2f../lxc.payload.victim",
+        ):
+            caller = self.identify(f"/lxc.payload.mallory{below}")
+            self.assertEqual(caller.container, "mallory")
+
+    def test_cgroup_of_the_victim(self) -> None:
+        """Were it to get into the victim's cgroup, the other witness would tell."""
+        text = self.host.format(cgroup="/lxc.payload.victim")
+        self.assert_refused("its pid namespace of mallory", text)
+
+    def test_namespace_of_the_victim(self) -> None:
+        """Were it to get into the victim's pid namespace, the first one would."""
+        text = self.host.format(cgroup="/lxc.payload.mallory")
+        self.assert_refused("its pid namespace of victim", text, [VICTIM])
+
+    def test_nested_namespaces(self) -> None:
+        """A pid namespace below mallory's is mallory's; its init is no witness."""
+        self.add_init(11, "/lxc.payload.victim", 101)
+        caller = self.identify("/lxc.payload.mallory", [102, 101, MALLORY])
+        self.assertEqual(caller.container, "mallory")
+
+    def test_nested_container(self) -> None:
+        """A container in a container is the outer one, its root some other user."""
+        caller = self.identify(
+            "/lxc.payload.mallory/lxc.payload.inner",
+            [101, MALLORY],
+            uid=165_536,
+            uid_map="0 165536 65536",
+        )
+        self.assertEqual((caller.container, caller.uid), ("mallory", None))
+
+    def test_user_namespace(self) -> None:
+        """Being root of a user namespace of its own makes nobody root."""
+        caller = self.identify(
+            "/lxc.payload.mallory", uid=101_000, uid_map="0 101000 1"
+        )
+        self.assertEqual(caller.uid, 1000)
+
+    def test_host_root(self) -> None:
+        """The host's root in an unprivileged container's place is not its root."""
+        self.assertIsNone(self.identify("/lxc.payload.mallory", uid=0).uid)
+
+    def test_host_namespace(self) -> None:
+        """A process of the host that is in a container's cgroup is not in it."""
+        text = self.host.format(cgroup="/lxc.payload.victim")
+        self.assert_refused("its pid namespace is the host's", text, [])
+
+    def test_monitor(self) -> None:
+        """Nor is LXC's monitor, or anybody else on the host."""
+        for cgroup in ("/lxc.monitor.victim", "/user.slice/x", "/"):
+            text = self.host.format(cgroup=cgroup)
+            self.assert_refused("its cgroup is of no container", text, [])
+
+    def test_unknown_namespace(self) -> None:
+        """A peer in a pid namespace without an init is refused."""
+        self.assert_refused(
+            "has no init", self.host.format(cgroup="/lxc.payload.mallory"), [300]
+        )
+
+    def test_init_moved_away(self) -> None:
+        """An init that nobody has a claim to vouches for nobody."""
+        self.add_init(30, "/user.slice", 300)
+        self.assert_refused(
+            "pid 30: its cgroup is of no container",
+            self.host.format(cgroup="/lxc.payload.mallory"),
+            [300],
+        )
+
+    def test_not_in_the_store(self) -> None:
+        """A container that the store does not know is refused."""
+        self.store.remove("mallory")
+        self.assert_refused(
+            "not in the store", self.host.format(cgroup="/lxc.payload.mallory")
+        )
+
+    def test_recycled_pid(self) -> None:
+        """A peer that ended is not taken for the process that got its pid."""
+        text = self.host.format(cgroup="/lxc.payload.mallory")
+        self.table.processes[42] = MemoryProcess(text, [MALLORY])
+        pidfd = self.table.hold(42)
+        text = self.host.format(cgroup="/lxc.payload.victim")
+        self.table.processes[42] = MemoryProcess(text, [VICTIM])
+        error = self.assertRaises(
+            NotInContainer, self.identifier.identify, Peer(42, 100_000, 0, pidfd)
+        )
+        self.assertIn("gone before it was placed", str(error))
+
+    def test_gone(self) -> None:
+        """Nor is one that ended and whose pid nobody has."""
+        text = self.host.format(cgroup="/lxc.payload.mallory")
+        self.table.processes[42] = MemoryProcess(text, [MALLORY])
+        peer = Peer(42, 100_000, 0, self.table.hold(42))
+        del self.table.processes[42]
+        self.assertRaises(NotInContainer, self.identifier.identify, peer)
+
+    def test_not_held(self) -> None:
+        """A peer that nothing holds is refused, as its pid may be anybody's."""
+        peer = Peer(10, 100_000, 0)
+        self.assertRaises(NotInContainer, self.identifier.identify, peer)
+
+    def test_broken_id_map(self) -> None:
+        """A container whose id map cannot be read has no root."""
+        self.store.put(Container("mallory", {CURRENT: "x"}))
+        self.assert_refused(
+            "not an id map", self.host.format(cgroup="/lxc.payload.mallory")
+        )
+
+
+class HybridAttackTests(AttackTests):
+    """The same on a hybrid host."""
+
+    host = hosts.HYBRID
 
     def test_contradiction(self) -> None:
         """A peer that is in two containers is in none."""
-        cgroup = "1:cpu:/lxc.payload.privileged\n0::/lxc.payload.c1\n"
-        self.assertRaises(NotInContainer, self.identify, cgroup)
+        text = self.host.format(cgroup="/lxc.payload.mallory").replace(
+            "8:pids:/lxc.payload.mallory", "8:pids:/lxc.payload.victim"
+        )
+        self.assert_refused("its cgroups are of mallory and victim", text)
 
-    def test_gone(self) -> None:
-        """A peer that is gone is in none."""
-        self.assertRaises(NotInContainer, self.identifier.identify, Peer(43, 0, 0))
+
+class V1AttackTests(HybridAttackTests):
+    """The same on a host without cgroup v2."""
+
+    host = hosts.V1
+
+    def test_contradiction(self) -> None:
+        """A peer that is in two containers is in none."""
+        text = self.host.format(cgroup="/lxc.payload.mallory").replace(
+            "4:memory:/lxc.payload.mallory", "4:memory:/lxc.payload.victim"
+        )
+        self.assert_refused("its cgroups are of mallory and victim", text)
+
+
+class CallerIdentifierTests(IdentifierTestCase):
+    """Callers, and what is remembered of their containers."""
+
+    def test_interface(self) -> None:
+        """All that identify callers do."""
+        for identifier in (self.identifier, AssumedIdentifier("x"), MemoryIdentifier()):
+            self.assertTrue(verifyObject(ICallerIdentifier, identifier))
+
+    def test_recorded_map_first(self) -> None:
+        """The id map that LXD wrote down counts before that of the init."""
+        self.store.put(Container("mallory", {CURRENT: idmap(500_000)}))
+        self.assertIsNone(self.identify("/lxc.payload.mallory").uid)
+        self.assertEqual(self.identify("/lxc.payload.mallory", uid=500_000).uid, 0)
+
+    def test_by_id(self) -> None:
+        """A container that its runtime knows by an id is found by it."""
+        cgroup = f"/machine.slice/libpod-{ID}.scope/container"
+        self.add_init(30, cgroup, 300)
+        self.assertEqual(self.identify(cgroup, [300]).container, "pod")
+
+    def test_restarted(self) -> None:
+        """A container that was started anew has another life."""
+        observer = RecordingLifeObserver()
+        self.identifier.watch(observer)
+        first = self.identify("/lxc.payload.mallory")
+        self.assertEqual(self.identify("/lxc.payload.mallory"), first)
+        del self.table.processes[10]
+        self.add_init(11, "/lxc.payload.mallory", MALLORY + 1)
+        second = self.identify("/lxc.payload.mallory", [MALLORY + 1])
+        self.assertNotEqual(first.life, second.life)
+        self.assertEqual(observer.heard, [])
+        for watch in list(self.reactor.readers):
+            if not self.table.is_alive(watch.fileno()):
+                watch.doRead()
+        self.assertEqual(observer.heard, [first.life])
+        self.identifier.unwatch(observer)
+        self.identifier.stopService()
+        self.assertEqual(observer.heard, [first.life])
+
+    def test_stop(self) -> None:
+        """When it stops it holds nothing any more."""
+        self.identify("/lxc.payload.mallory")
+        self.identifier.startService()
+        self.identifier.stopService()
+        self.assertEqual(self.table.held, {})
+        self.assertEqual(list(self.reactor.readers), [])
 
 
 class AssumedIdentifierTests(SynchronousTestCase):
     """``--assume``."""
 
     def test_everybody(self) -> None:
-        """Everybody is the root of the container."""
+        """Everybody is the root of the container, for ever."""
         identifier = AssumedIdentifier("c1")
-        self.assertTrue(verifyObject(ICallerIdentifier, identifier))
-        self.assertEqual(identifier.identify(Peer(1, 2, 3)), Caller("c1", True))
+        observer = RecordingLifeObserver()
+        identifier.watch(observer)
+        self.assertEqual(identifier.identify(Peer(1, 2, 3)), Caller("c1", 0))
+        identifier.unwatch(observer)

@@ -7,9 +7,17 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
 
+from devlxd.interfaces import IIDMap
 from devlxd.model import Container
-from devlxd.peers.idmap import IDMapError, host_uid_of_root
+from devlxd.peers.idmap import (
+    PRIVILEGED,
+    IDMap,
+    IDMapError,
+    id_map_of_process,
+    recorded_id_map,
+)
 
 CURRENT = "volatile.idmap.current"
 LAST = "volatile.last_state.idmap"
@@ -28,30 +36,73 @@ def idmap(host_id: int, **changes: object) -> str:
     return json.dumps([gids, {**uids, **changes}])
 
 
-class HostUIDOfRootTests(SynchronousTestCase):
-    """Which user of the host is a container's root."""
+class IDMapTests(SynchronousTestCase):
+    """Ids inside and outside."""
+
+    def test_interface(self) -> None:
+        """It is an id map."""
+        self.assertTrue(verifyObject(IIDMap, PRIVILEGED))
+
+    def test_ranges(self) -> None:
+        """An id is found in its range, and in no other."""
+        id_map = id_map_of_process(
+            "         0     100000       1000\n      1000       5000          1\n"
+        )
+        for host_id, inside in (
+            (100000, 0),
+            (100999, 999),
+            (101000, None),
+            (5000, 1000),
+            (5001, None),
+            (0, None),
+            (65534, None),
+        ):
+            self.assertEqual(id_map.inside(host_id), inside)
+
+    def test_privileged(self) -> None:
+        """Every user of the host is the same one in a privileged container."""
+        self.assertEqual(PRIVILEGED, id_map_of_process("0 0 4294967295\n"))
+        self.assertEqual(PRIVILEGED.inside(0), 0)
+        self.assertEqual(PRIVILEGED.inside(1000), 1000)
+
+    def test_no_map_yet(self) -> None:
+        """A user namespace without a map has nobody in it."""
+        self.assertIsNone(id_map_of_process("").inside(0))
+
+    def test_no_uid_map(self) -> None:
+        """What is no uid_map is an error."""
+        for text in ("x", "0 0", "0 0 1 2", "a b c"):
+            self.assertRaises(IDMapError, id_map_of_process, text)
+
+
+class RecordedTests(SynchronousTestCase):
+    """Id maps that LXD wrote down."""
 
     def test_current(self) -> None:
         """The map of the running container counts."""
         container = Container("c1", {CURRENT: idmap(100000), LAST: idmap(200000)})
-        self.assertEqual(host_uid_of_root(container), 100000)
+        self.assertEqual(recorded_id_map(container), IDMap(((0, 100000, 65536),)))
 
     def test_last(self) -> None:
         """Without one, the map of the last start counts."""
-        self.assertEqual(host_uid_of_root(Container("c1", {LAST: idmap(5)})), 5)
-        both = Container("c1", {CURRENT: "", LAST: idmap(5)})
-        self.assertEqual(host_uid_of_root(both), 5)
+        for config in ({LAST: idmap(5)}, {CURRENT: "", LAST: idmap(5)}):
+            recorded = recorded_id_map(Container("c1", config))
+            self.assertEqual(recorded, IDMap(((0, 5, 65536),)))
 
     def test_privileged(self) -> None:
-        """The root of a container without a map is the host's."""
-        self.assertEqual(host_uid_of_root(Container("c1")), 0)
-        self.assertEqual(host_uid_of_root(Container("c1", {CURRENT: "[]"})), 0)
+        """An empty list says that the container is privileged."""
+        self.assertEqual(recorded_id_map(Container("c1", {CURRENT: "[]"})), PRIVILEGED)
+
+    def test_nothing(self) -> None:
+        """Where nothing is written down, nothing is said."""
+        self.assertIsNone(recorded_id_map(Container("c1")))
 
     def test_maps_no_root(self) -> None:
         """A map without uid 0 makes nobody root."""
         for changes in ({"Nsid": 1}, {"Maprange": 0}, {"Isuid": False}):
-            container = Container("c1", {CURRENT: idmap(5, **changes)})
-            self.assertRaises(IDMapError, host_uid_of_root, container)
+            recorded = recorded_id_map(Container("c1", {CURRENT: idmap(5, **changes)}))
+            assert recorded is not None
+            self.assertNotIn(0, [recorded.inside(n) for n in range(10)])
 
     @given(
         st.text() | st.sampled_from(["{}", "[{}]", "1", "[[]]", "null", '[{"a":1}]'])
@@ -59,9 +110,10 @@ class HostUIDOfRootTests(SynchronousTestCase):
     def test_anything_else(self, text: str) -> None:
         """A map that cannot be read is an error, and never the host's root."""
         container = Container("c1", {CURRENT: "x" + text})
-        self.assertRaises(IDMapError, host_uid_of_root, container)
+        self.assertRaises(IDMapError, recorded_id_map, container)
         try:
-            uid = host_uid_of_root(Container("c1", {CURRENT: text}))
+            recorded = recorded_id_map(Container("c1", {CURRENT: text}))
         except IDMapError:
             return
-        self.assertEqual((uid, json.loads(text or "[]")), (0, []))
+        if recorded is not None:
+            self.assertEqual((recorded, json.loads(text)), (PRIVILEGED, []))

@@ -46,13 +46,39 @@ class GateTests(SynchronousTestCase):
 
     def test_root(self) -> None:
         """The container's root may ask."""
-        guest = self.guest(Caller("c1", root=True))
+        guest = self.guest(Caller("c1", uid=0))
         self.assertEqual(guest.get("/1.0/config/user.secret")[9:12], b"200")
 
     def test_not_root(self) -> None:
         """Nobody else in the container may, and does not see which paths exist."""
         self.assert_refused(
-            Caller("c1", root=False), 401, "Access denied for non-root user"
+            Caller("c1", uid=1000), 401, "Access denied for non-root user"
+        )
+
+    def test_uids(self) -> None:
+        """``security.devlxd.uids`` lets others ask, by their uid inside."""
+        for uids, uid, code in (
+            ("0,1000", 1000, b"200"),
+            (" 5 , 1000 ", 1000, b"200"),
+            ("*", 1000, b"200"),
+            ("*", None, b"200"),
+            ("1000", 0, b"200"),
+            ("1000", 1001, b"401"),
+            ("1000", None, b"401"),
+            ("", 1000, b"401"),
+            ("01000", 1000, b"401"),
+            ("1000-1002", 1001, b"401"),
+        ):
+            for dialect in (LXD, APOLLO):
+                config = {f"{dialect.switch}.uids": uids}
+                self.store.put(evolve(self.container, config=config))
+                guest = self.guest(Caller("c1", uid), dialect)
+                self.assertEqual(guest.get("/1.0")[9:12], code, (uids, uid))
+
+    def test_unmapped(self) -> None:
+        """A user of the host whom the container does not have is not its root."""
+        self.assert_refused(
+            Caller("c1", uid=None), 401, "Access denied for non-root user"
         )
 
     def test_nobody(self) -> None:
@@ -61,7 +87,7 @@ class GateTests(SynchronousTestCase):
 
     def test_unknown_container(self) -> None:
         """A container that the store does not know learns as much."""
-        self.assert_refused(Caller("c2", root=True), 500, "not in a container")
+        self.assert_refused(Caller("c2", uid=0), 500, "not in a container")
 
     def test_nobody_is_sent_away(self) -> None:
         """The connection of a caller that could not be placed is closed."""
@@ -71,14 +97,14 @@ class GateTests(SynchronousTestCase):
 
     def test_removed_container(self) -> None:
         """A container that the store lost may not ask any more."""
-        guest = self.guest(Caller("c1", root=True))
+        guest = self.guest(Caller("c1", uid=0))
         guest.get("/1.0")
         self.store.remove("c1")
         self.assertEqual(guest.get("/1.0")[9:12], b"500")
 
     def test_switch(self) -> None:
         """A container that is switched off is refused on every path."""
-        caller = Caller("c1", root=True)
+        caller = Caller("c1", uid=0)
         for no in ("false", "FALSE", "0", "no", "Off"):
             for dialect in (LXD, APOLLO):
                 config = {**self.container.config, dialect.switch: no}
@@ -89,7 +115,7 @@ class GateTests(SynchronousTestCase):
         """Each dialect has its own switch."""
         config = {**self.container.config, "security.devlxd": "false"}
         self.store.put(evolve(self.container, config=config))
-        guest = self.guest(Caller("c1", root=True), APOLLO)
+        guest = self.guest(Caller("c1", uid=0), APOLLO)
         self.assertEqual(guest.get("/1.0")[9:12], b"200")
 
     @given(st.text().filter(lambda t: t.lower() not in ("false", "0", "no", "off")))
@@ -97,12 +123,12 @@ class GateTests(SynchronousTestCase):
         """Nothing else switches it off."""
         config = {"security.devlxd": value}
         self.store.put(evolve(self.container, config=config))
-        guest = self.guest(Caller("c1", root=True))
+        guest = self.guest(Caller("c1", uid=0))
         self.assertEqual(guest.get("/1.0")[9:12], b"200")
 
     def test_live_switch(self) -> None:
         """It may be switched off and on while a connection is open."""
-        guest = self.guest(Caller("c1", root=True))
+        guest = self.guest(Caller("c1", uid=0))
         codes = []
         for value in ("true", "false", ""):
             config = {"security.devlxd": value}

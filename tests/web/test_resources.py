@@ -110,6 +110,11 @@ class MetaDataTests(SynchronousTestCase):
             b"#cloud-config\ninstance-id: b2796b7a\nlocal-hostname: c1\n",
         )
 
+    def test_project(self) -> None:
+        """A container in an LXD project has the hostname that LXD gave it."""
+        guest = guest_of(Container("web_c1", hostname="c1"))
+        self.assertIn(b"\nlocal-hostname: c1\n", guest.get("/1.0/meta-data"))
+
     def test_user_meta_data(self) -> None:
         """The operator's own meta-data are appended as they stand."""
         guest = guest_of(Container("c1", {"user.meta-data": "a: \xe9\n\n# b"}))

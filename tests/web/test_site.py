@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from attrs import evolve
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from twisted.internet.address import UNIXAddress
@@ -231,9 +232,7 @@ class BoundsTests(SynchronousTestCase):
 
     def test_too_many_connections(self) -> None:
         """One container cannot take all the connections there are."""
-        identifier = MemoryIdentifier(
-            {1: Caller("c1", root=True), 2: Caller("c2", root=True)}
-        )
+        identifier = MemoryIdentifier({1: Caller("c1", uid=0), 2: Caller("c2", uid=0)})
         site = DevLXDSite(
             LXD, STORE, identifier, MemoryPeerSource(), self.clock, max_connections=2
         )
@@ -331,6 +330,69 @@ class FailureTests(SynchronousTestCase):
         self.assertEqual(responses(answer), [(500, b"not in a container\n")])
         (event,) = events
         self.assertEqual(str(event["reason"]), "nobody is there")
+
+
+class LifeTests(SynchronousTestCase):
+    """Who called from one life of a container is nobody to the next."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.container = Container("c1", {"user.a": "1", "volatile.uuid": "x"})
+        self.store = MemoryStore([self.container, Container("c2")])
+        self.identifier = MemoryIdentifier(
+            {1: Caller("c1", 0, life=1), 2: Caller("c2", 0, life=2)}
+        )
+        self.site = DevLXDSite(
+            LXD, self.store, self.identifier, MemoryPeerSource(), self.clock
+        )
+        self.site.doStart()
+        self.addCleanup(self.site.doStop)
+        self.guests = [self.connect(pid) for pid in (1, 2)]
+
+    def connect(self, pid: int) -> GuestConnection:
+        """Connect as the process ``pid``."""
+        self.patch(self.site, "_peers", MemoryPeerSource(Peer(pid, 0, 0)))
+        return GuestConnection(self.site)
+
+    def assert_closed(self, *closed: bool) -> None:
+        """Check which of the two guests are disconnected."""
+        self.assertEqual(
+            [guest.transport.disconnecting for guest in self.guests], list(closed)
+        )
+
+    def test_changed(self) -> None:
+        """A container that is merely changed keeps its connections."""
+        self.store.put(evolve(self.container, config={"volatile.uuid": "x"}))
+        self.store.put(evolve(self.container, config={}))
+        self.store.put(self.container)
+        self.assert_closed(False, False)
+
+    def test_removed(self) -> None:
+        """The connections of a container that went are closed, no others are."""
+        self.store.remove("c1")
+        self.assert_closed(True, False)
+
+    def test_made_anew(self) -> None:
+        """So are those of one that was made anew under the same name."""
+        self.store.put(evolve(self.container, config={"volatile.uuid": "y"}))
+        self.assert_closed(True, False)
+
+    def test_other_id(self) -> None:
+        """By the id that podman or docker gave it as well."""
+        self.store.put(evolve(self.container, id="y"))
+        self.assert_closed(True, False)
+
+    def test_ended(self) -> None:
+        """The end of a container's init is the end of its connections."""
+        self.identifier.end(2)
+        self.assert_closed(False, True)
+
+    def test_not_listened_for(self) -> None:
+        """A site that is stopped hears of nothing any more."""
+        self.site.doStop()
+        self.store.remove("c1")
+        self.assert_closed(False, False)
+        self.site.doStart()
 
 
 class CloseTests(SynchronousTestCase):

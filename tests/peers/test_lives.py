@@ -1,0 +1,129 @@
+"""Tests of `devlxd.peers.lives`."""
+
+from __future__ import annotations
+
+from attrs import define, field
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
+
+from devlxd.interfaces import ILifeObserver, IProcessTable, NotInContainer
+from devlxd.model import Claim
+from devlxd.peers.lives import InitError, Lives
+from devlxd.testing import MemoryDevLXDReactor, MemoryProcess, MemoryProcessTable
+
+NAMESPACE = 77
+
+
+@implementer(ILifeObserver)
+@define
+class RecordingLifeObserver:
+    """Remembers which lives have ended."""
+
+    heard: list[int] = field(factory=list)
+
+    def ended(self, life: int) -> None:
+        """See `ILifeObserver.ended`."""
+        self.heard.append(life)
+
+
+@implementer(ILifeObserver)
+class RaisingLifeObserver:
+    """Fails at whatever it hears."""
+
+    def ended(self, life: int) -> None:
+        """See `ILifeObserver.ended`."""
+        raise ZeroDivisionError("on purpose")
+
+
+class LivesTests(SynchronousTestCase):
+    """What is remembered of a container while its init lives."""
+
+    def setUp(self) -> None:
+        self.table = MemoryProcessTable()
+        self.table.processes[10] = MemoryProcess("c1", [NAMESPACE], "0 100000 65536")
+        self.table.processes[11] = MemoryProcess("c1", [NAMESPACE])
+        self.table.inits[NAMESPACE] = 10
+        self.reactor = MemoryDevLXDReactor()
+        self.lives = Lives(self.table, self.claim_of, self.reactor)
+        self.observer = RecordingLifeObserver()
+        self.lives.observers.append(self.observer)
+
+    def claim_of(self, pid: int) -> Claim:
+        """Take the text of the cgroup for the name."""
+        cgroup = self.table.processes[pid].cgroup
+        if not cgroup:
+            raise NotInContainer("no cgroup")
+        return Claim(name=cgroup)
+
+    def assert_nothing_held(self) -> None:
+        """Check that no pidfd is open, and none is watched."""
+        self.assertEqual(self.table.held, {})
+        self.assertEqual(list(self.reactor.readers), [])
+
+    def test_table(self) -> None:
+        """The table in memory is one."""
+        self.assertTrue(verifyObject(IProcessTable, self.table))
+
+    def test_facts(self) -> None:
+        """A life has the facts of the container's init."""
+        life = self.lives.of(NAMESPACE, 11)
+        self.assertEqual(life.claim, Claim(name="c1"))
+        self.assertEqual(life.id_map.inside(100000), 0)
+
+    def test_remembered(self) -> None:
+        """The init is looked at once, whoever asks and how often."""
+        first = self.lives.of(NAMESPACE, 11)
+        self.table.processes[10].cgroup = "changed"
+        self.assertIs(self.lives.of(NAMESPACE, 10), first)
+        self.assertEqual(len(self.table.held), 1)
+
+    def test_end(self) -> None:
+        """When the init ends everything is dropped, and observers hear of it."""
+        life = self.lives.of(NAMESPACE, 11)
+        (watch,) = self.reactor.readers
+        self.assertEqual(watch.fileno(), life.pidfd)
+        del self.table.processes[10]
+        watch.doRead()
+        self.assert_nothing_held()
+        self.assertEqual(self.observer.heard, [life.number])
+
+    def test_end_before_the_reactor_knows(self) -> None:
+        """An init that has ended is not taken for a new one in its namespace."""
+        old = self.lives.of(NAMESPACE, 11)
+        del self.table.processes[10]
+        self.table.processes[12] = MemoryProcess("c2", [NAMESPACE])
+        self.table.inits[NAMESPACE] = 12
+        new = self.lives.of(NAMESPACE, 12)
+        self.assertNotEqual(new.number, old.number)
+        self.assertEqual(new.claim, Claim(name="c2"))
+        self.assertEqual(self.observer.heard, [old.number])
+        self.assertEqual(len(self.table.held), 1)
+
+    def test_raising_observer(self) -> None:
+        """An observer that fails costs nobody else anything."""
+        self.lives.observers.insert(0, RaisingLifeObserver())
+        life = self.lives.of(NAMESPACE, 11)
+        self.lives.forget_all()
+        self.assertEqual(self.observer.heard, [life.number])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assert_nothing_held()
+
+    def test_not_its_init(self) -> None:
+        """A process that was given the init's pid meanwhile is not the init."""
+        self.table.processes[10].namespaces = [78]
+        self.assertRaises(InitError, self.lives.of, NAMESPACE, 11)
+        self.table.processes[10].namespaces = [NAMESPACE, 78]
+        self.assertRaises(InitError, self.lives.of, NAMESPACE, 11)
+        self.assert_nothing_held()
+
+    def test_init_gone(self) -> None:
+        """Whenever the init goes while it is looked at, nothing stays behind."""
+        self.table.processes[10].cgroup = ""
+        self.assertRaises(NotInContainer, self.lives.of, NAMESPACE, 11)
+        self.table.processes[10].cgroup = "c1"
+        self.patch(self.table, "is_alive", lambda pidfd: False)
+        self.assertRaises(InitError, self.lives.of, NAMESPACE, 11)
+        del self.table.processes[10]
+        self.assertRaises(OSError, self.lives.of, NAMESPACE, 11)
+        self.assert_nothing_held()
