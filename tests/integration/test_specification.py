@@ -12,6 +12,7 @@ import subprocess
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.integration.lxc import (
+    PATIENCE,
     TWISTD,
     DevLXD,
     LXCContainer,
@@ -159,7 +160,9 @@ class ProcessTests(SynchronousTestCase):
         devlxd = DevLXD(*self.arguments)
         with socket.socket(socket.AF_UNIX) as guest:
             guest.connect(str(self.socket))
-            guest.settimeout(10)
+            guest.settimeout(PATIENCE)
+            guest.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            self.assertTrue(guest.recv(1000).endswith(b"not in a container\n"))
             self.assertEqual(devlxd.stop(), -signal.SIGTERM)
             self.assertEqual(guest.recv(1), b"")
         self.assertEqual(os.listdir(self.home), ["documents"])

@@ -1,0 +1,387 @@
+"""One container's root plays the attacker against another that holds a secret.
+
+docs/security.rst names each of these tests beside the attack that it plays.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import struct
+import textwrap
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.integration.lxc import (
+    PATIENCE,
+    DevLXD,
+    GuestError,
+    LXCContainer,
+    make_home,
+    missing,
+    unique_name,
+)
+
+SOCKET = "/dev/lxd/sock"
+
+ASK = ["curl", "-s", "--unix-socket", SOCKET, "http://lxd/1.0/config/user.secret"]
+
+#: What programs in a guest are written with: how to ask on a connection.
+PRELUDE = """
+import array, os, socket, sys
+
+def connect():
+    connection = socket.socket(socket.AF_UNIX)
+    connection.connect("/dev/lxd/sock")
+    return connection
+
+SECRET = b"GET /1.0/config/user.secret HTTP/1.0\\r\\n\\r\\n"
+
+def ask(connection, question=SECRET, end=None):
+    answer = b""
+    try:
+        connection.sendall(question)
+        while data := connection.recv(65536):
+            answer += data
+            if end and answer.endswith(end):
+                break
+    except OSError:
+        return "closed"
+    return answer.partition(b"\\r\\n\\r\\n")[2].decode() or "closed"
+
+def meet(name):
+    host = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    host.connect("/run/shared/host")
+    host.sendall(name)
+    return host
+"""
+
+NOT_ROOT = "Access denied for non-root user\n"
+
+NOWHERE = "not in a container\n"
+
+
+def python(program: str, *arguments: str) -> list[str]:
+    """Return the command that runs a program in a guest."""
+    return ["python3", "-c", PRELUDE + textwrap.dedent(program), *arguments]
+
+
+class Meeting:
+    """Where programs in guests wait for the test to say when they go on.
+
+    :param directory: a directory that they have at ``/run/shared``.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / "host"
+        self._waiting: dict[bytes, tuple[socket.socket, int]] = {}
+        self._server = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+    def __enter__(self) -> Meeting:
+        """Let them come."""
+        self._server.bind(str(self._path))
+        self._path.chmod(0o666)
+        self._server.listen()
+        self._server.settimeout(PATIENCE)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let none wait any longer."""
+        for connection, _pid in self._waiting.values():
+            connection.close()
+        self._server.close()
+        self._path.unlink()
+
+    def wait_for(self, name: bytes) -> tuple[socket.socket, int]:
+        """Wait for a program; return the connection to it, and its pid."""
+        while name not in self._waiting:
+            connection, _ = self._server.accept()
+            connection.settimeout(PATIENCE)
+            ucred = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+            (pid,) = struct.unpack_from("i", ucred)
+            self._waiting[connection.recv(100)] = (connection, pid)
+        return self._waiting[name]
+
+
+class AttackTests(SynchronousTestCase):
+    """The attacks."""
+
+    skip = missing()
+
+    def setUp(self) -> None:
+        self.home = make_home()
+        self.addCleanup(shutil.rmtree, self.home)
+        for name in ("documents", "lxd", "shared"):
+            (self.home / name).mkdir()
+        (self.home / "shared").chmod(0o777)
+        names = {word: unique_name(word) for word in ("mallory", "victim")}
+        for word, name in names.items():
+            document = {"config": {"user.secret": f"secret of {word}"}}
+            (self.home / "documents" / f"{name}.json").write_text(json.dumps(document))
+        self.devlxd = DevLXD(
+            f"--containers={self.home}/documents", f"--listen={self.home}/lxd"
+        )
+        self.addCleanup(self.devlxd.stop)
+        binds = {self.home / "lxd": "dev/lxd", self.home / "shared": "run/shared"}
+        # Both have the ids that LXD gives all of its containers by default.
+        self.mallory, self.victim = (
+            LXCContainer(name, self.home, 100_000, binds) for name in names.values()
+        )
+        for container in (self.mallory, self.victim):
+            container.start()
+            self.addCleanup(self.stop, container)
+        self.own = "secret of mallory"
+
+    def stop(self, container: LXCContainer) -> None:
+        """Stop a container that the test may have stopped."""
+        with contextlib.suppress(GuestError):
+            container.stop()
+
+    def test_honest(self) -> None:
+        """Each that does nothing of it gets its own."""
+        for run in (self.mallory.run, self.mallory.attach):
+            self.assertEqual(run(*ASK), self.own)
+        self.assertEqual(self.victim.run(*ASK), "secret of victim")
+
+    def test_process_title(self) -> None:
+        """A process that is named as the victim's monitor (CVE-2025-54288)."""
+        for title in (
+            f"[lxc monitor] /var/lib/lxc {self.victim.name}",
+            f"[lxc monitor] {self.home} {self.victim.name}",
+            f"[lxc monitor] /var/lib/lxd/containers {self.victim.name}",
+        ):
+            command = 'title=$1; shift; exec -a "$title" "$@"'
+            got = self.mallory.run("bash", "-c", command, "-", title, *ASK)
+            self.assertEqual(got, self.own)
+
+    def test_title_of_the_parent(self) -> None:
+        """The same title on the parent of the asker."""
+        title = f"[lxc monitor] {self.home} {self.victim.name}"
+        program = "import subprocess, sys; subprocess.run(sys.argv[1:])"
+        command = 'title=$1; shift; exec -a "$title" "$@"'
+        parent = ["python3", "-c", program, *ASK]
+        got = self.mallory.run("bash", "-c", command, "-", title, *parent)
+        self.assertEqual(got, self.own)
+
+    def test_cgroups(self) -> None:
+        """Cgroups of mallory's that are named as the victim's, at every depth."""
+        for name in ("lxc.payload", "lxc.monitor"):
+            for depth in range(4):
+                cgroup = "/".join([*["x"] * depth, f"{name}.{self.victim.name}"])
+                script = f"""
+                    set -e
+                    mkdir -p /tmp/cgroup
+                    mount -t cgroup2 none /tmp/cgroup
+                    mkdir -p /tmp/cgroup/{cgroup}
+                    echo $$ >/tmp/cgroup/{cgroup}/cgroup.procs
+                    grep -q '^0::.*{name}.{self.victim.name}$' /proc/self/cgroup
+                    exec "$@"
+                """
+                command = ["unshare", "-m", "bash", "-c", textwrap.dedent(script), "-"]
+                for run in (self.mallory.run, self.mallory.attach):
+                    self.assertEqual(run(*command, *ASK), self.own, cgroup)
+
+    def test_namespaces(self) -> None:
+        """Nested pid, user and cgroup namespaces, as mallory's root."""
+        for flags in ("-pf", "-Cpf", "-Urpf", "-UrCpfm", "-Ur"):
+            got = self.mallory.run("unshare", flags, *ASK)
+            self.assertEqual(got, self.own, flags)
+
+    def test_user_namespace(self) -> None:
+        """A user who is root of a user namespace of its own is not root."""
+        user = ["setpriv", "--reuid=1000", "--regid=1000", "--clear-groups"]
+        for unshare in ([], ["unshare", "-Ur"], ["unshare", "-Urpf"]):
+            got = self.mallory.run(*user, *unshare, *ASK)
+            self.assertEqual(got, NOT_ROOT, unshare)
+
+    def test_setuid_helper(self) -> None:
+        """A setuid program is who it acts as, in its own container."""
+        self.mallory.run("cp", "/usr/bin/curl", "/tmp/curl")
+        self.mallory.run("chmod", "4755", "/tmp/curl")
+        user = ["setpriv", "--reuid=1000", "--regid=1000", "--clear-groups"]
+        self.assertEqual(self.mallory.run(*user, "/tmp/curl", *ASK[1:]), self.own)
+        self.mallory.run("chown", "1000", "/tmp/curl")
+        self.mallory.run("chmod", "4755", "/tmp/curl")
+        self.assertEqual(self.mallory.run("/tmp/curl", *ASK[1:]), NOT_ROOT)
+
+    def test_recycled_pid(self) -> None:
+        """The asker ends before it was accepted; its pid goes to the victim."""
+        for _attempt in range(50):
+            if self.recycle():
+                return
+        self.fail("no pid could be recycled")
+
+    def recycle(self) -> bool:
+        """Try it once; tell whether the victim was given the pid."""
+        with ThreadPoolExecutor() as pool, Meeting(self.home / "shared") as meeting:
+            os.kill(self.devlxd.pid, signal.SIGSTOP)
+            try:
+                asker = pool.submit(
+                    self.mallory.run,
+                    *python("""
+                        guest = connect()
+                        if os.fork() == 0:
+                            os.close(1)
+                            os.close(2)
+                            host = meet(b"keeper")
+                            host.recv(1)
+                            host.sendall(ask(guest).encode())
+                            os._exit(0)
+                        meet(b"asker").recv(1)
+                    """),
+                )
+                keeper, _ = meeting.wait_for(b"keeper")
+                leaver, pid = meeting.wait_for(b"asker")
+                leaver.sendall(b"x")
+                asker.result()
+                sleeper, got = self.next_process_of_the_victim(pool, meeting, pid)
+            finally:
+                os.kill(self.devlxd.pid, signal.SIGCONT)
+            keeper.sendall(b"x")
+            answer = keeper.recv(1000).decode()
+            sleeper.sendall(b"x")
+        self.assertEqual(answer, NOWHERE)
+        return got == pid
+
+    def next_process_of_the_victim(
+        self, pool: ThreadPoolExecutor, meeting: Meeting, pid: int
+    ) -> tuple[socket.socket, int]:
+        """Let the victim start a process that may well be given ``pid``.
+
+        :return: the connection on which it waits, and the pid it was given.
+        """
+        # The victim's init takes one for a thread of its own first.
+        Path("/proc/sys/kernel/ns_last_pid").write_text(str(pid - 2))
+        pool.submit(self.victim.run, *python("meet(b'victim').recv(1)"))
+        return meeting.wait_for(b"victim")
+
+    def test_passed_connection(self) -> None:
+        """A connection that mallory made is mallory's, whoever asks on it."""
+        with ThreadPoolExecutor() as pool, Meeting(self.home / "shared") as meeting:
+            self.assertEqual(self.pass_on(pool, meeting, lambda: None), self.own)
+
+    def test_passed_connection_of_an_ended_container(self) -> None:
+        """When mallory's container ends, so does what it has passed on."""
+        with ThreadPoolExecutor() as pool, Meeting(self.home / "shared") as meeting:
+            answer = self.pass_on(pool, meeting, self.mallory.stop)
+        self.assertEqual(answer, "closed")
+
+    def pass_on(
+        self, pool: ThreadPoolExecutor, meeting: Meeting, between: Callable[[], object]
+    ) -> str:
+        """Let mallory connect, and the victim ask on that connection.
+
+        :param between: what to do before it asks.
+        :return: what it got.
+        """
+        pool.submit(
+            self.mallory.run,
+            *python("""
+                guest, host = connect(), meet(b"mallory")
+                ask(guest, b"GET / HTTP/1.1\\r\\n\\r\\n", end=b"]\\n")
+                socket.send_fds(host, [b"x"], [guest.fileno()])
+                host.recv(1)
+            """),
+        )
+        pool.submit(
+            self.victim.run,
+            *python("""
+                host = meet(b"victim")
+                _, (fd,), _, _ = socket.recv_fds(host, 1, 1)
+                host.sendall(ask(socket.socket(fileno=fd)).encode())
+            """),
+        )
+        mallory, _ = meeting.wait_for(b"mallory")
+        victim, _ = meeting.wait_for(b"victim")
+        _, (fd,), _, _ = socket.recv_fds(mallory, 1, 1)
+        between()
+        socket.send_fds(victim, [b"x"], [fd])
+        os.close(fd)
+        answer = victim.recv(1000).decode()
+        with contextlib.suppress(OSError):
+            mallory.sendall(b"x")
+        return answer
+
+
+class CrowdTests(SynchronousTestCase):
+    """Many at once."""
+
+    skip = missing()
+
+    def test_five_containers(self) -> None:
+        """Each of very many clients gets its own, and nothing is left of them."""
+        home = make_home()
+        self.addCleanup(shutil.rmtree, home)
+        (home / "documents").mkdir()
+        (home / "lxd").mkdir()
+        containers = [
+            LXCContainer(
+                unique_name(str(n)), home, n * 100_000, {home / "lxd": "dev/lxd"}
+            )
+            for n in range(5)
+        ]
+        for container in containers:
+            document = {"config": {"user.secret": container.name}}
+            path = home / "documents" / f"{container.name}.json"
+            path.write_text(json.dumps(document))
+        devlxd = DevLXD(f"--containers={home}/documents", f"--listen={home}/lxd")
+        self.addCleanup(devlxd.stop)
+        for container in containers:
+            container.start()
+            self.addCleanup(container.stop)
+            self.assertEqual(container.run(*ASK), container.name)
+        before = devlxd.open_files()
+        with ThreadPoolExecutor() as pool:
+            crowds = [
+                pool.submit(c.run, *python(CROWD, c.name, "200", "20"))
+                for c in containers
+            ]
+            counts = [json.loads(crowd.result()) for crowd in crowds]
+        for count in counts:
+            self.assertEqual(count["wrong"], {})
+            self.assertGreaterEqual(count["right"], 200)
+        self.assertEqual(containers[0].run(*ASK), containers[0].name)
+        self.assertEqual(devlxd.open_files(), before)
+
+
+#: Asks from so many processes at once, each of which asks once and ends.
+CROWD = """
+import collections, json, time
+
+name, clients, seconds = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+end = time.monotonic() + seconds
+running, right, wrong = {}, 0, collections.Counter()
+
+def start():
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.write(writer, ask(connect()).encode())
+        except OSError as error:
+            os.write(writer, repr(error).encode())
+        os._exit(0)
+    os.close(writer)
+    running[pid] = reader
+
+for _ in range(clients):
+    start()
+while running:
+    pid, _ = os.wait()
+    with open(running.pop(pid), "rb") as reader:
+        answer = reader.read().decode()
+    if answer == name:
+        right += 1
+    else:
+        wrong[answer] += 1
+    if time.monotonic() < end:
+        start()
+print(json.dumps({"right": right, "wrong": wrong}))
+"""
