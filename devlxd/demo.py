@@ -11,6 +11,7 @@ from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, maybeDeferred
 
 from devlxd.containers.directory import DirectoryStore
+from devlxd.inotify import INotify
 from devlxd.interfaces import IDevLXDReactor
 from devlxd.listening import endpoint_at
 from devlxd.peers.credentials import AnonymousPeerSource
@@ -60,8 +61,8 @@ class DemoService(MultiService):
         containers = path / "containers"
         containers.mkdir()
         (containers / f"{_NAME}.yaml").write_text(_DOCUMENT)
-        store = DirectoryStore(containers)
-        store.load()
+        store = DirectoryStore(containers, self._reactor, INotify(self._reactor))
+        store.setServiceParent(self)
         endpoint = endpoint_at(self._reactor, str(path))
         DevLXDService(
             self._reactor,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IReactorFDSet,
     IReactorTime,
@@ -51,6 +52,12 @@ class IContainerStore(Interface):
     def names() -> Collection[str]:
         """Return the names of all containers, in no order."""
 
+    def loaded() -> Deferred[None]:
+        """Wait until every container has been heard of that there was before.
+
+        :return: a new Deferred; it has fired already if that is long ago.
+        """
+
     def watch(observer: IStoreObserver) -> None:
         """Tell ``observer`` of each change from now on, once a change."""
 
@@ -71,6 +78,49 @@ class IStoreObserver(Interface):
         :param new: the snapshot from now on, already what the store's ``get``
             returns; ``None`` for a container that went.
         """
+
+
+class IWatcher(Interface):
+    """Who watches directories for changes of their entries."""
+
+    def start(listener: IWatchListener) -> None:
+        """Begin, and tell ``listener`` from now on.
+
+        :raises OSError: when the kernel has no more to give.
+        """
+
+    def stop() -> None:
+        """Give up every watch."""
+
+    def watch(directory: str) -> int:
+        """Watch the entries of ``directory``; links are followed.
+
+        :return: a number for the watch, the same one for the same directory.
+        :raises OSError: ``ENOSPC`` when there are too many watches, ``ENOENT``
+            or ``ENOTDIR`` when it is no directory, and others.
+        """
+
+    def unwatch(watch: int) -> None:
+        """Give up a watch; do nothing if it is over."""
+
+    def poll() -> None:
+        """Tell the listener, before this returns, of all that has happened."""
+
+
+class IWatchListener(Interface):
+    """Who hears of changed directories."""
+
+    def touched(watch: int, entry: str, complete: bool) -> None:
+        """Hear that an entry of a directory came, went or changed.
+
+        :param complete: false while somebody writes to it.
+        """
+
+    def lost(watch: int) -> None:
+        """Hear that a watch is over: its directory went, or went elsewhere."""
+
+    def overflowed() -> None:
+        """Hear that events were lost: anything may have changed."""
 
 
 class IPeerSource(Interface):

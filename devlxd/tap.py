@@ -21,6 +21,7 @@ from twisted.python import usage
 
 from devlxd.containers.directory import DirectoryStore
 from devlxd.demo import DemoService
+from devlxd.inotify import INotify
 from devlxd.interfaces import ICallerIdentifier, IDevLXDReactor, IPeerSource
 from devlxd.listening import check_endpoint, endpoint_at
 from devlxd.model import is_container_name
@@ -177,8 +178,8 @@ def makeService(options: Options) -> IService:
         by_directory.setdefault(directory, []).append(listen)
     service = MultiService()
     for directory, listens in by_directory.items():
-        store = DirectoryStore(directory)
-        store.load()
+        store = DirectoryStore(directory, reactor, INotify(reactor))
+        store.setServiceParent(service)
         endpoints = [(at.dialect, endpoint_at(reactor, at.endpoint)) for at in listens]
         DevLXDService(reactor, store, endpoints, identifier, peers).setServiceParent(
             service

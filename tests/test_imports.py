@@ -15,7 +15,7 @@ ROOMS = [
     {"demo"},
     {"service", "testing"},
     {"web"},
-    {"peers", "containers", "listening"},
+    {"peers", "containers", "listening", "inotify"},
     {"interfaces"},
     {"model"},
 ]

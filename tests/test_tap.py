@@ -6,13 +6,14 @@ import os
 import tempfile
 from pathlib import Path
 
-from twisted.application.service import IService, IServiceMaker, MultiService
+from twisted.application.service import IServiceMaker, MultiService
 from twisted.logger import capturedLogs
 from twisted.plugin import getPlugins
 from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
 from devlxd import tap
+from devlxd.containers.directory import DirectoryStore
 from devlxd.demo import DemoService
 from devlxd.service import DevLXDService, GuestListener
 from devlxd.web.dialects import APOLLO, LXD
@@ -110,24 +111,26 @@ class OptionsTests(OptionsTestCase):
 class MakeServiceTests(OptionsTestCase):
     """Building the service."""
 
-    def make(self, *arguments: str) -> list[IService]:
-        """Build the service; return what it is made of."""
-        options = self.parse(*arguments)
-        service = tap.makeService(options)
-        self.assertIsInstance(service, MultiService)
+    def make(self, *arguments: str) -> list[DevLXDService]:
+        """Build the service; return the services that listen."""
+        service = tap.makeService(self.parse(*arguments))
         assert isinstance(service, MultiService)
-        return list(service)
+        return [child for child in service if isinstance(child, DevLXDService)]
+
+    def directory_of(self, service: DevLXDService) -> Path:
+        """Return the directory whose containers a service serves."""
+        assert isinstance(service.store, DirectoryStore)
+        assert service.store.parent is service.parent
+        return service.store.directory
 
     def test_one_store(self) -> None:
         """With ``--containers``, all dialects tell of the same containers."""
-        (self.containers / "c1.yaml").write_text("config: {user.a: b}")
         (service,) = self.make(
             f"--containers={self.containers}",
             f"--listen={self.socket}",
             f"--listen=apollo={self.directory}/apollo",
         )
-        assert isinstance(service, DevLXDService)
-        self.assertEqual(list(service.store.names()), ["c1"])
+        self.assertEqual(self.directory_of(service), self.containers)
         listeners = [s for s in service if isinstance(s, GuestListener)]
         self.assertEqual([s.site.dialect for s in listeners], [LXD, APOLLO])
 
@@ -136,16 +139,13 @@ class MakeServiceTests(OptionsTestCase):
         self.patch(tap.Options, "containers", lambda _, d: self.containers / d.name)
         for name in ("lxd", "apollo"):
             (self.containers / name).mkdir()
-            (self.containers / name / f"c-{name}.yaml").write_text("config: {}")
         services = self.make(
             f"--listen={self.socket}", f"--listen=apollo={self.directory}/apollo"
         )
-        names = [
-            list(service.store.names())
-            for service in services
-            if isinstance(service, DevLXDService)
-        ]
-        self.assertEqual(names, [["c-lxd"], ["c-apollo"]])
+        self.assertEqual(
+            [self.directory_of(service).name for service in services],
+            ["lxd", "apollo"],
+        )
 
     def test_assume_is_loud(self) -> None:
         """``--assume`` says in the log that everybody is let in."""

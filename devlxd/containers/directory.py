@@ -1,66 +1,152 @@
 # -*- test-case-name: tests.containers.test_directory -*-
-"""A container store on disk: a directory with one document a container."""
+"""A container store on disk: a directory with one document a container.
+
+What the disk says reaches the snapshots on one way only: a name is marked, and
+then its document is read, a few names at a time. The watcher marks what was
+touched; all names are marked when events were lost, and, where not everything
+can be watched, every few seconds.
+"""
 
 from __future__ import annotations
 
-import errno
 import os
-import stat
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from attrs import frozen
+from attrs import define, field
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.task import Cooperator
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from devlxd.containers.documents import (
-    MAX_DOCUMENT,
-    DocumentError,
-    Form,
-    read_container,
-    shown,
-)
 from devlxd.containers.memory import MemoryStore
-from devlxd.interfaces import IContainerStore, IStoreObserver
-from devlxd.model import Container, is_container_name
+from devlxd.containers.places import (
+    UnreadableError,
+    is_hidden,
+    name_of,
+    places_of,
+    read_places,
+    signature_of,
+    watched_entries,
+)
+from devlxd.interfaces import (
+    IContainerStore,
+    IStoreObserver,
+    IWatcher,
+    IWatchListener,
+)
+from devlxd.model import Container
 
-#: ``NAME.yaml``, by its suffix.
-_SUFFIXES = {".yaml": Form.YAML, ".yml": Form.YAML, ".json": Form.JSON}
+#: For how long a document may be missing before its container is, in seconds:
+#: editors move the old file away before they write the new one.
+GRACE = 1.0
 
-#: ``NAME/config.yaml``, by the name in the directory.
-_INSIDE = {"config.yaml": Form.YAML, "backup.yaml": Form.RECORD}
+#: How often all is looked at where not everything can be watched, in seconds.
+LOOK_INTERVAL = 2.0
 
-
-@frozen
-class _Place:
-    """Where a document may lie, and how it is written down."""
-
-    path: Path
-    form: Form
+#: How often all is looked at anyway, in seconds, for what no watch tells: a
+#: link in the middle of a chain of links that now points elsewhere, say.
+IDLE_LOOK_INTERVAL = 60.0
 
 
-class UnreadableError(Exception):
-    """An entry of the directory that gives no container; the text says why."""
+@define
+class _Interests:
+    """Which names an entry of a watched directory matters to."""
+
+    _names: dict[int, dict[str, set[str]]] = field(factory=dict)
+    _by_name: dict[str, set[tuple[int, str]]] = field(factory=dict)
+
+    def of(self, watch: int, entry: str) -> Collection[str]:
+        """Return the names that ``entry`` matters to."""
+        return self._names.get(watch, {}).get(entry, ())
+
+    def replace(self, name: str, interests: set[tuple[int, str]]) -> set[int]:
+        """Let these matter to ``name``, and return the watches nobody needs now."""
+        old = self._by_name.pop(name, set())
+        for watch, entry in interests - old:
+            self._names.setdefault(watch, {}).setdefault(entry, set()).add(name)
+        if interests:
+            self._by_name[name] = interests
+        return {
+            watch for watch, entry in old - interests if self._drop(watch, entry, name)
+        }
+
+    def _drop(self, watch: int, entry: str, name: str) -> bool:
+        entries = self._names.get(watch, {})
+        entries.get(entry, set()).discard(name)
+        if not entries.get(entry):
+            entries.pop(entry, None)
+        if entries:
+            return False
+        self._names.pop(watch, None)
+        return True
+
+    def lose(self, watch: int) -> set[str]:
+        """Forget a watch, and return the names that had an interest in it."""
+        names: set[str] = set().union(*self._names.pop(watch, {}).values())
+        for name in names:
+            self._by_name[name] = {i for i in self._by_name[name] if i[0] != watch}
+        return names
 
 
-@implementer(IContainerStore)
-class DirectoryStore:
-    """The containers of a directory.
+@implementer(IContainerStore, IWatchListener)
+class DirectoryStore(Service):
+    """The containers of a directory, as they are on disk, while it runs.
 
     The directory holds ``NAME.yaml``, ``NAME.yml``, ``NAME.json``,
     ``NAME/config.yaml`` or ``NAME/backup.yaml``, one of them for each
     container. What cannot be read is named in the log, one line each, and
     changes nothing. Nothing is ever written there.
+
+    :ivar directory: the directory.
+    :param reactor: tells the time.
+    :param watcher: tells what was touched.
     """
 
     _log = Logger()
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
+    def __init__(
+        self, directory: Path, reactor: IReactorTime, watcher: IWatcher
+    ) -> None:
+        self.directory = directory
+        self._reactor = reactor
+        self._watcher = watcher
         self._snapshots = MemoryStore()
+        # Not read yet since the start.
+        self._unread: set[str] = set()
+        self._waiting: list[Deferred[None]] = []
+        self._start_over()
+
+    def _start_over(self) -> None:
+        """Forget all about the files, but not the snapshots."""
+        # To be read; true where it must be read even if it looks untouched.
+        self._marked: dict[str, bool] = {}
+        # Written to since their last reading began.
+        self._torn: set[str] = set()
+        self._signatures: dict[str, object] = {}
+        self._problems: dict[str, str] = {}
+        self._missing: dict[str, IDelayedCall] = {}
+        self._top: int | None = None
+        self._interests = _Interests()
+        self._unwatched: set[str] = set()
+        self._next_look: IDelayedCall | None = None
+        self._working = False
+        self._cooperator = Cooperator(
+            scheduler=lambda work: self._reactor.callLater(0, work)
+        )
+
+    # A store
 
     def get(self, name: str) -> Container | None:
-        """See `IContainerStore.get`."""
+        """See `IContainerStore.get`.
+
+        While the directory is read for the first time, what is asked for is
+        read at once: a guest does not wait for all the others.
+        """
+        if name in self._unread:
+            self._read_safely(name)
         return self._snapshots.get(name)
 
     def by_id(self, container_id: str) -> Container | None:
@@ -71,6 +157,15 @@ class DirectoryStore:
         """See `IContainerStore.names`."""
         return self._snapshots.names()
 
+    def loaded(self) -> Deferred[None]:
+        """See `IContainerStore.loaded`."""
+        loaded: Deferred[None] = Deferred()
+        if self.running and not self._unread:
+            loaded.callback(None)
+        else:
+            self._waiting.append(loaded)
+        return loaded
+
     def watch(self, observer: IStoreObserver) -> None:
         """See `IContainerStore.watch`."""
         self._snapshots.watch(observer)
@@ -79,96 +174,204 @@ class DirectoryStore:
         """See `IContainerStore.unwatch`."""
         self._snapshots.unwatch(observer)
 
-    def load(self) -> None:
-        """Read the whole directory, and forget what is not there any more.
+    # A service
 
-        :raises OSError: when the directory itself cannot be read.
-        """
-        by_name = self._by_name()
-        for name in set(self.names()) - set(by_name):
-            self._snapshots.remove(name)
-        for name, entries in sorted(by_name.items()):
-            self._load_one(name, entries)
+    def startService(self) -> None:
+        """Begin to watch, and to read."""
+        super().startService()
+        self._watcher.start(self)
+        self._look()
+        self._unread = set(self._marked)
+        self._tell_if_loaded()
 
-    def _by_name(self) -> dict[str, list[str]]:
-        """Group the entries that may hold a container by its name."""
-        by_name: dict[str, list[str]] = {}
-        for entry in os.listdir(self._directory):
-            stem, suffix = os.path.splitext(entry)
-            name = stem if suffix in _SUFFIXES else entry
-            if not entry.startswith("."):
-                by_name.setdefault(name, []).append(entry)
-        return by_name
+    def stopService(self) -> None:
+        """Leave the snapshots as they are now."""
+        super().stopService()
+        self._cooperator.stop()
+        self._watcher.stop()
+        for call in (self._next_look, *self._missing.values()):
+            if call is not None and call.active():
+                call.cancel()
+        self._start_over()
 
-    def _load_one(self, name: str, entries: list[str]) -> None:
+    # A listener: what was touched is marked
+
+    def touched(self, watch: int, entry: str, complete: bool) -> None:
+        """See `IWatchListener.touched`."""
+        names = set(self._interests.of(watch, entry))
+        if watch == self._top and not is_hidden(entry):
+            names.add(name_of(entry))
+        for name in names:
+            if complete:
+                self._marked[name] = True
+            else:
+                self._torn.add(name)
+                self._marked.pop(name, None)
+        self._work()
+
+    def lost(self, watch: int) -> None:
+        """See `IWatchListener.lost`."""
+        for name in self._interests.lose(watch):
+            self._marked[name] = True
+        if watch == self._top:
+            self._look()
+        self._work()
+
+    def overflowed(self) -> None:
+        """See `IWatchListener.overflowed`."""
+        self._log.info("events of {path} were lost", path=str(self.directory))
+        self._look()
+
+    # Looking marks everything.
+
+    def _look(self) -> None:
+        if self._next_look is not None and self._next_look.active():
+            self._next_look.cancel()
+        self._watch_top()
+        for name in (*self._names_on_disk(), *self._problems, *self.names()):
+            self._marked.setdefault(name, False)
+        self._work()
+        seconds = LOOK_INTERVAL if self._unwatched else IDLE_LOOK_INTERVAL
+        self._next_look = self._reactor.callLater(seconds, self._look)
+
+    def _watch_top(self) -> None:
+        path = str(self.directory)
+        top = self._watch("", {path}).get(path)
+        if self._top is not None and self._top != top:
+            self._watcher.unwatch(self._top)
+        self._top = top
+
+    def _names_on_disk(self) -> Collection[str]:
         try:
-            container = _read(name, [self._directory / entry for entry in entries])
-        except UnreadableError as error:
-            self._log.error("container not read: {error}", error=error)
-        else:
-            if container is not None:
-                self._snapshots.put(container)
+            entries = os.listdir(self.directory)
+        except OSError:
+            return ()
+        return {name_of(entry) for entry in entries if not is_hidden(entry)}
 
+    def _watch(self, name: str, directories: Collection[str]) -> dict[str, int]:
+        """Watch the directories that matter to ``name``.
 
-def _read(name: str, entries: list[Path]) -> Container | None:
-    """Read the container ``name`` from the entries that bear its name.
+        :return: the watches that there are. What cannot be watched is looked
+            at every few seconds instead.
+        """
+        watches = {}
+        problem = None
+        for directory in directories:
+            try:
+                watches[directory] = self._watcher.watch(directory)
+            except OSError as error:
+                problem = f"{directory}: cannot be watched ({error.strerror})"
+        if problem is None:
+            self._unwatched.discard(name)
+        elif name not in self._unwatched:
+            self._unwatched.add(name)
+            self._log.warn(
+                "{problem}; all is looked at every {seconds:.0f} s",
+                problem=problem,
+                seconds=LOOK_INTERVAL,
+            )
+            self._look_within(LOOK_INTERVAL)
+        return watches
 
-    :return: ``None`` where none of them has to do with a container.
-    :raises UnreadableError: when there is no telling what it is.
-    """
-    places = [place for entry in sorted(entries) for place in _places(entry)]
-    if not places:
-        return None
-    if not is_container_name(name):
-        raise UnreadableError(f"{_shown(places[0].path)}: not a container's name")
-    if len(places) > 1:
-        found = " and ".join(_shown(place.path) for place in places)
-        raise UnreadableError(f"{found}: more than one document for {name}")
-    return _read_document(name, places[0])
-
-
-def _places(entry: Path) -> Iterator[_Place]:
-    """Tell where the documents are that ``entry`` stands for."""
-    if entry.suffix in _SUFFIXES:
-        yield _Place(entry, _SUFFIXES[entry.suffix])
-        return
-    try:
-        if not stat.S_ISDIR(entry.stat().st_mode):
+    def _look_within(self, seconds: float) -> None:
+        call = self._next_look
+        if call is None or not call.active():
             return
-    except OSError as error:
-        raise UnreadableError(f"{_shown(entry)}: {_reason(error)}") from None
-    for inside, form in _INSIDE.items():
-        if os.path.lexists(entry / inside):
-            yield _Place(entry / inside, form)
+        if call.getTime() - self._reactor.seconds() > seconds:
+            call.reset(seconds)
 
+    # Reading: what is marked is read, for some milliseconds at a time
 
-def _read_document(name: str, place: _Place) -> Container:
-    try:
-        content = _content(place.path)
-    except OSError as error:
-        raise UnreadableError(f"{_shown(place.path)}: {_reason(error)}") from None
-    try:
-        return read_container(name, content, place.form)
-    except DocumentError as error:
-        line = "" if error.line is None else f":{error.line}"
-        raise UnreadableError(f"{_shown(place.path)}{line}: {error.reason}") from None
+    def _work(self) -> None:
+        if self._marked and not self._working and self.running:
+            self._working = True
+            self._cooperator.cooperate(self._read_all_marked())
 
+    def _read_all_marked(self) -> Iterator[None]:
+        while self._marked:
+            self._read_safely(next(iter(self._marked)))
+            yield
+        self._working = False
 
-def _content(path: Path) -> bytes:
-    """Read a regular file whole; never wait on a FIFO or a device."""
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    with open(fd, "rb") as file:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise OSError(errno.EINVAL, "not a regular file")
-        # One byte too many tells the reader of documents that it is too long.
-        return file.read(MAX_DOCUMENT + 1)
+    def _tell_if_loaded(self) -> None:
+        if not self._unread:
+            waiting, self._waiting = self._waiting, []
+            for loaded in waiting:
+                loaded.callback(None)
 
+    def _read_safely(self, name: str) -> None:
+        try:
+            self._read_marked(name)
+        except Exception:
+            self._log.failure("{name} could not be read", name=name)
+        if name in self._unread:
+            self._unread.remove(name)
+            self._tell_if_loaded()
 
-def _shown(path: Path) -> str:
-    return shown(str(path))
+    def _read_marked(self, name: str) -> None:
+        must = self._marked.pop(name, True)
+        self._torn.discard(name)
+        # Watched before it is read, so that no change falls in between.
+        self._watch_what_matters_to(name)
+        container, signature, problem = None, None, ""
+        try:
+            places = places_of(self.directory, name)
+            signature = signature_of(places, self._reactor.seconds())
+            if not must and signature and signature == self._signatures.get(name):
+                return
+            container = read_places(name, places)
+        except UnreadableError as error:
+            problem = str(error)
+        # Has somebody written to it while it was read? Then what was read may
+        # be half of something, and the end of that writing marks it again.
+        self._watcher.poll()
+        if name not in self._torn:
+            self._signatures[name] = signature
+            self._apply(name, container, problem)
 
+    def _watch_what_matters_to(self, name: str) -> None:
+        watched: set[tuple[str, str]] = set()
+        for _attempt in range(3):
+            entries = watched_entries(self.directory, name)
+            if entries == watched:
+                return
+            watched = entries
+            watches = self._watch(name, {directory for directory, _ in entries})
+            interests = {(watches[d], e) for d, e in entries if d in watches}
+            for unused in self._interests.replace(name, interests):
+                if unused != self._top:
+                    self._watcher.unwatch(unused)
 
-def _reason(error: OSError) -> str:
-    if error.errno == errno.ENOENT:
-        return "a link that leads nowhere"
-    return error.strerror or str(error)
+    def _apply(self, name: str, container: Container | None, problem: str) -> None:
+        if problem and problem != self._problems.get(name):
+            self._log.error("container not read: {problem}", problem=problem)
+        self._problems[name] = problem
+        if container is not None:
+            self._snapshots.put(container)
+        elif not problem:
+            self._forget(name)
+            return
+        missing = self._missing.pop(name, None)
+        if missing is not None:
+            missing.cancel()
+
+    def _forget(self, name: str) -> None:
+        """Hear that no document of ``name`` is there, for the moment or for good."""
+        del self._signatures[name], self._problems[name]
+        if name not in self._missing and self._snapshots.get(name) is not None:
+            self._missing[name] = self._reactor.callLater(GRACE, self._remove, name)
+
+    def _remove(self, name: str) -> None:
+        del self._missing[name]
+        if not self._is_back(name):
+            self._snapshots.remove(name)
+
+    def _is_back(self, name: str) -> bool:
+        """Look once more whether ``name`` has a document, if nobody told."""
+        self._marked[name] = True
+        try:
+            is_back = bool(places_of(self.directory, name))
+        except UnreadableError:
+            is_back = True
+        self._work()
+        return is_back

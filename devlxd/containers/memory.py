@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
+from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -41,6 +42,10 @@ class MemoryStore:
     def names(self) -> Collection[str]:
         """See `IContainerStore.names`."""
         return list(self._containers)
+
+    def loaded(self) -> Deferred[None]:
+        """See `IContainerStore.loaded`: what there is was put in."""
+        return succeed(None)
 
     def watch(self, observer: IStoreObserver) -> None:
         """See `IContainerStore.watch`."""

@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Protocol
 
 from attrs import define, evolve, field
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyClass, verifyObject
 
-from devlxd.containers.directory import DirectoryStore
+from devlxd.containers.directory import GRACE, DirectoryStore
 from devlxd.containers.memory import MemoryStore
 from devlxd.interfaces import IContainerStore, IStoreObserver
 from devlxd.model import Container
+from devlxd.testing import MemoryWatcher
 
 C1 = Container("c1", {"user.a": "1"}, {"eth0": {"type": "nic"}})
 
@@ -75,18 +77,27 @@ class DirectoryFixture:
 
     def __init__(self) -> None:
         self.path = Path(tempfile.mkdtemp(dir="."))
-        self.store = DirectoryStore(self.path)
+        self.clock = Clock()
+        self.watcher = MemoryWatcher()
+        self.store = DirectoryStore(self.path, self.clock, self.watcher)
+        self.store.startService()
+        self.clock.advance(0)
 
     def put(self, container: Container) -> None:
         devices = {name: dict(device) for name, device in container.devices.items()}
         config = dict(container.config)
         document = {"config": config, "devices": devices, "id": container.id}
         (self.path / f"{container.name}.json").write_text(json.dumps(document))
-        self.store.load()
+        self._settle(container.name)
 
     def remove(self, name: str) -> None:
         (self.path / f"{name}.json").unlink(missing_ok=True)
-        self.store.load()
+        self._settle(name)
+
+    def _settle(self, name: str) -> None:
+        self.watcher.tell(self.path / f"{name}.json")
+        self.watcher.poll()
+        self.clock.pump([0, GRACE, 0])
 
 
 def store_tests(fixture: Callable[[], Fixture]) -> type[SynchronousTestCase]:
@@ -124,6 +135,10 @@ def store_tests(fixture: Callable[[], Fixture]) -> type[SynchronousTestCase]:
             self.assertIs(self.store.by_id("abc"), self.store.get("c2"))
             self.fixture.put(evolve(C1, name="c2", hostname="c2", id=""))
             self.assertIsNone(self.store.by_id("abc"))
+
+        def test_loaded(self) -> None:
+            """Who waits until all is there does so no longer than that."""
+            self.assertIsNone(self.successResultOf(self.store.loaded()))
 
         def test_same_snapshot(self) -> None:
             """An unchanged container is handed out as the very same snapshot."""

@@ -1,0 +1,169 @@
+"""Tests of `devlxd.inotify`, on the kernel's inotify; the reactor is in memory."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from attrs import define, field
+from twisted.internet.interfaces import IReadDescriptor
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
+
+from devlxd.inotify import INotify
+from devlxd.interfaces import IWatcher, IWatchListener
+from devlxd.testing import MemoryDevLXDReactor, MemoryWatcher
+
+
+@implementer(IWatchListener)
+@define
+class RecordingListener:
+    """Remembers what it hears, each thing once."""
+
+    heard: list[object] = field(factory=list)
+    fail: bool = False
+
+    def touched(self, watch: int, entry: str, complete: bool) -> None:
+        """See `IWatchListener.touched`."""
+        self._hear((watch, entry, complete))
+
+    def lost(self, watch: int) -> None:
+        """See `IWatchListener.lost`."""
+        self._hear(("lost", watch))
+
+    def overflowed(self) -> None:
+        """See `IWatchListener.overflowed`."""
+        self._hear("overflowed")
+
+    def _hear(self, what: object) -> None:
+        if self.fail:
+            raise ZeroDivisionError("on purpose")
+        if what not in self.heard:
+            self.heard.append(what)
+
+
+class INotifyTests(SynchronousTestCase):
+    """Watching directories."""
+
+    def setUp(self) -> None:
+        self.path = Path(tempfile.mkdtemp(dir="."))
+        self.reactor = MemoryDevLXDReactor()
+        self.listener = RecordingListener()
+        self.inotify = INotify(self.reactor)
+        self.inotify.start(self.listener)
+        self.addCleanup(self.inotify.stop)
+        self.watch = self.inotify.watch(str(self.path))
+
+    def hear(self) -> list[object]:
+        """Return what was heard since the last time."""
+        (reader,) = self.reactor.readers
+        reader.doRead()
+        heard, self.listener.heard = self.listener.heard, []
+        return heard
+
+    def test_interface(self) -> None:
+        """It is a watcher, as the one in memory is, and can be read."""
+        for watcher in (self.inotify, MemoryWatcher()):
+            self.assertTrue(verifyObject(IWatcher, watcher))
+        self.assertTrue(verifyObject(IReadDescriptor, self.inotify))
+
+    def test_write(self) -> None:
+        """A file is complete when it was closed, not when it was made."""
+        with open(self.path / "a", "w") as file:
+            file.write("x")
+            file.flush()
+            self.assertIn((self.watch, "a", False), self.hear())
+        self.assertEqual(self.hear(), [(self.watch, "a", True)])
+
+    def test_other_changes(self) -> None:
+        """Whatever else may bring or take an entry is told."""
+        (self.path / "a").touch()
+        self.hear()
+        (self.path / "a").rename(self.path / "b")
+        self.assertEqual(
+            self.hear(), [(self.watch, "a", True), (self.watch, "b", True)]
+        )
+        for change in (
+            lambda: (self.path / "link").symlink_to("b"),
+            lambda: os.link(self.path / "b", self.path / "hard"),
+            (self.path / "dir").mkdir,
+            (self.path / "b").unlink,
+            lambda: (self.path / "hard").chmod(0o600),
+        ):
+            change()
+            self.assertTrue(self.hear())
+
+    def test_watch_is_the_same(self) -> None:
+        """The same directory has the same watch, whatever its path (T25)."""
+        link = self.path / "link"
+        link.symlink_to(".")
+        self.assertEqual(self.inotify.watch(str(link)), self.watch)
+
+    def test_one_directory_goes(self) -> None:
+        """A directory that goes takes no other watch with it (T22)."""
+        other = Path(tempfile.mkdtemp(dir="."))
+        watch = self.inotify.watch(str(other))
+        other.rmdir()
+        self.assertEqual(self.hear(), [("lost", watch)])
+        (self.path / "a").touch()
+        self.assertEqual(self.hear(), [(self.watch, "a", True)])
+
+    def test_moved_away_and_back(self) -> None:
+        """A directory that was moved is lost, and can be watched again (T26)."""
+        away = self.path.with_name(self.path.name + "-away")
+        self.path.rename(away)
+        self.assertEqual(self.hear(), [("lost", self.watch)])
+        away.rename(self.path)
+        self.hear()
+        watch = self.inotify.watch(str(self.path))
+        (self.path / "a").touch()
+        self.assertEqual(self.hear(), [(watch, "a", True)])
+
+    def test_unwatch(self) -> None:
+        """Of what is not watched any more nothing is heard."""
+        self.inotify.unwatch(self.watch)
+        self.inotify.unwatch(self.watch)
+        (self.path / "a").touch()
+        self.assertEqual(self.hear(), [])
+
+    def test_no_directory(self) -> None:
+        """The error says why a directory cannot be watched (T27)."""
+        (self.path / "a").touch()
+        for name, error in (("none", FileNotFoundError), ("a", NotADirectoryError)):
+            self.assertRaises(error, self.inotify.watch, str(self.path / name))
+
+    def test_raising_listener(self) -> None:
+        """A listener that fails loses what it fails at, and no more (T23)."""
+        self.listener.fail = True
+        (self.path / "a").touch()
+        self.hear()
+        self.assertTrue(self.flushLoggedErrors(ZeroDivisionError))
+        self.listener.fail = False
+        (self.path / "b").touch()
+        self.assertEqual(self.hear(), [(self.watch, "b", True)])
+
+    def test_overflow(self) -> None:
+        """That the kernel has lost events is told (T21)."""
+        with open("/proc/sys/fs/inotify/max_queued_events") as file:
+            room = int(file.read())
+        one, other = self.path / "one", self.path / "other"
+        one.touch()
+        for _ in range(room // 2 + 10):
+            one.rename(other)
+            other.rename(one)
+        self.assertIn("overflowed", self.hear())
+        one.rename(other)
+        self.assertIn((self.watch, "other", True), self.hear())
+
+    def test_stop(self) -> None:
+        """When it is stopped, nothing is read and nothing is open."""
+        before = len(os.listdir("/proc/self/fd"))
+        inotify = INotify(self.reactor)
+        inotify.start(self.listener)
+        inotify.stop()
+        self.assertEqual(list(self.reactor.readers), [self.inotify])
+        self.assertEqual(len(os.listdir("/proc/self/fd")), before)
+        shutil.rmtree(self.path)
