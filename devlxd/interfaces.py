@@ -18,7 +18,7 @@ from twisted.internet.interfaces import (
 )
 from zope.interface import Interface
 
-from devlxd.model import Caller, Claim, Container, Peer
+from devlxd.model import Caller, Claim, Container, End, Event, Peer
 
 
 class NotInContainer(Exception):
@@ -77,6 +77,83 @@ class IStoreObserver(Interface):
         :param old: the snapshot until now; ``None`` for a new container.
         :param new: the snapshot from now on, already what the store's ``get``
             returns; ``None`` for a container that went.
+        """
+
+
+class IEventBus(Interface):
+    """Who passes events on to the guests that want to hear them."""
+
+    def subscribe(
+        container: str,
+        subscriber: ISubscriber,
+        types: Collection[str],
+        since: int | None = None,
+    ) -> ISubscription:
+        """Let ``subscriber`` hear of the events of a container from now on.
+
+        It hears nothing before the subscription is resumed for the first time,
+        and misses nothing that happens until then.
+
+        :param container: the container's name.
+        :param types: the types of events that it hears of.
+        :param since: a timestamp, to hear first of what came after it.
+        """
+
+
+class ISubscription(Interface):
+    """What a subscriber holds in its hand."""
+
+    def resume() -> None:
+        """Let the subscriber receive, until it pauses."""
+
+    def pause() -> None:
+        """Keep what comes in a queue; harmless if that is so already."""
+
+    def cancel() -> None:
+        """Let the subscriber receive nothing any more."""
+
+
+class ISubscriber(Interface):
+    """One guest connection that hears events."""
+
+    def receive(event: Event) -> None:
+        """Take one event; each comes once, in order."""
+
+    def end(reason: End) -> None:
+        """Take the word that nothing more will come."""
+
+
+class IJournal(Interface):
+    """What is remembered of containers and their events, for who was away.
+
+    It is its own memory: the snapshots in it have of the config and of the
+    rest only what events tell of.
+    """
+
+    def last(container: str) -> Container | None:
+        """Return the last snapshot that was recorded of a container."""
+
+    def last_timestamp(container: str) -> int:
+        """Return the timestamp of the last event of a container, or 0."""
+
+    def record(container: Container, timestamp: int, events: Sequence[Event]) -> None:
+        """Remember a snapshot and the events that led to it, both or nothing.
+
+        :param timestamp: when this was; for a container that was not known
+            before, nothing is missing from then on.
+        """
+
+    def forget(container: str) -> None:
+        """Remember nothing of a container any more."""
+
+    def names() -> Collection[str]:
+        """Return the names of the containers of which something is known."""
+
+    def since(container: str, timestamp: int) -> tuple[int, Sequence[Event]]:
+        """Return the events of a container after a time, the oldest first.
+
+        :return: the timestamp from which on nothing is missing, and the
+            events that are still known.
         """
 
 

@@ -4,12 +4,9 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import socket
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from attrs import frozen
 from twisted.internet.address import UNIXAddress
@@ -41,8 +38,7 @@ MAX_PATH = 107
 class SocketTakeover:
     """Listens where a dead process left its socket, and not where a live one does.
 
-    Two that start at the same time exclude each other by a lock on the
-    directory, so there is no lock file that could outlive them.
+    There is no lock file that could outlive its process.
 
     :ivar reactor: who does the listening.
     """
@@ -62,11 +58,8 @@ class SocketTakeover:
         :raises CannotListenError: when the path cannot be used, or a live
             server listens there.
         """
-        with _exclusive(address):
-            clear(address)
-            return self.reactor.listenUNIX(
-                address, factory, max(backlog, BACKLOG), mode
-            )
+        clear(address)
+        return self.reactor.listenUNIX(address, factory, max(backlog, BACKLOG), mode)
 
     def connectUNIX(
         self,
@@ -77,21 +70,6 @@ class SocketTakeover:
     ) -> IConnector:
         """See `IReactorUNIX.connectUNIX`."""
         return self.reactor.connectUNIX(address, factory, timeout, checkPID)
-
-
-@contextmanager
-def _exclusive(path: str) -> Iterator[None]:
-    """Hold the directory of ``path`` against another start."""
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-    try:
-        directory = os.open(_directory_of(path), flags)
-    except OSError as error:
-        raise CannotListenError(None, path, error) from error
-    try:
-        fcntl.flock(directory, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(directory)
 
 
 def _directory_of(path: str) -> str:
@@ -106,35 +84,53 @@ def clear(path: str) -> None:
     :raises CannotListenError: when the path cannot be used.
     """
     try:
-        if not path:
-            raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
-        if len(os.fsencode(path)) > MAX_PATH:
-            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
-        if not os.access(_directory_of(path), os.W_OK | os.X_OK):
-            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
-        if _is_left_over(path):
-            os.unlink(path)
+        _clear(path)
     except OSError as error:
         raise CannotListenError(None, path, error) from error
 
 
-def _is_left_over(path: str) -> bool:
-    """Tell whether a socket of a dead process lies at ``path``.
+def _clear(path: str) -> None:
+    if not path:
+        raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
+    if len(os.fsencode(path)) > MAX_PATH:
+        raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+    os.stat(_directory_of(path) + "/.")
+    if not os.access(_directory_of(path), os.W_OK | os.X_OK):
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+    if os.path.lexists(path):
+        _check_dead(path)
+        _remove_dead(path)
 
-    :raises OSError: when something else does.
+
+def _remove_dead(path: str) -> None:
+    """Remove the dead socket at ``path``, and nothing that came there since.
+
+    Of two that take over at the same time one might else remove what the
+    other has just bound. No lock is needed for this: a guest might hold it.
     """
+    aside = os.path.join(_directory_of(path), f"~{os.getpid()}")
+    os.rename(path, aside)
     try:
-        mode = os.lstat(path).st_mode
-    except FileNotFoundError:
-        return False
-    if not stat.S_ISSOCK(mode):
+        _check_dead(aside)
+    except OSError:
+        os.rename(aside, path)
+        raise
+    os.unlink(aside)
+
+
+def _check_dead(path: str) -> None:
+    """Check that ``path`` is a socket that nobody listens on.
+
+    :raises OSError: when it is something else.
+    """
+    if not stat.S_ISSOCK(os.lstat(path).st_mode):
         raise OSError(errno.EEXIST, "there is something that is not a socket")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         try:
             probe.connect(path)
         except ConnectionRefusedError:
-            return True
+            return
         except BlockingIOError:
             pass
     raise OSError(errno.EADDRINUSE, "a server is listening there")
@@ -157,7 +153,12 @@ class _NoPort:
 
 @implementer(IReactorUNIX)
 class _Rehearsal:
-    """Stands in for the reactor where nothing is to be listened to yet."""
+    """Stands in for the reactor where nothing is to be listened to yet.
+
+    :ivar address: what it was told to listen at.
+    """
+
+    address = ""
 
     def listenUNIX(
         self,
@@ -168,6 +169,7 @@ class _Rehearsal:
         wantPID: bool = False,
     ) -> IListeningPort:
         """See `IReactorUNIX.listenUNIX`."""
+        self.address = address
         return _NoPort()
 
     def connectUNIX(
@@ -209,17 +211,22 @@ def endpoint_at(reactor: IReactorUNIX, description: str) -> IStreamServerEndpoin
     return endpoint
 
 
-def check_endpoint(description: str) -> None:
+def check_endpoint(description: str) -> str:
     """Try whether a UNIX socket could be listened at, without doing it.
 
     Endpoints of other kinds are not tried.
 
+    :return: what no two endpoints may have in common: for a UNIX socket its
+        path, without links.
     :raises CannotListenError: when it could not.
     :raises ValueError: when ``description`` stands for no endpoint.
     """
-    endpoint = endpoint_at(_Rehearsal(), description)
-    if isinstance(endpoint, UNIXServerEndpoint):
-        listen_now(endpoint, Factory())
+    rehearsal = _Rehearsal()
+    endpoint = endpoint_at(rehearsal, description)
+    if not isinstance(endpoint, UNIXServerEndpoint):
+        return description
+    listen_now(endpoint, Factory())
+    return os.path.realpath(rehearsal.address)
 
 
 def listen_now(
@@ -231,7 +238,13 @@ def listen_now(
     """
     listening = endpoint.listen(factory)
     failures: list[Failure] = []
-    listening.addErrback(failures.append)
+
+    def keep(failure: Failure) -> Failure:
+        failures.append(failure)
+        return failure
+
+    listening.addErrback(keep)
     if failures:
+        listening.addErrback(lambda _: None)
         failures[0].raiseException()
     return listening

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import enum
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -66,6 +67,33 @@ class Container:
         """
         uuids = [c.config.get("volatile.uuid", "") for c in (self, other)]
         return self.id != other.id or (all(uuids) and uuids[0] != uuids[1])
+
+
+@frozen
+class Event:
+    """One change of a container, as its guests see it.
+
+    :ivar container: the name of the container.
+    :ivar type: ``config`` or ``device``; ``lost`` for the word that events are
+        missing.
+    :ivar timestamp: when, in nanoseconds since 1970. Of one container no two
+        have the same one.
+    :ivar text: the message, one line of JSON without its newline.
+    """
+
+    container: str
+    type: str
+    timestamp: int
+    text: bytes
+
+
+class End(enum.Enum):
+    """Why a subscriber receives nothing any more."""
+
+    #: It did not read what it was sent.
+    TOO_SLOW = "too slow"
+    #: Its container is no more.
+    GONE = "the container is gone"
 
 
 @frozen

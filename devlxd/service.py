@@ -12,6 +12,7 @@ from twisted.internet.interfaces import (
     IStreamServerEndpoint,
 )
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from devlxd.interfaces import (
     ICallerIdentifier,
@@ -36,7 +37,7 @@ class GuestListener(Service):
     def __init__(self, endpoint: IStreamServerEndpoint, site: DevLXDSite) -> None:
         self.endpoint = endpoint
         self.site = site
-        self._listening: Deferred[IListeningPort] | None = None
+        self._listening: Deferred[IListeningPort | None] | None = None
 
     def privilegedStartService(self) -> None:
         """Listen.
@@ -53,8 +54,10 @@ class GuestListener(Service):
 
     def _listen(self) -> None:
         if self._listening is None:
-            self._listening = listen_now(self.endpoint, self.site)
-            self._listening.addCallback(self._log_listening)
+            listening = listen_now(self.endpoint, self.site)
+            self._listening = listening.addCallbacks(
+                self._log_listening, self._log_failure
+            )
 
     def _log_listening(self, port: IListeningPort) -> IListeningPort:
         self._log.info(
@@ -63,6 +66,9 @@ class GuestListener(Service):
             address=port.getHost(),
         )
         return port
+
+    def _log_failure(self, failure: Failure) -> None:
+        self._log.failure("cannot listen at {e}", failure, e=self.endpoint)
 
     def stopService(self) -> Deferred[None]:
         """Stop listening, then close every connection.

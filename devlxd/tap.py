@@ -128,8 +128,12 @@ class Options(usage.Options):
             self["listen"].append(Listen(LXD, str(LXD.socket)))
         if self["assume"] is not None and not is_container_name(self["assume"]):
             raise usage.UsageError(f"--assume: {self['assume']} is no container's name")
+        addresses = set()
         for listen in self["listen"]:
-            _check_listen(listen)
+            address = _check_listen(listen)
+            if address in addresses:
+                raise usage.UsageError(f"--listen: {listen.endpoint} is given twice")
+            addresses.add(address)
             _check_directory(self.containers(listen.dialect))
 
     def _check_demo(self) -> None:
@@ -142,9 +146,9 @@ class Options(usage.Options):
         return Path(self["containers"] or dialect.containers)
 
 
-def _check_listen(listen: Listen) -> None:
+def _check_listen(listen: Listen) -> str:
     try:
-        check_endpoint(listen.endpoint)
+        return check_endpoint(listen.endpoint)
     except (CannotListenError, ValueError) as error:
         why = getattr(error, "socketError", error)
         reason = getattr(why, "strerror", None) or why

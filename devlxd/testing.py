@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.test_testing -*-
+# -*- test-case-name: tests -*-
 """Verified fakes, for the tests of devlxd and of whoever builds on it."""
 
 from __future__ import annotations
@@ -237,19 +237,23 @@ class MemoryDevLXDReactor(MemoryReactorClock):
 
 
 class GuestConnection:
-    """The guest's end of a connection, in memory.
+    """The guest's end of a connection, in memory; the site's reactor is a Clock.
 
     :ivar transport: what the site writes to.
     """
 
     def __init__(self, site: DevLXDSite) -> None:
         self.transport = StringTransport()
+        self._clock = site.reactor
         self._protocol = site.buildProtocol(UNIXAddress(""))
         self._protocol.makeConnection(self.transport)
 
     def send(self, data: bytes) -> bytes:
         """Send ``data``, and return what came back since the last time."""
         self._protocol.dataReceived(data)
+        assert isinstance(self._clock, Clock)
+        # Of questions that were sent ahead, each is answered in its turn.
+        self._clock.advance(0)
         answer: bytes = self.transport.value()
         self.transport.clear()
         return answer

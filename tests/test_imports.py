@@ -15,7 +15,7 @@ ROOMS = [
     {"demo"},
     {"service", "testing"},
     {"web"},
-    {"peers", "containers", "listening", "inotify"},
+    {"peers", "containers", "events", "listening", "inotify"},
     {"interfaces"},
     {"model"},
 ]

@@ -13,6 +13,7 @@ from twisted.internet.testing import MemoryReactor
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+import devlxd.listening
 from devlxd.listening import (
     BACKLOG,
     SocketTakeover,
@@ -111,6 +112,25 @@ class SocketTakeoverTests(ListeningTestCase):
         self.bind().close()
         self.assertEqual(self.listen(self.path)[0], self.path)
         self.assertFalse(os.path.exists(self.path))
+
+    def test_two_at_once(self) -> None:
+        """Of two that take over at once, none removes what the other has bound."""
+        self.bind().close()
+        check = devlxd.listening._check_dead
+        listening: list[socket.socket] = []
+
+        def other_is_faster(path: str) -> None:
+            check(path)
+            if not listening:
+                os.unlink(path)
+                listening.append(self.bind())
+                listening[0].listen()
+
+        self.patch(devlxd.listening, "_check_dead", other_is_faster)
+        self.assert_refused(self.path, "a server is listening there")
+        self.assertEqual(os.listdir(self.directory), ["sock"])
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(self.path)
 
     def test_live(self) -> None:
         """A live server keeps its socket."""

@@ -114,6 +114,15 @@ class DevLXDServiceTests(SynchronousTestCase):
         endpoint.listening.callback(port)
         self.successResultOf(stopped)
 
+    def test_fails_late(self) -> None:
+        """An endpoint that fails late is named in the log, and stops all the same."""
+        endpoint = LaterEndpoint()
+        service = DevLXDService(self.reactor, self.store, [(LXD, endpoint)])
+        service.startService()
+        endpoint.listening.errback(ZeroDivisionError())
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.successResultOf(service.stopService())
+
     def test_never_started(self) -> None:
         """A service that never listened is stopped at once."""
         self.successResultOf(self.service.stopService())

@@ -55,20 +55,20 @@ class OptionsTests(OptionsTestCase):
             "--listen",
             self.socket,
             "--listen",
-            f"apollo=unix:{self.socket}:mode=666",
+            f"apollo=unix:{self.socket}2:mode=666",
         )
         self.assertEqual(
             options["listen"],
             [
                 tap.Listen(LXD, self.socket),
-                tap.Listen(APOLLO, f"unix:{self.socket}:mode=666"),
+                tap.Listen(APOLLO, f"unix:{self.socket}2:mode=666"),
             ],
         )
 
     def test_defaults(self) -> None:
         """Without ``--listen`` and ``--containers`` the documented paths count."""
         options = tap.Options()
-        self.patch(tap, "_check_listen", lambda listen: None)
+        self.patch(tap, "_check_listen", lambda listen: listen.endpoint)
         self.patch(tap, "_check_directory", lambda path: None)
         options.parseOptions([])
         self.assertEqual(options["listen"], [tap.Listen(LXD, "/var/lib/lxd/devlxd")])
@@ -97,6 +97,13 @@ class OptionsTests(OptionsTestCase):
             "--containers",
             path,
         )
+        for again in (self.socket, self.directory, f"unix:{self.socket}"):
+            self.assert_refused(
+                "is given twice",
+                f"--listen={self.socket}",
+                f"--listen=apollo={again}",
+                f"--containers={path}",
+            )
         self.assert_refused("without --assume", "--demo", "--assume", "x")
         self.assertEqual(os.listdir(self.directory), [])
 

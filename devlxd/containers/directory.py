@@ -114,13 +114,13 @@ class DirectoryStore(Service):
         self._reactor = reactor
         self._watcher = watcher
         self._snapshots = MemoryStore()
-        # Not read yet since the start.
-        self._unread: set[str] = set()
         self._waiting: list[Deferred[None]] = []
         self._start_over()
 
     def _start_over(self) -> None:
         """Forget all about the files, but not the snapshots."""
+        # Not read yet since the start.
+        self._unread: set[str] = set()
         # To be read; true where it must be read even if it looks untouched.
         self._marked: dict[str, bool] = {}
         # Written to since their last reading began.

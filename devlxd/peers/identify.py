@@ -105,6 +105,8 @@ class CallerIdentifier(Service):
         )
         if container is None:
             raise NotInContainer(f"container {claim} is not in the store")
+        if claim.name and container.id:
+            raise NotInContainer(f"container {claim} is known by its id, not its name")
         return container
 
     def watch(self, observer: ILifeObserver) -> None:

@@ -89,10 +89,16 @@ class Lives:
             self._processes.let_go(pidfd)
             raise
         life = Life(next(self._numbers), claim, id_map, pidfd)
-        watch = _Watch(pidfd, lambda: self._end(namespace))
+        watch = _Watch(pidfd, lambda: self._end_if_over(namespace))
         self._lives[namespace] = (life, watch)
         self._reactor.addReader(watch)
         return life
+
+    def _end_if_over(self, namespace: int) -> None:
+        # The reactor may have heard of a file descriptor that had this number.
+        life, _ = self._lives[namespace]
+        if not self._processes.is_alive(life.pidfd):
+            self._end(namespace)
 
     def _end(self, namespace: int) -> None:
         life, watch = self._lives.pop(namespace)

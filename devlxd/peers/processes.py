@@ -107,7 +107,8 @@ class ProcFS:
             status = self._read(int(pid), "status")
         except OSError:
             return False
-        for line in status.splitlines():
+        # Its name stands in it too, in which the kernel escapes newlines only.
+        for line in status.split("\n"):
             if line.startswith("NSpid:"):
                 return line.split()[-1] == "1"
         return False
@@ -131,5 +132,5 @@ class ProcFS:
         os.close(pidfd)
 
     def _read(self, pid: int, name: str) -> str:
-        with open(f"/proc/{pid}/{name}", encoding="utf-8", errors="replace") as file:
-            return file.read()
+        with open(f"/proc/{pid}/{name}", "rb") as file:
+            return os.fsdecode(file.read())

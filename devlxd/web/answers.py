@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.web.test_answers -*-
+# -*- test-case-name: tests.web.test_specification -*-
 """Answers: status, headers and body of one response, and nothing half-done."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.web.test_dialects -*-
+# -*- test-case-name: tests.web.test_specification -*-
 """The published generations of the API: data, not code."""
 
 from __future__ import annotations

@@ -63,10 +63,10 @@ class Gate(Resource):
         container = self._store.get(caller.container)
         if container is None:
             return self._not_in_container
-        if not self._may_ask(caller.uid, container):
-            return self._not_root
         if is_switched_off(container, self._dialect.switch):
             return self._not_authorized
+        if not self._may_ask(caller.uid, container):
+            return self._not_root
         request.container = container
         resource: IResource = self._tree.getChildWithDefault(path, request)
         return resource
@@ -75,4 +75,4 @@ class Gate(Resource):
         if uid == 0:
             return True
         allowed = allowed_uids(container, self._dialect.switch)
-        return "*" in allowed or str(uid) in allowed
+        return "*" in allowed or (uid is not None and str(uid) in allowed)

@@ -7,13 +7,14 @@ sizes, connections), the caller of each connection, and answers without HTML.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable
 from io import BytesIO
 from urllib.parse import unquote_to_bytes
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime, ITransport
+from twisted.internet.interfaces import IDelayedCall, IReactorTime, ITransport
 from twisted.internet.protocol import connectionDone
 from twisted.internet.tcp import Connection
 from twisted.logger import Logger
@@ -61,6 +62,9 @@ MAX_BODY = 64 * 1024
 
 #: How many digits a Content-Length may have.
 MAX_LENGTH_DIGITS = 18
+
+#: ``http://HOST/PATH?QUERY``, all but ``http://HOST`` in a group.
+_ABSOLUTE_FORM = re.compile(rb"http://[^/?]*(.*)", re.IGNORECASE | re.DOTALL)
 
 #: How many connections the guests of one container may have open at a time.
 MAX_CONNECTIONS = 1024
@@ -146,10 +150,8 @@ def _origin_form(target: bytes) -> bytes:
     A guest behind a proxy sends ``http://lxd/1.0``; the host in it is of no
     consequence.
     """
-    scheme, separator, rest = target.partition(b"://")
-    if not separator or scheme.lower() != b"http":
-        return target
-    return b"/" + rest.partition(b"/")[2]
+    match = _ABSOLUTE_FORM.fullmatch(target)
+    return b"/" + match[1].removeprefix(b"/") if match else target
 
 
 def _ascii_request_line(line: bytes) -> bytes:
@@ -176,6 +178,7 @@ class GuestChannel(http.HTTPChannel):
     _log = Logger()
     _between_requests = False
     _at_request_line = True
+    _turn: IDelayedCall | None = None
 
     def connectionMade(self) -> None:
         """Find out who calls, before the first byte is read."""
@@ -187,6 +190,8 @@ class GuestChannel(http.HTTPChannel):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Make room for another connection."""
         self.site.release(self)
+        if self._turn is not None:
+            self._turn.cancel()
         super().connectionLost(reason)
 
     # Time. HTTPChannel starts its clock anew with every byte, so that a
@@ -199,8 +204,9 @@ class GuestChannel(http.HTTPChannel):
     def dataReceived(self, data: bytes) -> None:
         """Take what came in, and note when a request begins with it."""
         super().dataReceived(data)
-        waiting = self._buffer and not self.paused and not self._handlingRequest
-        if waiting and self._between_requests:
+        has_begun = self._buffer or not self._at_request_line
+        is_free = not self.paused and not self._handlingRequest
+        if self._between_requests and has_begun and is_free:
             self._between_requests = False
             self.setTimeout(REQUEST_TIMEOUT)
 
@@ -238,20 +244,31 @@ class GuestChannel(http.HTTPChannel):
         self.transport.abortConnection()
 
     # Size. A guest may send thousands of requests at once and read none of
-    # the answers: what it has sent waits while its answers do.
+    # the answers: what it has sent waits while its answers do. If it does read
+    # them, each request waits for its turn, so that other guests have theirs.
 
-    def pauseProducing(self) -> None:
-        """Hear that the guest does not read its answers."""
-        super().pauseProducing()
+    def requestDone(self, request: http.Request) -> None:
+        """Hear that a request was answered; if there is a next one, it waits."""
         self.paused = True
-        self._networkProducer.pauseProducing()
+        super().requestDone(request)
+        has_more = self._waitingForTransport or self._buffer
+        self.paused = bool(self.persistent and has_more)
+        if self.paused:
+            self._networkProducer.pauseProducing()
+            self._turn = self.callLater(0, self._take_turn)
+
+    def _take_turn(self) -> None:
+        self._turn = None
+        if not self._waitingForTransport:
+            self.paused = False
+            self._networkProducer.resumeProducing()
+            self.dataReceived(b"")
 
     def resumeProducing(self) -> None:
-        """Hear that it does again, and go on with what it had sent."""
-        self.paused = False
+        """Hear that the guest reads its answers again."""
         super().resumeProducing()
-        if self._buffer and not self._handlingRequest:
-            self.dataReceived(b"")
+        if self.paused and self._turn is None and not self._handlingRequest:
+            self._take_turn()
 
     def lineReceived(self, line: bytes) -> None:
         """Take one line of the head of a request."""
@@ -316,7 +333,8 @@ class DevLXDSite(Site):
         reactor: IReactorTime,
         max_connections: int = MAX_CONNECTIONS,
     ) -> None:
-        tree = resource_tree(dialect, AnswerCache())
+        self._cache = AnswerCache()
+        tree = resource_tree(dialect, self._cache)
         super().__init__(
             Gate(dialect, store, tree), timeout=REQUEST_TIMEOUT, reactor=reactor
         )
@@ -327,8 +345,10 @@ class DevLXDSite(Site):
         self._max_connections = max_connections
         self._channels: set[GuestChannel] = set()
         self._open: Counter[str | None] = Counter()
-        self._closed: Deferred[None] | None = None
-        self._limited_log = LimitedLog(self._log, reactor)
+        self._closed: list[Deferred[None]] = []
+        # Two, so that a container with too many connections mutes nobody else.
+        self._unplaced_log = LimitedLog(self._log, reactor)
+        self._crowded_log = LimitedLog(self._log, reactor)
 
     def headers_of(self, answer: Answer) -> Headers:
         """Return all the headers that ``answer`` is sent with."""
@@ -344,7 +364,7 @@ class DevLXDSite(Site):
             with self._peers.hold(transport) as peer:
                 return self._identifier.identify(peer)
         except NotInContainer as refused:
-            self._limited_log.warn("not in a container: {reason}", reason=str(refused))
+            self._unplaced_log.warn("not in a container: {reason}", reason=str(refused))
         except Exception:
             self._log.failure("a peer could not be placed")
         return None
@@ -353,7 +373,7 @@ class DevLXDSite(Site):
         """Count a connection in, unless its container has too many."""
         key = _counted_as(channel)
         if self._open[key] >= self._max_connections:
-            self._limited_log.warn("too many connections of {container}", container=key)
+            self._crowded_log.warn("too many connections of {container}", container=key)
             return False
         self._open[key] += 1
         self._channels.add(channel)
@@ -367,25 +387,30 @@ class DevLXDSite(Site):
             self._open[key] -= 1
             if not self._open[key]:
                 del self._open[key]
-        if self._closed is not None and not self._channels:
-            closed, self._closed = self._closed, None
-            closed.callback(None)
+        self._tell_if_closed()
 
     def close_connections(self) -> Deferred[None]:
         """Close every connection, also those whose guest does not read.
 
         :return: a Deferred that fires when the last one is closed.
         """
-        closed = self._closed = Deferred()
+        closed: Deferred[None] = Deferred()
+        self._closed.append(closed)
         for channel in list(self._channels):
             channel.close()
-        if not self._channels and self._closed is not None:
-            self._closed = None
-            closed.callback(None)
+        self._tell_if_closed()
         return closed
+
+    def _tell_if_closed(self) -> None:
+        if not self._channels:
+            waiting, self._closed = self._closed, []
+            for closed in waiting:
+                closed.callback(None)
 
     def changed(self, name: str, old: Container | None, new: Container | None) -> None:
         """See `IStoreObserver.changed`."""
+        if new is None:
+            self._cache.forget(name)
         if old is not None and (new is None or new.is_another_than(old)):
             self._close_where(lambda caller: caller.container == name)
 

@@ -160,7 +160,8 @@ class LXCContainer:
             entry = f"/{name} {name} none bind,ro,create=dir 0 0"
             lines.append(f"lxc.mount.entry = {entry}")
         for host, guest in self.binds.items():
-            entry = f"{host} {guest} none bind,create=dir 0 0"
+            mode = "ro," if guest.startswith("dev/") else ""
+            entry = f"{host} {guest} none bind,{mode}create=dir 0 0"
             lines.append(f"lxc.mount.entry = {entry}")
         return "\n".join(lines) + "\n"
 

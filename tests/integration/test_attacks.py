@@ -12,6 +12,7 @@ import shutil
 import signal
 import socket
 import struct
+import subprocess
 import textwrap
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from devlxd.peers import processes
+from devlxd.peers.processes import ProcFS
 from tests.integration.lxc import (
     PATIENCE,
     DevLXD,
@@ -187,6 +190,54 @@ class AttackTests(SynchronousTestCase):
                 command = ["unshare", "-m", "bash", "-c", textwrap.dedent(script), "-"]
                 for run in (self.mallory.run, self.mallory.attach):
                     self.assertEqual(run(*command, *ASK), self.own, cgroup)
+
+    def test_line_ends(self) -> None:
+        """A cgroup whose name looks like the end of a line, by a user of the host."""
+        top = Path("/sys/fs/cgroup/unified")
+        if not top.is_dir():
+            top = Path("/sys/fs/cgroup")
+        outer = top / unique_name("user.slice")
+        inner = outer / "x\r0::" / f"lxc.payload.{self.victim.name}"
+        for path in (outer, inner.parent, inner):
+            path.mkdir()
+            self.addCleanup(path.rmdir)
+        script = """
+            echo $$ >"$1/cgroup.procs" && shift
+            exec setpriv --reuid=100000 --regid=100000 --clear-groups unshare -Urpf "$@"
+        """
+        ask = [*ASK[:3], str(self.home / "lxd" / "sock"), *ASK[4:]]
+        command = ["bash", "-c", textwrap.dedent(script), "-", str(inner), *ask]
+        self.assertEqual(subprocess.check_output(command, text=True), NOWHERE)
+
+    def test_searched_init(self) -> None:
+        """A kernel that cannot be asked for an init has it all the same."""
+        table = ProcFS()
+        init = self.mallory.init_pid()
+        self.assertEqual(table.init(init), init)
+        self.patch(processes, "_init_of", lambda namespace: 0)
+        self.assertEqual(table.init(init), init)
+        self.assertEqual(len(table.pid_namespaces(init)), 1)
+        self.assertEqual(table.id_map(init).inside(100_000), 0)
+
+    def test_removed_container(self) -> None:
+        """A connection opened before the container was removed is of no use after."""
+        with ThreadPoolExecutor() as pool, Meeting(self.home / "shared") as meeting:
+            pool.submit(
+                self.mallory.run,
+                *python("""
+                    guest, host = connect(), meet(b"mallory")
+                    ask(guest, b"GET / HTTP/1.1\\r\\n\\r\\n", end=b"]\\n")
+                    host.sendall(b"x")
+                    while guest.recv(1):
+                        pass
+                    host.sendall(ask(guest).encode())
+                """),
+            )
+            mallory, _ = meeting.wait_for(b"mallory")
+            mallory.recv(1)
+            (self.home / "documents" / f"{self.mallory.name}.json").unlink()
+            self.assertEqual(mallory.recv(1000), b"closed")
+        self.assertEqual(self.mallory.run(*ASK), NOWHERE)
 
     def test_namespaces(self) -> None:
         """Nested pid, user and cgroup namespaces, as mallory's root."""

@@ -28,6 +28,13 @@ class CgroupsInTests(SynchronousTestCase):
             ["/lxc.payload.c1/a:0::/b"],
         )
 
+    def test_what_else_ends_a_line(self) -> None:
+        """Nothing in the name of a cgroup ends its line."""
+        for end in "\r\v\f\x1c\x1d\x1e\x85\u2028\u2029":
+            path = f"/user.slice/x{end}0::/lxc.payload.victim"
+            for text in (f"0::{path}\n", f"1:cpu:{path}\n0::{path}\n"):
+                self.assertEqual(set(cgroups_in(text)), {path})
+
     def test_something_else(self) -> None:
         """What is no such text is an error."""
         self.assertRaises(ValueError, list, cgroups_in("nonsense\n"))

@@ -146,6 +146,15 @@ class AttackTests(IdentifierTestCase):
         """The host's root in an unprivileged container's place is not its root."""
         self.assertIsNone(self.identify("/lxc.payload.mallory", uid=0).uid)
 
+    def test_line_ends(self) -> None:
+        """A cgroup whose name looks like the end of a line is still one cgroup."""
+        self.add_init(30, "/user.slice/x\r0::/lxc.payload.victim", 300)
+        self.assert_refused(
+            "its cgroup is of no container",
+            self.host.format(cgroup="/user.slice/x\r0::/lxc.payload.victim"),
+            [300],
+        )
+
     def test_host_namespace(self) -> None:
         """A process of the host that is in a container's cgroup is not in it."""
         text = self.host.format(cgroup="/lxc.payload.victim")
@@ -257,6 +266,14 @@ class CallerIdentifierTests(IdentifierTestCase):
         cgroup = f"/machine.slice/libpod-{ID}.scope/container"
         self.add_init(30, cgroup, 300)
         self.assertEqual(self.identify(cgroup, [300]).container, "pod")
+
+    def test_name_of_one_with_an_id(self) -> None:
+        """A container that is known by its id cannot be had by its name."""
+        self.add_init(30, "/lxc.payload.pod", 300)
+        error = self.assertRaises(
+            NotInContainer, self.identify, "/lxc.payload.pod", [300]
+        )
+        self.assertIn("known by its id", str(error))
 
     def test_restarted(self) -> None:
         """A container that was started anew has another life."""

@@ -88,6 +88,13 @@ class LivesTests(SynchronousTestCase):
         self.assert_nothing_held()
         self.assertEqual(self.observer.heard, [life.number])
 
+    def test_mistaken_end(self) -> None:
+        """An init that lives is not taken for ended, whatever the reactor heard."""
+        self.lives.of(NAMESPACE, 11)
+        (watch,) = self.reactor.readers
+        watch.doRead()
+        self.assertEqual(self.observer.heard, [])
+
     def test_end_before_the_reactor_knows(self) -> None:
         """An init that has ended is not taken for a new one in its namespace."""
         old = self.lives.of(NAMESPACE, 11)

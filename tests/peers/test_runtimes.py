@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.plugin import IPlugin
@@ -114,6 +120,24 @@ class RuntimeTests(SynchronousTestCase):
         """What no host's root can have made is nobody's."""
         for cgroup in NOBODYS:
             self.assertEqual(self.claims(cgroup), [], cgroup)
+
+    def test_plugin_is_found(self) -> None:
+        """A plugin of a host agent is found where Twisted looks for plugins."""
+        plugins = Path(tempfile.mkdtemp(dir=".")).absolute() / "twisted" / "plugins"
+        plugins.mkdir(parents=True)
+        (plugins / "jails.py").write_text(
+            "from tests.peers.test_runtimes import JailRuntime\njails = JailRuntime()\n"
+        )
+        code = (
+            "from devlxd.peers.runtimes import known_runtimes\n"
+            "print([r.claim('/jails/c1') for r in known_runtimes()][-1].name)"
+        )
+        project = Path(__file__).parents[2]
+        path = os.pathsep.join([str(plugins.parents[1]), str(project)])
+        printed = subprocess.check_output(
+            [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path}
+        )
+        self.assertEqual(printed, b"c1\n")
 
     def test_plugin(self) -> None:
         """A runtime that a host agent brings as a plugin is asked as well."""

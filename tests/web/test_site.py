@@ -186,6 +186,29 @@ class BoundsTests(SynchronousTestCase):
         self.clock.advance(REQUEST_TIMEOUT)
         self.assertTrue(self.guest.transport.disconnecting)
 
+    def test_second_trickle_by_lines(self) -> None:
+        """Nor if it comes in whole lines."""
+        self.guest.send(GET)
+        self.guest.send(GET.splitlines(keepends=True)[0])
+        self.clock.advance(REQUEST_TIMEOUT)
+        self.assertTrue(self.guest.transport.disconnecting)
+
+    def test_turns(self) -> None:
+        """A guest that asks much at once is answered in turns with the others."""
+        channel = self.site.buildProtocol(UNIXAddress(""))
+        transport = StringTransport()
+        channel.makeConnection(transport)
+        channel.dataReceived(GET * 100)
+        self.assertEqual(len(responses(transport.value())), 1)
+        self.assertEqual(transport.producerState, "paused")
+        self.clock.advance(0)
+        self.assertEqual(len(responses(transport.value())), 100)
+        self.assertEqual(transport.producerState, "producing")
+        channel.dataReceived(GET * 2)
+        channel.connectionLost()
+        self.clock.advance(0)
+        self.assertEqual(len(responses(transport.value())), 101)
+
     def test_does_not_read(self) -> None:
         """A guest that does not read its last answer is cut off all the same."""
         self.guest.send(GET.replace(b"Host: x", b"Connection: close"))
@@ -207,6 +230,7 @@ class BoundsTests(SynchronousTestCase):
         channel.makeConnection(transport)
         transport.write = self.full(transport)  # type: ignore[method-assign]
         channel.dataReceived(big * 1000)
+        self.clock.advance(0)
         assert transport.producer is not None
         self.assertLess(len(transport.value()), 3 * len(BIG))
         self.assertEqual(transport.producerState, "paused")
@@ -216,6 +240,7 @@ class BoundsTests(SynchronousTestCase):
             answered += len(responses(transport.value()))
             transport.clear()
             transport.producer.resumeProducing()
+            self.clock.advance(0)
         self.assertEqual(answered, 1000)
         self.assertEqual(transport.producerState, "producing")
 
@@ -372,6 +397,12 @@ class LifeTests(SynchronousTestCase):
         self.store.remove("c1")
         self.assert_closed(True, False)
 
+    def test_answers_are_forgotten(self) -> None:
+        """What was rendered for a container that went is not kept."""
+        self.guests[0].get("/1.0/config")
+        self.store.remove("c1")
+        self.assertEqual(self.site._cache._kept, {})
+
     def test_made_anew(self) -> None:
         """So are those of one that was made anew under the same name."""
         self.store.put(evolve(self.container, config={"volatile.uuid": "y"}))
@@ -405,6 +436,14 @@ class CloseTests(SynchronousTestCase):
     def test_none(self) -> None:
         """Where there is no connection it is done at once."""
         self.assertIsNone(self.successResultOf(self.site.close_connections()))
+
+    def test_twice(self) -> None:
+        """Whoever waits for it is told."""
+        guest = GuestConnection(self.site)
+        waiting = [self.site.close_connections() for _ in range(2)]
+        guest.hang_up()
+        for closed in waiting:
+            self.successResultOf(closed)
 
     def test_waits(self) -> None:
         """It is done when the last connection is closed."""

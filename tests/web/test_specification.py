@@ -61,6 +61,7 @@ BOTH = [
     ("OPTIONS *", 400, TEXT, b"bad request\n"),
     ("GET http://lxd/1.0", 200, JSON, b'{"api_version":"1.0"}\n'),
     ("GET http://lxd", 200, JSON, b'["/1.0"]\n'),
+    ("GET HTTP://lxd?a=/1.0", 200, JSON, b'["/1.0"]\n'),
     ("GET /1.0?type=x&y", 200, JSON, b'{"api_version":"1.0"}\n'),
 ]
 

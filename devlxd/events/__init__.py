@@ -1,0 +1,1 @@
+"""What has changed: snapshots -> events, the bus, what is remembered."""

@@ -1,0 +1,46 @@
+# -*- test-case-name: tests.events.test_timestamps -*-
+"""Times as RFC 3339 writes them, to the nanosecond."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta, timezone
+
+_NANOSECONDS = 10**9
+
+_RFC3339 = re.compile(
+    r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,9})\d*)?"
+    r"(?:([Zz])|([+-])(\d\d):(\d\d))",
+    re.ASCII,
+)
+
+
+def timestamp_text(nanoseconds: int) -> str:
+    """Write a time with the offset of this host, as spec/lxd.md does.
+
+    :param nanoseconds: since 1970.
+    """
+    seconds, fraction = divmod(nanoseconds, _NANOSECONDS)
+    local = datetime.fromtimestamp(seconds, timezone.utc).astimezone()
+    offset = local.strftime("%z")
+    return f"{local:%Y-%m-%dT%H:%M:%S}.{fraction:09d}{offset[:3]}:{offset[3:5]}"
+
+
+def timestamp_of(text: str) -> int:
+    """Read a time.
+
+    :return: in nanoseconds since 1970.
+    :raises ValueError: when it is none.
+    """
+    match = _RFC3339.fullmatch(text)
+    if match is None:
+        raise ValueError(f"not a time: {text!a}")
+    date, time, fraction, _utc, sign, hours, minutes = match.groups()
+    at = datetime.fromisoformat(f"{date}T{time}+00:00")
+    nanoseconds = int(at.timestamp()) * _NANOSECONDS + int(
+        (fraction or "0").ljust(9, "0")
+    )
+    if sign is None:
+        return nanoseconds
+    offset = timedelta(hours=int(hours), minutes=int(minutes)).seconds * _NANOSECONDS
+    return nanoseconds - offset if sign == "+" else nanoseconds + offset

@@ -1,0 +1,68 @@
+"""Tests of `devlxd.peers.processes`; of containers see tests/integration."""
+
+from __future__ import annotations
+
+import os
+
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from devlxd.interfaces import IProcessTable
+from devlxd.peers.processes import ProcFS
+
+#: A pid that no process can have.
+NOBODY = 2**22 + 1
+
+
+class ProcFSTests(SynchronousTestCase):
+    """What the kernel says of this very process."""
+
+    def setUp(self) -> None:
+        self.table = ProcFS()
+        self.pid = os.getpid()
+
+    def test_interface(self) -> None:
+        """It is a process table."""
+        self.assertTrue(verifyObject(IProcessTable, self.table))
+
+    def test_host(self) -> None:
+        """A process beside devlxd itself lives in no pid namespace below it."""
+        self.assertEqual(list(self.table.pid_namespaces(self.pid)), [])
+        self.assertRaises(OSError, self.table.init, self.pid)
+
+    def test_facts(self) -> None:
+        """Its cgroups are paths, and its ids those that it sees."""
+        cgroups = self.table.cgroups(self.pid)
+        self.assertTrue(cgroups)
+        self.assertTrue(all(cgroup.startswith("/") for cgroup in cgroups))
+        with open("/proc/self/uid_map") as file:
+            inside, _outside, _count = file.readline().split()
+        self.assertEqual(
+            self.table.id_map(self.pid).inside(os.getuid()) is None, inside != "0"
+        )
+
+    def test_pidfd(self) -> None:
+        """A process is alive while it is."""
+        pidfd = self.table.hold(self.pid)
+        self.assertTrue(self.table.is_alive(pidfd))
+        self.table.let_go(pidfd)
+        self.assertRaises(OSError, os.fstat, pidfd)
+
+    def test_nobody(self) -> None:
+        """Of a process that is not there nothing can be said."""
+        for method in ("cgroups", "pid_namespaces", "init", "id_map", "hold"):
+            self.assertRaises(OSError, getattr(self.table, method), NOBODY)
+
+    def test_search(self) -> None:
+        """An init that is searched for is told by its pid, not by its name."""
+        own = os.stat("/proc/self/ns/pid").st_ino
+        for status, is_init in (
+            ("Name:\tx\nNSpid:\t77\t1\n", True),
+            ("Name:\tx\nNSpid:\t77\t7\n", False),
+            ("Name:\tx\rNSpid: 1\nNSpid:\t77\t7\n", False),
+            ("Name:\tx\n", False),
+        ):
+            self.patch(ProcFS, "_read", lambda *_, status=status: status)
+            self.assertEqual(self.table._is_init(str(self.pid), own), is_init)
+            self.assertFalse(self.table._is_init(str(self.pid), own + 1))
+        self.assertFalse(self.table._is_init(str(NOBODY), own))
