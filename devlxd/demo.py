@@ -97,5 +97,8 @@ def instructions(directory: Path) -> str:
     for path, answer in QUESTIONS:
         lines.append(f"$ curl --unix-socket {directory}/sock http://lxd{path}")
         lines.append(answer.rstrip("\n") + "\n")
+    lines.append("To hear of changes as they happen:\n")
+    lines.append(f"$ curl -N --unix-socket {directory}/sock http://lxd/1.0/events\n")
+    lines.append(f"and meanwhile edit {directory}/containers/{_NAME}.yaml.\n")
     lines.append("Ctrl-C stops it and leaves nothing behind.\n")
     return "\n".join(lines)

@@ -130,6 +130,12 @@ class IJournal(Interface):
     rest only what events tell of.
     """
 
+    def open() -> None:
+        """Begin to remember; before, nothing else may be asked."""
+
+    def close() -> None:
+        """Ask nothing any more."""
+
     def last(container: str) -> Container | None:
         """Return the last snapshot that was recorded of a container."""
 
@@ -149,9 +155,10 @@ class IJournal(Interface):
     def names() -> Collection[str]:
         """Return the names of the containers of which something is known."""
 
-    def since(container: str, timestamp: int) -> tuple[int, Sequence[Event]]:
+    def since(container: str, timestamp: int, most: int) -> tuple[int, Sequence[Event]]:
         """Return the events of a container after a time, the oldest first.
 
+        :param most: how many events to return at most.
         :return: the timestamp from which on nothing is missing, and the
             events that are still known.
         """

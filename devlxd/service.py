@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Iterable
 
 from twisted.application.service import MultiService, Service
@@ -14,10 +15,13 @@ from twisted.internet.interfaces import (
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from devlxd.events.bus import EventBus
+from devlxd.events.journal import SQLiteJournal
 from devlxd.interfaces import (
     ICallerIdentifier,
     IContainerStore,
     IDevLXDReactor,
+    IJournal,
     IPeerSource,
 )
 from devlxd.listening import listen_now
@@ -26,7 +30,7 @@ from devlxd.peers.identify import CallerIdentifier
 from devlxd.peers.processes import ProcFS
 from devlxd.peers.runtimes import known_runtimes
 from devlxd.web.dialects import Dialect
-from devlxd.web.site import DevLXDSite
+from devlxd.web.site import MAX_CONNECTIONS, DevLXDSite
 
 
 class GuestListener(Service):
@@ -92,13 +96,15 @@ class GuestListener(Service):
 class DevLXDService(MultiService):
     """The guest API for the containers of one store.
 
-    :param reactor: for timeouts.
+    :param reactor: for timeouts, and to hear of containers that end.
     :param store: the containers that may ask.
     :param endpoints: where to listen, and in which dialect.
     :param identifier: finds out who asks; by default by the cgroups and pid
         namespaces of the known runtimes.
     :param peers: tells what the kernel says of who asks; by default by the
         credentials of a UNIX socket.
+    :param journal: what is remembered of events; by default it does not
+        outlive this process.
     """
 
     def __init__(
@@ -108,6 +114,7 @@ class DevLXDService(MultiService):
         endpoints: Iterable[tuple[Dialect, IStreamServerEndpoint]],
         identifier: ICallerIdentifier | None = None,
         peers: IPeerSource | None = None,
+        journal: IJournal | None = None,
     ) -> None:
         super().__init__()
         self.store = store
@@ -115,6 +122,26 @@ class DevLXDService(MultiService):
             identifier = CallerIdentifier(store, ProcFS(), known_runtimes(), reactor)
             identifier.setServiceParent(self)
         peers = peers or SocketPeerSource()
+        bus = EventBus(store, journal or SQLiteJournal())
+        bus.setServiceParent(self)
         for dialect, endpoint in endpoints:
-            site = DevLXDSite(dialect, store, identifier, peers, reactor)
+            site = DevLXDSite(
+                dialect,
+                store,
+                identifier,
+                peers,
+                reactor,
+                max_connections=connections_per_container(),
+                bus=bus,
+            )
             GuestListener(endpoint, site).setServiceParent(self)
+
+
+def connections_per_container() -> int:
+    """Return how many connections one container may have open.
+
+    So that one that has them all leaves most of this process's file
+    descriptors to the others.
+    """
+    files, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return min(MAX_CONNECTIONS, files // 4)

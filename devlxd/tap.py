@@ -12,6 +12,7 @@ import resource
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, NoReturn, cast
+from urllib.parse import quote
 
 from attrs import frozen
 from twisted.application.service import IService, MultiService
@@ -21,6 +22,7 @@ from twisted.python import usage
 
 from devlxd.containers.directory import DirectoryStore
 from devlxd.demo import DemoService
+from devlxd.events.journal import JournalError, SQLiteJournal
 from devlxd.inotify import INotify
 from devlxd.interfaces import ICallerIdentifier, IDevLXDReactor, IPeerSource
 from devlxd.listening import check_endpoint, endpoint_at
@@ -59,6 +61,13 @@ class Options(usage.Options):
             "The directory with one document a container. "
             "[default: /var/lib/lxd/containers, for apollo "
             "/var/lib/apollo/containers]",
+        ],
+        [
+            "state",
+            "s",
+            "/var/lib/devlxd",
+            "The directory for devlxd's own memory: the recent events of each "
+            "container. It is made if need be.",
         ],
         [
             "assume",
@@ -135,11 +144,30 @@ class Options(usage.Options):
                 raise usage.UsageError(f"--listen: {listen.endpoint} is given twice")
             addresses.add(address)
             _check_directory(self.containers(listen.dialect))
+        for dialect in {
+            listen.dialect.name: listen.dialect for listen in self["listen"]
+        }.values():
+            self._check_state(dialect)
 
     def _check_demo(self) -> None:
         for option in ("listen", "containers", "assume"):
             if self[option]:
                 raise usage.UsageError(f"--demo goes without --{option}")
+
+    def _check_state(self, dialect: Dialect) -> None:
+        try:
+            Path(self["state"]).mkdir(mode=0o700, parents=True, exist_ok=True)
+            journal = self.journal(dialect)
+            journal.open()
+            journal.close()
+        except (OSError, JournalError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise usage.UsageError(f"--state: {self['state']}: {reason}") from None
+
+    def journal(self, dialect: Dialect) -> SQLiteJournal:
+        """Return what remembers the events of a dialect's containers."""
+        name = quote(str(self.containers(dialect).resolve()), safe="")
+        return SQLiteJournal(str(Path(self["state"]) / f"{name}.sqlite"))
 
     def containers(self, dialect: Dialect) -> Path:
         """Return the directory with the containers that ``dialect`` serves."""
@@ -185,9 +213,10 @@ def makeService(options: Options) -> IService:
         store = DirectoryStore(directory, reactor, INotify(reactor))
         store.setServiceParent(service)
         endpoints = [(at.dialect, endpoint_at(reactor, at.endpoint)) for at in listens]
-        DevLXDService(reactor, store, endpoints, identifier, peers).setServiceParent(
-            service
-        )
+        journal = options.journal(listens[0].dialect)
+        DevLXDService(
+            reactor, store, endpoints, identifier, peers, journal
+        ).setServiceParent(service)
     return service
 
 

@@ -17,7 +17,7 @@ ROOMS = [
     {"web"},
     {"peers", "containers", "events", "listening", "inotify"},
     {"interfaces"},
-    {"model"},
+    {"model", "timestamps"},
 ]
 
 

@@ -186,6 +186,8 @@ class DirectoryStore(Service):
 
     def stopService(self) -> None:
         """Leave the snapshots as they are now."""
+        if not self.running:
+            return
         super().stopService()
         self._cooperator.stop()
         self._watcher.stop()

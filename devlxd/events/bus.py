@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
 
+from twisted.application.service import Service
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -22,9 +23,39 @@ from devlxd.interfaces import (
 )
 from devlxd.model import Container, End, Event
 
+#: How many events of the past a subscriber is sent at a time.
+BATCH = 64
+
 #: How much a subscriber may be behind.
 MAX_QUEUED_EVENTS = 2000
 MAX_QUEUED_BYTES = 4 * 1024 * 1024
+
+
+class Replay:
+    """What a container's subscriber has missed, some of it at a time.
+
+    :param journal: where it is.
+    :param container: the container's name.
+    :param since: the timestamp after which it begins.
+    """
+
+    def __init__(self, journal: IJournal, container: str, since: int) -> None:
+        self._journal = journal
+        self._container = container
+        self._since = since
+
+    def next_events(self) -> list[Event]:
+        """Return the next events, the oldest first; none when there are no more."""
+        complete_since, events = self._journal.since(
+            self._container, self._since, BATCH
+        )
+        found = list(events)
+        if self._since < complete_since:
+            found.insert(0, lost(self._container, complete_since))
+            self._since = complete_since
+        if events:
+            self._since = events[-1].timestamp
+        return found
 
 
 @implementer(ISubscription)
@@ -38,10 +69,12 @@ class _Subscription:
         subscriber: ISubscriber,
         types: Collection[str],
         cancelled: Callable[[_Subscription], None],
+        replay: Replay | None = None,
     ) -> None:
         self._subscriber = subscriber
         self._types = types
         self._cancelled = cancelled
+        self._replay = replay
         self._queue: deque[Event] = deque()
         self._queued_bytes = 0
         self._end: End | None = None
@@ -67,14 +100,19 @@ class _Subscription:
 
     def put(self, events: Iterable[Event]) -> None:
         """Queue what the subscriber wants to hear, and deliver what it takes."""
+        # Who has not heard all of the past yet finds the present there as well.
+        if self._replay is None:
+            self._enqueue(events)
+            self._deliver()
+            if self._is_too_far_behind():
+                self._queue.clear()
+                self.end_with(End.TOO_SLOW)
+
+    def _enqueue(self, events: Iterable[Event]) -> None:
         for event in events:
             if event.type in self._types:
                 self._queue.append(event)
                 self._queued_bytes += len(event.text)
-        self._deliver()
-        if self._is_too_far_behind():
-            self._queue.clear()
-            self.end_with(End.TOO_SLOW)
 
     def _is_too_far_behind(self) -> bool:
         return (
@@ -97,7 +135,7 @@ class _Subscription:
             return
         self._delivering = True
         try:
-            while self._queue and not self._paused and not self._over:
+            while not self._paused and not self._over and self._fill_queue():
                 event = self._queue.popleft()
                 self._queued_bytes -= len(event.text)
                 self._call(partial(self._subscriber.receive, event))
@@ -105,6 +143,23 @@ class _Subscription:
             self._delivering = False
         if self._end is not None and not self._queue:
             self._finish()
+
+    def _fill_queue(self) -> bool:
+        """Fetch more of the past if need be; tell whether there is something."""
+        while not self._queue and self._replay is not None:
+            events = self._replay.next_events()
+            if not events:
+                self._replay = None
+            self._enqueue(events)
+        return bool(self._queue)
+
+    def catch_up(self) -> None:
+        """Fetch all of the past, which is to be forgotten."""
+        while self._replay is not None:
+            events = self._replay.next_events()
+            if not events:
+                self._replay = None
+            self._enqueue(events)
 
     def _finish(self) -> None:
         end = self._end
@@ -122,7 +177,7 @@ class _Subscription:
 
 
 @implementer(IEventBus, IStoreObserver)
-class EventBus:
+class EventBus(Service):
     """Makes events of the changes of a store, and passes them on.
 
     What it passes on is in the journal before anybody receives it: whoever
@@ -147,18 +202,25 @@ class EventBus:
         self._now = now
         self._subscriptions: dict[str, dict[_Subscription, None]] = {}
 
-    def start(self) -> None:
+    def startService(self) -> None:
         """Hear of changes from now on; those since the journal's end count."""
+        super().startService()
+        self._journal.open()
         self._store.watch(self)
         for name in self._store.names():
             self.changed(name, None, self._store.get(name))
         self._store.loaded().addCallback(lambda _: self._forget_the_gone())
 
-    def stop(self) -> None:
+    def stopService(self) -> None:
         """Hear of changes no more."""
-        self._store.unwatch(self)
+        if self.running:
+            self._store.unwatch(self)
+            self._journal.close()
+        super().stopService()
 
     def _forget_the_gone(self) -> None:
+        if not self.running:
+            return
         for name in set(self._journal.names()) - set(self._store.names()):
             self._journal.forget(name)
 
@@ -170,14 +232,10 @@ class EventBus:
         since: int | None = None,
     ) -> ISubscription:
         """See `IEventBus.subscribe`."""
+        replay = None if since is None else Replay(self._journal, container, since)
         subscription = _Subscription(
-            subscriber, {*types, "lost"}, lambda s: self._drop(container, s)
+            subscriber, {*types, "lost"}, partial(self._drop, container), replay
         )
-        if since is not None:
-            complete_since, events = self._journal.since(container, since)
-            if since < complete_since:
-                subscription.put([lost(container, complete_since)])
-            subscription.put(events)
         self._subscriptions.setdefault(container, {})[subscription] = None
         return subscription
 
@@ -214,10 +272,11 @@ class EventBus:
     def _end(self, name: str, known: Container) -> None:
         """Tell that a container and all it had is no more."""
         events = self._events(name, changes(known, None))
-        self._journal.forget(name)
-        self._pass_on(name, events)
         for subscription in list(self._subscriptions.get(name, ())):
+            subscription.catch_up()
+            subscription.put(events)
             subscription.end_with(End.GONE)
+        self._journal.forget(name)
 
     def _events(self, name: str, found: Iterable[Change]) -> list[Event]:
         first = self._next_timestamp(name)

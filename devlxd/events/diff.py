@@ -6,8 +6,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 
-from devlxd.events.timestamps import timestamp_text
 from devlxd.model import Container, Event
+from devlxd.timestamps import timestamp_text
 
 #: The types of events that a guest may ask for.
 TYPES = ("config", "device")

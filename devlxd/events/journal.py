@@ -15,7 +15,7 @@ from zope.interface import implementer
 from devlxd.interfaces import IJournal
 from devlxd.model import Container, Event
 
-#: How many events of each container are kept.
+#: How many events of each container are kept, at least.
 KEPT = 1000
 
 
@@ -26,12 +26,10 @@ class JournalError(Exception):
 _SCHEMA = """
     CREATE TABLE IF NOT EXISTS containers (
         id INTEGER PRIMARY KEY,
-        source TEXT NOT NULL,
-        name TEXT NOT NULL,
+        name TEXT NOT NULL UNIQUE,
         document TEXT NOT NULL,
         complete_since INTEGER NOT NULL,
-        last_timestamp INTEGER NOT NULL,
-        UNIQUE (source, name)
+        last_timestamp INTEGER NOT NULL
     );
     CREATE TABLE IF NOT EXISTS events (
         container INTEGER NOT NULL REFERENCES containers (id) ON DELETE CASCADE,
@@ -63,24 +61,27 @@ class SQLiteJournal:
     may, and its guests are told that something is lost.
 
     :param path: of the file; ``:memory:`` for one that nobody keeps.
-    :param source: where the containers come from: journals of several stores
-        may lie in one file.
-    :raises JournalError: when the file cannot be used.
     """
 
-    def __init__(self, path: str, source: str = "") -> None:
-        self._source = source
+    def __init__(self, path: str = ":memory:") -> None:
+        self._path = path
+
+    def open(self) -> None:
+        """See `IJournal.open`.
+
+        :raises JournalError: when the file cannot be used.
+        """
         self._counts: Counter[int] = Counter()
         try:
-            self._db = sqlite3.connect(path, timeout=0, isolation_level=None)
+            self._db = sqlite3.connect(self._path, timeout=0, isolation_level=None)
             for pragma in _PRAGMAS:
                 self._db.execute(f"PRAGMA {pragma}")
             self._db.executescript(_SCHEMA)
         except sqlite3.Error as error:
-            raise JournalError(f"{path}: {error}") from error
+            raise JournalError(f"{self._path}: {error}") from error
 
     def close(self) -> None:
-        """Close the file."""
+        """See `IJournal.close`."""
         self._db.close()
 
     def last(self, container: str) -> Container | None:
@@ -111,11 +112,10 @@ class SQLiteJournal:
     ) -> None:
         self._db.execute(
             "INSERT INTO containers "
-            "(source, name, document, complete_since, last_timestamp) "
-            "VALUES (?, ?, ?, ?, ?) ON CONFLICT (source, name) DO UPDATE SET "
+            "(name, document, complete_since, last_timestamp) "
+            "VALUES (?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET "
             "document = excluded.document, last_timestamp = excluded.last_timestamp",
             (
-                self._source,
                 container.name,
                 _document_of(container),
                 timestamp,
@@ -170,30 +170,27 @@ class SQLiteJournal:
 
     def names(self) -> Collection[str]:
         """See `IJournal.names`."""
-        select = "SELECT name FROM containers WHERE source = ?"
-        return [name for (name,) in self._db.execute(select, (self._source,))]
+        return [name for (name,) in self._db.execute("SELECT name FROM containers")]
 
-    def since(self, container: str, timestamp: int) -> tuple[int, Sequence[Event]]:
+    def since(
+        self, container: str, timestamp: int, most: int
+    ) -> tuple[int, Sequence[Event]]:
         """See `IJournal.since`."""
         row = self._row("id, complete_since", container)
         if row is None:
             return 0, []
         number, complete_since = row
         found = self._db.execute(
-            "SELECT timestamp, type, text FROM events WHERE container = ? "
-            "ORDER BY timestamp DESC LIMIT ?",
-            (number, KEPT + 1),
-        ).fetchall()
-        if len(found) > KEPT:
-            complete_since = found.pop()[0]
-        events = [Event(container, kind, at, text) for at, kind, text in found[::-1]]
-        return complete_since, [e for e in events if e.timestamp > timestamp]
+            "SELECT timestamp, type, text FROM events "
+            "WHERE container = ? AND timestamp > ? ORDER BY timestamp LIMIT ?",
+            (number, timestamp, most),
+        )
+        events = [Event(container, kind, at, text) for at, kind, text in found]
+        return complete_since, events
 
     def _row(self, columns: str, container: str) -> tuple[Any, ...] | None:
-        select = f"SELECT {columns} FROM containers WHERE source = ? AND name = ?"
-        row: tuple[Any, ...] | None = self._db.execute(
-            select, (self._source, container)
-        ).fetchone()
+        select = f"SELECT {columns} FROM containers WHERE name = ?"
+        row: tuple[Any, ...] | None = self._db.execute(select, (container,)).fetchone()
         return row
 
     @contextmanager

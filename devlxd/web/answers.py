@@ -15,7 +15,7 @@ Headers = tuple[tuple[bytes, bytes], ...]
 
 _JSON: Headers = ((b"Content-Type", b"application/json"),)
 _TEXT: Headers = ((b"Content-Type", b"text/plain; charset=utf-8"),)
-_NOSNIFF: Headers = ((b"X-Content-Type-Options", b"nosniff"),)
+NOSNIFF: Headers = ((b"X-Content-Type-Options", b"nosniff"),)
 _CLOSE: Headers = ((b"Connection", b"close"),)
 
 
@@ -48,7 +48,7 @@ def text_answer(text: str) -> Answer:
 
 def refusal(code: int, text: str, headers: Headers = ()) -> Answer:
     """Answer with one line that says no."""
-    return Answer(code, _TEXT + _NOSNIFF + headers, text.encode("utf-8") + b"\n")
+    return Answer(code, _TEXT + NOSNIFF + headers, text.encode("utf-8") + b"\n")
 
 
 def not_allowed(methods: tuple[bytes, ...]) -> Answer:

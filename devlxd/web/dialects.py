@@ -22,6 +22,7 @@ class Dialect:
     :ivar switch: the config key that switches the API off for a container.
     :ivar exported: the namespaces of config keys that a guest may read.
     :ivar devices: whether it tells of devices.
+    :ivar events: whether it tells of changes as they happen.
     :ivar not_authorized: how a refusal reads (403).
     :ivar not_found: how a miss reads (404).
     :ivar meta_data_head: what meta-data starts with.
@@ -33,6 +34,7 @@ class Dialect:
     switch: str
     exported: tuple[str, ...]
     devices: bool
+    events: bool
     not_authorized: str
     not_found: str
     meta_data_head: str
@@ -49,6 +51,7 @@ LXD = Dialect(
     switch="security.devlxd",
     exported=("user.",),
     devices=True,
+    events=True,
     not_authorized="not authorized",
     not_found="not found",
     meta_data_head="#cloud-config\n",
@@ -61,6 +64,7 @@ APOLLO = Dialect(
     switch="security.devapollo",
     exported=("user.",),
     devices=False,
+    events=False,
     not_authorized="not authorized",
     not_found="not found",
     meta_data_head="#cloud-config\n",

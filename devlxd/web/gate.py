@@ -9,13 +9,13 @@ from twisted.web import http
 from twisted.web.resource import IResource, Resource
 
 from devlxd.interfaces import IContainerStore
-from devlxd.model import Container
+from devlxd.model import Caller, Container
 from devlxd.web.answers import NOT_IN_CONTAINER, refusal
 from devlxd.web.dialects import Dialect
-from devlxd.web.resources import Says
+from devlxd.web.resource import Says
 
 if TYPE_CHECKING:
-    from devlxd.web.site import GuestRequest
+    from devlxd.web.request import GuestRequest
 
 #: What switches a thing off, in any letter case (protocol.md 1.3).
 _FALSE = frozenset(("0", "false", "no", "off"))
@@ -58,18 +58,23 @@ class Gate(Resource):
     def getChildWithDefault(self, path: bytes, request: GuestRequest) -> IResource:
         """Find the resource for ``path``, or the refusal for this caller."""
         caller = request.caller
-        if caller is None:
+        container = self._store.get(caller.container) if caller else None
+        if caller is None or container is None:
             return self._not_in_container
-        container = self._store.get(caller.container)
-        if container is None:
-            return self._not_in_container
+        refusal = self.refusal_for(caller, container)
+        if refusal is not None:
+            return refusal
+        request.container = container
+        resource: IResource = self._tree.getChildWithDefault(path, request)
+        return resource
+
+    def refusal_for(self, caller: Caller, container: Container) -> IResource | None:
+        """Return what a caller of ``container`` is told who may not ask."""
         if is_switched_off(container, self._dialect.switch):
             return self._not_authorized
         if not self._may_ask(caller.uid, container):
             return self._not_root
-        request.container = container
-        resource: IResource = self._tree.getChildWithDefault(path, request)
-        return resource
+        return None
 
     def _may_ask(self, uid: int | None, container: Container) -> bool:
         if uid == 0:

@@ -8,26 +8,28 @@ the snapshot that the gate has put into ``request.container``.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote_to_bytes
 
+from twisted.internet.interfaces import IReactorTime
 from twisted.web import http
-from twisted.web.resource import IResource, Resource
-from twisted.web.server import NOT_DONE_YET
+from twisted.web.resource import Resource
 
+from devlxd.interfaces import IEventBus
 from devlxd.model import Container
 from devlxd.web.answers import (
     Answer,
     AnswerCache,
     json_answer,
-    not_allowed,
     refusal,
     text_answer,
 )
 from devlxd.web.dialects import Dialect
+from devlxd.web.events import Events
+from devlxd.web.resource import GuestResource, Missing
 
 if TYPE_CHECKING:
-    from devlxd.web.site import GuestRequest
+    from devlxd.web.request import GuestRequest
 
 #: What a path segment may hold as it stands: ``pchar`` of RFC 3986, 3.3, less
 #: the letters and digits that are never quoted.
@@ -37,66 +39,6 @@ _UNQUOTED = "-._~!$&'()*+,;=:@"
 def url_of(path: str, name: str) -> str:
     """Return the URL of ``name`` below ``path``, encoded where a URL needs it."""
     return f"{path}/{quote(name, safe=_UNQUOTED)}"
-
-
-class Says(Resource):
-    """Says the same to everybody, whatever the method."""
-
-    isLeaf = True
-
-    def __init__(self, answer: Answer) -> None:
-        super().__init__()
-        self._answer = answer
-
-    def render(self, request: GuestRequest) -> int:
-        """Send the answer."""
-        request.send(self._answer)
-        return NOT_DONE_YET
-
-
-class GuestResource(Resource):
-    """A path of the API.
-
-    :cvar methods: the methods that it has.
-    """
-
-    methods: ClassVar[tuple[bytes, ...]] = (b"GET", b"HEAD")
-
-    def __init__(self, dialect: Dialect, cache: AnswerCache) -> None:
-        super().__init__()
-        self.dialect = dialect
-        self.cache = cache
-        self.not_found = refusal(http.NOT_FOUND, dialect.not_found)
-        self._below: IResource = Says(self.not_found)
-
-    def put_all_below(self, resource: IResource) -> None:
-        """Let ``resource`` answer for whatever is asked for below this path."""
-        self._below = resource
-
-    def getChild(self, path: bytes, request: GuestRequest) -> IResource:
-        """Find what is below this path and has no place of its own."""
-        return self._below
-
-    def render(self, request: GuestRequest) -> int:
-        """Send the answer, or say which methods there are."""
-        if request.method in self.methods:
-            request.send(self.answer(request))
-        else:
-            request.send(not_allowed(self.methods))
-        return NOT_DONE_YET
-
-    def answer(self, request: GuestRequest) -> Answer:
-        """Answer a request that has one of the methods."""
-        raise NotImplementedError
-
-
-class Missing(GuestResource):
-    """A path that is not there itself, though there are paths below it."""
-
-    def render(self, request: GuestRequest) -> int:
-        """Say that it is not there."""
-        request.send(self.not_found)
-        return NOT_DONE_YET
 
 
 class Fixed(GuestResource):
@@ -232,8 +174,13 @@ class MetaData(Rendered):
         )
 
 
-def resource_tree(dialect: Dialect, cache: AnswerCache) -> Resource:
-    """Build the tree of ``dialect``."""
+def resource_tree(
+    dialect: Dialect,
+    cache: AnswerCache,
+    bus: IEventBus | None,
+    reactor: IReactorTime,
+) -> Resource:
+    """Build the tree of ``dialect``; without a ``bus`` there are no events in it."""
     root = Missing(dialect, cache)
     root.putChild(b"", Fixed(dialect, cache, ["/1.0"]))
     version = Fixed(dialect, cache, {"api_version": "1.0"})
@@ -247,4 +194,6 @@ def resource_tree(dialect: Dialect, cache: AnswerCache) -> Resource:
         device = Missing(dialect, cache)
         device.put_all_below(DeviceValue(dialect, cache))
         version.putChild(b"device", device)
+    if dialect.events and bus is not None:
+        version.putChild(b"events", Events(dialect, cache, bus, reactor))
     return root

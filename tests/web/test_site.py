@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 
@@ -9,10 +10,15 @@ from attrs import evolve
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from twisted.internet.address import UNIXAddress
+from twisted.internet.interfaces import (
+    IFileDescriptorReceiver,
+    IHalfCloseableProtocol,
+)
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
 
 from devlxd.containers.memory import MemoryStore
 from devlxd.model import Caller, Container, Peer
@@ -22,14 +28,10 @@ from devlxd.testing import (
     MemoryPeerSource,
     site_for,
 )
+from devlxd.web.channel import CLOSE_TIMEOUT, IDLE_TIMEOUT, REQUEST_TIMEOUT
 from devlxd.web.dialects import LXD
-from devlxd.web.site import (
-    CLOSE_TIMEOUT,
-    IDLE_TIMEOUT,
-    MAX_BODY,
-    REQUEST_TIMEOUT,
-    DevLXDSite,
-)
+from devlxd.web.request import MAX_BODY, MAX_PIECES, READ_TIMEOUT, SLICE
+from devlxd.web.site import DevLXDSite
 
 BIG = "x" * 100_000
 
@@ -148,13 +150,84 @@ class BoundsTests(SynchronousTestCase):
         self.assert_bad_request(b"GET / HTTP/1.1\r\n" + many)
 
     def test_long_body(self) -> None:
-        """A body has an end, and is not kept beyond it."""
-        length = MAX_BODY + 1
-        head = b"GET /1.0 HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % length
-        self.guest.send(head)
-        answer = self.guest.send(b"x" * length)
-        self.assertEqual(responses(answer), [(413, b"request too large\n")])
-        self.assertTrue(self.guest.transport.disconnecting)
+        """A body has an end, in bytes and in pieces, and the connection with it."""
+        head = b"GET /1.0 HTTP/1.1\r\n%b\r\n\r\n"
+        for header, body in (
+            (b"Content-Length: 1000000000", b"x" * (MAX_BODY + 1)),
+            (b"Transfer-Encoding: chunked", b"1\r\nx\r\n" * (MAX_PIECES + 1)),
+        ):
+            guest = GuestConnection(self.site)
+            guest.send(head % header)
+            answer = guest.send(body)
+            self.assertEqual(responses(answer), [(413, b"request too large\n")])
+            self.assertTrue(guest.transport.disconnecting)
+
+    def test_header_names(self) -> None:
+        """A header's name has an end: twisted.web keeps names for ever."""
+        self.assert_bad_request(b"GET / HTTP/1.1\r\n" + b"x" * 65 + b": y\r\n\r\n")
+
+    def test_folded_header(self) -> None:
+        """A header of several lines is refused, as RFC 9112 wants it."""
+        self.assert_bad_request(b"GET / HTTP/1.1\r\nA: x\r\n y\r\n\r\n")
+
+    def test_file_descriptor(self) -> None:
+        """A guest that sends a file descriptor is cut off, and that is closed."""
+        channel = self.site.buildProtocol(UNIXAddress(""))
+        self.assertTrue(verifyObject(IFileDescriptorReceiver, channel))
+        transport = StringTransport()
+        channel.makeConnection(transport)
+        reader, writer = os.pipe()
+        self.addCleanup(os.close, writer)
+        channel.fileDescriptorReceived(reader)
+        self.assertTrue(transport.disconnected)
+        self.assertRaises(OSError, os.fstat, reader)
+
+    def test_half_close(self) -> None:
+        """A guest that has said all it has to say still gets its answers."""
+        channel = self.site.buildProtocol(UNIXAddress(""))
+        self.assertTrue(verifyObject(IHalfCloseableProtocol, channel))
+        for questions in (1, 3):
+            channel = self.site.buildProtocol(UNIXAddress(""))
+            transport = StringTransport()
+            channel.makeConnection(transport)
+            channel.dataReceived(GET * questions)
+            channel.readConnectionLost()
+            self.clock.advance(0)
+            self.assertEqual(len(responses(transport.value())), questions)
+            self.assertTrue(transport.disconnecting)
+
+    def test_large_answer(self) -> None:
+        """Of a large answer no more is kept than the guest has room for."""
+        store = MemoryStore([Container("c1", {"user.big": BIG * 10})])
+        site = site_for(store, "c1", clock=self.clock)
+        channel = site.buildProtocol(UNIXAddress(""))
+        transport = StringTransport()
+        channel.makeConnection(transport)
+        transport.write = self.full(transport)  # type: ignore[method-assign]
+        channel.dataReceived(GET.replace(b"user.a", b"user.big") + GET)
+        self.assertLess(len(transport.value()), 2 * SLICE)
+        assert transport.producer is not None
+        for _ in range(len(BIG) * 10 // SLICE + 1):
+            transport.producer.resumeProducing()
+            self.clock.advance(0)
+        big, small = responses(transport.value())
+        self.assertEqual(big, (200, BIG.encode() * 10))
+        self.assertEqual(small[0], 404)
+
+    def test_large_answer_unread(self) -> None:
+        """A guest that does not read a large answer is cut off."""
+        channel = self.site.buildProtocol(UNIXAddress(""))
+        transport = StringTransport()
+        channel.makeConnection(transport)
+        transport.write = self.full(transport)  # type: ignore[method-assign]
+        channel.dataReceived(GET.replace(b"user.a", b"user.big"))
+        self.clock.advance(READ_TIMEOUT - 1)
+        self.assertFalse(transport.disconnected)
+        self.clock.advance(1)
+        self.assertTrue(transport.disconnected)
+        channel.connectionLost()
+        self.guest.hang_up()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_silence(self) -> None:
         """A connection on which nothing is asked is closed."""
@@ -229,28 +302,29 @@ class BoundsTests(SynchronousTestCase):
         transport = StringTransport()
         channel.makeConnection(transport)
         transport.write = self.full(transport)  # type: ignore[method-assign]
-        channel.dataReceived(big * 1000)
+        channel.dataReceived(big * 100)
         self.clock.advance(0)
-        assert transport.producer is not None
-        self.assertLess(len(transport.value()), 3 * len(BIG))
+        self.assertLess(len(transport.value()), 2 * SLICE)
         self.assertEqual(transport.producerState, "paused")
 
-        answered = 0
-        while transport.value():
-            answered += len(responses(transport.value()))
+        assert transport.producer is not None
+        received = b""
+        for _ in range(1000):
+            received += transport.value()
             transport.clear()
             transport.producer.resumeProducing()
             self.clock.advance(0)
-        self.assertEqual(answered, 1000)
+            self.assertLess(len(transport.value()), 2 * SLICE)
+        self.assertEqual(responses(received), [(200, BIG.encode())] * 100)
         self.assertEqual(transport.producerState, "producing")
 
     def full(self, transport: StringTransport) -> Callable[[bytes], None]:
-        """Make a ``write`` whose buffer is full after every body, as a socket's."""
+        """Make a ``write`` whose buffer is full after every slice, as a socket's."""
         write = transport.write
 
         def full_write(data: bytes) -> None:
             write(data)
-            if len(data) >= len(BIG) and transport.producer:
+            if len(data) >= 10_000 and transport.producer:
                 transport.producer.pauseProducing()
 
         return full_write

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.events.test_timestamps -*-
+# -*- test-case-name: tests.test_timestamps -*-
 """Times as RFC 3339 writes them, to the nanosecond."""
 
 from __future__ import annotations

@@ -1,0 +1,122 @@
+"""Tests of `devlxd.events.diff`."""
+
+from __future__ import annotations
+
+import json
+
+from attrs import evolve
+from twisted.trial.unittest import SynchronousTestCase
+
+from devlxd.events.diff import changes, event_of, lost
+from devlxd.model import Container
+from devlxd.timestamps import timestamp_text
+
+OLD = Container(
+    "c1",
+    {"user.a": "1", "user.gone": "x", "limits.cpu": "1", "user.same": "s"},
+    {"eth0": {"type": "nic"}, "kvm": {"type": "unix-char"}, "root": {"path": "/"}},
+)
+
+NEW = Container(
+    "c1",
+    {"user.a": "2", "user.new": "y", "limits.cpu": "2", "user.same": "s"},
+    {
+        "eth0": {"type": "nic", "mtu": "9"},
+        "usb": {"type": "usb"},
+        "root": {"path": "/"},
+    },
+)
+
+
+class ChangesTests(SynchronousTestCase):
+    """What has changed between two snapshots."""
+
+    def test_order(self) -> None:
+        """Config before devices, removed before the others, names sorted."""
+        self.assertEqual(
+            list(changes(OLD, NEW)),
+            [
+                ("config", {"key": "user.a", "old_value": "1", "value": "2"}),
+                ("config", {"key": "user.gone", "old_value": "x", "value": ""}),
+                ("config", {"key": "user.new", "old_value": "", "value": "y"}),
+                (
+                    "device",
+                    {
+                        "name": "kvm",
+                        "action": "removed",
+                        "config": {"type": "unix-char"},
+                    },
+                ),
+                (
+                    "device",
+                    {
+                        "name": "eth0",
+                        "action": "updated",
+                        "config": {"mtu": "9", "type": "nic"},
+                    },
+                ),
+                (
+                    "device",
+                    {"name": "usb", "action": "added", "config": {"type": "usb"}},
+                ),
+            ],
+        )
+
+    def test_nothing(self) -> None:
+        """What guests cannot see, and an empty value for none, is no change."""
+        hidden = evolve(OLD, config={**OLD.config, "limits.cpu": "9", "user.b": ""})
+        self.assertEqual(list(changes(OLD, hidden)), [])
+        self.assertEqual(list(changes(None, None)), [])
+
+    def test_all(self) -> None:
+        """A container that goes loses all that it had."""
+        gone = list(changes(OLD, None))
+        self.assertEqual([m["value"] for t, m in gone if t == "config"], [""] * 3)
+        self.assertEqual(
+            [m["action"] for t, m in gone if t == "device"], ["removed"] * 3
+        )
+
+
+class EventTests(SynchronousTestCase):
+    """Events as guests see them."""
+
+    def test_of_the_specification(self) -> None:
+        """The examples of spec/lxd.md, fields in their order."""
+        when = 1513898906846603815
+        text = timestamp_text(when)
+        device = {"type": "unix-char", "path": "/dev/kvm"}
+        kvm = Container("c1", devices={"kvm": device})
+        for old, new, expected in (
+            (
+                Container("c1"),
+                kvm,
+                f'{{"timestamp":"{text}","type":"device","metadata":{{"name":"kvm",'
+                '"action":"added","config":{"path":"/dev/kvm","type":"unix-char"}}}',
+            ),
+            (
+                Container("c1"),
+                Container("c1", {"user.foo": "bar"}),
+                f'{{"timestamp":"{text}","type":"config","metadata":'
+                '{"key":"user.foo","old_value":"","value":"bar"}}',
+            ),
+        ):
+            (change,) = changes(old, new)
+            event = event_of("c1", change, when)
+            self.assertEqual(event.text.decode(), expected)
+            self.assertEqual((event.container, event.timestamp), ("c1", when))
+
+    def test_one_line(self) -> None:
+        """Whatever stands in a value, an event is one line."""
+        new = Container("c1", {"user.a": "two\nlines \u2028 <&> \x00"})
+        (change,) = changes(None, new)
+        text = event_of("c1", change, 1).text
+        self.assertNotIn(b"\n", text)
+        self.assertEqual(
+            json.loads(text)["metadata"]["value"], "two\nlines \u2028 <&> \x00"
+        )
+
+    def test_lost(self) -> None:
+        """The word that events are missing says from when on none is."""
+        message = json.loads(lost("c1", 5).text)
+        self.assertEqual(message["type"], "lost")
+        self.assertEqual(message["timestamp"], timestamp_text(5))

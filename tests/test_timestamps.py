@@ -1,0 +1,66 @@
+"""Tests of `devlxd.timestamps`."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from devlxd.timestamps import timestamp_of, timestamp_text
+
+
+class TimestampTests(SynchronousTestCase):
+    """RFC 3339, to the nanosecond."""
+
+    def set_zone(self, zone: str) -> None:
+        """Let this host be in a time zone."""
+        old = os.environ.get("TZ")
+        os.environ["TZ"] = zone
+        time.tzset()
+        self.addCleanup(time.tzset)
+        self.addCleanup(
+            lambda: os.environ.pop("TZ") if old is None else os.environ.update(TZ=old)
+        )
+
+    def test_of_the_specification(self) -> None:
+        """The example of spec/lxd.md is written and read as it stands there."""
+        self.set_zone("EST5")
+        text = "2017-12-21T18:28:26.846603815-05:00"
+        self.assertEqual(timestamp_text(1513898906846603815), text)
+        self.assertEqual(timestamp_of(text), 1513898906846603815)
+
+    def test_forms(self) -> None:
+        """Whatever RFC 3339 allows is read."""
+        for text in (
+            "2017-12-21T23:28:26.846603815Z",
+            "2017-12-21t23:28:26.846603815z",
+            "2017-12-22T05:13:26.8466038150+05:45",
+            "2017-12-21T18:28:26.846603815-05:00",
+        ):
+            self.assertEqual(timestamp_of(text), 1513898906846603815, text)
+        self.assertEqual(timestamp_of("1970-01-01T00:00:01.5Z"), 1_500_000_000)
+        self.assertEqual(timestamp_of("1970-01-01T00:00:00Z"), 0)
+
+    def test_no_time(self) -> None:
+        """What is no time is an error."""
+        for text in (
+            "",
+            "now",
+            "1513898906",
+            "2017-12-21",
+            "2017-12-21T18:28:26",
+            "2017-13-21T18:28:26Z",
+            "2017-12-21T25:28:26Z",
+            "2017-12-21T18:28:26Z\n",
+            "\u0662017-12-21T18:28:26Z",
+        ):
+            self.assertRaises(ValueError, timestamp_of, text)
+
+    @given(st.integers(0, 4 * 10**18), st.sampled_from(["UTC", "EST5", "IST-5:30"]))
+    def test_round_trip(self, nanoseconds: int, zone: str) -> None:
+        """What is written is read, wherever the host is."""
+        self.set_zone(zone)
+        self.assertEqual(timestamp_of(timestamp_text(nanoseconds)), nanoseconds)
