@@ -258,6 +258,10 @@ class GuestConnection:
         self.transport.clear()
         return answer
 
+    def half_close(self) -> None:
+        """Say that nothing more will be sent."""
+        self._protocol.readConnectionLost()
+
     def hang_up(self) -> None:
         """Close the connection from the guest's end."""
         self._protocol.connectionLost(Failure(ConnectionDone()))

@@ -82,8 +82,6 @@ class Events(GuestResource):
         self._websockets.setProtocolOptions(
             versions=[13],
             webStatus=False,
-            maxFramePayloadSize=MAX_MESSAGE,
-            maxMessagePayloadSize=MAX_MESSAGE,
             # What has to be timed is timed here, by the reactor that we have.
             openHandshakeTimeout=0,
             closeHandshakeTimeout=0,
@@ -260,6 +258,25 @@ class _EventsProtocol(WebSocketServerProtocol):
         """Hear that the handshake is done."""
         self.stream.opened()
 
+    def onMessageBegin(self, isBinary: bool) -> None:
+        """Hear that the guest says something, none of which is heard."""
+        self._said = 0
+
+    def onMessageFrameBegin(self, length: int) -> None:
+        """Hear how much of it there is."""
+        self._said += length
+        if self._said > MAX_MESSAGE:
+            self.stream.said_too_much()
+
+    def onMessageFrameData(self, payload: bytes) -> None:
+        """Keep none of it."""
+
+    def onMessageFrameEnd(self) -> None:
+        """Do nothing about it."""
+
+    def onMessageEnd(self) -> None:
+        """Do nothing about it."""
+
     def onPong(self, payload: bytes) -> None:
         """Hear that the guest is there."""
         self.stream.heard_from()
@@ -310,6 +327,10 @@ class WebSocketStream:
     def heard_from(self) -> None:
         """Note that the guest is there."""
         self._last_heard = self._reactor.seconds()
+
+    def said_too_much(self) -> None:
+        """Cut off a guest that has only to listen."""
+        self._channel.forceAbortClient()
 
     def _ping(self) -> None:
         if self._reactor.seconds() - self._last_heard >= PING_TIMEOUT:

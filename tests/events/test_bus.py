@@ -1,0 +1,407 @@
+"""Tests of `devlxd.events.bus`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+
+from attrs import evolve
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+from zope.interface.verify import verifyClass, verifyObject
+
+from devlxd.containers.memory import MemoryStore
+from devlxd.events import bus
+from devlxd.events.bus import EventBus
+from devlxd.events.diff import TYPES
+from devlxd.events.journal import KEPT, SQLiteJournal
+from devlxd.interfaces import IEventBus, ISubscriber, ISubscription
+from devlxd.model import Container, End, Event
+
+C1 = Container("c1", {"user.a": "0"})
+
+
+@implementer(ISubscriber)
+class RecordingSubscriber:
+    """Remembers what it hears.
+
+    :ivar view: the config and devices as its events tell, from ``start`` on.
+    """
+
+    def __init__(self, start: Container | None = None) -> None:
+        self.events: list[Event] = []
+        self.ends: list[End] = []
+        self.config = dict(start.config) if start else {}
+        self.devices = dict(start.devices) if start else {}
+
+    def receive(self, event: Event) -> None:
+        """See `ISubscriber.receive`."""
+        assert not self.ends, "told something after the end"
+        if self.events:
+            assert event.timestamp > self.events[-1].timestamp, "out of order"
+        self.events.append(event)
+        told = json.loads(event.text)["metadata"]
+        if event.type == "config":
+            assert self.config.get(told["key"], "") == told["old_value"]
+            self.config[told["key"]] = told["value"]
+        elif event.type == "device" and told["action"] == "removed":
+            del self.devices[told["name"]]
+        elif event.type == "device":
+            assert (told["name"] in self.devices) == (told["action"] == "updated")
+            self.devices[told["name"]] = told["config"]
+
+    def end(self, reason: End) -> None:
+        """See `ISubscriber.end`."""
+        self.ends.append(reason)
+
+    def values(self) -> list[str]:
+        """Return the values of the config events, in order."""
+        return [
+            json.loads(event.text)["metadata"]["value"]
+            for event in self.events
+            if event.type == "config"
+        ]
+
+
+verifyClass(ISubscriber, RecordingSubscriber)
+
+
+class BusTestCase(SynchronousTestCase):
+    """Has a store with a container, and a bus."""
+
+    def setUp(self) -> None:
+        self.store = MemoryStore([C1])
+        self.journal = SQLiteJournal()
+        self.time = 10**18
+        self.bus = EventBus(self.store, self.journal, self.now)
+        self.bus.startService()
+        self.addCleanup(self.bus.stopService)
+
+    def now(self) -> int:
+        """Tell a time that does not always go on."""
+        return self.time
+
+    def put(self, *values: str) -> None:
+        """Let the container have one value after the other."""
+        for value in values:
+            self.store.put(evolve(C1, config={"user.a": value}))
+
+    def subscribe(
+        self,
+        subscriber: RecordingSubscriber | None = None,
+        types: Collection[str] = TYPES,
+        since: int | None = None,
+    ) -> tuple[RecordingSubscriber, ISubscription]:
+        """Subscribe, and begin to receive."""
+        subscriber = subscriber or RecordingSubscriber(C1)
+        subscription = self.bus.subscribe("c1", subscriber, types, since)
+        subscription.resume()
+        return subscriber, subscription
+
+
+class EventBusTests(BusTestCase):
+    """Passing events on."""
+
+    def test_interfaces(self) -> None:
+        """It is a bus, and gives subscriptions."""
+        self.assertTrue(verifyObject(IEventBus, self.bus))
+        self.assertTrue(verifyObject(ISubscription, self.subscribe()[1]))
+
+    def test_order(self) -> None:
+        """Each subscriber hears each event once, in order."""
+        one, other = self.subscribe()[0], self.subscribe()[0]
+        self.put("1", "2", "3")
+        self.assertEqual(one.values(), ["1", "2", "3"])
+        self.assertEqual(other.events, one.events)
+
+    def test_others(self) -> None:
+        """Nobody hears of another container."""
+        subscriber, _ = self.subscribe()
+        self.store.put(Container("c2", {"user.a": "x"}))
+        self.store.put(Container("c2", {"user.a": "y"}))
+        self.assertEqual(subscriber.events, [])
+
+    def test_types(self) -> None:
+        """A subscriber hears of what it has asked for."""
+        subscriber, _ = self.subscribe(types=["device"])
+        self.store.put(Container("c1", {"user.a": "1"}, {"eth0": {"type": "nic"}}))
+        self.assertEqual([event.type for event in subscriber.events], ["device"])
+
+    def test_not_before_resumed(self) -> None:
+        """What happens between subscribing and receiving is not missed."""
+        subscriber = RecordingSubscriber(C1)
+        subscription = self.bus.subscribe("c1", subscriber, TYPES)
+        self.put("1", "2")
+        self.assertEqual(subscriber.events, [])
+        subscription.resume()
+        self.assertEqual(subscriber.values(), ["1", "2"])
+
+    def test_pause(self) -> None:
+        """A subscriber that pauses while it receives gets the rest later."""
+        subscriber, subscription = self.subscribe()
+        receive = subscriber.receive
+
+        def receive_one(event: Event) -> None:
+            receive(event)
+            subscription.pause()
+
+        self.patch(subscriber, "receive", receive_one)
+        self.put("1", "2", "3")
+        self.assertEqual(subscriber.values(), ["1"])
+        subscription.resume()
+        self.assertEqual(subscriber.values(), ["1", "2"])
+
+    def test_cancel(self) -> None:
+        """Who has cancelled hears nothing any more."""
+        subscriber, subscription = self.subscribe()
+        subscription.cancel()
+        subscription.cancel()
+        self.put("1")
+        subscription.resume()
+        self.assertEqual((subscriber.events, subscriber.ends), ([], []))
+
+    def test_too_slow(self) -> None:
+        """Who is too far behind is told so, and no other notices."""
+        for bound in ("MAX_QUEUED_EVENTS", "MAX_QUEUED_BYTES"):
+            self.patch(bus, bound, 3 if bound.endswith("EVENTS") else 300)
+            slow, subscription = self.subscribe()
+            quick, _ = self.subscribe()
+            subscription.pause()
+            self.put(*"12345678")
+            self.assertEqual((slow.events, slow.ends), ([], [End.TOO_SLOW]))
+            self.assertEqual((quick.values(), quick.ends), (list("12345678"), []))
+            subscription.resume()
+            self.assertEqual(slow.events, [])
+            self.put("0")
+
+    def test_raising(self) -> None:
+        """A subscriber that fails costs itself its subscription, nobody else."""
+        bad, _ = self.subscribe()
+        self.patch(bad, "receive", lambda event: 1 // 0)
+        good, _ = self.subscribe()
+        self.put("1", "2")
+        self.assertEqual(good.values(), ["1", "2"])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_gone(self) -> None:
+        """When a container goes, it is told that all it had is gone, and the end."""
+        subscriber, _ = self.subscribe()
+        paused, subscription = self.subscribe()
+        subscription.pause()
+        self.store.remove("c1")
+        self.assertEqual(subscriber.values(), [""])
+        self.assertEqual(subscriber.ends, [End.GONE])
+        self.assertEqual(paused.ends, [])
+        subscription.resume()
+        self.assertEqual(paused.values(), [""])
+        self.assertEqual(paused.ends, [End.GONE])
+        self.assertEqual(list(self.journal.names()), [])
+
+    def test_made_anew(self) -> None:
+        """A container made anew under its name tells nothing to who knew the old."""
+        self.store.put(evolve(C1, config={"user.a": "0", "volatile.uuid": "1"}))
+        subscriber, _ = self.subscribe()
+        self.put("old")
+        self.store.put(evolve(C1, config={"user.a": "old", "volatile.uuid": "1"}))
+        self.store.put(evolve(C1, config={"user.a": "new", "volatile.uuid": "2"}))
+        self.assertEqual(subscriber.values(), ["old", ""])
+        self.assertEqual(subscriber.ends, [End.GONE])
+        late, _ = self.subscribe(since=0)
+        self.assertEqual([event.type for event in late.events], ["lost"])
+
+    def test_journal_fails(self) -> None:
+        """When nothing can be remembered, who listens hears of it all the same."""
+        subscriber, _ = self.subscribe()
+        self.patch(self.journal, "record", lambda *_: 1 // 0)
+        self.put("1")
+        self.assertEqual(subscriber.values(), ["1"])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+
+class SinceTests(BusTestCase):
+    """Hearing of what one has missed."""
+
+    def test_since(self) -> None:
+        """What came after a time comes first, then what comes, each once."""
+        subscriber, subscription = self.subscribe()
+        self.put("1", "2", "3")
+        subscription.cancel()
+        self.put("4", "5")
+        again = RecordingSubscriber(evolve(C1, config={"user.a": "2"}))
+        self.subscribe(again, since=subscriber.events[1].timestamp)
+        self.put("6")
+        self.assertEqual(again.values(), ["3", "4", "5", "6"])
+
+    def test_many(self) -> None:
+        """However much it is, it is not taken into memory at once."""
+        start, _ = self.subscribe()
+        self.put("x")
+        late = RecordingSubscriber()
+        late.config["user.a"] = "x"
+        self.put(*map(str, range(KEPT - 10)))
+        subscription = self.bus.subscribe(
+            "c1", late, TYPES, since=start.events[0].timestamp
+        )
+        self.put("now")
+        self.assertLess(len(subscription._queue), bus.BATCH)  # type: ignore[attr-defined] # inside
+        subscription.resume()
+        self.put("then")
+        expected = [*map(str, range(KEPT - 10)), "now", "then"]
+        self.assertEqual(late.values(), expected)
+
+    def test_lost(self) -> None:
+        """Whoever was away for too long is told from when on nothing is missing."""
+        self.put(*map(str, range(1, 2 * KEPT)))
+        late = RecordingSubscriber()
+        self.patch(late, "receive", late.events.append)
+        self.subscribe(late, since=0)
+        first, *rest = late.events
+        self.assertEqual(first.type, "lost")
+        self.assertGreaterEqual(len(rest), KEPT)
+        self.assertEqual(rest[0].timestamp, first.timestamp + 1)
+
+    def test_future(self) -> None:
+        """A time to come has nothing before it, and all that comes comes."""
+        subscriber, _ = self.subscribe(since=2**62)
+        self.put("1")
+        self.assertEqual(subscriber.values(), ["1"])
+
+    def test_restarted(self) -> None:
+        """What changed while nobody looked is an event when somebody does."""
+        subscriber, _ = self.subscribe()
+        self.put("1")
+        since = subscriber.events[0].timestamp
+        self.bus.stopService()
+        self.patch(self.journal, "open", lambda: None)
+        self.patch(self.journal, "close", lambda: None)
+        SQLiteJournal.open(self.journal)
+        self.journal.record(evolve(C1, config={"user.a": "1"}), since, [])
+        self.put("2")
+        self.store.put(Container("c2"))
+        self.journal.record(Container("c3"), 1, [])
+        self.bus.startService()
+        again = RecordingSubscriber(evolve(C1, config={"user.a": "1"}))
+        self.subscribe(again, since=since)
+        self.assertEqual(again.values(), ["2"])
+        self.assertEqual(sorted(self.journal.names()), ["c1", "c2"])
+
+    def test_gone_while_behind(self) -> None:
+        """Who still reads the past when the container goes gets it all."""
+        start, subscription = self.subscribe()
+        self.put("1")
+        subscription.cancel()
+        self.put(*map(str, range(2, 200)))
+        late = RecordingSubscriber(evolve(C1, config={"user.a": "1"}))
+        subscription = self.bus.subscribe("c1", late, TYPES, start.events[0].timestamp)
+        self.store.remove("c1")
+        subscription.resume()
+        self.assertEqual(late.values(), [*map(str, range(2, 200)), ""])
+        self.assertEqual(late.ends, [End.GONE])
+
+
+NAMES = st.sampled_from(["c1", "c2"])
+CONFIGS = st.dictionaries(st.sampled_from(["user.a", "user.b", "x"]), st.text("01"))
+DEVICES = st.dictionaries(
+    st.sampled_from(["eth0", "eth1"]),
+    st.dictionaries(st.just("type"), st.sampled_from(["nic", "disk"])),
+)
+
+
+class BusMachine(RuleBasedStateMachine):
+    """Any sequence of changes, subscriptions, stalls and restarts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.store = MemoryStore()
+        self.journal = SQLiteJournal()
+        self.bus = EventBus(self.store, self.journal, lambda: 0)
+        self.bus.startService()
+        self.live: list[tuple[str, RecordingSubscriber, ISubscription]] = []
+        self.stalled: list[tuple[str, RecordingSubscriber, ISubscription]] = []
+        self.away: list[tuple[str, RecordingSubscriber]] = []
+
+    @rule(name=NAMES, config=CONFIGS, devices=DEVICES)
+    def put(
+        self, name: str, config: dict[str, str], devices: dict[str, dict[str, str]]
+    ) -> None:
+        """Write a document."""
+        self.store.put(Container(name, config, devices))
+
+    @rule(name=NAMES)
+    def remove(self, name: str) -> None:
+        """Delete a document."""
+        self.store.remove(name)
+        self.away = [(n, s) for n, s in self.away if n != name]
+
+    @rule(name=NAMES)
+    def subscribe(self, name: str) -> None:
+        """Let a guest subscribe that knows how things are."""
+        container = self.store.get(name)
+        if container is not None:
+            subscriber = RecordingSubscriber(container)
+            subscription = self.bus.subscribe(name, subscriber, TYPES)
+            subscription.resume()
+            self.live.append((name, subscriber, subscription))
+
+    @rule()
+    def stall(self) -> None:
+        """Let a guest stop reading."""
+        if self.live:
+            self.stalled.append(self.live.pop())
+            self.stalled[-1][2].pause()
+
+    @rule()
+    def go_on(self) -> None:
+        """Let it read again."""
+        if self.stalled:
+            self.live.append(self.stalled.pop())
+            self.live[-1][2].resume()
+
+    @rule()
+    def leave(self) -> None:
+        """Let a guest go away."""
+        if self.live:
+            name, subscriber, subscription = self.live.pop(0)
+            subscription.cancel()
+            if subscriber.events and not subscriber.ends:
+                self.away.append((name, subscriber))
+
+    @rule()
+    def come_back(self) -> None:
+        """Let it come back, and ask for what it has missed."""
+        if self.away:
+            name, subscriber = self.away.pop(0)
+            since = subscriber.events[-1].timestamp
+            subscription = self.bus.subscribe(name, subscriber, TYPES, since)
+            subscription.resume()
+            self.live.append((name, subscriber, subscription))
+
+    @invariant()
+    def views_are_true(self) -> None:
+        """Who reads sees from its events alone what the store has."""
+        for name, subscriber, _ in self.live:
+            container = self.store.get(name)
+            if subscriber.ends:
+                assert subscriber.ends == [End.GONE]
+                told = [v for k, v in subscriber.config.items() if k != "x"]
+                assert not any(told) and not subscriber.devices
+                continue
+            assert container is not None
+            for key in ("user.a", "user.b"):
+                assert subscriber.config.get(key, "") == container.config.get(key, "")
+            assert subscriber.devices == container.devices
+
+    def teardown(self) -> None:
+        """Stop the bus."""
+        self.bus.stopService()
+
+
+BusMachine.TestCase.settings = settings(
+    max_examples=100, stateful_step_count=40, deadline=None
+)
+
+
+AnySequenceTests = BusMachine.TestCase
