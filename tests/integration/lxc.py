@@ -14,9 +14,11 @@ import secrets
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -178,6 +180,79 @@ def _run(*command: str) -> str:
     return _check(command, done.returncode, done.stdout.decode("latin-1"))
 
 
+#: What programs in a guest are written with: how to ask on a connection.
+PRELUDE = """
+import array, os, socket, sys
+
+def connect():
+    connection = socket.socket(socket.AF_UNIX)
+    connection.connect("/dev/lxd/sock")
+    return connection
+
+SECRET = b"GET /1.0/config/user.secret HTTP/1.0\\r\\n\\r\\n"
+
+def ask(connection, question=SECRET, end=None):
+    answer = b""
+    try:
+        connection.sendall(question)
+        while data := connection.recv(65536):
+            answer += data
+            if end and answer.endswith(end):
+                break
+    except OSError:
+        return "closed"
+    return answer.partition(b"\\r\\n\\r\\n")[2].decode() or "closed"
+
+def meet(name):
+    host = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    host.connect("/run/shared/host")
+    host.sendall(name)
+    return host
+"""
+
+
+def python(program: str, *arguments: str) -> list[str]:
+    """Return the command that runs a program in a guest."""
+    return ["python3", "-c", PRELUDE + textwrap.dedent(program), *arguments]
+
+
+class Meeting:
+    """Where programs in guests wait for the test to say when they go on.
+
+    :param directory: a directory that they have at ``/run/shared``.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / "host"
+        self._waiting: dict[bytes, tuple[socket.socket, int]] = {}
+        self._server = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+    def __enter__(self) -> Meeting:
+        """Let them come."""
+        self._server.bind(str(self._path))
+        self._path.chmod(0o666)
+        self._server.listen()
+        self._server.settimeout(PATIENCE)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let none wait any longer."""
+        for connection, _pid in self._waiting.values():
+            connection.close()
+        self._server.close()
+        self._path.unlink()
+
+    def wait_for(self, name: bytes) -> tuple[socket.socket, int]:
+        """Wait for a program; return the connection to it, and its pid."""
+        while name not in self._waiting:
+            connection, _ = self._server.accept()
+            connection.settimeout(PATIENCE)
+            ucred = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+            (pid,) = struct.unpack_from("i", ucred)
+            self._waiting[connection.recv(100)] = (connection, pid)
+        return self._waiting[name]
+
+
 def unique_name(word: str) -> str:
     """Return a name for a container that no other container has."""
     return f"devlxd-{secrets.token_hex(3)}-{word}"
@@ -190,48 +265,64 @@ def make_home() -> Path:
     return home
 
 
-class DevLXD:
-    """A devlxd of its own process, as an operator runs it.
+class Served:
+    """A process that serves guests, as an operator runs it.
 
     :ivar pid: its process id.
-    :ivar log: the lines that it has logged until it listened.
+    :ivar log: the lines that it has logged, as far as they were read.
     """
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, *command: str, endpoints: int = 1) -> None:
         self._process = subprocess.Popen(
-            [TWISTD, "-n", "--pidfile=", "devlxd", *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
         self.pid = self._process.pid
         self.log: list[str] = []
-        listening = 0
-        while listening < max(1, sum(a.startswith("--listen") for a in arguments)):
-            line = self._read_line()
-            listening += "guests are served at" in line
-
-    def _read_line(self) -> str:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise GuestError("devlxd ended: " + "".join(self.log))
-        self.log.append(line)
-        return line
+        for _ in range(endpoints):
+            self.wait_for("guests are served at")
 
     def wait_for(self, text: str) -> str:
         """Read the log until a line has ``text`` in it; return the line."""
-        while text not in (line := self._read_line()):
-            pass
-        return line
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self.log.append(line)
+            if text in line:
+                return line
+        raise GuestError("it ended: " + "".join(self.log))
 
     def open_files(self) -> int:
         """Count its open file descriptors."""
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
+    def memory(self) -> int:
+        """Return how much memory it has resident, in KiB."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        (line,) = [line for line in status.splitlines() if line.startswith("VmRSS:")]
+        return int(line.split()[1])
+
+    def send_signal(self, number: int) -> None:
+        """Send it a signal."""
+        self._process.send_signal(number)
+
     def stop(self, how: int = signal.SIGTERM) -> int:
         """Stop it; return its exit status."""
-        self._process.send_signal(how)
+        self.send_signal(how)
         output, _ = self._process.communicate(timeout=PATIENCE)
         self.log.append(output)
         return self._process.returncode
+
+
+class DevLXD(Served):
+    """``twistd devlxd``, with a state of its own unless it is given one."""
+
+    def __init__(self, *arguments: str) -> None:
+        self._state = tempfile.TemporaryDirectory(prefix="devlxd-state-")
+        command = [TWISTD, "-n", "--pidfile=", "devlxd", f"--state={self._state.name}"]
+        listens = sum(argument.startswith("--listen") for argument in arguments)
+        super().__init__(*command, *arguments, endpoints=listens)
+
+    def stop(self, how: int = signal.SIGTERM) -> int:
+        """Stop it, and clean up; return its exit status."""
+        status = super().stop(how)
+        self._state.cleanup()
+        return status

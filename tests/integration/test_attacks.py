@@ -11,7 +11,6 @@ import os
 import shutil
 import signal
 import socket
-import struct
 import subprocess
 import textwrap
 from collections.abc import Callable
@@ -23,12 +22,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from devlxd.peers import processes
 from devlxd.peers.processes import ProcFS
 from tests.integration.lxc import (
-    PATIENCE,
     DevLXD,
     GuestError,
     LXCContainer,
+    Meeting,
     make_home,
     missing,
+    python,
     unique_name,
 )
 
@@ -36,81 +36,9 @@ SOCKET = "/dev/lxd/sock"
 
 ASK = ["curl", "-s", "--unix-socket", SOCKET, "http://lxd/1.0/config/user.secret"]
 
-#: What programs in a guest are written with: how to ask on a connection.
-PRELUDE = """
-import array, os, socket, sys
-
-def connect():
-    connection = socket.socket(socket.AF_UNIX)
-    connection.connect("/dev/lxd/sock")
-    return connection
-
-SECRET = b"GET /1.0/config/user.secret HTTP/1.0\\r\\n\\r\\n"
-
-def ask(connection, question=SECRET, end=None):
-    answer = b""
-    try:
-        connection.sendall(question)
-        while data := connection.recv(65536):
-            answer += data
-            if end and answer.endswith(end):
-                break
-    except OSError:
-        return "closed"
-    return answer.partition(b"\\r\\n\\r\\n")[2].decode() or "closed"
-
-def meet(name):
-    host = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    host.connect("/run/shared/host")
-    host.sendall(name)
-    return host
-"""
-
 NOT_ROOT = "Access denied for non-root user\n"
 
 NOWHERE = "not in a container\n"
-
-
-def python(program: str, *arguments: str) -> list[str]:
-    """Return the command that runs a program in a guest."""
-    return ["python3", "-c", PRELUDE + textwrap.dedent(program), *arguments]
-
-
-class Meeting:
-    """Where programs in guests wait for the test to say when they go on.
-
-    :param directory: a directory that they have at ``/run/shared``.
-    """
-
-    def __init__(self, directory: Path) -> None:
-        self._path = directory / "host"
-        self._waiting: dict[bytes, tuple[socket.socket, int]] = {}
-        self._server = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-
-    def __enter__(self) -> Meeting:
-        """Let them come."""
-        self._server.bind(str(self._path))
-        self._path.chmod(0o666)
-        self._server.listen()
-        self._server.settimeout(PATIENCE)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Let none wait any longer."""
-        for connection, _pid in self._waiting.values():
-            connection.close()
-        self._server.close()
-        self._path.unlink()
-
-    def wait_for(self, name: bytes) -> tuple[socket.socket, int]:
-        """Wait for a program; return the connection to it, and its pid."""
-        while name not in self._waiting:
-            connection, _ = self._server.accept()
-            connection.settimeout(PATIENCE)
-            ucred = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-            (pid,) = struct.unpack_from("i", ucred)
-            self._waiting[connection.recv(100)] = (connection, pid)
-        return self._waiting[name]
 
 
 class AttackTests(SynchronousTestCase):

@@ -150,6 +150,7 @@ class ProcessTests(SynchronousTestCase):
         self.addCleanup(shutil.rmtree, self.home)
         (self.home / "documents").mkdir()
         self.socket = self.home / "sock"
+        self.state = f"--state={self.home}/state"
         self.arguments = [
             f"--containers={self.home}/documents",
             f"--listen={self.socket}",
@@ -175,7 +176,7 @@ class ProcessTests(SynchronousTestCase):
         devlxd = DevLXD(*self.arguments)
         self.addCleanup(devlxd.stop)
         second = subprocess.run(
-            [TWISTD, "-n", "--pidfile=", "devlxd", *self.arguments],
+            [TWISTD, "-n", "--pidfile=", "devlxd", self.state, *self.arguments],
             capture_output=True,
             text=True,
             check=False,

@@ -1,0 +1,84 @@
+"""A host agent that embeds devlxd, for tests of many containers at once.
+
+Its guests are processes of the host: each says which container it is by the
+abstract address that its socket is bound to. Run it as a program, with the
+directory of the containers and the path of the socket to listen at.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import cast
+
+from twisted.application.service import MultiService
+from twisted.internet import reactor as installed
+from twisted.internet.interfaces import ISystemHandle, ITransport
+from twisted.python import log
+from zope.interface import implementer
+
+from devlxd.containers.directory import DirectoryStore
+from devlxd.inotify import INotify
+from devlxd.interfaces import (
+    ICallerIdentifier,
+    IDevLXDReactor,
+    ILifeObserver,
+    IPeerSource,
+)
+from devlxd.listening import endpoint_at
+from devlxd.model import Caller, Peer
+from devlxd.service import DevLXDService
+from devlxd.web.dialects import LXD
+
+
+def address_of(container: int) -> bytes:
+    """Return an address to call from as a container's root; each is used once."""
+    address_of.count = getattr(address_of, "count", 0) + 1  # type: ignore[attr-defined] # counts
+    count = address_of.count  # type: ignore[attr-defined] # as before
+    return b"\0devlxd-test-%d-%d-%d" % (id(address_of), count, container)
+
+
+@implementer(IPeerSource, ICallerIdentifier)
+class AddressIdentifier:
+    """Takes a peer for the container that its address names."""
+
+    @contextmanager
+    def hold(self, transport: ITransport) -> Iterator[Peer]:
+        """See `IPeerSource.hold`."""
+        handle = ISystemHandle(transport).getHandle()
+        assert isinstance(handle, socket.socket)
+        yield Peer(int(handle.getpeername().rpartition(b"-")[2]), 0, 0)
+
+    def identify(self, peer: Peer) -> Caller:
+        """See `ICallerIdentifier.identify`."""
+        return Caller(f"c{peer.pid}", uid=0)
+
+    def watch(self, observer: ILifeObserver) -> None:
+        """See `ICallerIdentifier.watch`."""
+
+    def unwatch(self, observer: ILifeObserver) -> None:
+        """See `ICallerIdentifier.unwatch`."""
+
+
+def main(directory: str, path: str) -> None:
+    """Serve the containers of ``directory`` at ``path``."""
+    log.startLogging(sys.stdout, setStdout=False)
+    reactor = cast(IDevLXDReactor, installed)
+    service = MultiService()
+    store = DirectoryStore(Path(directory), reactor, INotify(reactor))
+    store.setServiceParent(service)
+    callers = AddressIdentifier()
+    endpoint = endpoint_at(reactor, path)
+    DevLXDService(reactor, store, [(LXD, endpoint)], callers, callers).setServiceParent(
+        service
+    )
+    service.privilegedStartService()
+    service.startService()
+    installed.run()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,266 @@
+"""Events in real containers, and what becomes of them when it gets rough."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import socket
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.integration import agent
+from tests.integration.lxc import (
+    PATIENCE,
+    DevLXD,
+    LXCContainer,
+    Meeting,
+    Served,
+    make_home,
+    missing,
+    python,
+    unique_name,
+)
+
+#: Listens to events with each kind of client, and passes on what it hears.
+CLIENTS = {
+    b"websocket": """
+        sys.path.insert(0, "/run/websockets")
+        from websockets.sync.client import unix_connect
+        with unix_connect("/dev/lxd/sock", "ws://lxd/1.0/events") as events:
+            host = meet(b"websocket")
+            for message in events:
+                host.sendall(message.encode())
+    """,
+    b"curl": """
+        import subprocess
+        command = "curl -sN --unix-socket /dev/lxd/sock http://lxd/1.0/events".split()
+        curl = subprocess.Popen(command, stdout=subprocess.PIPE)
+        while open(f"/proc/{curl.pid}/wchan").read() in ("", "0"):
+            pass
+        host = meet(b"curl")
+        for line in curl.stdout:
+            host.sendall(line)
+    """,
+    b"stream": """
+        from http.client import HTTPConnection
+        events = HTTPConnection("unix")
+        events.sock = connect()
+        events.request("GET", "/1.0/events")
+        response = events.getresponse()
+        host = meet(b"stream")
+        while line := response.readline():
+            host.sendall(line)
+    """,
+}
+
+
+class ContainerTests(SynchronousTestCase):
+    """Three kinds of clients in a real container."""
+
+    skip = missing()
+
+    def test_clients(self) -> None:
+        """Each hears of every change, in order, and of nothing else."""
+        home = make_home()
+        self.addCleanup(shutil.rmtree, home)
+        for name in ("documents", "lxd", "shared"):
+            (home / name).mkdir()
+        (home / "shared").chmod(0o777)
+        import websockets  # noqa: PLC0415 # only where containers can be run
+
+        binds = {
+            home / "lxd": "dev/lxd",
+            home / "shared": "run/shared",
+            Path(websockets.__file__).parent: "run/websockets/websockets",
+        }
+        container = LXCContainer(unique_name("c"), home, 100_000, binds)
+        document = home / "documents" / f"{container.name}.yaml"
+        document.write_text("config: {}\n")
+        devlxd = DevLXD(f"--containers={home}/documents", f"--listen={home}/lxd")
+        self.addCleanup(devlxd.stop)
+        container.start()
+        self.addCleanup(container.stop)
+        with ThreadPoolExecutor() as pool, Meeting(home / "shared") as meeting:
+            for client in CLIENTS.values():
+                pool.submit(container.run, *python(client))
+            heard = [meeting.wait_for(name)[0] for name in CLIENTS]
+            for text, expected in (
+                ("config: {user.a: b}", ("config", "b")),
+                (
+                    "config: {user.a: b}\ndevices: {d: {type: none}}",
+                    ("device", "added"),
+                ),
+                (
+                    "config: {user.a: b}\ndevices: {d: {type: nic}}",
+                    ("device", "updated"),
+                ),
+                ("config: {user.a: b}", ("device", "removed")),
+            ):
+                document.write_text(text + "\n")
+                for connection in heard:
+                    event = json.loads(connection.recv(10_000))
+                    told = event["metadata"]
+                    got = (event["type"], told.get("action", told.get("value")))
+                    self.assertEqual(got, expected)
+            document.unlink()
+
+
+class View:
+    """What a guest knows from the events of its container alone.
+
+    Checks that each follows from the one before.
+
+    :ivar config: the config so far.
+    :ivar last: the timestamp of the last event.
+    """
+
+    def __init__(self) -> None:
+        self.config: dict[str, str] = {}
+        self.last = ""
+        self.events = 0
+        self._rest = b""
+
+    def feed(self, data: bytes) -> None:
+        """Take some of the body of an HTTP/1.0 response."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in filter(None, lines):
+            event = json.loads(line)
+            told = event["metadata"]
+            if self.config.get(told["key"], "") != told["old_value"]:
+                raise AssertionError(f"{self.config} is not followed by {event}")
+            if event["timestamp"] <= self.last:
+                raise AssertionError(f"{self.last} is not followed by {event}")
+            self.last = event["timestamp"]
+            self.config[told["key"]] = told["value"]
+            self.events += 1
+
+
+def subscribe(
+    path: str, container: int | None = None, since: str = ""
+) -> socket.socket:
+    """Ask for events, and wait for the head of the answer."""
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(PATIENCE)
+    if container is not None:
+        connection.bind(agent.address_of(container))
+    connection.connect(path)
+    query = f"?since={since}" if since else ""
+    connection.sendall(f"GET /1.0/events{query} HTTP/1.0\r\n\r\n".encode())
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        head += connection.recv(1)
+    return connection
+
+
+def wait_for(views: dict[socket.socket, View], key: str, value: str) -> None:
+    """Let each view have what comes in until ``key`` has ``value`` in all of them."""
+    for connection, view in views.items():
+        while view.config.get(key) != value:
+            data = connection.recv(65536)
+            assert data, "a stream has ended"
+            view.feed(data)
+
+
+class RoughTests(SynchronousTestCase):
+    """Many changes, many guests, and no mercy."""
+
+    skip = missing()
+
+    def setUp(self) -> None:
+        self.home = make_home()
+        self.addCleanup(shutil.rmtree, self.home)
+        self.documents = self.home / "documents"
+        self.documents.mkdir()
+        self.socket = str(self.home / "sock")
+
+    def write(self, name: str, **config: object) -> None:
+        """Write a document in place."""
+        text = json.dumps({"config": {f"user.{k}": str(v) for k, v in config.items()}})
+        (self.documents / f"{name}.json").write_text(text)
+
+    def serve(self) -> Served:
+        """Start the agent."""
+        command = [sys.executable, "-m", "tests.integration.agent"]
+        served = Served(*command, str(self.documents), self.socket)
+        self.addCleanup(served.stop)
+        return served
+
+    def test_overflow(self) -> None:
+        """Whatever the kernel forgets to tell, the views are true in the end."""
+        containers = 200
+        for n in range(containers):
+            self.write(f"c{n}")
+        served = self.serve()
+        views = {subscribe(self.socket, n): View() for n in range(containers)}
+        writes = 0
+        for part in range(10):
+            # Longer than the kernel's queue of events: 16 384 of them.
+            if part % 3 == 1:
+                served.send_signal(signal.SIGSTOP)
+            for _ in range(10_000):
+                self.write(f"c{writes % containers}", n=writes, **{f"k{part}": part})
+                writes += 1
+            served.send_signal(signal.SIGCONT)
+        for n in range(containers):
+            self.write(f"c{n}", end=n)
+        for n, (connection, view) in enumerate(views.items()):
+            wait_for({connection: view}, "user.end", str(n))
+        self.assertEqual(writes, 100_000)
+        for n, (connection, view) in enumerate(views.items()):
+            known = {key: value for key, value in view.config.items() if value}
+            self.assertEqual(known, {"user.end": str(n)})
+            connection.close()
+        served.stop()
+        self.assertIn("were lost", "".join(served.log))
+
+    def test_killed(self) -> None:
+        """A devlxd that is killed has lost nothing, and repeats nothing."""
+        self.write("c")
+        arguments = [
+            f"--containers={self.documents}",
+            f"--listen={self.socket}",
+            f"--state={self.home}/state",
+            "--assume=c",
+        ]
+        devlxd = DevLXD(*arguments)
+        view = View()
+        connection = subscribe(self.socket)
+        for n in range(1, 2001):
+            self.write("c", n=n)
+            if n % 500 == 250:
+                while view.config.get("user.n", "0") < "1":
+                    view.feed(connection.recv(65536))
+                devlxd.stop(signal.SIGKILL)
+                connection.close()
+            if n % 500 == 300:
+                devlxd = DevLXD(*arguments)
+                connection = subscribe(self.socket, since=view.last)
+        wait_for({connection: view}, "user.n", "2000")
+        connection.close()
+        devlxd.stop()
+
+    def test_slow_readers(self) -> None:
+        """Of a thousand subscribers ten never read; the others get everything."""
+        self.write("c0")
+        served = self.serve()
+        before = served.memory()
+        views = {subscribe(self.socket, 0): View() for _ in range(990)}
+        slow = [subscribe(self.socket, 0) for _ in range(10)]
+        subscribed = served.memory()
+        for n in range(1, 301):
+            self.write("c0", n=n, filler=f"{n}" * 5000)
+            wait_for(views, "user.n", str(n))
+        after = served.memory()
+        sys.stdout.write(
+            f"\nKiB resident: {before} at the start, {subscribed} with 1000 "
+            f"subscribers, {after} after 600 events for each\n"
+        )
+        for connection in (*views, *slow):
+            connection.close()
+        self.assertEqual({view.events for view in views.values()}, {600})
+        # Less than what one of the slow ones has not read, for each of them.
+        self.assertLess(after - subscribed, 10 * 4096)
