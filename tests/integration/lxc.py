@@ -38,7 +38,7 @@ PATIENCE = 60.0
 TWISTD = str(Path(sys.executable).with_name("twistd"))
 
 #: Runs what it is asked to, as children of its own, each in a thread.
-_INIT = """
+INIT = """
 import json, os, socketserver, subprocess
 
 class Run(socketserver.StreamRequestHandler):
@@ -98,7 +98,7 @@ class LXCContainer:
         for directory in _DIRECTORIES:
             (rootfs / directory).mkdir(parents=True)
         init.mkdir()
-        (init / "init.py").write_text(_INIT)
+        (init / "init.py").write_text(INIT)
         for path in (init, rootfs, *rootfs.rglob("*")):
             os.chown(path, self.host_id, self.host_id)
         (self._path / "config").write_text(self._config(rootfs, init))
@@ -121,9 +121,13 @@ class LXCContainer:
         :return: what it printed, on stdout and stderr.
         :raises GuestError: when it failed.
         """
+        return self.run_at(self._path / "init", *command)
+
+    def run_at(self, init: Path, *command: str) -> str:
+        """Run a command as `run` does, for an init whose directory is ``init``."""
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(PATIENCE)
-            connection.connect(str(self._path / "init" / "sock"))
+            connection.connect(str(init / "sock"))
             connection.sendall(json.dumps(command).encode())
             connection.shutdown(socket.SHUT_WR)
             with connection.makefile() as file:

@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -87,6 +88,7 @@ class ContainerTests(SynchronousTestCase):
         with ThreadPoolExecutor() as pool, Meeting(home / "shared") as meeting:
             for client in CLIENTS.values():
                 pool.submit(container.run, *python(client))
+            latest = 0.0
             heard = [meeting.wait_for(name)[0] for name in CLIENTS]
             for text, expected in (
                 ("config: {user.a: b}", ("config", "b")),
@@ -101,12 +103,15 @@ class ContainerTests(SynchronousTestCase):
                 ("config: {user.a: b}", ("device", "removed")),
             ):
                 document.write_text(text + "\n")
+                closed = time.monotonic()
                 for connection in heard:
                     event = json.loads(connection.recv(10_000))
+                    latest = max(latest, time.monotonic() - closed)
                     told = event["metadata"]
                     got = (event["type"], told.get("action", told.get("value")))
                     self.assertEqual(got, expected)
             document.unlink()
+        sys.stdout.write(f"\nthe latest event came after {latest * 1000:.1f} ms\n")
 
 
 class View:

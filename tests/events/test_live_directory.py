@@ -1,0 +1,198 @@
+"""The directory store, the diff and the bus together, whatever happens.
+
+The disk is real, the watcher and the clock are in memory: hypothesis decides
+what is told of what is done, and when.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    rule,
+    run_state_machine_as_test,
+)
+from twisted.internet.task import Clock
+from twisted.logger import capturedLogs
+from twisted.trial.unittest import SynchronousTestCase
+
+from devlxd.containers.directory import GRACE, DirectoryStore
+from devlxd.events.bus import EventBus
+from devlxd.events.diff import TYPES
+from devlxd.events.journal import SQLiteJournal
+from devlxd.interfaces import ISubscription
+from devlxd.model import End
+from devlxd.testing import MemoryWatcher
+from tests.events.test_bus import CONFIGS, DEVICES, RecordingSubscriber
+
+NAMES = st.sampled_from(["c1", "c2"])
+
+FORMS = st.sampled_from(["{}.yaml", "{}.json", "{}/config.yaml"])
+
+Listening = tuple[str, RecordingSubscriber, ISubscription]
+
+
+class LiveDirectoryMachine(RuleBasedStateMachine):
+    """Writes, renames, deletions, overflows, subscriptions, stalls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.path = Path(tempfile.mkdtemp(dir=".")).absolute()
+        self.clock = Clock()
+        self.clock.advance(time.time())
+        self.watcher = MemoryWatcher()
+        self.store = DirectoryStore(self.path, self.clock, self.watcher)
+        self.bus = EventBus(self.store, SQLiteJournal(), lambda: 0)
+        self.bus.startService()
+        self.store.startService()
+        self.clock.advance(0)
+        self.listening: list[Listening] = []
+        self.stalled: list[Listening] = []
+
+    def tell(self, path: Path, complete: bool = True) -> None:
+        """Tell of a change, and let the store do what it does then."""
+        self.watcher.tell(path, complete)
+        with capturedLogs():
+            self.watcher.poll()
+            self.clock.advance(0)
+
+    def document(self, name: str, form: str) -> Path:
+        """Return the path of a document whose directory is there."""
+        path = self.path / form.format(name)
+        if path.parent != self.path and not path.parent.exists():
+            path.parent.mkdir()
+            self.tell(path.parent)
+        return path
+
+    @rule(name=NAMES, form=FORMS, config=CONFIGS, devices=DEVICES, told=st.booleans())
+    def write(
+        self,
+        name: str,
+        form: str,
+        config: dict[str, str],
+        devices: dict[str, dict[str, str]],
+        told: bool,
+    ) -> None:
+        """Write a document in place."""
+        path = self.document(name, form)
+        path.write_text(json.dumps({"config": config, "devices": devices}))
+        if told:
+            self.tell(path, complete=False)
+            self.tell(path)
+
+    @rule(name=NAMES, form=FORMS, text=st.sampled_from(["", "{", "config: ["]))
+    def write_badly(self, name: str, form: str, text: str) -> None:
+        """Write half a document."""
+        path = self.document(name, form)
+        path.write_text(text)
+        self.tell(path)
+
+    @rule(name=NAMES, form=FORMS, config=CONFIGS)
+    def rename(self, name: str, form: str, config: dict[str, str]) -> None:
+        """Write a document as vim does: the old one is moved away first."""
+        path = self.document(name, form)
+        away = path.with_name(path.name + "~")
+        if path.exists():
+            path.rename(away)
+            self.tell(path)
+        path.write_text(json.dumps({"config": config}))
+        self.tell(path)
+        away.unlink(missing_ok=True)
+
+    @rule(name=NAMES, form=FORMS, told=st.booleans())
+    def delete(self, name: str, form: str, told: bool) -> None:
+        """Delete a document."""
+        path = self.path / form.format(name)
+        path.unlink(missing_ok=True)
+        if told:
+            self.tell(path)
+
+    @rule(seconds=st.sampled_from([GRACE / 2, GRACE]))
+    def wait(self, seconds: float) -> None:
+        """Let some time go by."""
+        with capturedLogs():
+            self.clock.advance(seconds)
+
+    @rule(name=NAMES)
+    def subscribe(self, name: str) -> None:
+        """Let a guest subscribe that knows how things are."""
+        container = self.store.get(name)
+        if container is not None:
+            subscriber = RecordingSubscriber(container)
+            subscription = self.bus.subscribe(name, subscriber, TYPES)
+            subscription.resume()
+            self.listening.append((name, subscriber, subscription))
+
+    @rule()
+    def stall(self) -> None:
+        """Let a guest stop reading."""
+        if self.listening:
+            self.stalled.append(self.listening.pop(0))
+            self.stalled[-1][2].pause()
+
+    @rule()
+    def overflow(self) -> None:
+        """Let events be lost, then let all come to rest and be compared."""
+        with capturedLogs():
+            self.watcher.listener.overflowed()
+            self.clock.pump([0, GRACE, 0, GRACE])
+        for _, _, subscription in self.stalled:
+            subscription.resume()
+        self.listening += self.stalled
+        self.stalled = []
+        self.compare()
+
+    def compare(self) -> None:
+        """Compare the snapshots with the disk, and each view with its snapshot."""
+        for name in ("c1", "c2"):
+            forms = ("{}.yaml", "{}.json", "{}/config.yaml")
+            paths = [self.path / form.format(name) for form in forms]
+            texts = [path.read_text() for path in paths if path.exists()]
+            container = self.store.get(name)
+            if not texts:
+                assert container is None
+            elif len(texts) == 1 and texts[0].startswith('{"'):
+                document = json.loads(texts[0])
+                assert container is not None
+                assert dict(container.config) == document["config"]
+                assert dict(container.devices) == document.get("devices", {})
+        for name, subscriber, _ in self.listening:
+            if subscriber.ends:
+                assert subscriber.ends == [End.GONE]
+                assert not any(
+                    subscriber.config[k]
+                    for k in ("user.a", "user.b")
+                    if k in subscriber.config
+                )
+                assert not subscriber.devices
+                continue
+            container = self.store.get(name)
+            assert container is not None
+            for key in ("user.a", "user.b"):
+                assert subscriber.config.get(key, "") == container.config.get(key, "")
+            assert subscriber.devices == container.devices
+
+    def teardown(self) -> None:
+        """Let all come to rest, and clean up."""
+        self.overflow()
+        self.store.stopService()
+        self.bus.stopService()
+        shutil.rmtree(self.path)
+
+
+class LiveDirectoryTests(SynchronousTestCase):
+    """From the disk to the subscriber."""
+
+    def test_any_sequence(self) -> None:
+        """Whatever happens, in the end all views are true."""
+        run_state_machine_as_test(
+            LiveDirectoryMachine,
+            settings=settings(max_examples=100, stateful_step_count=30, deadline=None),
+        )

@@ -1,0 +1,107 @@
+"""A real LXD with a real container, to compare with."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+
+from tests.integration.lxc import PATIENCE, missing
+
+_METADATA = """\
+architecture: x86_64
+creation_date: 1700000000
+properties: {description: the root of the host}
+templates: {}
+"""
+
+_BOUND = ["usr", "bin", "lib", "lib64", "etc"]
+
+_DIRECTORIES = [*_BOUND, "dev", "proc", "root", "run", "sys", "tmp", "var/tmp"]
+
+
+def missing_lxd() -> str | None:
+    """Say what is missing to run LXD here, or ``None``."""
+    if shutil.which("lxd") is None or shutil.which("lxc") is None:
+        return "needs lxd (Debian: apt-get install lxd lxd-client)"
+    return missing()
+
+
+class LXD:
+    """A LXD of its own, in a directory of the test's.
+
+    :ivar containers: where it keeps its records.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self._directory = home / "lxd-home"
+        self._directory.mkdir()
+        self._environment = {**os.environ, "LXD_DIR": str(self._directory)}
+        self.containers = self._directory / "containers"
+
+    def start(self) -> None:
+        """Start it, with a pool of storage and an image."""
+        with (self._home / "lxd.log").open("w") as log:
+            self._daemon = subprocess.Popen(
+                ["lxd", "--group", "root"],
+                env=self._environment,
+                stdout=log,
+                stderr=log,
+            )
+        self._run("lxd", "waitready", "--timeout=60")
+        self.lxc("storage", "create", "default", "dir")
+        self.lxc("profile", "device", "add", "default", "root", *_ROOT)
+        image = self._home / "image.tar.gz"
+        root = self._home / "image"
+        for directory in _DIRECTORIES:
+            (root / "rootfs" / directory).mkdir(parents=True)
+        (root / "metadata.yaml").write_text(_METADATA)
+        with tarfile.open(image, "w:gz") as tar:
+            tar.add(root / "metadata.yaml", "metadata.yaml")
+            tar.add(root / "rootfs", "rootfs")
+        self.lxc("image", "import", str(image), "--alias", "host")
+
+    def start_container(self, name: str, binds: dict[Path, str]) -> None:
+        """Start a container that has the host's programs, and ``binds``."""
+        self.lxc("init", "host", name)
+        raw = ["lxc.init.cmd = /usr/bin/python3 /run/init/init.py"]
+        entries = {Path("/") / bound: bound for bound in _BOUND} | binds
+        for host, guest in entries.items():
+            mode = "ro," if guest in _BOUND else ""
+            entry = f"{host} {guest} none bind,{mode}create=dir 0 0"
+            raw.append(f"lxc.mount.entry = {entry}")
+        self.lxc("config", "set", name, "raw.lxc", "\n".join(raw))
+        self.lxc("start", name)
+
+    def lxc(self, *arguments: str) -> str:
+        """Run the client; return what it printed."""
+        return self._run("lxc", *arguments)
+
+    def _run(self, *command: str) -> str:
+        return subprocess.run(
+            command,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=True,
+        ).stdout
+
+    def stop(self) -> None:
+        """Stop it and its containers, and unmount what it has mounted."""
+        for name in self.lxc("list", "-f", "csv", "-c", "n").split():
+            self.lxc("delete", "-f", name)
+        # Asked to end, it takes its time; there is nothing left to lose.
+        self._daemon.kill()
+        self._daemon.wait(PATIENCE)
+        mounts = Path("/proc/mounts").read_text().splitlines()
+        for mount in reversed([line.split()[1] for line in mounts]):
+            if mount.startswith(f"{self._directory}/"):
+                subprocess.run(["umount", "-l", mount], check=True)
+
+
+_ROOT = ["disk", "path=/", "pool=default"]

@@ -1,0 +1,220 @@
+"""In step with the real LXD: both tell one container of the same changes."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import socket
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.integration.lxc import (
+    INIT,
+    DevLXD,
+    LXCContainer,
+    Meeting,
+    make_home,
+    python,
+    unique_name,
+)
+from tests.integration.lxd import LXD, missing_lxd
+
+#: Listens to a socket's events, and passes them on.
+LISTEN = """
+    from http.client import HTTPConnection
+    name, path = sys.argv[1:]
+    events = HTTPConnection("unix")
+    events.sock = socket.socket(socket.AF_UNIX)
+    events.sock.connect(path)
+    events.request("GET", "/1.0/events")
+    response = events.getresponse()
+    host = meet(name.encode())
+    for line in iter(response.readline, b""):
+        host.sendall(line)
+"""
+
+#: The config key that says how far the script has come.
+MARK = "user.mark"
+
+#: For how long LXD may be silent before it has told all of a change, in
+#: seconds: it tells of each event in a thread of its own, in any order.
+SILENCE = 0.1
+
+CHANGES = 200
+
+
+def script() -> Iterator[list[str]]:
+    """Make up changes: arguments of ``lxc``, ``NAME`` for the container.
+
+    What each does to the container, if anything, LXD and devlxd shall tell.
+    No key is set in the profile and on the container: when it is unset on the
+    container, LXD tells that it is gone for good, and never of the value of
+    the profile that the guest reads from then on; devlxd tells of both.
+    """
+    chance = random.Random(42)
+    keys = ["user.a", "user.b", "user.a/b"]
+    profile_keys = ["user.p", "user.q", "limits.cpu"]
+    set_keys: set[str] = set()
+    devices: set[str] = set()
+    for n in range(CHANGES):
+        kind = chance.randrange(8)
+        if kind <= 1:
+            key = chance.choice(keys)
+            set_keys.add(key)
+            yield ["config", "set", "NAME", f"{key}=value {n}"]
+        elif kind == 2:
+            yield ["config", "set", "NAME", "boot.autostart.priority", str(n)]
+        elif kind == 3 and set_keys:
+            key = chance.choice(sorted(set_keys))
+            set_keys.remove(key)
+            yield ["config", "unset", "NAME", key]
+        elif kind == 4:
+            key = chance.choice(profile_keys)
+            value = f"{n % 4 + 1}" if key == "limits.cpu" else f"of the profile {n}"
+            yield ["profile", "set", "default", key, value]
+        elif kind == 5 and len(devices) < 5:
+            devices.add(f"d{n}")
+            path = f"path=/mnt/{n}"
+            yield ["config", "device", "add", "NAME", f"d{n}", *_DISK, path]
+        elif kind == 6 and devices:
+            device = chance.choice(sorted(devices))
+            yield ["config", "device", "set", "NAME", device, f"path=/mnt/x{n}"]
+        elif devices:
+            device = chance.choice(sorted(devices))
+            devices.remove(device)
+            yield ["config", "device", "remove", "NAME", device]
+        else:
+            yield ["profile", "set", "default", "user.p", ""]
+
+
+_DISK = ["disk", "source=/usr/share"]
+
+
+class RealLXDTests(SynchronousTestCase):
+    """devlxd reads LXD's own records, and both tell of them."""
+
+    skip = missing_lxd()
+
+    def setUp(self) -> None:
+        self.home = make_home()
+        self.addCleanup(shutil.rmtree, self.home)
+        for name in ("sockets", "shared", "init"):
+            (self.home / name).mkdir()
+        (self.home / "shared").chmod(0o777)
+        (self.home / "init").chmod(0o777)
+        (self.home / "init" / "init.py").write_text(INIT)
+        self.lxd = LXD(self.home)
+        self.lxd.start()
+        self.addCleanup(self.lxd.stop)
+        self.name = unique_name("real")
+        devlxd = DevLXD(
+            f"--containers={self.lxd.containers}", f"--listen={self.home}/sockets"
+        )
+        self.addCleanup(devlxd.stop)
+        binds = {
+            self.home / "sockets": "dev/devlxd",
+            self.home / "shared": "run/shared",
+            self.home / "init": "run/init",
+        }
+        self.lxd.start_container(self.name, binds)
+        self.container = LXCContainer(self.name, self.home)
+        ready = "until test -S /run/init/sock; do sleep 0.05; done"
+        self.lxd.lxc("exec", self.name, "--", "sh", "-c", ready)
+
+    def lxc(self, arguments: list[str]) -> None:
+        """Run the client on the container."""
+        named = [self.name if word == "NAME" else word for word in arguments]
+        self.lxd.lxc(*named)
+
+    def test_events(self) -> None:
+        """Of each of 200 changes both tell the same, but for what is listed."""
+        told: Counter[str] = Counter()
+        with ThreadPoolExecutor() as pool, Meeting(self.home / "shared") as meeting:
+            for name, path in (("lxd", "/dev/lxd"), ("devlxd", "/dev/devlxd")):
+                command = python(LISTEN, name, f"{path}/sock")
+                pool.submit(self.container.run_at, self.home / "init", *command)
+            theirs, _ = meeting.wait_for(b"lxd")
+            ours, _ = meeting.wait_for(b"devlxd")
+            for n, change in enumerate(script()):
+                self.lxc(change)
+                self.lxc(["config", "set", "NAME", f"{MARK}={n}"])
+                expected = same(until_silence(theirs, str(n)))
+                got = same(until_silence(ours, str(n)))
+                self.assertEqual(got, expected, change)
+                told.update(kind for kind, *_ in got)
+            self.lxd.lxc("stop", "-f", self.name)
+        self.assertGreater(told["config"], 60, told)
+        self.assertGreater(told["device"], 30, told)
+
+    def test_answers(self) -> None:
+        """What both are asked they answer alike, but for what is listed."""
+        self.lxc(["config", "set", "NAME", "user.a=some value"])
+        self.lxc(["config", "set", "NAME", "user.meta-data=a: b"])
+        for path in (
+            "/",
+            "/1.0/config/user.a",
+            "/1.0/config/user.b",
+            "/1.0/config/limits.cpu",
+            "/1.0/meta-data",
+        ):
+            theirs, ours = (
+                self.container.run_at(
+                    self.home / "init",
+                    *("curl", "-s", "-w", "%{http_code}", "--retry", "3"),
+                    *("--unix-socket", f"/dev/{name}/sock", f"http://lxd{path}"),
+                )
+                for name in ("lxd", "devlxd")
+            )
+            self.assertEqual(ours, theirs, path)
+
+
+def until_silence(connection: socket.socket, mark: str) -> list[dict[str, object]]:
+    """Receive events until the mark has come, and nothing more after it."""
+    events: list[dict[str, object]] = []
+    marked = False
+    while True:
+        connection.settimeout(SILENCE if marked else 60)
+        try:
+            line = connection.recv(100_000)
+        except TimeoutError:
+            return events
+        if not line.strip():
+            continue  # devlxd's way to keep a stream alive
+        event = json.loads(line)
+        told = event["metadata"]
+        if told.get("key") == MARK:
+            marked = told["value"] == mark
+        else:
+            events.append(event)
+
+
+def same(events: list[dict[str, object]]) -> Counter[tuple[str, str, str, str]]:
+    """Make of events what is the same for both.
+
+    * The timestamps, and the order in which LXD tells of one change, are left
+      out.
+    * A device that was changed is ``updated`` to devlxd, as spec/lxd.md says.
+      LXD tells so of what it can change while the container runs, and else
+      that it was removed and added.
+    """
+    found = []
+    for event in events:
+        told = event["metadata"]
+        assert isinstance(told, dict)
+        if event["type"] == "config":
+            found.append(("config", told["key"], told["old_value"], told["value"]))
+        else:
+            config = json.dumps(told["config"], sort_keys=True)
+            found.append(("device", told["name"], told["action"], config))
+    removed = {entry[1] for entry in found if entry[2] == "removed"}
+    added = {entry[1] for entry in found if entry[2] == "added"}
+    both = removed & added
+    return Counter(
+        (kind, name, "updated" if kind == "device" and name in both else what, value)
+        for kind, name, what, value in found
+        if not (kind == "device" and name in both and what == "removed")
+    )
