@@ -6,6 +6,7 @@ The only place that meets the reactor.
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import resource
@@ -16,6 +17,7 @@ from urllib.parse import quote
 
 from attrs import frozen
 from twisted.application.service import IService, MultiService
+from twisted.internet.defer import gatherResults
 from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 from twisted.python import usage
@@ -24,7 +26,12 @@ from devlxd.containers.directory import DirectoryStore
 from devlxd.demo import DemoService
 from devlxd.events.journal import JournalError, SQLiteJournal
 from devlxd.inotify import INotify
-from devlxd.interfaces import ICallerIdentifier, IDevLXDReactor, IPeerSource
+from devlxd.interfaces import (
+    ICallerIdentifier,
+    IContainerStore,
+    IDevLXDReactor,
+    IPeerSource,
+)
 from devlxd.listening import check_endpoint, endpoint_at
 from devlxd.model import is_container_name
 from devlxd.peers.credentials import AnonymousPeerSource
@@ -209,15 +216,34 @@ def makeService(options: Options) -> IService:
         directory = options.containers(listen.dialect)
         by_directory.setdefault(directory, []).append(listen)
     service = MultiService()
+    stores = []
     for directory, listens in by_directory.items():
         store = DirectoryStore(directory, reactor, INotify(reactor))
         store.setServiceParent(service)
+        stores.append(store)
         endpoints = [(at.dialect, endpoint_at(reactor, at.endpoint)) for at in listens]
         journal = options.journal(listens[0].dialect)
         DevLXDService(
             reactor, store, endpoints, identifier, peers, journal
         ).setServiceParent(service)
+    spare_collector(stores)
     return service
+
+
+def spare_collector(stores: Sequence[IContainerStore]) -> None:
+    """Keep Python's garbage collector away until the stores are loaded.
+
+    It would go through all snapshots again and again while they are read, for
+    longer than guests should wait, and find nothing: a snapshot becomes
+    garbage when it is replaced, and that needs no collector.
+    """
+    gc.disable()
+
+    def loaded(_: object) -> None:
+        gc.freeze()
+        gc.enable()
+
+    gatherResults([store.loaded() for store in stores]).addCallback(loaded)
 
 
 def _callers(

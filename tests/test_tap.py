@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import tempfile
 from pathlib import Path
 
 from twisted.application.service import IServiceMaker, MultiService
+from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs
 from twisted.plugin import getPlugins
 from twisted.python import usage
@@ -14,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from devlxd import tap
 from devlxd.containers.directory import DirectoryStore
+from devlxd.containers.memory import MemoryStore
 from devlxd.demo import DemoService
 from devlxd.service import DevLXDService, GuestListener
 from devlxd.web.dialects import APOLLO, LXD
@@ -27,11 +30,12 @@ class OptionsTestCase(SynchronousTestCase):
         self.addCleanup(os.rmdir, self.directory)
         self.socket = f"{self.directory}/sock"
         self.containers = Path(tempfile.mkdtemp(dir="."))
+        self.state = Path(tempfile.mkdtemp(dir=".")) / "state"
 
     def parse(self, *arguments: str) -> tap.Options:
         """Read a command line."""
         options = tap.Options()
-        options.parseOptions(arguments)
+        options.parseOptions([f"--state={self.state}", *arguments])
         return options
 
     def assert_refused(self, message: str, *arguments: str) -> None:
@@ -70,6 +74,7 @@ class OptionsTests(OptionsTestCase):
         options = tap.Options()
         self.patch(tap, "_check_listen", lambda listen: listen.endpoint)
         self.patch(tap, "_check_directory", lambda path: None)
+        self.patch(options, "_check_state", lambda dialect: None)
         options.parseOptions([])
         self.assertEqual(options["listen"], [tap.Listen(LXD, "/var/lib/lxd/devlxd")])
         options.parseOptions(["--listen", "apollo="])
@@ -107,6 +112,19 @@ class OptionsTests(OptionsTestCase):
         self.assert_refused("without --assume", "--demo", "--assume", "x")
         self.assertEqual(os.listdir(self.directory), [])
 
+    def test_state(self) -> None:
+        """The directory for the state is made; what cannot be one is told."""
+        arguments = [f"--listen={self.socket}", f"--containers={self.containers}"]
+        options = self.parse(*arguments)
+        self.assertEqual(self.state.stat().st_mode & 0o777, 0o700)
+        journal = options.journal(LXD)
+        journal.open()
+        self.addCleanup(journal.close)
+        self.assert_refused("locked", *arguments)
+        self.state = self.state.with_name("file")
+        self.state.write_text("")
+        self.assert_refused("--state", *arguments)
+
     def test_help(self) -> None:
         """``--help`` tells every option."""
         text = str(tap.Options())
@@ -120,6 +138,7 @@ class MakeServiceTests(OptionsTestCase):
 
     def make(self, *arguments: str) -> list[DevLXDService]:
         """Build the service; return the services that listen."""
+        self.patch(tap, "spare_collector", lambda stores: None)
         service = tap.makeService(self.parse(*arguments))
         assert isinstance(service, MultiService)
         return [child for child in service if isinstance(child, DevLXDService)]
@@ -153,6 +172,18 @@ class MakeServiceTests(OptionsTestCase):
             [self.directory_of(service).name for service in services],
             ["lxd", "apollo"],
         )
+
+    def test_collector(self) -> None:
+        """The garbage collector is kept away until all is read, and no longer."""
+        self.addCleanup(gc.unfreeze)
+        self.addCleanup(gc.enable)
+        store = MemoryStore()
+        loaded: Deferred[None] = Deferred()
+        self.patch(store, "loaded", lambda: loaded)
+        tap.spare_collector([store])
+        self.assertFalse(gc.isenabled())
+        loaded.callback(None)
+        self.assertTrue(gc.isenabled())
 
     def test_assume_is_loud(self) -> None:
         """``--assume`` says in the log that everybody is let in."""

@@ -105,25 +105,29 @@ def watched_entries(directory: Path, name: str) -> set[tuple[str, str]]:
     return entries
 
 
-def signature_of(places: list[Place], now: float) -> object:
+def signature_of(
+    places: list[Place], now: float
+) -> tuple[str | int | None, ...] | None:
     """Return what is equal as long as nobody has touched the documents.
 
     :param now: the time, in seconds since 1970.
     :return: ``None`` where that cannot be told yet: clocks of file systems are
         coarse, and two changes right after each other look like one.
     """
-    signature: list[object] = []
+    # Flat, and of what cannot refer to anything: ten thousand of these shall
+    # not keep the garbage collector busy.
+    signature: list[str | int | None] = []
     for place in places:
         try:
             status = os.stat(place.path)
         except OSError as error:
-            signature.append((place, error.errno))
+            signature += (str(place.path), error.errno)
         else:
             if max(status.st_mtime, status.st_ctime) > now - WARM:
                 return None
             times = (status.st_mtime_ns, status.st_ctime_ns)
-            signature.append((place, status.st_dev, status.st_ino, *times))
-    return signature
+            signature += (str(place.path), status.st_dev, status.st_ino, *times)
+    return tuple(signature)
 
 
 def read_places(name: str, places: list[Place]) -> Container | None:

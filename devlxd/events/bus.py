@@ -121,8 +121,12 @@ class _Subscription:
         ) and not self._over
 
     def end_with(self, reason: End) -> None:
-        """Let this be the last that the subscriber hears, after what is queued."""
+        """Let this be the last that the subscriber hears, after what is queued.
+
+        What comes now under the container's name is another container's.
+        """
         self._end = reason
+        self._cancelled(self)
         if reason is End.TOO_SLOW:
             self._finish()
         else:

@@ -205,6 +205,17 @@ class EventBusTests(BusTestCase):
         self.assertEqual(paused.ends, [End.GONE])
         self.assertEqual(list(self.journal.names()), [])
 
+    def test_made_anew_while_paused(self) -> None:
+        """Who has not read the end yet hears nothing of the new one either."""
+        subscriber, subscription = self.subscribe()
+        subscription.pause()
+        self.store.remove("c1")
+        self.store.put(C1)
+        self.put("secret of the new one")
+        subscription.resume()
+        self.assertEqual(subscriber.values(), [""])
+        self.assertEqual(subscriber.ends, [End.GONE])
+
     def test_made_anew(self) -> None:
         """A container made anew under its name tells nothing to who knew the old."""
         self.store.put(evolve(C1, config={"user.a": "0", "volatile.uuid": "1"}))

@@ -137,6 +137,21 @@ class AttackTests(SynchronousTestCase):
         command = ["bash", "-c", textwrap.dedent(script), "-", str(inner), *ask]
         self.assertEqual(subprocess.check_output(command, text=True), NOWHERE)
 
+    def test_file_descriptors(self) -> None:
+        """A guest that sends file descriptors along holds nobody up."""
+        self.assertRaises(
+            GuestError,
+            self.mallory.run,
+            *python("""
+                guest = connect()
+                lingering = socket.create_server(("127.0.0.1", 0))
+                socket.send_fds(guest, [b"GET / HTTP/1.1"], [lingering.fileno()])
+                ask(guest)
+                sys.exit("it was taken")
+            """),
+        )
+        self.assertEqual(self.victim.run(*ASK), "secret of victim")
+
     def test_searched_init(self) -> None:
         """A kernel that cannot be asked for an init has it all the same."""
         table = ProcFS()
