@@ -122,8 +122,11 @@ class DevLXDService(MultiService):
             identifier = CallerIdentifier(store, ProcFS(), known_runtimes(), reactor)
             identifier.setServiceParent(self)
         peers = peers or SocketPeerSource()
-        bus = EventBus(store, journal or SQLiteJournal())
-        bus.setServiceParent(self)
+        endpoints = list(endpoints)
+        bus = None
+        if any(dialect.events for dialect, _ in endpoints):
+            bus = EventBus(store, journal or SQLiteJournal())
+            bus.setServiceParent(self)
         for dialect, endpoint in endpoints:
             site = DevLXDSite(
                 dialect,
@@ -144,4 +147,6 @@ def connections_per_container() -> int:
     descriptors to the others.
     """
     files, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files == resource.RLIM_INFINITY:
+        return MAX_CONNECTIONS
     return min(MAX_CONNECTIONS, files // 4)

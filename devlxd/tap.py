@@ -151,10 +151,9 @@ class Options(usage.Options):
                 raise usage.UsageError(f"--listen: {listen.endpoint} is given twice")
             addresses.add(address)
             _check_directory(self.containers(listen.dialect))
-        for dialect in {
-            listen.dialect.name: listen.dialect for listen in self["listen"]
-        }.values():
-            self._check_state(dialect)
+        for listen in self["listen"]:
+            if listen.dialect.events:
+                self._check_state(listen.dialect)
 
     def _check_demo(self) -> None:
         for option in ("listen", "containers", "assume"):
@@ -174,11 +173,11 @@ class Options(usage.Options):
     def journal(self, dialect: Dialect) -> SQLiteJournal:
         """Return what remembers the events of a dialect's containers."""
         name = quote(str(self.containers(dialect).resolve()), safe="")
-        return SQLiteJournal(str(Path(self["state"]) / f"{name}.sqlite"))
+        return SQLiteJournal(str(Path(self["state"]).absolute() / f"{name}.sqlite"))
 
     def containers(self, dialect: Dialect) -> Path:
         """Return the directory with the containers that ``dialect`` serves."""
-        return Path(self["containers"] or dialect.containers)
+        return Path(self["containers"] or dialect.containers).absolute()
 
 
 def _check_listen(listen: Listen) -> str:

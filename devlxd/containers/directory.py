@@ -201,7 +201,7 @@ class DirectoryStore(Service):
     def touched(self, watch: int, entry: str, complete: bool) -> None:
         """See `IWatchListener.touched`."""
         names = set(self._interests.of(watch, entry))
-        if watch == self._top and not is_hidden(entry):
+        if watch == self._top and entry and not is_hidden(entry):
             names.add(name_of(entry))
         for name in names:
             if complete:
