@@ -95,9 +95,9 @@ class ProcFS:
 
     def _search_init(self, number: int) -> int:
         """Look through all processes, where the kernel cannot be asked."""
-        for entry in os.scandir("/proc"):
-            if entry.name.isdecimal() and self._is_init(entry.name, number):
-                return int(entry.name)
+        for pid in filter(str.isdecimal, os.listdir("/proc")):
+            if self._is_init(pid, number):
+                return int(pid)
         raise ProcessLookupError(errno.ESRCH, f"pid namespace {number} has no init")
 
     def _is_init(self, pid: str, number: int) -> bool:

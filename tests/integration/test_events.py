@@ -73,10 +73,13 @@ class ContainerTests(SynchronousTestCase):
         (home / "shared").chmod(0o777)
         import websockets  # noqa: PLC0415 # only where containers can be run
 
+        # A copy, as guests may not be able to reach where it is installed.
+        package = home / "websockets"
+        shutil.copytree(Path(websockets.__file__).parent, package)
         binds = {
             home / "lxd": "dev/lxd",
             home / "shared": "run/shared",
-            Path(websockets.__file__).parent: "run/websockets/websockets",
+            package: "run/websockets/websockets",
         }
         container = LXCContainer(unique_name("c"), home, 100_000, binds)
         document = home / "documents" / f"{container.name}.yaml"
@@ -189,7 +192,7 @@ class RoughTests(SynchronousTestCase):
 
     def serve(self) -> Served:
         """Start the agent."""
-        command = [sys.executable, "-m", "tests.integration.agent"]
+        command = [sys.executable, str(Path(agent.__file__).absolute())]
         served = Served(*command, str(self.documents), self.socket)
         self.addCleanup(served.stop)
         return served
