@@ -64,10 +64,15 @@ class LXD:
             tar.add(root / "rootfs", "rootfs")
         self.lxc("image", "import", str(image), "--alias", "host")
 
-    def start_container(self, name: str, binds: dict[Path, str]) -> None:
+    def start_container(
+        self,
+        name: str,
+        binds: dict[Path, str],
+        init: str = "/usr/bin/python3 /run/init/init.py",
+    ) -> None:
         """Start a container that has the host's programs, and ``binds``."""
         self.lxc("init", "host", name)
-        raw = ["lxc.init.cmd = /usr/bin/python3 /run/init/init.py"]
+        raw = [f"lxc.init.cmd = {init}"]
         entries = {Path("/") / bound: bound for bound in _BOUND} | binds
         for host, guest in entries.items():
             mode = "ro," if guest in _BOUND else ""
