@@ -10,14 +10,15 @@ from __future__ import annotations
 import tempfile
 import time
 from pathlib import Path
+from typing import cast
 
 from twisted.internet import reactor as installed
-from twisted.internet.interfaces import IReactorFDSet, IReactorTime
 
 from devlxd.containers.directory import DirectoryStore
 from devlxd.events.bus import EventBus
 from devlxd.events.journal import SQLiteJournal
 from devlxd.inotify import INotify
+from devlxd.interfaces import IDevLXDReactor
 from devlxd.tap import spare_collector
 
 CONTAINERS = 10_000
@@ -53,7 +54,7 @@ description: ""
 class Clock:
     """Notes for how long the reactor was away."""
 
-    def __init__(self, reactor: IReactorTime) -> None:
+    def __init__(self, reactor: IDevLXDReactor) -> None:
         self._reactor = reactor
         self.longest = 0.0
         self._last = time.perf_counter()
@@ -68,14 +69,13 @@ class Clock:
 
 def main() -> None:
     """Load, change, print."""
-    reactor: IReactorTime = installed  # type: ignore[assignment] # it is one
-    files: IReactorFDSet = installed  # type: ignore[assignment] # it is one
+    reactor = cast(IDevLXDReactor, installed)
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory)
         for n in range(CONTAINERS):
             (path / f"c{n}.yaml").write_text(DOCUMENT.format(n=n, value=0))
-        store = DirectoryStore(path, reactor, INotify(files))
-        bus = EventBus(store, SQLiteJournal())
+        store = DirectoryStore(path, reactor, INotify(reactor))
+        bus = EventBus(store, SQLiteJournal(), reactor)
         spare_collector([store])
         bus.startService()
         begun = time.perf_counter()

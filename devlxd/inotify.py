@@ -7,22 +7,25 @@ watch when one directory goes (twisted #6722, #9777).
 
 from __future__ import annotations
 
+import contextlib
+import os
+import select
+import stat
+
 from inotify_simple import Event, flags
 from inotify_simple import INotify as _INotify
-from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor
+from twisted.internet.interfaces import IReadDescriptor
+from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from devlxd.interfaces import IWatcher, IWatchListener
+from devlxd.interfaces import IDevLXDReactor, IWatcher, IWatchListener
 
-#: After these an entry is what it is, until further events.
-_COMPLETE = (
-    flags.CLOSE_WRITE | flags.MOVED_TO | flags.MOVED_FROM | flags.DELETE | flags.ATTRIB
-)
+#: After these an entry is what it is, until it is written to again.
+_COMPLETE = flags.CLOSE_WRITE | flags.MOVED_TO | flags.MOVED_FROM | flags.DELETE
 
-#: What is asked of the kernel for each directory. IN_CREATE is for links and
-#: directories; a file that was just created is still to be written.
+#: What is asked of the kernel for each directory.
 _MASK = (
     _COMPLETE
     | flags.CREATE
@@ -36,50 +39,95 @@ _MASK = (
 #: After these a watch is over, or tells of another place than it was made for.
 _LOST = flags.DELETE_SELF | flags.MOVE_SELF | flags.UNMOUNT | flags.IGNORED
 
+#: How often the table of mounts is asked whether it has changed, in seconds: of
+#: what is mounted over a directory its watch tells nothing.
+MOUNTS_INTERVAL = 1.0
+
+#: What tells whether a path leads where it did: its device and its inode.
+_Place = tuple[int, int]
+
+
+def _place_of(path: str) -> _Place | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
 
 @implementer(IWatcher, IReadDescriptor)
 class INotify:
     """Watches directories.
 
-    :param reactor: tells when there is something to read.
+    :param reactor: tells when there is something to read, and the time.
     """
 
     _log = Logger()
 
-    def __init__(self, reactor: IReactorFDSet) -> None:
+    def __init__(self, reactor: IDevLXDReactor) -> None:
         self._reactor = reactor
+        self._inotify: _INotify | None = None
+        self._watched: dict[int, tuple[str, _Place | None]] = {}
 
     def start(self, listener: IWatchListener) -> None:
         """See `IWatcher.start`."""
         self._listener = listener
-        self._watched: set[int] = set()
-        self._inotify = _INotify(nonblocking=True)
+        self._watched = {}
+        try:
+            self._inotify = _INotify(nonblocking=True)
+        except OSError as error:
+            self._error = error
+            return
         self._reactor.addReader(self)
+        self._mounts = open("/proc/self/mountinfo", "rb")  # noqa: SIM115 # for long
+        self._mounts_changed = select.poll()
+        self._mounts_changed.register(self._mounts, select.POLLPRI)
+        self._mounts_changed.poll(0)
+        self._mounts_call = LoopingCall(self._look_at_mounts)
+        self._mounts_call.clock = self._reactor
+        self._mounts_call.start(MOUNTS_INTERVAL, now=False)
 
     def stop(self) -> None:
         """See `IWatcher.stop`."""
-        self._reactor.removeReader(self)
-        self._inotify.close()
+        if self._inotify is not None:
+            self._reactor.removeReader(self)
+            self._inotify.close()
+            self._inotify = None
+            self._mounts_call.stop()
+            self._mounts.close()
 
     def watch(self, directory: str) -> int:
         """See `IWatcher.watch`."""
+        if self._inotify is None:
+            raise self._error
+        place = _place_of(directory)
         watch: int = self._inotify.add_watch(directory, _MASK)
-        self._watched.add(watch)
+        self._watched.setdefault(watch, (directory, place))
         return watch
 
     def unwatch(self, watch: int) -> None:
         """See `IWatcher.unwatch`."""
-        if watch in self._watched:
-            self._watched.remove(watch)
+        known = self._watched.pop(watch, None)
+        if self._inotify is not None and known is not None:
             # EINVAL: the kernel has dropped it, and its IN_IGNORED is on the way
-            try:
+            with contextlib.suppress(OSError):
                 self._inotify.rm_watch(watch)
-            except OSError as error:
-                self._log.debug("watch {watch}: {error}", watch=watch, error=error)
+
+    def _look_at_mounts(self) -> None:
+        """Give up the watches whose paths lead elsewhere, if anything was mounted."""
+        if self._mounts_changed.poll(0):
+            for watch, (directory, place) in list(self._watched.items()):
+                if _place_of(directory) != place:
+                    self._lose(watch)
+
+    def _lose(self, watch: int) -> None:
+        self.unwatch(watch)
+        self._listener.lost(watch)
 
     def poll(self) -> None:
         """See `IWatcher.poll`."""
-        for event in self._inotify.read(timeout=0):
+        events = self._inotify.read(timeout=0) if self._inotify is not None else ()
+        for event in events:
             try:
                 self._hand_over(event)
             except Exception:
@@ -91,18 +139,30 @@ class INotify:
         elif event.wd not in self._watched:
             pass  # of a watch that was given up meanwhile
         elif event.mask & _LOST and not event.name:
-            self.unwatch(event.wd)
-            self._listener.lost(event.wd)
-        elif event.mask & flags.MODIFY:
-            self._listener.touched(event.wd, event.name, complete=False)
+            self._lose(event.wd)
         else:
-            self._listener.touched(event.wd, event.name, complete=True)
+            complete = event.mask & _COMPLETE or self._is_made_whole(event)
+            self._listener.touched(event.wd, event.name, complete=bool(complete))
+
+    def _is_made_whole(self, event: Event) -> bool:
+        """Tell whether what was made is a directory or a link, and no new file.
+
+        A new file is still to be written to, and then closed.
+        """
+        if not event.mask & flags.CREATE:
+            return False
+        directory, _ = self._watched[event.wd]
+        try:
+            status = os.lstat(os.path.join(directory, event.name))
+        except OSError:
+            return True
+        return not stat.S_ISREG(status.st_mode) or status.st_nlink > 1
 
     # IReadDescriptor
 
     def fileno(self) -> int:
         """Return the file descriptor of inotify; -1 when it is stopped."""
-        return -1 if self._inotify.closed else int(self._inotify.fileno())
+        return -1 if self._inotify is None else int(self._inotify.fileno())
 
     def doRead(self) -> None:
         """Hear that there is something to read."""

@@ -35,7 +35,7 @@ class IContainerStore(Interface):
     def get(name: str) -> Container | None:
         """Return the present snapshot of the container ``name``.
 
-        Costs no disk access and no search.
+        Costs no search, and no disk access once the store is loaded.
 
         :return: the snapshot, or ``None`` where there is no such container.
         """
@@ -51,6 +51,12 @@ class IContainerStore(Interface):
 
     def names() -> Collection[str]:
         """Return the names of all containers, in no order."""
+
+    def has(name: str) -> bool:
+        """Tell whether there is a container ``name``, known or not.
+
+        :return: true also where its document cannot be read for the moment.
+        """
 
     def loaded() -> Deferred[None]:
         """Wait until every container has been heard of that there was before.
@@ -155,10 +161,14 @@ class IJournal(Interface):
     def names() -> Collection[str]:
         """Return the names of the containers of which something is known."""
 
+    def rename(container: str, name: str) -> None:
+        """Let what is remembered of a container be of the name ``name``."""
+
     def since(container: str, timestamp: int, most: int) -> tuple[int, Sequence[Event]]:
         """Return the events of a container after a time, the oldest first.
 
-        :param most: how many events to return at most.
+        :param most: how long all of them may be, in bytes; if there are any,
+            one is returned however long it is.
         :return: the timestamp from which on nothing is missing, and the
             events that are still known.
         """
@@ -170,7 +180,7 @@ class IWatcher(Interface):
     def start(listener: IWatchListener) -> None:
         """Begin, and tell ``listener`` from now on.
 
-        :raises OSError: when the kernel has no more to give.
+        Where the kernel has nothing to watch with, nothing can be watched.
         """
 
     def stop() -> None:
@@ -180,8 +190,9 @@ class IWatcher(Interface):
         """Watch the entries of ``directory``; links are followed.
 
         :return: a number for the watch, the same one for the same directory.
-        :raises OSError: ``ENOSPC`` when there are too many watches, ``ENOENT``
-            or ``ENOTDIR`` when it is no directory, and others.
+        :raises OSError: ``ENOSPC`` when there are too many watches, ``EMFILE``
+            when there is nothing to watch with, ``ENOENT`` or ``ENOTDIR`` when
+            it is no directory, and others.
         """
 
     def unwatch(watch: int) -> None:
@@ -197,7 +208,8 @@ class IWatchListener(Interface):
     def touched(watch: int, entry: str, complete: bool) -> None:
         """Hear that an entry of a directory came, went or changed.
 
-        :param complete: false while somebody writes to it.
+        :param complete: false when somebody has begun to write to it, and will
+            be heard of when that is done.
         """
 
     def lost(watch: int) -> None:

@@ -92,6 +92,8 @@ class End(enum.Enum):
 
     #: It did not read what it was sent.
     TOO_SLOW = "too slow"
+    #: It failed.
+    FAILED = "failed"
     #: Its container is no more.
     GONE = "the container is gone"
 

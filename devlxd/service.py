@@ -125,7 +125,7 @@ class DevLXDService(MultiService):
         endpoints = list(endpoints)
         bus = None
         if any(dialect.events for dialect, _ in endpoints):
-            bus = EventBus(store, journal or SQLiteJournal())
+            bus = EventBus(store, journal or SQLiteJournal(), reactor)
             bus.setServiceParent(self)
         for dialect, endpoint in endpoints:
             site = DevLXDSite(

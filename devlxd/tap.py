@@ -7,13 +7,13 @@ The only place that meets the reactor.
 from __future__ import annotations
 
 import gc
+import hashlib
 import os
 import re
 import resource
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, NoReturn, cast
-from urllib.parse import quote
 
 from attrs import frozen
 from twisted.application.service import IService, MultiService
@@ -172,8 +172,9 @@ class Options(usage.Options):
 
     def journal(self, dialect: Dialect) -> SQLiteJournal:
         """Return what remembers the events of a dialect's containers."""
-        name = quote(str(self.containers(dialect).resolve()), safe="")
-        return SQLiteJournal(str(Path(self["state"]).absolute() / f"{name}.sqlite"))
+        directory = os.fsencode(self.containers(dialect).resolve())
+        name = f"{hashlib.sha256(directory).hexdigest()[:32]}.sqlite"
+        return SQLiteJournal(str(Path(self["state"]).absolute() / name))
 
     def containers(self, dialect: Dialect) -> Path:
         """Return the directory with the containers that ``dialect`` serves."""
@@ -212,7 +213,7 @@ def makeService(options: Options) -> IService:
     identifier, peers = _callers(options["assume"])
     by_directory: dict[Path, list[Listen]] = {}
     for listen in options["listen"]:
-        directory = options.containers(listen.dialect)
+        directory = options.containers(listen.dialect).resolve()
         by_directory.setdefault(directory, []).append(listen)
     service = MultiService()
     stores = []

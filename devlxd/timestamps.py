@@ -42,5 +42,7 @@ def timestamp_of(text: str) -> int:
     )
     if sign is None:
         return nanoseconds
+    if int(hours) > 23 or int(minutes) > 59:
+        raise ValueError(f"not an offset: {text!a}")
     offset = timedelta(hours=int(hours), minutes=int(minutes)).seconds * _NANOSECONDS
     return nanoseconds - offset if sign == "+" else nanoseconds + offset

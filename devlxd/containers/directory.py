@@ -121,10 +121,11 @@ class DirectoryStore(Service):
         """Forget all about the files, but not the snapshots."""
         # Not read yet since the start.
         self._unread: set[str] = set()
-        # To be read; true where it must be read even if it looks untouched.
-        self._marked: dict[str, bool] = {}
-        # Written to since their last reading began.
-        self._torn: set[str] = set()
+        # To be read, in this order: what was touched; what may have been.
+        self._touched: dict[str, None] = {}
+        self._marked: dict[str, None] = {}
+        # What is being written to, and since when.
+        self._torn: dict[str, float] = {}
         self._signatures: dict[str, object] = {}
         self._problems: dict[str, str] = {}
         self._missing: dict[str, IDelayedCall] = {}
@@ -157,6 +158,10 @@ class DirectoryStore(Service):
         """See `IContainerStore.names`."""
         return self._snapshots.names()
 
+    def has(self, name: str) -> bool:
+        """See `IContainerStore.has`."""
+        return self._snapshots.has(name) or bool(self._problems.get(name))
+
     def loaded(self) -> Deferred[None]:
         """See `IContainerStore.loaded`."""
         loaded: Deferred[None] = Deferred()
@@ -181,7 +186,7 @@ class DirectoryStore(Service):
         super().startService()
         self._watcher.start(self)
         self._look()
-        self._unread = set(self._marked)
+        self._unread = {*self._touched, *self._marked}
         self._tell_if_loaded()
 
     def stopService(self) -> None:
@@ -205,16 +210,17 @@ class DirectoryStore(Service):
             names.add(name_of(entry))
         for name in names:
             if complete:
-                self._marked[name] = True
+                self._torn.pop(name, None)
+                self._touched[name] = None
             else:
-                self._torn.add(name)
-                self._marked.pop(name, None)
+                self._torn[name] = self._reactor.seconds()
+                self._touched.pop(name, None)
         self._work()
 
     def lost(self, watch: int) -> None:
         """See `IWatchListener.lost`."""
         for name in self._interests.lose(watch):
-            self._marked[name] = True
+            self._touched[name] = None
         if watch == self._top:
             self._look()
         self._work()
@@ -222,6 +228,7 @@ class DirectoryStore(Service):
     def overflowed(self) -> None:
         """See `IWatchListener.overflowed`."""
         self._log.info("events of {path} were lost", path=str(self.directory))
+        self._torn.clear()
         self._look()
 
     # Looking marks everything.
@@ -231,7 +238,7 @@ class DirectoryStore(Service):
             self._next_look.cancel()
         self._watch_top()
         for name in (*self._names_on_disk(), *self._problems, *self.names()):
-            self._marked.setdefault(name, False)
+            self._marked[name] = None
         self._work()
         seconds = LOOK_INTERVAL if self._unwatched else IDLE_LOOK_INTERVAL
         self._next_look = self._reactor.callLater(seconds, self._look)
@@ -265,13 +272,14 @@ class DirectoryStore(Service):
                 problem = f"{directory}: cannot be watched ({error.strerror})"
         if problem is None:
             self._unwatched.discard(name)
-        elif name not in self._unwatched:
+        else:
+            if not self._unwatched:
+                self._log.warn(
+                    "{problem}; all is looked at every {seconds:.0f} s",
+                    problem=problem,
+                    seconds=LOOK_INTERVAL,
+                )
             self._unwatched.add(name)
-            self._log.warn(
-                "{problem}; all is looked at every {seconds:.0f} s",
-                problem=problem,
-                seconds=LOOK_INTERVAL,
-            )
             self._look_within(LOOK_INTERVAL)
         return watches
 
@@ -285,13 +293,13 @@ class DirectoryStore(Service):
     # Reading: what is marked is read, for some milliseconds at a time
 
     def _work(self) -> None:
-        if self._marked and not self._working and self.running:
+        if (self._touched or self._marked) and not self._working and self.running:
             self._working = True
             self._cooperator.cooperate(self._read_all_marked())
 
     def _read_all_marked(self) -> Iterator[None]:
-        while self._marked:
-            self._read_safely(next(iter(self._marked)))
+        while self._touched or self._marked:
+            self._read_safely(next(iter(self._touched or self._marked)))
             yield
         self._working = False
 
@@ -311,8 +319,11 @@ class DirectoryStore(Service):
             self._tell_if_loaded()
 
     def _read_marked(self, name: str) -> None:
-        must = self._marked.pop(name, True)
-        self._torn.discard(name)
+        must = name in self._touched
+        self._touched.pop(name, None)
+        self._marked.pop(name, None)
+        if self._is_written_to(name):
+            return
         # Watched before it is read, so that no change falls in between.
         self._watch_what_matters_to(name)
         container, signature, problem = None, None, ""
@@ -331,8 +342,17 @@ class DirectoryStore(Service):
             self._signatures[name] = signature
             self._apply(name, container, problem)
 
+    def _is_written_to(self, name: str) -> bool:
+        """Tell whether somebody still writes to it, of whose end we shall hear."""
+        since = self._torn.get(name)
+        if since is None or since + IDLE_LOOK_INTERVAL >= self._reactor.seconds():
+            return since is not None
+        # There are ways to write that have no end.
+        del self._torn[name]
+        return False
+
     def _watch_what_matters_to(self, name: str) -> None:
-        watched: set[tuple[str, str]] = set()
+        watched: set[tuple[str, str]] | None = None
         for _attempt in range(3):
             entries = watched_entries(self.directory, name)
             if entries == watched:
@@ -370,7 +390,7 @@ class DirectoryStore(Service):
 
     def _is_back(self, name: str) -> bool:
         """Look once more whether ``name`` has a document, if nobody told."""
-        self._marked[name] = True
+        self._touched[name] = None
         try:
             is_back = bool(places_of(self.directory, name))
         except UnreadableError:

@@ -43,6 +43,10 @@ class MemoryStore:
         """See `IContainerStore.names`."""
         return list(self._containers)
 
+    def has(self, name: str) -> bool:
+        """See `IContainerStore.has`."""
+        return name in self._containers
+
     def loaded(self) -> Deferred[None]:
         """See `IContainerStore.loaded`: what there is was put in."""
         return succeed(None)

@@ -9,9 +9,6 @@ from collections.abc import Iterator, Mapping
 from devlxd.model import Container, Event
 from devlxd.timestamps import timestamp_text
 
-#: The types of events that a guest may ask for.
-TYPES = ("config", "device")
-
 #: The namespace of config keys whose changes are told.
 _TOLD = "user."
 

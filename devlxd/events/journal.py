@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
@@ -40,6 +41,9 @@ _SCHEMA = """
     ) WITHOUT ROWID;
 """
 
+#: A path that is none.
+_MEMORY = ":memory:"
+
 _PRAGMAS = (
     # Not shared: what is in it is one process's memory.
     "locking_mode = EXCLUSIVE",
@@ -58,12 +62,12 @@ class SQLiteJournal:
     """A journal in an SQLite file.
 
     A process that is killed loses nothing of it; a host that loses its power
-    may, and its guests are told that something is lost.
+    may, as do its guests, who begin anew.
 
     :param path: of the file; ``:memory:`` for one that nobody keeps.
     """
 
-    def __init__(self, path: str = ":memory:") -> None:
+    def __init__(self, path: str = _MEMORY) -> None:
         self._path = path
 
     def open(self) -> None:
@@ -73,12 +77,19 @@ class SQLiteJournal:
         """
         self._counts: Counter[int] = Counter()
         try:
+            self._make_private()
             self._db = sqlite3.connect(self._path, timeout=0, isolation_level=None)
             for pragma in _PRAGMAS:
                 self._db.execute(f"PRAGMA {pragma}")
             self._db.executescript(_SCHEMA)
-        except sqlite3.Error as error:
-            raise JournalError(f"{self._path}: {error}") from error
+        except (OSError, sqlite3.Error) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise JournalError(f"{self._path}: {reason}") from error
+
+    def _make_private(self) -> None:
+        """Make the file, if need be, for nobody else to read."""
+        if self._path != _MEMORY:
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
     def close(self) -> None:
         """See `IJournal.close`."""
@@ -168,6 +179,17 @@ class SQLiteJournal:
         except sqlite3.Error as error:
             raise JournalError(str(error)) from error
 
+    def rename(self, container: str, name: str) -> None:
+        """See `IJournal.rename`.
+
+        :raises JournalError: when nothing could be written.
+        """
+        update = "UPDATE containers SET name = ? WHERE name = ?"
+        try:
+            self._db.execute(update, (name, container))
+        except sqlite3.Error as error:
+            raise JournalError(str(error)) from error
+
     def names(self) -> Collection[str]:
         """See `IJournal.names`."""
         return [name for (name,) in self._db.execute("SELECT name FROM containers")]
@@ -182,10 +204,15 @@ class SQLiteJournal:
         number, complete_since = row
         found = self._db.execute(
             "SELECT timestamp, type, text FROM events "
-            "WHERE container = ? AND timestamp > ? ORDER BY timestamp LIMIT ?",
-            (number, timestamp, most),
+            "WHERE container = ? AND timestamp > ? ORDER BY timestamp",
+            (number, timestamp),
         )
-        events = [Event(container, kind, at, text) for at, kind, text in found]
+        events: list[Event] = []
+        for at, kind, text in found:
+            most -= len(text)
+            if events and most < 0:
+                break
+            events.append(Event(container, kind, at, text))
         return complete_since, events
 
     def _row(self, columns: str, container: str) -> tuple[Any, ...] | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
@@ -31,7 +31,7 @@ from devlxd.web.resource import GuestResource
 if TYPE_CHECKING:
     from devlxd.web.request import GuestRequest
 
-#: What a guest may ask for.
+#: What a guest may ask for: the types of events of spec/lxd.md.
 TYPES = frozenset(("config", "device"))
 
 #: How often a line stream is kept alive with an empty line, in seconds.
@@ -49,6 +49,9 @@ MAX_MESSAGE = 64 * 1024
 #: The close codes of a websocket: RFC 6455, 7.4, and one of our own.
 CLOSE_NORMAL = 1000
 CLOSE_TOO_SLOW = 4008
+
+#: The last time that a journal can tell of.
+_LAST_TIMESTAMP = 2**63 - 1
 
 _HEADERS: Headers = (
     (b"Connection", b"keep-alive"),
@@ -79,6 +82,7 @@ class Events(GuestResource):
         self._bus = bus
         self._reactor = reactor
         self._websockets = WebSocketServerFactory(reactor=reactor, server="")
+        self._websockets.log = _Silence()
         self._websockets.setProtocolOptions(
             versions=[13],
             webStatus=False,
@@ -156,9 +160,10 @@ def _since_of(request: GuestRequest) -> int | None:
         return None
     try:
         # A + that was not encoded has become a blank.
-        return timestamp_of(since.replace(" ", "+"))
+        timestamp = timestamp_of(since.replace(" ", "+"))
     except (ValueError, OverflowError):
         raise ValueError("since is not a time") from None
+    return min(max(timestamp, 0), _LAST_TIMESTAMP)
 
 
 def _asks_for_websocket(request: GuestRequest) -> bool:
@@ -190,9 +195,10 @@ class LineStream:
     def __init__(self, request: GuestRequest, reactor: IReactorTime) -> None:
         self._request = request
         self._channel = request.channel
-        self._keep_alive = LoopingCall(self._write, b"\n")
+        self._reactor = reactor
+        self._keep_alive = LoopingCall(self._stay_alive)
         self._keep_alive.clock = reactor
-        self._paused = False
+        self._paused_at: float | None = None
 
     def begin(self, subscription: ISubscription) -> None:
         """Send the head, then what there is to tell."""
@@ -206,21 +212,23 @@ class LineStream:
         self._keep_alive.start(KEEP_ALIVE, now=False)
         self.resumeProducing()
 
-    def _write(self, data: bytes) -> None:
-        if not self._paused:
-            self._request.write(data)
+    def _stay_alive(self) -> None:
+        if self._paused_at is None:
+            self._request.write(b"\n")
+        elif self._reactor.seconds() - self._paused_at >= KEEP_ALIVE:
+            self.end(End.TOO_SLOW)
 
     def receive(self, event: Event) -> None:
         """See `ISubscriber.receive`."""
-        self._write(event.text + b"\n")
+        self._request.write(event.text + b"\n")
 
     def end(self, reason: End) -> None:
         """See `ISubscriber.end`."""
-        if reason is End.TOO_SLOW:
+        if reason is End.GONE:
+            self._channel.close()
+        else:
             # To end it well there would have to be room for the end.
             self._channel.forceAbortClient()
-        else:
-            self._channel.close()
 
     def close(self) -> None:
         """Finish the response."""
@@ -236,12 +244,13 @@ class LineStream:
 
     def pauseProducing(self) -> None:
         """Hear that the guest does not read."""
-        self._paused = True
+        if self._paused_at is None:
+            self._paused_at = self._reactor.seconds()
         self._subscription.pause()
 
     def resumeProducing(self) -> None:
         """Hear that it does."""
-        self._paused = False
+        self._paused_at = None
         self._subscription.resume()
 
     def stopProducing(self) -> None:
@@ -249,9 +258,18 @@ class LineStream:
         self._stop()
 
 
+class _Silence:
+    """A log that nobody keeps: a guest could fill it with what it sends."""
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        """Return a method that says nothing."""
+        return lambda *_, **__: None
+
+
 class _EventsProtocol(WebSocketServerProtocol):
     """A websocket on which the guest only listens."""
 
+    log = _Silence()
     stream: WebSocketStream
 
     def onOpen(self) -> None:
@@ -276,6 +294,11 @@ class _EventsProtocol(WebSocketServerProtocol):
 
     def onMessageEnd(self) -> None:
         """Do nothing about it."""
+
+    def onPing(self, payload: bytes) -> None:
+        """Hear that the guest wants to know whether we are there."""
+        if not self.stream.paused:
+            self.sendPong(payload)
 
     def onPong(self, payload: bytes) -> None:
         """Hear that the guest is there."""
@@ -302,7 +325,8 @@ class WebSocketStream:
         self._reactor = reactor
         self._pings = LoopingCall(self._ping)
         self._pings.clock = reactor
-        self._paused = False
+        self._paused_at: float | None = None
+        self._ping_sent: float | None = None
 
     def begin(self, subscription: ISubscription, key: bytes) -> None:
         """Take the connection over, and shake hands."""
@@ -320,23 +344,34 @@ class WebSocketStream:
 
     def opened(self) -> None:
         """Tell what there is to tell."""
-        self.heard_from()
         self._pings.start(PING_INTERVAL, now=False)
         self.resumeProducing()
 
+    @property
+    def paused(self) -> bool:
+        """Whether the guest does not read."""
+        return self._paused_at is not None
+
     def heard_from(self) -> None:
-        """Note that the guest is there."""
-        self._last_heard = self._reactor.seconds()
+        """Note that the guest has answered."""
+        self._ping_sent = None
 
     def said_too_much(self) -> None:
         """Cut off a guest that has only to listen."""
         self._channel.forceAbortClient()
 
     def _ping(self) -> None:
-        if self._reactor.seconds() - self._last_heard >= PING_TIMEOUT:
+        now = self._reactor.seconds()
+        if self._paused_at is not None:
+            if now - self._paused_at >= PING_TIMEOUT:
+                self.end(End.TOO_SLOW)
+            return
+        if self._ping_sent is None:
+            self._ping_sent = now
+        elif now - self._ping_sent >= PING_TIMEOUT:
             self._channel.forceAbortClient()
-        elif not self._paused:
-            self._protocol.sendPing()
+            return
+        self._protocol.sendPing()
 
     def receive(self, event: Event) -> None:
         """See `ISubscriber.receive`."""
@@ -346,8 +381,10 @@ class WebSocketStream:
         """See `ISubscriber.end`."""
         if reason is End.TOO_SLOW:
             self._finish(CLOSE_TOO_SLOW, reason, IDLE_TIMEOUT)
-        else:
+        elif reason is End.GONE:
             self._finish(CLOSE_NORMAL, reason, CLOSE_TIMEOUT)
+        else:
+            self._channel.forceAbortClient()
 
     def close(self) -> None:
         """Say good-bye."""
@@ -366,12 +403,13 @@ class WebSocketStream:
 
     def pauseProducing(self) -> None:
         """Hear that the guest does not read."""
-        self._paused = True
+        if self._paused_at is None:
+            self._paused_at = self._reactor.seconds()
         self._subscription.pause()
 
     def resumeProducing(self) -> None:
         """Hear that it does."""
-        self._paused = False
+        self._paused_at = None
         self._subscription.resume()
 
     def stopProducing(self) -> None:

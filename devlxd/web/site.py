@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime, ITransport
 from twisted.logger import Logger
@@ -78,8 +76,8 @@ class DevLXDSite(Site):
         self._identifier = identifier
         self._peers = peers
         self._max_connections = max_connections
-        self._channels: set[GuestChannel] = set()
-        self._open: Counter[str | None] = Counter()
+        # By container; those that could not be placed have no name.
+        self._channels: dict[str | None, set[GuestChannel]] = {}
         self._closed: list[Deferred[None]] = []
         # Two, so that a container with too many connections mutes nobody else.
         self._unplaced_log = LimitedLog(self._log, reactor)
@@ -107,21 +105,20 @@ class DevLXDSite(Site):
     def admit(self, channel: GuestChannel) -> bool:
         """Count a connection in, unless its container has too many."""
         key = _counted_as(channel)
-        if self._open[key] >= self._max_connections:
+        channels = self._channels.setdefault(key, set())
+        if len(channels) >= self._max_connections:
             self._crowded_log.warn("too many connections of {container}", container=key)
             return False
-        self._open[key] += 1
-        self._channels.add(channel)
+        channels.add(channel)
         return True
 
     def release(self, channel: GuestChannel) -> None:
         """Count a connection out."""
-        if channel in self._channels:
-            self._channels.remove(channel)
-            key = _counted_as(channel)
-            self._open[key] -= 1
-            if not self._open[key]:
-                del self._open[key]
+        key = _counted_as(channel)
+        channels = self._channels.get(key, set())
+        channels.discard(channel)
+        if not channels:
+            self._channels.pop(key, None)
         self._tell_if_closed()
 
     def close_connections(self) -> Deferred[None]:
@@ -131,10 +128,13 @@ class DevLXDSite(Site):
         """
         closed: Deferred[None] = Deferred()
         self._closed.append(closed)
-        for channel in list(self._channels):
+        for channel in self._all_channels():
             channel.close()
         self._tell_if_closed()
         return closed
+
+    def _all_channels(self) -> list[GuestChannel]:
+        return [channel for some in self._channels.values() for channel in some]
 
     def _tell_if_closed(self) -> None:
         if not self._channels:
@@ -146,9 +146,9 @@ class DevLXDSite(Site):
         """See `IStoreObserver.changed`."""
         if new is None:
             self._cache.forget(name)
-        for channel in list(self._channels):
+        for channel in list(self._channels.get(name, ())):
             caller = channel.caller
-            if caller is None or caller.container != name:
+            if caller is None:
                 continue
             if new is None or (old is not None and new.is_another_than(old)):
                 self._see_off(channel)
@@ -172,7 +172,7 @@ class DevLXDSite(Site):
 
     def ended(self, life: int) -> None:
         """See `ILifeObserver.ended`."""
-        for channel in list(self._channels):
+        for channel in self._all_channels():
             if channel.caller is not None and channel.caller.life == life:
                 channel.close()
 

@@ -259,6 +259,62 @@ class LiveTests(SynchronousTestCase):
         self.write("2")
         self.assertEqual(self.value(), "2")
 
+    def test_looked_at_while_written(self) -> None:
+        """What is being written is not believed when all is looked at either."""
+        self.start()
+        self.write("1")
+        self.file.write_text("config: {user.a: half}")
+        self.tell(self.file, complete=False)
+        self.clock.pump([IDLE_LOOK_INTERVAL - 1, 1, 0])
+        self.assertEqual(self.value(), "1")
+        # If nobody ever says that it is done, it is done in the end.
+        self.clock.pump([IDLE_LOOK_INTERVAL, 0])
+        self.assertEqual(self.value(), "half")
+
+    def test_touched_first(self) -> None:
+        """A change is read before what is merely looked at."""
+        self.start()
+        for n in range(100):
+            (self.path / f"z{n}.yaml").write_text("config: {}")
+        self.file.write_text("config: {user.a: 1}")
+        self.patch(task._Timer, "MAX_SLICE", 0)
+        self.clock.__class__ = TickingClock
+        self.watcher.listener.overflowed()
+        self.watcher.tell(self.file)
+        self.watcher.poll()
+        self.clock.advance(0.02)
+        self.assertEqual(self.value(), "1")
+        self.assertLess(len(self.store.names()), 10)
+
+    def test_unread_is_there(self) -> None:
+        """A container whose document is broken is there, if unknown."""
+        self.start()
+        with capturedLogs():
+            self.file.write_text("config: [")
+            self.tell(self.file)
+        self.assertIsNone(self.store.get("c1"))
+        self.assertTrue(self.store.has("c1"))
+        self.file.unlink()
+        self.tell(self.file)
+        self.assertFalse(self.store.has("c1"))
+
+    def test_watches_are_given_up(self) -> None:
+        """What matters no more is watched no more, and looked at no more."""
+        pool = Path(tempfile.mkdtemp(dir=".")).absolute()
+        (pool / "doc").write_text("config: {}")
+        (self.path / "c2.yaml").symlink_to(pool / "doc")
+        (self.path / "c3.yaml").symlink_to("/nonexistent/doc")
+        with capturedLogs():
+            self.start()
+        self.assertEqual(len(self.watcher.watches), 2)
+        for name in ("c2.yaml", "c3.yaml"):
+            (self.path / name).unlink()
+            self.tell(self.path / name)
+        self.assertEqual(list(self.watcher.watches), [str(self.path)])
+        self.clock.pump([GRACE, LOOK_INTERVAL, 0])
+        self.patch(self.store, "_watch_top", None)
+        self.clock.pump([IDLE_LOOK_INTERVAL / 2, 0])
+
     def test_broken_once(self) -> None:
         """A broken document is named once, and again when it was mended between."""
         self.start()

@@ -119,6 +119,8 @@ def store_tests(fixture: Callable[[], Fixture]) -> type[SynchronousTestCase]:
             self.fixture.put(C1)
             self.assertEqual(self.store.get("c1"), C1)
             self.assertIsNone(self.store.get("c2"))
+            self.assertTrue(self.store.has("c1"))
+            self.assertFalse(self.store.has("c2"))
             self.assertEqual(list(self.store.names()), ["c1"])
 
         def test_by_id(self) -> None:

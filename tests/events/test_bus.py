@@ -14,6 +14,8 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from twisted.internet.task import Clock
+from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyClass, verifyObject
@@ -21,12 +23,13 @@ from zope.interface.verify import verifyClass, verifyObject
 from devlxd.containers.memory import MemoryStore
 from devlxd.events import bus
 from devlxd.events.bus import EventBus
-from devlxd.events.diff import TYPES
-from devlxd.events.journal import KEPT, SQLiteJournal
+from devlxd.events.journal import KEPT, JournalError, SQLiteJournal
 from devlxd.interfaces import IEventBus, ISubscriber, ISubscription
 from devlxd.model import Container, End, Event
 
 C1 = Container("c1", {"user.a": "0"})
+
+TYPES = ("config", "device")
 
 
 @implementer(ISubscriber)
@@ -81,7 +84,8 @@ class BusTestCase(SynchronousTestCase):
         self.store = MemoryStore([C1])
         self.journal = SQLiteJournal()
         self.time = 10**18
-        self.bus = EventBus(self.store, self.journal, self.now)
+        self.clock = Clock()
+        self.bus = EventBus(self.store, self.journal, self.clock, self.now)
         self.bus.startService()
         self.addCleanup(self.bus.stopService)
 
@@ -189,6 +193,7 @@ class EventBusTests(BusTestCase):
         good, _ = self.subscribe()
         self.put("1", "2")
         self.assertEqual(good.values(), ["1", "2"])
+        self.assertEqual(bad.ends, [End.FAILED])
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_gone(self) -> None:
@@ -228,13 +233,48 @@ class EventBusTests(BusTestCase):
         late, _ = self.subscribe(since=0)
         self.assertEqual([event.type for event in late.events], ["lost"])
 
+    def test_large_change(self) -> None:
+        """One change is never too much for who was not behind before it."""
+        self.patch(bus, "MAX_QUEUED_EVENTS", 3)
+        subscriber, subscription = self.subscribe()
+        subscription.pause()
+        self.store.put(Container("c1", {f"user.{n}": "x" for n in range(100)}))
+        self.assertEqual(subscriber.ends, [])
+        subscription.resume()
+        self.assertEqual(len(subscriber.events), 101)
+
     def test_journal_fails(self) -> None:
         """When nothing can be remembered, who listens hears of it all the same."""
         subscriber, _ = self.subscribe()
-        self.patch(self.journal, "record", lambda *_: 1 // 0)
-        self.put("1")
-        self.assertEqual(subscriber.values(), ["1"])
-        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        record = self.journal.record
+
+        def fail(*_: object) -> None:
+            raise JournalError("disk full")
+
+        with capturedLogs() as events:
+            self.patch(self.journal, "record", fail)
+            self.put("1", "2")
+            self.patch(self.journal, "record", record)
+            self.put("3")
+        self.assertEqual(subscriber.values(), ["1", "2", "3"])
+        self.assertEqual(len(events), 2)
+        late = RecordingSubscriber()
+        self.patch(late, "receive", late.events.append)
+        self.subscribe(late, since=subscriber.events[0].timestamp)
+        self.assertEqual(late.events[0].type, "lost")
+        self.assertEqual(late.events[1:], subscriber.events[2:])
+
+    def test_journal_does_not_open(self) -> None:
+        """Without a journal there are events all the same, until the process ends."""
+        journal = SQLiteJournal("/nonexistent/journal")
+        events_bus = EventBus(self.store, journal, self.clock, self.now)
+        with capturedLogs() as logged:
+            events_bus.startService()
+        self.addCleanup(events_bus.stopService)
+        self.assertIn("are not remembered", logged[0]["log_format"])
+        subscriber = RecordingSubscriber(C1)
+        events_bus.subscribe("c1", subscriber, TYPES, since=0).resume()
+        self.assertEqual([event.type for event in subscriber.events], ["lost"])
 
 
 class SinceTests(BusTestCase):
@@ -262,7 +302,7 @@ class SinceTests(BusTestCase):
             "c1", late, TYPES, since=start.events[0].timestamp
         )
         self.put("now")
-        self.assertLess(len(subscription._queue), bus.BATCH)  # type: ignore[attr-defined] # inside
+        self.assertEqual(len(subscription._queue), 0)  # type: ignore[attr-defined] # inside
         subscription.resume()
         self.put("then")
         expected = [*map(str, range(KEPT - 10)), "now", "then"]
@@ -299,23 +339,52 @@ class SinceTests(BusTestCase):
         self.store.put(Container("c2"))
         self.journal.record(Container("c3"), 1, [])
         self.bus.startService()
+        self.clock.advance(bus.FORGET_AFTER)
         again = RecordingSubscriber(evolve(C1, config={"user.a": "1"}))
         self.subscribe(again, since=since)
         self.assertEqual(again.values(), ["2"])
         self.assertEqual(sorted(self.journal.names()), ["c1", "c2"])
+
+    def test_missing_after_the_start(self) -> None:
+        """What cannot be read, or is not there yet, is not forgotten at once."""
+        self.journal.record(Container("c3"), 1, [])
+        self.journal.record(Container("c4"), 1, [])
+        self.patch(self.store, "has", lambda name: name != "c4")
+        self.bus._forget_the_gone()
+        self.assertEqual(sorted(self.journal.names()), ["c1", "c3"])
+        self.patch(self.store, "names", list)
+        self.patch(self.store, "has", lambda name: False)
+        self.bus._forget_the_gone()
+        self.assertEqual(sorted(self.journal.names()), ["c1", "c3"])
 
     def test_gone_while_behind(self) -> None:
         """Who still reads the past when the container goes gets it all."""
         start, subscription = self.subscribe()
         self.put("1")
         subscription.cancel()
-        self.put(*map(str, range(2, 200)))
-        late = RecordingSubscriber(evolve(C1, config={"user.a": "1"}))
-        subscription = self.bus.subscribe("c1", late, TYPES, start.events[0].timestamp)
+        self.put(*(str(n) * 100 for n in range(2, 800)))
+        late = [RecordingSubscriber(evolve(C1, config={"user.a": "1"})) for _ in "12"]
+        since = start.events[0].timestamp
+        subscriptions = [self.bus.subscribe("c1", s, TYPES, since) for s in late]
         self.store.remove("c1")
-        subscription.resume()
-        self.assertEqual(late.values(), [*map(str, range(2, 200)), ""])
-        self.assertEqual(late.ends, [End.GONE])
+        self.store.put(Container("c1", {"user.a": "new"}))
+        self.put("secret of the new one")
+        self.assertEqual(len(self.journal.names()), 2)
+        for subscriber, behind in zip(late, subscriptions, strict=True):
+            behind.resume()
+            expected = [*(str(n) * 100 for n in range(2, 800)), ""]
+            self.assertEqual(subscriber.values(), expected)
+            self.assertEqual(subscriber.ends, [End.GONE])
+        self.assertEqual(list(self.journal.names()), ["c1"])
+
+    def test_hangs_up_while_behind(self) -> None:
+        """When nobody reads the past any more it is forgotten."""
+        self.put("1")
+        subscription = self.bus.subscribe("c1", RecordingSubscriber(), TYPES, since=0)
+        self.store.remove("c1")
+        self.assertEqual(len(self.journal.names()), 1)
+        subscription.cancel()
+        self.assertEqual(list(self.journal.names()), [])
 
 
 NAMES = st.sampled_from(["c1", "c2"])
@@ -333,7 +402,7 @@ class BusMachine(RuleBasedStateMachine):
         super().__init__()
         self.store = MemoryStore()
         self.journal = SQLiteJournal()
-        self.bus = EventBus(self.store, self.journal, lambda: 0)
+        self.bus = EventBus(self.store, self.journal, Clock(), lambda: 0)
         self.bus.startService()
         self.live: list[tuple[str, RecordingSubscriber, ISubscription]] = []
         self.stalled: list[tuple[str, RecordingSubscriber, ISubscription]] = []
@@ -394,6 +463,15 @@ class BusMachine(RuleBasedStateMachine):
             subscription = self.bus.subscribe(name, subscriber, TYPES, since)
             subscription.resume()
             self.live.append((name, subscriber, subscription))
+
+    @rule(name=NAMES, since=st.sampled_from([2**60, 2**62]))
+    def subscribe_behind(self, name: str, since: int) -> None:
+        """Let a guest ask for what comes after some time, and read it later."""
+        container = self.store.get(name)
+        if container is not None:
+            subscriber = RecordingSubscriber(container)
+            subscription = self.bus.subscribe(name, subscriber, TYPES, since)
+            self.stalled.append((name, subscriber, subscription))
 
     @invariant()
     def views_are_true(self) -> None:

@@ -25,12 +25,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from devlxd.containers.directory import GRACE, DirectoryStore
 from devlxd.events.bus import EventBus
-from devlxd.events.diff import TYPES
 from devlxd.events.journal import SQLiteJournal
 from devlxd.interfaces import ISubscription
 from devlxd.model import End
 from devlxd.testing import MemoryWatcher
-from tests.events.test_bus import CONFIGS, DEVICES, RecordingSubscriber
+from tests.events.test_bus import CONFIGS, DEVICES, TYPES, RecordingSubscriber
 
 NAMES = st.sampled_from(["c1", "c2"])
 
@@ -49,7 +48,7 @@ class LiveDirectoryMachine(RuleBasedStateMachine):
         self.clock.advance(time.time())
         self.watcher = MemoryWatcher()
         self.store = DirectoryStore(self.path, self.clock, self.watcher)
-        self.bus = EventBus(self.store, SQLiteJournal(), lambda: 0)
+        self.bus = EventBus(self.store, SQLiteJournal(), Clock(), lambda: 0)
         self.bus.startService()
         self.store.startService()
         self.clock.advance(0)

@@ -6,6 +6,7 @@ import json
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -214,13 +215,13 @@ class RoughTests(SynchronousTestCase):
                 writes += 1
             served.send_signal(signal.SIGCONT)
         for n in range(containers):
-            self.write(f"c{n}", end=n)
+            self.write(f"c{n}", zzz=n)
         for n, (connection, view) in enumerate(views.items()):
-            wait_for({connection: view}, "user.end", str(n))
+            wait_for({connection: view}, "user.zzz", str(n))
         self.assertEqual(writes, 100_000)
         for n, (connection, view) in enumerate(views.items()):
             known = {key: value for key, value in view.config.items() if value}
-            self.assertEqual(known, {"user.end": str(n)})
+            self.assertEqual(known, {"user.zzz": str(n)})
             connection.close()
         served.stop()
         self.assertIn("were lost", "".join(served.log))
@@ -250,6 +251,24 @@ class RoughTests(SynchronousTestCase):
         wait_for({connection: view}, "user.n", "2000")
         connection.close()
         devlxd.stop()
+
+    def test_mounted_over(self) -> None:
+        """What is mounted over a container's directory counts, as long as it is."""
+        inside, over = self.documents / "c0", self.home / "over"
+        for path, value in ((inside, "under"), (over, "over")):
+            path.mkdir()
+            (path / "config.yaml").write_text(f"config: {{user.a: {value}}}\n")
+        self.serve()
+        connection, view = subscribe(self.socket, 0), View()
+        view.config["user.a"] = "under"
+        views = {connection: view}
+        subprocess.run(["mount", "--bind", over, inside], check=True)
+        wait_for(views, "user.a", "over")
+        (over / "config.yaml").write_text("config: {user.a: changed}\n")
+        wait_for(views, "user.a", "changed")
+        subprocess.run(["umount", inside], check=True)
+        wait_for(views, "user.a", "under")
+        connection.close()
 
     def test_slow_readers(self) -> None:
         """Of a thousand subscribers ten never read; the others get everything."""

@@ -59,9 +59,10 @@ def script() -> Iterator[list[str]]:
     keys = ["user.a", "user.b", "user.a/b"]
     profile_keys = ["user.p", "user.q", "limits.cpu"]
     set_keys: set[str] = set()
+    profiles: set[str] = set()
     devices: set[str] = set()
     for n in range(CHANGES):
-        kind = chance.randrange(8)
+        kind = chance.randrange(9)
         if kind <= 1:
             key = chance.choice(keys)
             set_keys.add(key)
@@ -83,6 +84,12 @@ def script() -> Iterator[list[str]]:
         elif kind == 6 and devices:
             device = chance.choice(sorted(devices))
             yield ["config", "device", "set", "NAME", device, f"path=/mnt/x{n}"]
+        elif kind == 7 and "extra" in profiles:
+            profiles.remove("extra")
+            yield ["profile", "remove", "NAME", "extra"]
+        elif kind == 7:
+            profiles.add("extra")
+            yield ["profile", "add", "NAME", "extra"]
         elif devices:
             device = chance.choice(sorted(devices))
             devices.remove(device)
@@ -110,6 +117,9 @@ class RealLXDTests(SynchronousTestCase):
         self.lxd = LXD(self.home)
         self.lxd.start()
         self.addCleanup(self.lxd.stop)
+        self.lxd.lxc("profile", "create", "extra")
+        self.lxd.lxc("profile", "set", "extra", "user.extra", "of the profile")
+        self.lxd.lxc("profile", "device", "add", "extra", "more", *_DISK, "path=/more")
         self.name = unique_name("real")
         devlxd = DevLXD(
             f"--containers={self.lxd.containers}", f"--listen={self.home}/sockets"

@@ -9,6 +9,7 @@ from typing import Any
 
 from attrs import evolve
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyClass
 
@@ -91,7 +92,10 @@ class EventsTestCase(SynchronousTestCase):
         self.clock.advance(10**9)
         self.store = MemoryStore([C1])
         self.bus = EventBus(
-            self.store, SQLiteJournal(), lambda: int(self.clock.seconds() * 10**9)
+            self.store,
+            SQLiteJournal(),
+            Clock(),
+            lambda: int(self.clock.seconds() * 10**9),
         )
         self.bus.startService()
         self.addCleanup(self.bus.stopService)
@@ -162,9 +166,19 @@ class RequestTests(EventsTestCase):
 
     def test_since(self) -> None:
         """What is no time is refused."""
-        for since in (b"x", b"1", b"%FF", b"9999-99-99T00:00:00Z"):
-            question = b"GET /1.0/events?since=%b HTTP/1.1\r\n\r\n" % since
-            self.assert_refused(question, b"400", b"since is not a time\n")
+        question = b"GET /1.0/events?since=%b HTTP/1.1\r\n\r\n"
+        for since in (
+            b"x",
+            b"1",
+            b"%FF",
+            b"9999-99-99T00:00:00Z",
+            b"2017-12-21T00:00:00+99:99",
+        ):
+            self.assert_refused(question % since, b"400", b"since is not a time\n")
+        for year in (b"0001", b"9999"):
+            since = year + b"-01-01T00:00:00Z"
+            answer = GuestConnection(self.site).send(question % since)
+            self.assertEqual(answer[9:12], b"200")
 
     def test_methods(self) -> None:
         """Events can be got, and nothing else."""
@@ -307,7 +321,7 @@ class LineStreamTests(EventsTestCase):
         self.stall(self.guest)
         for value in "12345":
             self.put(value)
-        self.clock.advance(KEEP_ALIVE)
+        self.clock.advance(KEEP_ALIVE - 1)
         self.assertEqual(self.lines(), [])
         self.let_read(self.guest)
         self.assertEqual(self.values(), list("12345"))
@@ -322,6 +336,14 @@ class LineStreamTests(EventsTestCase):
         self.assertTrue(self.guest.transport.disconnected)
         self.guest.hang_up()
         self.assert_nothing_left()
+
+    def test_never_reads(self) -> None:
+        """A guest that does not read for long is cut off, however little it is."""
+        self.begin()
+        self.stall(self.guest)
+        self.put("1")
+        self.clock.pump([KEEP_ALIVE, KEEP_ALIVE])
+        self.assertTrue(self.guest.transport.disconnected)
 
     def test_container_goes(self) -> None:
         """When the container goes, that is told, and the response ends well."""
@@ -436,13 +458,35 @@ class WebSocketStreamTests(EventsTestCase):
             ((opcode, payload),) = self.heard()
             self.assertEqual(opcode, PING)
             self.heard(frame(PONG, payload))
-        self.clock.pump([PING_INTERVAL] * (PING_TIMEOUT // PING_INTERVAL))
+        self.clock.pump([PING_INTERVAL] * (PING_TIMEOUT // PING_INTERVAL + 1))
         self.assertTrue(self.guest.transport.disconnected)
 
     def test_pinged(self) -> None:
-        """It may ping as well, and is answered."""
+        """It may ping as well, and is answered, as long as it reads."""
         self.begin()
         self.assertEqual(self.heard(frame(PING, b"hi")), [(PONG, b"hi")])
+        self.stall(self.guest)
+        self.assertEqual(self.heard(frame(PING, b"hi") * 100), [])
+
+    def test_never_reads(self) -> None:
+        """A guest that does not read for long is cut off, whatever it sends."""
+        self.begin()
+        self.stall(self.guest)
+        heard = []
+        for _ in range(PING_TIMEOUT // PING_INTERVAL + 1):
+            self.clock.advance(PING_INTERVAL)
+            heard += self.heard(frame(PONG))
+        ((opcode, payload),) = heard
+        self.assertEqual((opcode, payload[:2]), (CLOSE, struct.pack("!H", 4008)))
+
+    def test_silent_log(self) -> None:
+        """Whatever it sends, there is nothing of it in the log."""
+        with capturedLogs() as events:
+            for data in (b"\x8f\x80abcd", b"\x81\x01x", b"\xff" * 50, frame(8, b"x")):
+                self.guest = GuestConnection(self.site)
+                self.begin()
+                self.guest.send(data)
+        self.assertEqual(events, [])
 
     def test_what_it_sends(self) -> None:
         """What the guest says is not heard, and has an end."""
