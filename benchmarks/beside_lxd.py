@@ -7,18 +7,11 @@ Both are asked from inside one container of that LXD, in turns. Needs root and
 
 from __future__ import annotations
 
-import re
 import shutil
-import statistics
 
+from benchmarks.questions import ROUNDS, load, rate_in, show
 from tests.integration.lxc import DevLXD, make_home, unique_name
 from tests.integration.lxd import LXD, missing_lxd
-
-ROUNDS = 3
-
-SECONDS = 3
-
-TARGET = "http://lxd/1.0/config/user.foo"
 
 
 def main() -> None:
@@ -40,21 +33,13 @@ def main() -> None:
         rates: dict[str, list[float]] = {"devlxd": [], "lxd": []}
         for _ in range(ROUNDS):
             for server, rate in rates.items():
-                socket = f"unix:/dev/{server}/sock"
-                load = ["h2load", "--h1", "-B", socket, "-c8", f"-D{SECONDS}", TARGET]
-                output = lxd.lxc("exec", name, "--", *load)
-                match = re.search(r"([\d.]+) req/s", output)
-                if match is None or "0 failed, 0 errored" not in output:
-                    raise SystemExit(output)
-                rate.append(float(match[1]))
+                command = load(f"/dev/{server}/sock")
+                rate.append(rate_in(lxd.lxc("exec", name, "--", *command)))
     finally:
         devlxd.stop()
         lxd.stop()
         shutil.rmtree(home)
-    medians = {server: statistics.median(rate) for server, rate in rates.items()}
-    for server, median in medians.items():
-        print(f"{server:10} {median:8.0f} questions/s")
-    print(f"{'ratio':10} {medians['devlxd'] / medians['lxd']:8.2f}")
+    show(rates)
 
 
 if __name__ == "__main__":

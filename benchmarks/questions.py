@@ -51,15 +51,32 @@ def serve(command: list[str], sign: str) -> tuple[subprocess.Popen[str], str]:
 
 def questions_a_second(socket: str) -> float:
     """Ask with eight connections for `SECONDS`."""
-    command = ["h2load", "--h1", "-B", f"unix:{socket}", "-c", "8", "-D", str(SECONDS)]
-    output = subprocess.run(
-        [*command, TARGET], capture_output=True, text=True, check=True
-    ).stdout
-    if "0 failed, 0 errored" not in output:
-        raise SystemExit(output)
+    return rate_in(
+        subprocess.run(load(socket), capture_output=True, text=True, check=True).stdout
+    )
+
+
+def load(socket: str) -> list[str]:
+    """Return the command that asks at ``socket``."""
+    command = ["h2load", "--h1", "-B", f"unix:{socket}", "-c8", f"-D{SECONDS}"]
+    return [*command, TARGET]
+
+
+def rate_in(output: str) -> float:
+    """Read the questions a second off what ``h2load`` has printed."""
     match = re.search(r"([\d.]+) req/s", output)
-    assert match is not None
+    if match is None or "0 failed, 0 errored" not in output:
+        raise SystemExit(output)
     return float(match[1])
+
+
+def show(rates: dict[str, list[float]]) -> None:
+    """Print the medians, and the ratio of the first to the second."""
+    medians = {name: statistics.median(rate) for name, rate in rates.items()}
+    for name, median in medians.items():
+        print(f"{name:10} {median:8.0f} questions/s")
+    first, second = medians.values()
+    print(f"{'ratio':10} {first / second:8.2f}")
 
 
 def main() -> None:
@@ -83,10 +100,7 @@ def main() -> None:
             bare.terminate()
             demo.wait()
             bare.wait()
-    medians = {name: statistics.median(rate) for name, rate in rates.items()}
-    for name, median in medians.items():
-        print(f"{name:10} {median:8.0f} questions/s")
-    print(f"{'ratio':10} {medians['devlxd'] / medians['bare Site']:8.2f}")
+    show(rates)
 
 
 if __name__ == "__main__":

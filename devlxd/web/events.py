@@ -188,17 +188,44 @@ def _websocket_key(request: GuestRequest) -> bytes | None:
     return key if len(nonce) == 16 else None
 
 
+class _Paced:
+    """Keeps a subscription to the pace at which the guest reads."""
+
+    _subscription: ISubscription
+
+    def __init__(self, reactor: IReactorTime) -> None:
+        self._reactor = reactor
+        self._paused_at: float | None = None
+
+    @property
+    def paused_for(self) -> float | None:
+        """For how long the guest has not read, in seconds; ``None`` if it reads."""
+        if self._paused_at is None:
+            return None
+        return self._reactor.seconds() - self._paused_at
+
+    def pauseProducing(self) -> None:
+        """Hear that the guest does not read."""
+        if self._paused_at is None:
+            self._paused_at = self._reactor.seconds()
+        self._subscription.pause()
+
+    def resumeProducing(self) -> None:
+        """Hear that it does."""
+        self._paused_at = None
+        self._subscription.resume()
+
+
 @implementer(ISubscriber, IPushProducer)
-class LineStream:
+class LineStream(_Paced):
     """Events as lines of a response that has no end of its own."""
 
     def __init__(self, request: GuestRequest, reactor: IReactorTime) -> None:
+        super().__init__(reactor)
         self._request = request
         self._channel = request.channel
-        self._reactor = reactor
         self._keep_alive = LoopingCall(self._stay_alive)
         self._keep_alive.clock = reactor
-        self._paused_at: float | None = None
 
     def begin(self, subscription: ISubscription) -> None:
         """Send the head, then what there is to tell."""
@@ -213,9 +240,10 @@ class LineStream:
         self.resumeProducing()
 
     def _stay_alive(self) -> None:
-        if self._paused_at is None:
+        paused_for = self.paused_for
+        if paused_for is None:
             self._request.write(b"\n")
-        elif self._reactor.seconds() - self._paused_at >= KEEP_ALIVE:
+        elif paused_for >= KEEP_ALIVE:
             self.end(End.TOO_SLOW)
 
     def receive(self, event: Event) -> None:
@@ -241,17 +269,6 @@ class LineStream:
         self._subscription.cancel()
         if self._keep_alive.running:
             self._keep_alive.stop()
-
-    def pauseProducing(self) -> None:
-        """Hear that the guest does not read."""
-        if self._paused_at is None:
-            self._paused_at = self._reactor.seconds()
-        self._subscription.pause()
-
-    def resumeProducing(self) -> None:
-        """Hear that it does."""
-        self._paused_at = None
-        self._subscription.resume()
 
     def stopProducing(self) -> None:
         """Hear that it is gone."""
@@ -297,7 +314,7 @@ class _EventsProtocol(WebSocketServerProtocol):
 
     def onPing(self, payload: bytes) -> None:
         """Hear that the guest wants to know whether we are there."""
-        if not self.stream.paused:
+        if self.stream.paused_for is None:
             self.sendPong(payload)
 
     def onPong(self, payload: bytes) -> None:
@@ -310,7 +327,7 @@ class _EventsProtocol(WebSocketServerProtocol):
 
 
 @implementer(ISubscriber, IPushProducer)
-class WebSocketStream:
+class WebSocketStream(_Paced):
     """Events as messages of a websocket."""
 
     def __init__(
@@ -319,13 +336,12 @@ class WebSocketStream:
         protocol: _EventsProtocol,
         reactor: IReactorTime,
     ) -> None:
+        super().__init__(reactor)
         self._channel = channel
         self._protocol = protocol
         protocol.stream = self
-        self._reactor = reactor
         self._pings = LoopingCall(self._ping)
         self._pings.clock = reactor
-        self._paused_at: float | None = None
         self._ping_sent: float | None = None
 
     def begin(self, subscription: ISubscription, key: bytes) -> None:
@@ -347,11 +363,6 @@ class WebSocketStream:
         self._pings.start(PING_INTERVAL, now=False)
         self.resumeProducing()
 
-    @property
-    def paused(self) -> bool:
-        """Whether the guest does not read."""
-        return self._paused_at is not None
-
     def heard_from(self) -> None:
         """Note that the guest has answered."""
         self._ping_sent = None
@@ -361,17 +372,17 @@ class WebSocketStream:
         self._channel.forceAbortClient()
 
     def _ping(self) -> None:
-        now = self._reactor.seconds()
-        if self._paused_at is not None:
-            if now - self._paused_at >= PING_TIMEOUT:
-                self.end(End.TOO_SLOW)
-            return
+        now, paused_for = self._reactor.seconds(), self.paused_for
         if self._ping_sent is None:
             self._ping_sent = now
+        if paused_for is not None:
+            self._ping_sent = None
+            if paused_for >= PING_TIMEOUT:
+                self.end(End.TOO_SLOW)
         elif now - self._ping_sent >= PING_TIMEOUT:
             self._channel.forceAbortClient()
-            return
-        self._protocol.sendPing()
+        else:
+            self._protocol.sendPing()
 
     def receive(self, event: Event) -> None:
         """See `ISubscriber.receive`."""
@@ -400,17 +411,6 @@ class WebSocketStream:
         self._subscription.cancel()
         if self._pings.running:
             self._pings.stop()
-
-    def pauseProducing(self) -> None:
-        """Hear that the guest does not read."""
-        if self._paused_at is None:
-            self._paused_at = self._reactor.seconds()
-        self._subscription.pause()
-
-    def resumeProducing(self) -> None:
-        """Hear that it does."""
-        self._paused_at = None
-        self._subscription.resume()
 
     def stopProducing(self) -> None:
         """Hear that it is gone."""
