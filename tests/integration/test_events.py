@@ -39,9 +39,9 @@ CLIENTS = {
     """,
     b"curl": """
         import subprocess
-        command = "curl -sN --unix-socket /dev/lxd/sock http://lxd/1.0/events".split()
-        curl = subprocess.Popen(command, stdout=subprocess.PIPE)
-        while open(f"/proc/{curl.pid}/wchan").read() in ("", "0"):
+        command = "curl -svN --unix-socket /dev/lxd/sock http://lxd/1.0/events".split()
+        curl = subprocess.Popen(command, stdout=-1, stderr=-1)
+        while not curl.stderr.readline().startswith(b"< HTTP/1.1 200"):
             pass
         host = meet(b"curl")
         for line in curl.stdout:

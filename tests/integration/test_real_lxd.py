@@ -6,6 +6,7 @@ import json
 import random
 import shutil
 import socket
+import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -40,9 +41,11 @@ LISTEN = """
 #: The config key that says how far the script has come.
 MARK = "user.mark"
 
-#: For how long LXD may be silent before it has told all of a change, in
-#: seconds: it tells of each event in a thread of its own, in any order.
-SILENCE = 0.1
+#: For how long a stream is silent when it is taken to have told all, and for
+#: how long it is waited for if it has not, in seconds: LXD tells of each event
+#: in a thread of its own, in any order.
+SILENCE = 0.05
+PATIENCE = 10.0
 
 CHANGES = 200
 
@@ -152,8 +155,7 @@ class RealLXDTests(SynchronousTestCase):
             for n, change in enumerate(script()):
                 self.lxc(change)
                 self.lxc(["config", "set", "NAME", f"{MARK}={n}"])
-                expected = same(until_silence(theirs, str(n)))
-                got = same(until_silence(ours, str(n)))
+                got, expected = in_step(ours, theirs, str(n))
                 self.assertEqual(got, expected, change)
                 told.update(kind for kind, *_ in got)
             self.lxd.lxc("stop", "-f", self.name)
@@ -182,12 +184,29 @@ class RealLXDTests(SynchronousTestCase):
             self.assertEqual(ours, theirs, path)
 
 
-def until_silence(connection: socket.socket, mark: str) -> list[dict[str, object]]:
-    """Receive events until the mark has come, and nothing more after it."""
+Told = Counter[tuple[str, str, str, str]]
+
+
+def in_step(ours: socket.socket, theirs: socket.socket, mark: str) -> tuple[Told, Told]:
+    """Receive from both what they tell until the mark, and all that belongs to it.
+
+    :return: what each has told.
+    """
+    told = [until_silence(connection, mark) for connection in (ours, theirs)]
+    end = time.monotonic() + PATIENCE
+    while same(told[0]) != same(told[1]) and time.monotonic() < end:
+        for events, connection in zip(told, (ours, theirs), strict=True):
+            events.extend(until_silence(connection))
+    return same(told[0]), same(told[1])
+
+
+def until_silence(
+    connection: socket.socket, mark: str | None = None
+) -> list[dict[str, object]]:
+    """Receive events until the mark has come, if any, and nothing more after it."""
     events: list[dict[str, object]] = []
-    marked = False
     while True:
-        connection.settimeout(SILENCE if marked else 60)
+        connection.settimeout(SILENCE if mark is None else 60)
         try:
             line = connection.recv(100_000)
         except TimeoutError:
@@ -196,13 +215,13 @@ def until_silence(connection: socket.socket, mark: str) -> list[dict[str, object
             continue  # devlxd's way to keep a stream alive
         event = json.loads(line)
         told = event["metadata"]
-        if told.get("key") == MARK:
-            marked = told["value"] == mark
-        else:
+        if told.get("key") != MARK:
             events.append(event)
+        elif told["value"] == mark:
+            mark = None
 
 
-def same(events: list[dict[str, object]]) -> Counter[tuple[str, str, str, str]]:
+def same(events: list[dict[str, object]]) -> Told:
     """Make of events what is the same for both.
 
     * The timestamps, and the order in which LXD tells of one change, are left
