@@ -52,7 +52,7 @@ class AttackTests(SynchronousTestCase):
         for name in ("documents", "lxd", "shared"):
             (self.home / name).mkdir()
         (self.home / "shared").chmod(0o777)
-        names = {word: unique_name(word) for word in ("mallory", "victim")}
+        names = {word: unique_name(word) for word in ("attacker", "victim")}
         for word, name in names.items():
             document = {"config": {"user.secret": f"secret of {word}"}}
             (self.home / "documents" / f"{name}.json").write_text(json.dumps(document))
@@ -62,13 +62,13 @@ class AttackTests(SynchronousTestCase):
         self.addCleanup(self.devlxd.stop)
         binds = {self.home / "lxd": "dev/lxd", self.home / "shared": "run/shared"}
         # Both have the ids that LXD gives all of its containers by default.
-        self.mallory, self.victim = (
+        self.attacker, self.victim = (
             LXCContainer(name, self.home, 100_000, binds) for name in names.values()
         )
-        for container in (self.mallory, self.victim):
+        for container in (self.attacker, self.victim):
             container.start()
             self.addCleanup(self.stop, container)
-        self.own = "secret of mallory"
+        self.own = "secret of attacker"
 
     def stop(self, container: LXCContainer) -> None:
         """Stop a container that the test may have stopped."""
@@ -77,7 +77,7 @@ class AttackTests(SynchronousTestCase):
 
     def test_honest(self) -> None:
         """Each that does nothing of it gets its own."""
-        for run in (self.mallory.run, self.mallory.attach):
+        for run in (self.attacker.run, self.attacker.attach):
             self.assertEqual(run(*ASK), self.own)
         self.assertEqual(self.victim.run(*ASK), "secret of victim")
 
@@ -89,7 +89,7 @@ class AttackTests(SynchronousTestCase):
             f"[lxc monitor] /var/lib/lxd/containers {self.victim.name}",
         ):
             command = 'title=$1; shift; exec -a "$title" "$@"'
-            got = self.mallory.run("bash", "-c", command, "-", title, *ASK)
+            got = self.attacker.run("bash", "-c", command, "-", title, *ASK)
             self.assertEqual(got, self.own)
 
     def test_title_of_the_parent(self) -> None:
@@ -98,11 +98,11 @@ class AttackTests(SynchronousTestCase):
         program = "import subprocess, sys; subprocess.run(sys.argv[1:])"
         command = 'title=$1; shift; exec -a "$title" "$@"'
         parent = ["python3", "-c", program, *ASK]
-        got = self.mallory.run("bash", "-c", command, "-", title, *parent)
+        got = self.attacker.run("bash", "-c", command, "-", title, *parent)
         self.assertEqual(got, self.own)
 
     def test_cgroups(self) -> None:
-        """Cgroups of mallory's that are named as the victim's, at every depth."""
+        """Cgroups of the attacker's that are named as the victim's, at every depth."""
         for name in ("lxc.payload", "lxc.monitor"):
             for depth in range(4):
                 cgroup = "/".join([*["x"] * depth, f"{name}.{self.victim.name}"])
@@ -116,7 +116,7 @@ class AttackTests(SynchronousTestCase):
                     exec "$@"
                 """
                 command = ["unshare", "-m", "bash", "-c", textwrap.dedent(script), "-"]
-                for run in (self.mallory.run, self.mallory.attach):
+                for run in (self.attacker.run, self.attacker.attach):
                     self.assertEqual(run(*command, *ASK), self.own, cgroup)
 
     def test_line_ends(self) -> None:
@@ -141,7 +141,7 @@ class AttackTests(SynchronousTestCase):
         """A guest that sends file descriptors along holds nobody up."""
         self.assertRaises(
             GuestError,
-            self.mallory.run,
+            self.attacker.run,
             *python("""
                 guest = connect()
                 lingering = socket.create_server(("127.0.0.1", 0))
@@ -155,7 +155,7 @@ class AttackTests(SynchronousTestCase):
     def test_searched_init(self) -> None:
         """A kernel that cannot be asked for an init has it all the same."""
         table = ProcFS()
-        init = self.mallory.init_pid()
+        init = self.attacker.init_pid()
         self.assertEqual(table.init(init), init)
         self.patch(processes, "_init_of", lambda namespace: 0)
         self.assertEqual(table.init(init), init)
@@ -166,9 +166,9 @@ class AttackTests(SynchronousTestCase):
         """A connection opened before the container was removed is of no use after."""
         with ThreadPoolExecutor() as pool, Meeting(self.home / "shared") as meeting:
             pool.submit(
-                self.mallory.run,
+                self.attacker.run,
                 *python("""
-                    guest, host = connect(), meet(b"mallory")
+                    guest, host = connect(), meet(b"attacker")
                     ask(guest, b"GET / HTTP/1.1\\r\\n\\r\\n", end=b"]\\n")
                     host.sendall(b"x")
                     while guest.recv(1):
@@ -176,34 +176,34 @@ class AttackTests(SynchronousTestCase):
                     host.sendall(ask(guest).encode())
                 """),
             )
-            mallory, _ = meeting.wait_for(b"mallory")
-            mallory.recv(1)
-            (self.home / "documents" / f"{self.mallory.name}.json").unlink()
-            self.assertEqual(mallory.recv(1000), b"closed")
-        self.assertEqual(self.mallory.run(*ASK), NOWHERE)
+            attacker, _ = meeting.wait_for(b"attacker")
+            attacker.recv(1)
+            (self.home / "documents" / f"{self.attacker.name}.json").unlink()
+            self.assertEqual(attacker.recv(1000), b"closed")
+        self.assertEqual(self.attacker.run(*ASK), NOWHERE)
 
     def test_namespaces(self) -> None:
-        """Nested pid, user and cgroup namespaces, as mallory's root."""
+        """Nested pid, user and cgroup namespaces, as the attacker's root."""
         for flags in ("-pf", "-Cpf", "-Urpf", "-UrCpfm", "-Ur"):
-            got = self.mallory.run("unshare", flags, *ASK)
+            got = self.attacker.run("unshare", flags, *ASK)
             self.assertEqual(got, self.own, flags)
 
     def test_user_namespace(self) -> None:
         """A user who is root of a user namespace of its own is not root."""
         user = ["setpriv", "--reuid=1000", "--regid=1000", "--clear-groups"]
         for unshare in ([], ["unshare", "-Ur"], ["unshare", "-Urpf"]):
-            got = self.mallory.run(*user, *unshare, *ASK)
+            got = self.attacker.run(*user, *unshare, *ASK)
             self.assertEqual(got, NOT_ROOT, unshare)
 
     def test_setuid_helper(self) -> None:
         """A setuid program is who it acts as, in its own container."""
-        self.mallory.run("cp", "/usr/bin/curl", "/tmp/curl")
-        self.mallory.run("chmod", "4755", "/tmp/curl")
+        self.attacker.run("cp", "/usr/bin/curl", "/tmp/curl")
+        self.attacker.run("chmod", "4755", "/tmp/curl")
         user = ["setpriv", "--reuid=1000", "--regid=1000", "--clear-groups"]
-        self.assertEqual(self.mallory.run(*user, "/tmp/curl", *ASK[1:]), self.own)
-        self.mallory.run("chown", "1000", "/tmp/curl")
-        self.mallory.run("chmod", "4755", "/tmp/curl")
-        self.assertEqual(self.mallory.run("/tmp/curl", *ASK[1:]), NOT_ROOT)
+        self.assertEqual(self.attacker.run(*user, "/tmp/curl", *ASK[1:]), self.own)
+        self.attacker.run("chown", "1000", "/tmp/curl")
+        self.attacker.run("chmod", "4755", "/tmp/curl")
+        self.assertEqual(self.attacker.run("/tmp/curl", *ASK[1:]), NOT_ROOT)
 
     def test_recycled_pid(self) -> None:
         """The asker ends before it was accepted; its pid goes to the victim."""
@@ -218,7 +218,7 @@ class AttackTests(SynchronousTestCase):
             os.kill(self.devlxd.pid, signal.SIGSTOP)
             try:
                 asker = pool.submit(
-                    self.mallory.run,
+                    self.attacker.run,
                     *python("""
                         guest = connect()
                         if os.fork() == 0:
@@ -257,28 +257,28 @@ class AttackTests(SynchronousTestCase):
         return meeting.wait_for(b"victim")
 
     def test_passed_connection(self) -> None:
-        """A connection that mallory made is mallory's, whoever asks on it."""
+        """A connection that the attacker made is the attacker's, whoever asks on it."""
         with ThreadPoolExecutor() as pool, Meeting(self.home / "shared") as meeting:
             self.assertEqual(self.pass_on(pool, meeting, lambda: None), self.own)
 
     def test_passed_connection_of_an_ended_container(self) -> None:
-        """When mallory's container ends, so does what it has passed on."""
+        """When the attacker's container ends, so does what it has passed on."""
         with ThreadPoolExecutor() as pool, Meeting(self.home / "shared") as meeting:
-            answer = self.pass_on(pool, meeting, self.mallory.stop)
+            answer = self.pass_on(pool, meeting, self.attacker.stop)
         self.assertEqual(answer, "closed")
 
     def pass_on(
         self, pool: ThreadPoolExecutor, meeting: Meeting, between: Callable[[], object]
     ) -> str:
-        """Let mallory connect, and the victim ask on that connection.
+        """Let the attacker connect, and the victim ask on that connection.
 
         :param between: what to do before it asks.
         :return: what it got.
         """
         pool.submit(
-            self.mallory.run,
+            self.attacker.run,
             *python("""
-                guest, host = connect(), meet(b"mallory")
+                guest, host = connect(), meet(b"attacker")
                 ask(guest, b"GET / HTTP/1.1\\r\\n\\r\\n", end=b"]\\n")
                 socket.send_fds(host, [b"x"], [guest.fileno()])
                 host.recv(1)
@@ -292,15 +292,15 @@ class AttackTests(SynchronousTestCase):
                 host.sendall(ask(socket.socket(fileno=fd)).encode())
             """),
         )
-        mallory, _ = meeting.wait_for(b"mallory")
+        attacker, _ = meeting.wait_for(b"attacker")
         victim, _ = meeting.wait_for(b"victim")
-        _, (fd,), _, _ = socket.recv_fds(mallory, 1, 1)
+        _, (fd,), _, _ = socket.recv_fds(attacker, 1, 1)
         between()
         socket.send_fds(victim, [b"x"], [fd])
         os.close(fd)
         answer = victim.recv(1000).decode()
         with contextlib.suppress(OSError):
-            mallory.sendall(b"x")
+            attacker.sendall(b"x")
         return answer
 
 

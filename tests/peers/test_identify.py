@@ -23,7 +23,7 @@ from tests.peers.test_idmap import CURRENT, idmap
 from tests.peers.test_lives import RecordingLifeObserver
 
 #: The pid namespaces of the containers' inits.
-MALLORY, VICTIM = 100, 200
+ATTACKER, VICTIM = 100, 200
 
 ID = "f" * 64
 
@@ -32,20 +32,20 @@ SHIFTED = "0 100000 65536"
 
 
 class IdentifierTestCase(SynchronousTestCase):
-    """Has a host on which mallory and victim run, each with an init."""
+    """Has a host on which the attacker and the victim run, each with an init."""
 
     host = hosts.V2
 
     def setUp(self) -> None:
         self.store = MemoryStore(
-            [Container("mallory"), Container("victim"), Container("pod", id=ID)]
+            [Container("attacker"), Container("victim"), Container("pod", id=ID)]
         )
         self.table = MemoryProcessTable()
         self.reactor = MemoryDevLXDReactor()
         self.identifier = CallerIdentifier(
             self.store, self.table, known_runtimes(), self.reactor
         )
-        self.add_init(10, "/lxc.payload.mallory", MALLORY)
+        self.add_init(10, "/lxc.payload.attacker", ATTACKER)
         self.add_init(20, "/lxc.payload.victim/init.scope", VICTIM)
 
     def add_init(self, pid: int, cgroup: str, namespace: int) -> None:
@@ -57,18 +57,18 @@ class IdentifierTestCase(SynchronousTestCase):
     def identify(
         self,
         cgroup: str,
-        namespaces: Sequence[int] = (MALLORY,),
+        namespaces: Sequence[int] = (ATTACKER,),
         uid: int = 100_000,
         uid_map: str = SHIFTED,
     ) -> Caller:
-        """Identify a process whose cgroup the runtime, or mallory, has made."""
+        """Identify a process whose cgroup the runtime, or the attacker, has made."""
         text = self.host.format(cgroup=cgroup)
         return self.identify_text(text, namespaces, uid, uid_map)
 
     def identify_text(
         self,
         text: str,
-        namespaces: Sequence[int] = (MALLORY,),
+        namespaces: Sequence[int] = (ATTACKER,),
         uid: int = 100_000,
         uid_map: str = SHIFTED,
     ) -> Caller:
@@ -81,7 +81,7 @@ class IdentifierTestCase(SynchronousTestCase):
             self.table.let_go(pidfd)
 
     def assert_refused(
-        self, reason: str, text: str, namespaces: Sequence[int] = (MALLORY,)
+        self, reason: str, text: str, namespaces: Sequence[int] = (ATTACKER,)
     ) -> None:
         """Check that a process is refused, and for what reason."""
         error = self.assertRaises(NotInContainer, self.identify_text, text, namespaces)
@@ -89,15 +89,15 @@ class IdentifierTestCase(SynchronousTestCase):
 
 
 class AttackTests(IdentifierTestCase):
-    """What mallory's root can do, and what comes of it; on a v2 host."""
+    """What the attacker's root can do, and what comes of it; on a v2 host."""
 
     def test_honest(self) -> None:
         """Whoever does nothing of it is its own container's root."""
-        caller = self.identify("/lxc.payload.mallory")
-        self.assertEqual((caller.container, caller.uid), ("mallory", 0))
+        caller = self.identify("/lxc.payload.attacker")
+        self.assertEqual((caller.container, caller.uid), ("attacker", 0))
 
     def test_cgroup_of_its_own(self) -> None:
-        """A cgroup named as the victim's, at any depth, is still mallory's."""
+        """A cgroup named as the victim's, at any depth, is still the attacker's."""
         for below in (
             "/lxc.payload.victim",
             "/lxc.monitor.victim",
@@ -106,45 +106,45 @@ class AttackTests(IdentifierTestCase):
             "/machine.slice/machine-victim.scope",
             "/a\\x2f../lxc.payload.victim",
         ):
-            caller = self.identify(f"/lxc.payload.mallory{below}")
-            self.assertEqual(caller.container, "mallory")
+            caller = self.identify(f"/lxc.payload.attacker{below}")
+            self.assertEqual(caller.container, "attacker")
 
     def test_cgroup_of_the_victim(self) -> None:
         """Were it to get into the victim's cgroup, the other witness would tell."""
         text = self.host.format(cgroup="/lxc.payload.victim")
-        self.assert_refused("its pid namespace of mallory", text)
+        self.assert_refused("its pid namespace of attacker", text)
 
     def test_namespace_of_the_victim(self) -> None:
         """Were it to get into the victim's pid namespace, the first one would."""
-        text = self.host.format(cgroup="/lxc.payload.mallory")
+        text = self.host.format(cgroup="/lxc.payload.attacker")
         self.assert_refused("its pid namespace of victim", text, [VICTIM])
 
     def test_nested_namespaces(self) -> None:
-        """A pid namespace below mallory's is mallory's; its init is no witness."""
+        """A pid namespace below the attacker's is its own; its init is no witness."""
         self.add_init(11, "/lxc.payload.victim", 101)
-        caller = self.identify("/lxc.payload.mallory", [102, 101, MALLORY])
-        self.assertEqual(caller.container, "mallory")
+        caller = self.identify("/lxc.payload.attacker", [102, 101, ATTACKER])
+        self.assertEqual(caller.container, "attacker")
 
     def test_nested_container(self) -> None:
         """A container in a container is the outer one, its root some other user."""
         caller = self.identify(
-            "/lxc.payload.mallory/lxc.payload.inner",
-            [101, MALLORY],
+            "/lxc.payload.attacker/lxc.payload.inner",
+            [101, ATTACKER],
             uid=165_536,
             uid_map="0 165536 65536",
         )
-        self.assertEqual((caller.container, caller.uid), ("mallory", None))
+        self.assertEqual((caller.container, caller.uid), ("attacker", None))
 
     def test_user_namespace(self) -> None:
         """Being root of a user namespace of its own makes nobody root."""
         caller = self.identify(
-            "/lxc.payload.mallory", uid=101_000, uid_map="0 101000 1"
+            "/lxc.payload.attacker", uid=101_000, uid_map="0 101000 1"
         )
         self.assertEqual(caller.uid, 1000)
 
     def test_host_root(self) -> None:
         """The host's root in an unprivileged container's place is not its root."""
-        self.assertIsNone(self.identify("/lxc.payload.mallory", uid=0).uid)
+        self.assertIsNone(self.identify("/lxc.payload.attacker", uid=0).uid)
 
     def test_line_ends(self) -> None:
         """A cgroup whose name looks like the end of a line is still one cgroup."""
@@ -169,7 +169,7 @@ class AttackTests(IdentifierTestCase):
     def test_unknown_namespace(self) -> None:
         """A peer in a pid namespace without an init is refused."""
         self.assert_refused(
-            "has no init", self.host.format(cgroup="/lxc.payload.mallory"), [300]
+            "has no init", self.host.format(cgroup="/lxc.payload.attacker"), [300]
         )
 
     def test_init_moved_away(self) -> None:
@@ -177,21 +177,21 @@ class AttackTests(IdentifierTestCase):
         self.add_init(30, "/user.slice", 300)
         self.assert_refused(
             "pid 30: its cgroup is of no container",
-            self.host.format(cgroup="/lxc.payload.mallory"),
+            self.host.format(cgroup="/lxc.payload.attacker"),
             [300],
         )
 
     def test_not_in_the_store(self) -> None:
         """A container that the store does not know is refused."""
-        self.store.remove("mallory")
+        self.store.remove("attacker")
         self.assert_refused(
-            "not in the store", self.host.format(cgroup="/lxc.payload.mallory")
+            "not in the store", self.host.format(cgroup="/lxc.payload.attacker")
         )
 
     def test_recycled_pid(self) -> None:
         """A peer that ended is not taken for the process that got its pid."""
-        text = self.host.format(cgroup="/lxc.payload.mallory")
-        self.table.processes[42] = MemoryProcess(text, [MALLORY])
+        text = self.host.format(cgroup="/lxc.payload.attacker")
+        self.table.processes[42] = MemoryProcess(text, [ATTACKER])
         pidfd = self.table.hold(42)
         text = self.host.format(cgroup="/lxc.payload.victim")
         self.table.processes[42] = MemoryProcess(text, [VICTIM])
@@ -202,8 +202,8 @@ class AttackTests(IdentifierTestCase):
 
     def test_gone(self) -> None:
         """Nor is one that ended and whose pid nobody has."""
-        text = self.host.format(cgroup="/lxc.payload.mallory")
-        self.table.processes[42] = MemoryProcess(text, [MALLORY])
+        text = self.host.format(cgroup="/lxc.payload.attacker")
+        self.table.processes[42] = MemoryProcess(text, [ATTACKER])
         peer = Peer(42, 100_000, 0, self.table.hold(42))
         del self.table.processes[42]
         self.assertRaises(NotInContainer, self.identifier.identify, peer)
@@ -215,9 +215,9 @@ class AttackTests(IdentifierTestCase):
 
     def test_broken_id_map(self) -> None:
         """A container whose id map cannot be read has no root."""
-        self.store.put(Container("mallory", {CURRENT: "x"}))
+        self.store.put(Container("attacker", {CURRENT: "x"}))
         self.assert_refused(
-            "not an id map", self.host.format(cgroup="/lxc.payload.mallory")
+            "not an id map", self.host.format(cgroup="/lxc.payload.attacker")
         )
 
 
@@ -228,10 +228,10 @@ class HybridAttackTests(AttackTests):
 
     def test_contradiction(self) -> None:
         """A peer that is in two containers is in none."""
-        text = self.host.format(cgroup="/lxc.payload.mallory").replace(
-            "8:pids:/lxc.payload.mallory", "8:pids:/lxc.payload.victim"
+        text = self.host.format(cgroup="/lxc.payload.attacker").replace(
+            "8:pids:/lxc.payload.attacker", "8:pids:/lxc.payload.victim"
         )
-        self.assert_refused("its cgroups are of mallory and victim", text)
+        self.assert_refused("its cgroups are of attacker and victim", text)
 
 
 class V1AttackTests(HybridAttackTests):
@@ -241,10 +241,10 @@ class V1AttackTests(HybridAttackTests):
 
     def test_contradiction(self) -> None:
         """A peer that is in two containers is in none."""
-        text = self.host.format(cgroup="/lxc.payload.mallory").replace(
-            "4:memory:/lxc.payload.mallory", "4:memory:/lxc.payload.victim"
+        text = self.host.format(cgroup="/lxc.payload.attacker").replace(
+            "4:memory:/lxc.payload.attacker", "4:memory:/lxc.payload.victim"
         )
-        self.assert_refused("its cgroups are of mallory and victim", text)
+        self.assert_refused("its cgroups are of attacker and victim", text)
 
 
 class CallerIdentifierTests(IdentifierTestCase):
@@ -257,9 +257,9 @@ class CallerIdentifierTests(IdentifierTestCase):
 
     def test_recorded_map_first(self) -> None:
         """The id map that LXD wrote down counts before that of the init."""
-        self.store.put(Container("mallory", {CURRENT: idmap(500_000)}))
-        self.assertIsNone(self.identify("/lxc.payload.mallory").uid)
-        self.assertEqual(self.identify("/lxc.payload.mallory", uid=500_000).uid, 0)
+        self.store.put(Container("attacker", {CURRENT: idmap(500_000)}))
+        self.assertIsNone(self.identify("/lxc.payload.attacker").uid)
+        self.assertEqual(self.identify("/lxc.payload.attacker", uid=500_000).uid, 0)
 
     def test_by_id(self) -> None:
         """A container that its runtime knows by an id is found by it."""
@@ -279,11 +279,11 @@ class CallerIdentifierTests(IdentifierTestCase):
         """A container that was started anew has another life."""
         observer = RecordingLifeObserver()
         self.identifier.watch(observer)
-        first = self.identify("/lxc.payload.mallory")
-        self.assertEqual(self.identify("/lxc.payload.mallory"), first)
+        first = self.identify("/lxc.payload.attacker")
+        self.assertEqual(self.identify("/lxc.payload.attacker"), first)
         del self.table.processes[10]
-        self.add_init(11, "/lxc.payload.mallory", MALLORY + 1)
-        second = self.identify("/lxc.payload.mallory", [MALLORY + 1])
+        self.add_init(11, "/lxc.payload.attacker", ATTACKER + 1)
+        second = self.identify("/lxc.payload.attacker", [ATTACKER + 1])
         self.assertNotEqual(first.life, second.life)
         self.assertEqual(observer.heard, [])
         for watch in list(self.reactor.readers):
@@ -296,7 +296,7 @@ class CallerIdentifierTests(IdentifierTestCase):
 
     def test_stop(self) -> None:
         """When it stops it holds nothing any more."""
-        self.identify("/lxc.payload.mallory")
+        self.identify("/lxc.payload.attacker")
         self.identifier.startService()
         self.identifier.stopService()
         self.assertEqual(self.table.held, {})
