@@ -19,7 +19,7 @@ class CgroupsInTests(SynchronousTestCase):
         }
         self.assertEqual(paths["v2"], ["/lxc.payload.c1"])
         self.assertEqual(paths["hybrid"], ["/lxc.payload.c1"] * 10)
-        self.assertEqual(set(paths["v1"]), {"/lxc.payload.c1", "/"})
+        self.assertEqual(set(paths["v1"]), {"/lxc.payload.c1", "/user.slice"})
 
     def test_colon(self) -> None:
         """A path may have colons in it; a guest may choose the end of it."""

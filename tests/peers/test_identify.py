@@ -242,7 +242,7 @@ class V1AttackTests(HybridAttackTests):
     def test_contradiction(self) -> None:
         """A peer that is in two containers is in none."""
         text = self.host.format(cgroup="/lxc.payload.attacker").replace(
-            "4:memory:/lxc.payload.attacker", "4:memory:/lxc.payload.victim"
+            "5:memory:/lxc.payload.attacker", "5:memory:/lxc.payload.victim"
         )
         self.assert_refused("its cgroups are of attacker and victim", text)
 
