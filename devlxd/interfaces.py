@@ -12,20 +12,25 @@ from contextlib import AbstractContextManager
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IReactorFDSet,
+    IReactorThreads,
     IReactorTime,
     IReactorUNIX,
     ITransport,
 )
-from zope.interface import Interface
+from zope.interface import Attribute, Interface
 
-from devlxd.model import Caller, Claim, Container, End, Event, Peer
+from devlxd.model import Caller, Claim, Container, End, Event, Image, Peer
 
 
 class NotInContainer(Exception):
     """The peer cannot be placed; the text says why, for the log only."""
 
 
-class IDevLXDReactor(IReactorFDSet, IReactorTime, IReactorUNIX):
+class ImageError(Exception):
+    """An image cannot be had; the text says why, for the log only."""
+
+
+class IDevLXDReactor(IReactorFDSet, IReactorTime, IReactorUNIX, IReactorThreads):
     """What devlxd needs of a reactor."""
 
 
@@ -172,6 +177,40 @@ class IJournal(Interface):
         :return: the timestamp from which on nothing is missing, and the
             events that are still known.
         """
+
+
+class IImageStore(Interface):
+    """Where images come from."""
+
+    def open(fingerprint: str) -> Deferred[IOpenImage | None]:
+        """Open an image that every guest may have: a public or a cached one.
+
+        :param fingerprint: 64 hex digits, lower case.
+        :return: what is opened, for the caller to close; ``None`` where there
+            is none, or it is neither public nor cached. Fails with
+            `ImageError` when there is no telling.
+        """
+
+
+class IOpenImage(Interface):
+    """An image as it was when it was opened."""
+
+    image: Image = Attribute("What is known of it.")
+
+    def read(start: int, size: int) -> Deferred[bytes]:
+        """Read some of its data: those of all its parts in their order.
+
+        One after the other: nothing may be read, nor may it be closed, while
+        this has not fired. To read on where the last read has ended is fast.
+
+        :param start: where to begin, in bytes, before the end.
+        :param size: how much to read at most, in bytes, at least 1.
+        :return: at least one byte. Fails with `ImageError` when they cannot be
+            had, or are not those of the image that was opened.
+        """
+
+    def close() -> None:
+        """Let go of it; nothing can be read any more."""
 
 
 class IWatcher(Interface):

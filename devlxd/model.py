@@ -12,6 +12,8 @@ from attrs import field, frozen
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", re.ASCII)
 
+_FINGERPRINT = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
 
 def is_container_name(name: str) -> bool:
     """Tell whether ``name`` may name a container.
@@ -22,6 +24,14 @@ def is_container_name(name: str) -> bool:
     component of a path and never hidden.
     """
     return _NAME.fullmatch(name) is not None
+
+
+def is_fingerprint(text: str) -> bool:
+    """Tell whether ``text`` may be the fingerprint of an image.
+
+    A SHA-256 in 64 hex digits, lower case.
+    """
+    return _FINGERPRINT.fullmatch(text) is not None
 
 
 def _frozen_text(values: Mapping[str, str]) -> Mapping[str, str]:
@@ -130,6 +140,40 @@ class Caller:
     container: str
     uid: int | None
     life: int = 0
+
+
+@frozen
+class ImagePart:
+    """One file of an image.
+
+    :ivar name: what it is: ``metadata``, and ``rootfs`` of a container or
+        ``rootfs.img`` of a virtual machine; empty for an image of one file.
+    :ivar filename: what a guest may call it.
+    :ivar size: how long it is, in bytes.
+    """
+
+    name: str
+    filename: str
+    size: int
+
+
+@frozen
+class Image:
+    """What is known of an image, without its data.
+
+    :ivar fingerprint: the SHA-256 of all its parts in their order.
+    :ivar parts: its one file, or the two halves of a split image.
+    :ivar modified: since when it is there, in seconds since 1970.
+    """
+
+    fingerprint: str
+    parts: tuple[ImagePart, ...]
+    modified: int
+
+    @property
+    def size(self) -> int:
+        """How long all of it is, in bytes."""
+        return sum(part.size for part in self.parts)
 
 
 @frozen

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
 
@@ -16,6 +16,7 @@ from twisted.internet.interfaces import ITransport
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
+from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
 from devlxd.interfaces import (
@@ -231,9 +232,75 @@ class MemoryWatcher:
         self.listener.lost(watch)
 
 
+class MemoryThreadPool(ThreadPool):
+    """Does what it is given in no thread at all.
+
+    :ivar held: whether that waits until `release` is called.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held = False
+        self._waiting: list[Callable[[], None]] = []
+
+    # What there is for a result depends on the function, or is a Failure.
+    def callInThreadWithCallback(  # type: ignore[override]
+        self,
+        onResult: Callable[[bool, object], None] | None,
+        func: Callable[..., object],
+        *args: object,
+        **kw: object,
+    ) -> None:
+        """See `ThreadPool.callInThreadWithCallback`."""
+
+        def work() -> None:
+            try:
+                result, succeeded = func(*args, **kw), True
+            except Exception:
+                result, succeeded = Failure(), False
+            if onResult is not None:
+                onResult(succeeded, result)
+
+        self._waiting.append(work)
+        if not self.held:
+            self.release()
+
+    def release(self) -> None:
+        """Do what waits to be done."""
+        waiting, self._waiting = self._waiting, []
+        for work in waiting:
+            work()
+
+
 @implementer(IDevLXDReactor)
 class MemoryDevLXDReactor(MemoryReactorClock):
-    """A reactor in memory, with all that devlxd needs of one."""
+    """A reactor in memory, with all that devlxd needs of one.
+
+    :ivar threads: its threads, of which there are none.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.threads = MemoryThreadPool()
+
+    def getThreadPool(self) -> ThreadPool:
+        """See `IReactorThreads.getThreadPool`."""
+        return self.threads
+
+    def callInThread(
+        self, callable: Callable[..., object], *args: object, **kwargs: object
+    ) -> None:
+        """See `IReactorInThreads.callInThread`."""
+        self.threads.callInThread(callable, *args, **kwargs)
+
+    def callFromThread(
+        self, callable: Callable[..., object], *args: object, **kwargs: object
+    ) -> None:
+        """See `IReactorFromThreads.callFromThread`."""
+        callable(*args, **kwargs)
+
+    def suggestThreadPoolSize(self, size: int) -> None:
+        """See `IReactorThreads.suggestThreadPoolSize`."""
 
 
 class GuestConnection:

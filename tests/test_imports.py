@@ -11,13 +11,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 #: Which room may import which, from the top of the house to its bottom.
 ROOMS = [
-    {"tap"},
+    {"tap", "command"},
     {"demo"},
     {"service", "testing"},
     {"web"},
-    {"peers", "containers", "events", "listening", "inotify"},
+    {"peers", "containers", "events", "images", "listening", "inotify"},
     {"interfaces"},
-    {"model", "timestamps"},
+    {"model", "timestamps", "truth", "loglimit", "files"},
 ]
 
 

@@ -17,6 +17,7 @@ from devlxd.containers.documents import (
     read_container,
     shown,
 )
+from devlxd.files import open_regular
 from devlxd.model import Container, is_container_name
 
 #: ``NAME.yaml``, by its suffix.
@@ -160,10 +161,7 @@ def _read_document(name: str, place: Place) -> Container:
 
 def _content(path: Path) -> bytes:
     """Read a regular file whole; never wait on a FIFO or a device."""
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    with open(fd, "rb") as file:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise OSError(errno.EINVAL, "not a regular file")
+    with open(open_regular(path), "rb") as file:
         # One byte too many tells the reader of documents that it is too long.
         return file.read(MAX_DOCUMENT + 1)
 

@@ -23,6 +23,8 @@ class Dialect:
     :ivar exported: the namespaces of config keys that a guest may read.
     :ivar devices: whether it tells of devices.
     :ivar events: whether it tells of changes as they happen.
+    :ivar images: where the images are that it lets guests download by
+        default; ``None`` where it has none.
     :ivar not_authorized: how a refusal reads (403).
     :ivar not_found: how a miss reads (404).
     :ivar meta_data_head: what meta-data starts with.
@@ -35,6 +37,7 @@ class Dialect:
     exported: tuple[str, ...]
     devices: bool
     events: bool
+    images: Path | None
     not_authorized: str
     not_found: str
     meta_data_head: str
@@ -52,6 +55,7 @@ LXD = Dialect(
     exported=("user.",),
     devices=True,
     events=True,
+    images=Path("/var/lib/lxd/images"),
     not_authorized="not authorized",
     not_found="not found",
     meta_data_head="#cloud-config\n",
@@ -65,6 +69,7 @@ APOLLO = Dialect(
     exported=("user.",),
     devices=False,
     events=False,
+    images=None,
     not_authorized="not authorized",
     not_found="not found",
     meta_data_head="#cloud-config\n",

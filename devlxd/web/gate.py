@@ -10,6 +10,7 @@ from twisted.web.resource import IResource, Resource
 
 from devlxd.interfaces import IContainerStore
 from devlxd.model import Caller, Container
+from devlxd.truth import is_false
 from devlxd.web.answers import NOT_IN_CONTAINER, refusal
 from devlxd.web.dialects import Dialect
 from devlxd.web.resource import Says
@@ -17,13 +18,10 @@ from devlxd.web.resource import Says
 if TYPE_CHECKING:
     from devlxd.web.request import GuestRequest
 
-#: What switches a thing off, in any letter case (protocol.md 1.3).
-_FALSE = frozenset(("0", "false", "no", "off"))
-
 
 def is_switched_off(container: Container, switch: str) -> bool:
     """Tell whether the config key ``switch`` says no; unset means yes."""
-    return container.config.get(switch, "").lower() in _FALSE
+    return is_false(container.config.get(switch, ""))
 
 
 def allowed_uids(container: Container, switch: str) -> frozenset[str]:

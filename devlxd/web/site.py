@@ -19,12 +19,12 @@ from devlxd.interfaces import (
     IStoreObserver,
     NotInContainer,
 )
+from devlxd.loglimit import LimitedLog
 from devlxd.model import Caller, Container
 from devlxd.web.answers import Answer, AnswerCache, Headers
 from devlxd.web.channel import IDLE_TIMEOUT, REQUEST_TIMEOUT, GuestChannel
 from devlxd.web.dialects import Dialect
 from devlxd.web.gate import Gate
-from devlxd.web.loglimit import LimitedLog
 from devlxd.web.request import GuestRequest
 from devlxd.web.resources import resource_tree
 

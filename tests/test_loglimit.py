@@ -1,4 +1,4 @@
-"""Tests of `devlxd.web.loglimit`."""
+"""Tests of `devlxd.loglimit`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from twisted.internet.task import Clock
 from twisted.logger import Logger, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from devlxd.web.loglimit import LimitedLog
+from devlxd.loglimit import LimitedLog
 
 
 class LimitedLogTests(SynchronousTestCase):

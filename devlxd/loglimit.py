@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.web.test_loglimit -*-
+# -*- test-case-name: tests.test_loglimit -*-
 """A bound on the log lines that guests can cause."""
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""What can be downloaded: images, from a directory or from a LXD."""

@@ -1,0 +1,168 @@
+"""Tests of `devlxd.images.adding`."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+from twisted.logger import capturedLogs
+from twisted.trial.unittest import SynchronousTestCase
+
+from devlxd.images.adding import AddError, add_image
+from devlxd.images.directory import DirectoryImageStore
+from devlxd.interfaces import IOpenImage
+from devlxd.testing import MemoryDevLXDReactor
+
+
+class AddTests(SynchronousTestCase):
+    """Putting images into a directory."""
+
+    def setUp(self) -> None:
+        self.directory = Path(tempfile.mkdtemp(dir="."))
+        self.files = Path(tempfile.mkdtemp(dir="."))
+        self.store = DirectoryImageStore(self.directory, MemoryDevLXDReactor())
+
+    def file(self, name: str, content: bytes) -> Path:
+        """Make a file."""
+        path = self.files / name
+        path.write_bytes(content)
+        return path
+
+    def open(self, fingerprint: str) -> IOpenImage | None:
+        """Open an image as the service does."""
+        return self.successResultOf(self.store.open(fingerprint))
+
+    def assert_served(self, fingerprint: str, data: bytes) -> tuple[str, ...]:
+        """Check that an image is served; return what its files are called."""
+        opened = self.open(fingerprint)
+        assert opened is not None
+        self.addCleanup(opened.close)
+        read = b""
+        while len(read) < len(data):
+            read += self.successResultOf(opened.read(len(read), 100))
+        self.assertEqual(read, data)
+        return tuple(part.filename for part in opened.image.parts)
+
+    def test_single(self) -> None:
+        """An image of one file is served under its fingerprint and its name."""
+        added = add_image(self.directory, [self.file("größe.tar", b"data")], True)
+        self.assertEqual(added, hashlib.sha256(b"data").hexdigest())
+        self.assertEqual(self.assert_served(added, b"data"), ("größe.tar",))
+
+    def test_split(self) -> None:
+        """A split one is served under the fingerprint of both halves."""
+        files = [self.file("meta", b"meta"), self.file("root", b"hsqs")]
+        added = add_image(self.directory, files, True)
+        self.assertEqual(added, hashlib.sha256(b"metahsqs").hexdigest())
+        self.assertEqual(
+            self.assert_served(added, b"metahsqs"),
+            (f"meta-{added}", f"{added}.squashfs"),
+        )
+
+    def test_private(self) -> None:
+        """Unless it is said to be public, nobody may have it."""
+        added = add_image(self.directory, [self.file("x", b"data")], False)
+        self.assertIsNone(self.open(added))
+        self.assertTrue((self.directory / added).exists())
+
+    def test_mode(self) -> None:
+        """No user of the host may read what was not made for all of them."""
+        add_image(self.directory, [self.file("x", b"data")], True)
+        for path in self.directory.iterdir():
+            self.assertEqual(path.stat().st_mode & 0o777, 0o600, path)
+
+    def test_again(self) -> None:
+        """To add it again says anew who may have it."""
+        path = self.file("x", b"data")
+        added = add_image(self.directory, [path], False)
+        self.assertEqual(add_image(self.directory, [path], True), added)
+        self.assert_served(added, b"data")
+        add_image(self.directory, [path], False)
+        self.assertIsNone(self.open(added))
+
+    def test_strange_name(self) -> None:
+        """A name that cannot be told is not."""
+        added = add_image(self.directory, [self.file("a\nb", b"data")], True)
+        self.assertEqual(self.assert_served(added, b"data"), (added,))
+
+    def assert_refused(self, reason: str, *files: Path, **options: str) -> None:
+        """Check that something cannot be added, and nothing is left of it."""
+        before = sorted(self.directory.iterdir())
+        error = self.assertRaises(
+            AddError, add_image, self.directory, files, True, **options
+        )
+        self.assertIn(reason, str(error))
+        self.assertEqual(sorted(self.directory.iterdir()), before)
+
+    def test_refused(self) -> None:
+        """What is no image is not added."""
+        good = self.file("good", b"data")
+        self.assert_refused("none: No such file", self.files / "none")
+        self.assert_refused("none: No such file", good, self.files / "none")
+        self.assert_refused("empty: empty", self.file("empty", b""))
+        self.assert_refused("directory", self.files)
+        os.mkfifo(self.files / "fifo")
+        self.assert_refused("not a regular file", self.files / "fifo")
+
+    def test_fingerprint(self) -> None:
+        """An image that is not the one that was meant is not added."""
+        path = self.file("x", b"data")
+        expected = hashlib.sha256(b"other").hexdigest()
+        self.assert_refused(f"not {expected}", path, expected=expected)
+        good = hashlib.sha256(b"data").hexdigest()
+        self.assertEqual(add_image(self.directory, [path], True, good), good)
+
+    def test_other_pieces(self) -> None:
+        """The same data in other pieces do not get mixed up with it."""
+        whole = self.file("whole", b"metaroot")
+        meta, root = self.file("meta", b"meta"), self.file("root", b"root")
+        added = add_image(self.directory, [whole], True)
+        (self.directory / added).rename(self.directory / f"{added}.tar")
+        self.assert_refused("in other pieces", whole)
+        (self.directory / f"{added}.tar").rename(self.directory / added)
+        add_image(self.directory, [meta, root], True)
+        self.assertEqual(len(self.assert_served(added, b"metaroot")), 2)
+        self.assert_refused("in other pieces", whole)
+
+    def test_no_directory(self) -> None:
+        """Where there is no directory nothing can be added."""
+        path = self.file("x", b"data")
+        nowhere = self.directory / "none"
+        error = self.assertRaises(AddError, add_image, nowhere, [path], True)
+        self.assertEqual(str(error), f"{nowhere}: no such directory")
+
+    def test_full_disk(self) -> None:
+        """A disk that is full leaves nothing behind."""
+
+        def full(fd: int) -> None:
+            raise OSError(28, "No space left on device")
+
+        self.patch(os, "fsync", full)
+        self.assert_refused("No space left", self.file("x", b"data"))
+
+    def test_interrupted(self) -> None:
+        """Whenever it is interrupted, nobody may have half an image."""
+        meta, root = self.file("meta", b"meta"), self.file("root", b"root")
+        fingerprint = hashlib.sha256(b"metaroot").hexdigest()
+        rename = Path.rename
+        left = 0
+
+        def interrupt(path: Path, target: Path) -> Path:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise KeyboardInterrupt
+            return rename(path, target)
+
+        self.patch(Path, "rename", interrupt)
+        for survived in range(3):
+            left = survived
+            arguments = (self.directory, [meta, root], True)
+            self.assertRaises(KeyboardInterrupt, add_image, *arguments)
+            with capturedLogs():
+                self.assertIsNone(self.open(fingerprint))
+        left = 3
+        add_image(self.directory, [meta, root], True)
+        self.assert_served(fingerprint, b"metaroot")
