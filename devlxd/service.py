@@ -21,6 +21,7 @@ from devlxd.interfaces import (
     ICallerIdentifier,
     IContainerStore,
     IDevLXDReactor,
+    IImageStore,
     IJournal,
     IPeerSource,
 )
@@ -30,6 +31,7 @@ from devlxd.peers.identify import CallerIdentifier
 from devlxd.peers.processes import ProcFS
 from devlxd.peers.runtimes import known_runtimes
 from devlxd.web.dialects import Dialect
+from devlxd.web.images import MAX_DOWNLOADS, Downloads
 from devlxd.web.site import MAX_CONNECTIONS, DevLXDSite
 
 
@@ -105,6 +107,8 @@ class DevLXDService(MultiService):
         credentials of a UNIX socket.
     :param journal: what is remembered of events; by default it does not
         outlive this process.
+    :param images: what can be downloaded; by default nothing.
+    :param max_downloads: how many of them one container may fetch at a time.
     """
 
     def __init__(
@@ -115,6 +119,8 @@ class DevLXDService(MultiService):
         identifier: ICallerIdentifier | None = None,
         peers: IPeerSource | None = None,
         journal: IJournal | None = None,
+        images: IImageStore | None = None,
+        max_downloads: int = MAX_DOWNLOADS,
     ) -> None:
         super().__init__()
         self.store = store
@@ -127,6 +133,7 @@ class DevLXDService(MultiService):
         if any(dialect.events for dialect, _ in endpoints):
             bus = EventBus(store, journal or SQLiteJournal(), reactor)
             bus.setServiceParent(self)
+        downloads = Downloads(images, reactor, max_downloads) if images else None
         for dialect, endpoint in endpoints:
             site = DevLXDSite(
                 dialect,
@@ -136,6 +143,7 @@ class DevLXDService(MultiService):
                 reactor,
                 max_connections=connections_per_container(),
                 bus=bus,
+                downloads=downloads,
             )
             GuestListener(endpoint, site).setServiceParent(self)
 

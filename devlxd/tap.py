@@ -11,7 +11,7 @@ import hashlib
 import os
 import re
 import resource
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar, NoReturn, cast
 
@@ -25,11 +25,14 @@ from twisted.python import usage
 from devlxd.containers.directory import DirectoryStore
 from devlxd.demo import DemoService
 from devlxd.events.journal import JournalError, SQLiteJournal
+from devlxd.images.directory import DirectoryImageStore
+from devlxd.images.lxd import LXDImageStore
 from devlxd.inotify import INotify
 from devlxd.interfaces import (
     ICallerIdentifier,
     IContainerStore,
     IDevLXDReactor,
+    IImageStore,
     IPeerSource,
 )
 from devlxd.listening import check_endpoint, endpoint_at
@@ -40,6 +43,9 @@ from devlxd.service import DevLXDService
 from devlxd.web.dialects import DIALECTS, LXD, Dialect
 
 _log = Logger()
+
+#: The images of a LXD, by its socket.
+_LXD_IMAGES = re.compile(r"lxd:unix:(.+)", re.DOTALL)
 
 #: ``DIALECT=`` before an endpoint.
 _DIALECT = re.compile(r"([A-Za-z0-9_-]+)=(.*)", re.DOTALL)
@@ -70,6 +76,14 @@ class Options(usage.Options):
             "/var/lib/apollo/containers]",
         ],
         [
+            "images",
+            "i",
+            None,
+            "The directory with the images that guests may download, or "
+            "lxd:unix:SOCKET for those of the LXD that listens there. "
+            "[default: /var/lib/lxd/images]",
+        ],
+        [
             "state",
             "s",
             "/var/lib/devlxd",
@@ -95,7 +109,11 @@ class Options(usage.Options):
     ]
 
     compData = usage.Completions(
-        optActions={"containers": usage.CompleteDirs(), "listen": usage.CompleteFiles()}
+        optActions={
+            "containers": usage.CompleteDirs(),
+            "images": usage.CompleteDirs(),
+            "listen": usage.CompleteFiles(),
+        }
     )
 
     def __init__(self) -> None:
@@ -150,15 +168,23 @@ class Options(usage.Options):
             if address in addresses:
                 raise usage.UsageError(f"--listen: {listen.endpoint} is given twice")
             addresses.add(address)
-            _check_directory(self.containers(listen.dialect))
+            _check_directory("containers", self.containers(listen.dialect))
+        self._check_images()
         for listen in self["listen"]:
             if listen.dialect.events:
                 self._check_state(listen.dialect)
 
     def _check_demo(self) -> None:
-        for option in ("listen", "containers", "assume"):
+        for option in ("listen", "containers", "images", "assume"):
             if self[option]:
                 raise usage.UsageError(f"--demo goes without --{option}")
+
+    def _check_images(self) -> None:
+        images = self["images"]
+        if images is not None and _LXD_IMAGES.fullmatch(images) is None:
+            if images.startswith("lxd:"):
+                raise usage.UsageError(f"--images: {images}: not lxd:unix:SOCKET")
+            _check_directory("images", Path(images))
 
     def _check_state(self, dialect: Dialect) -> None:
         try:
@@ -176,6 +202,19 @@ class Options(usage.Options):
         name = f"{hashlib.sha256(directory).hexdigest()[:32]}.sqlite"
         return SQLiteJournal(str(Path(self["state"]).absolute() / name))
 
+    def images(
+        self, dialects: Iterable[Dialect], reactor: IDevLXDReactor
+    ) -> IImageStore | None:
+        """Return the images for the guests of some dialects; ``None`` for none."""
+        defaults = [dialect.images for dialect in dialects if dialect.images]
+        if not defaults:
+            return None
+        upstream = _LXD_IMAGES.fullmatch(self["images"] or "")
+        if upstream is not None:
+            return LXDImageStore(upstream[1], reactor)
+        directory = Path(self["images"] or defaults[0]).absolute()
+        return DirectoryImageStore(directory, reactor)
+
     def containers(self, dialect: Dialect) -> Path:
         """Return the directory with the containers that ``dialect`` serves."""
         return Path(self["containers"] or dialect.containers).absolute()
@@ -190,11 +229,11 @@ def _check_listen(listen: Listen) -> str:
         raise usage.UsageError(f"--listen: {listen.endpoint}: {reason}") from None
 
 
-def _check_directory(path: Path) -> None:
+def _check_directory(option: str, path: Path) -> None:
     try:
         os.listdir(path)
     except OSError as error:
-        raise usage.UsageError(f"--containers: {path}: {error.strerror}") from None
+        raise usage.UsageError(f"--{option}: {path}: {error.strerror}") from None
 
 
 def _give_up(reason: str) -> NoReturn:
@@ -223,8 +262,9 @@ def makeService(options: Options) -> IService:
         stores.append(store)
         endpoints = [(at.dialect, endpoint_at(reactor, at.endpoint)) for at in listens]
         journal = options.journal(listens[0].dialect)
+        images = options.images([at.dialect for at in listens], reactor)
         DevLXDService(
-            reactor, store, endpoints, identifier, peers, journal
+            reactor, store, endpoints, identifier, peers, journal, images
         ).setServiceParent(service)
     spare_collector(stores)
     return service

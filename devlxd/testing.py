@@ -24,6 +24,7 @@ from devlxd.interfaces import (
     IContainerStore,
     IDevLXDReactor,
     IIDMap,
+    IImageStore,
     ILifeObserver,
     IPeerSource,
     IProcessTable,
@@ -36,6 +37,7 @@ from devlxd.model import Caller, Claim, Peer
 from devlxd.peers.cgroups import cgroups_in
 from devlxd.peers.idmap import id_map_of_process
 from devlxd.web.dialects import LXD, Dialect
+from devlxd.web.images import Downloads
 from devlxd.web.site import DevLXDSite
 
 #: Root of an unprivileged container, as the host sees it.
@@ -343,7 +345,15 @@ def site_for(
     name: str,
     dialect: Dialect = LXD,
     clock: Clock | None = None,
+    images: IImageStore | None = None,
 ) -> DevLXDSite:
     """Build a site on which everybody is the root of the container ``name``."""
-    identifier = MemoryIdentifier({GUEST.pid: Caller(name, uid=0)})
-    return DevLXDSite(dialect, store, identifier, MemoryPeerSource(), clock or Clock())
+    clock = clock or Clock()
+    return DevLXDSite(
+        dialect,
+        store,
+        MemoryIdentifier({GUEST.pid: Caller(name, uid=0)}),
+        MemoryPeerSource(),
+        clock,
+        downloads=Downloads(images, clock) if images else None,
+    )

@@ -19,6 +19,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from devlxd.containers.memory import MemoryStore
+from devlxd.images.memory import MemoryImageStore
 from devlxd.listening import endpoint_at
 from devlxd.model import Caller, Container
 from devlxd.service import DevLXDService
@@ -80,6 +81,31 @@ class DevLXDServiceTests(SynchronousTestCase):
             self.assertTrue(guest.get("/1.0/config/user.a").endswith(b"\r\n\r\nb"))
         self.assertEqual(lxd.get("/1.0/devices")[9:12], b"200")
         self.assertEqual(apollo.get("/1.0/devices")[9:12], b"404")
+
+    def test_images(self) -> None:
+        """All endpoints hand out the same images, and count downloads together."""
+        images = MemoryImageStore()
+        path = f"/1.0/images/{images.put(b'data')}/export"
+        self.store.put(Container("c1", {"security.devlxd.images": "true"}))
+        endpoints = [
+            (LXD, endpoint_at(self.reactor, f"{self.directory}/{name}"))
+            for name in ("first", "second")
+        ]
+        service = DevLXDService(
+            self.reactor,
+            self.store,
+            endpoints,
+            MemoryIdentifier({GUEST.pid: Caller("c1", uid=0)}),
+            MemoryPeerSource(),
+            images=images,
+            max_downloads=1,
+        )
+        service.startService()
+        first, second = map(GuestConnection, self.sites())
+        self.assertTrue(first.get(path).endswith(b"\r\n\r\ndata"))
+        # Who is told that there is none is not told at once.
+        self.assertEqual(first.get(f"/1.0/images/{'0' * 64}/export"), b"")
+        self.assertEqual(second.get(path)[9:12], b"429")
 
     def test_started_later(self) -> None:
         """An agent that is running already need not have privileges to start it."""

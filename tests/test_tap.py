@@ -18,7 +18,10 @@ from devlxd import tap
 from devlxd.containers.directory import DirectoryStore
 from devlxd.containers.memory import MemoryStore
 from devlxd.demo import DemoService
+from devlxd.images.directory import DirectoryImageStore
+from devlxd.images.lxd import LXDImageStore
 from devlxd.service import DevLXDService, GuestListener
+from devlxd.testing import MemoryDevLXDReactor
 from devlxd.web.dialects import APOLLO, LXD
 
 
@@ -73,7 +76,7 @@ class OptionsTests(OptionsTestCase):
         """Without ``--listen`` and ``--containers`` the documented paths count."""
         options = tap.Options()
         self.patch(tap, "_check_listen", lambda listen: listen.endpoint)
-        self.patch(tap, "_check_directory", lambda path: None)
+        self.patch(tap, "_check_directory", lambda option, path: None)
         self.patch(options, "_check_state", lambda dialect: None)
         options.parseOptions([])
         self.assertEqual(options["listen"], [tap.Listen(LXD, "/var/lib/lxd/devlxd")])
@@ -102,6 +105,13 @@ class OptionsTests(OptionsTestCase):
             "--containers",
             path,
         )
+        for images in ("/nope", "lxd:", "lxd:unix:", "lxd:tcp:host:8443"):
+            self.assert_refused(
+                f"--images: {images}",
+                f"--images={images}",
+                f"--listen={self.socket}",
+                f"--containers={path}",
+            )
         for again in (self.socket, self.directory, f"unix:{self.socket}"):
             self.assert_refused(
                 "is given twice",
@@ -130,7 +140,7 @@ class OptionsTests(OptionsTestCase):
     def test_help(self) -> None:
         """``--help`` tells every option."""
         text = str(tap.Options())
-        for option in ("--listen", "--containers", "--assume", "--demo"):
+        for option in ("--listen", "--containers", "--images", "--assume", "--demo"):
             self.assertIn(option, text)
         self.assertTrue(issubclass(tap.Options, usage.Options))
 
@@ -174,6 +184,32 @@ class MakeServiceTests(OptionsTestCase):
             [self.directory_of(service).name for service in services],
             ["lxd", "apollo"],
         )
+
+    def images_of(self, *arguments: str) -> object:
+        """Return where the images come from, with a command line."""
+        listen = f"--listen={self.socket}"
+        options = self.parse(f"--containers={self.containers}", listen, *arguments)
+        dialects = [listen.dialect for listen in options["listen"]]
+        return options.images(dialects, MemoryDevLXDReactor())
+
+    def test_images(self) -> None:
+        """``--images`` is a directory, or the socket of a LXD."""
+        default = self.images_of()
+        assert isinstance(default, DirectoryImageStore)
+        self.assertEqual(default.directory, Path("/var/lib/lxd/images"))
+        given = self.images_of(f"--images={self.containers}")
+        assert isinstance(given, DirectoryImageStore)
+        self.assertEqual(given.directory, self.containers.absolute())
+        upstream = self.images_of("--images=lxd:unix:/run/lxd/sock")
+        assert isinstance(upstream, LXDImageStore)
+        self.assertEqual(upstream.path, "/run/lxd/sock")
+
+    def test_no_images(self) -> None:
+        """Where no dialect has images there are none."""
+        options = self.parse(
+            f"--containers={self.containers}", f"--listen=apollo={self.socket}"
+        )
+        self.assertIsNone(options.images([APOLLO], MemoryDevLXDReactor()))
 
     def test_collector(self) -> None:
         """The garbage collector is kept away until all is read, and no longer."""

@@ -58,7 +58,12 @@ MAX_IGNORED = 64 * 1024
 
 
 class Stream(Protocol):
-    """What a connection carries when its answer has no end of its own."""
+    """What a connection carries when its answer takes its time.
+
+    :ivar endless: whether the answer has no end of its own.
+    """
+
+    endless: bool
 
     def close(self) -> None:
         """End it, and the connection with it."""
@@ -80,7 +85,7 @@ class GuestChannel(http.HTTPChannel):
 
     :ivar caller: who is at the other end, worked out once when the
         connection is made; ``None`` if it could not be placed.
-    :ivar stream: what is sent on it without end, if that is so.
+    :ivar stream: what is sent on it for a long time, if that is so.
     """
 
     site: DevLXDSite
@@ -117,10 +122,15 @@ class GuestChannel(http.HTTPChannel):
     def readConnectionLost(self) -> None:
         """Hear that the guest will send no more: it is still owed its answer."""
         self._has_said_all = True
-        if self.stream is not None:
+        if self.only_listens:
             self.forceAbortClient()
         elif not self._handlingRequest and self._turn is None:
             self.loseConnection()
+
+    @property
+    def only_listens(self) -> bool:
+        """Whether the guest has nothing more to say on this connection."""
+        return self.stream is not None and self.stream.endless
 
     def writeConnectionLost(self) -> None:
         """Hear that the guest will read no more."""
@@ -249,7 +259,7 @@ class GuestChannel(http.HTTPChannel):
         """Take what is not the head of a request."""
         if self._successor is not None:
             self._successor.dataReceived(data)
-        elif self.stream is not None:
+        elif self.only_listens:
             self._ignore(data)
         else:
             try:

@@ -191,6 +191,9 @@ def _websocket_key(request: GuestRequest) -> bytes | None:
 class _Paced:
     """Keeps a subscription to the pace at which the guest reads."""
 
+    #: See `devlxd.web.channel.Stream.endless`.
+    endless = True
+
     _subscription: ISubscription
 
     def __init__(self, reactor: IReactorTime) -> None:

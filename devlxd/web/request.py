@@ -4,19 +4,21 @@
 from __future__ import annotations
 
 import re
+from http import HTTPStatus
 from io import BytesIO
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
-from twisted.internet.interfaces import IDelayedCall, IPushProducer
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from twisted.web import http
 from twisted.web.resource import getChildForRequest
 from twisted.web.server import Request
-from zope.interface import implementer
 
 from devlxd.model import Caller, Container
-from devlxd.web.answers import BAD_REQUEST, INTERNAL_ERROR, Answer
+from devlxd.web.answers import BAD_REQUEST, INTERNAL_ERROR, Answer, Headers
+from devlxd.web.body import PacedBody
 
 if TYPE_CHECKING:
     from devlxd.web.channel import GuestChannel
@@ -33,6 +35,9 @@ SLICE = 64 * 1024
 #: How long a guest may stop to read an answer, in seconds.
 READ_TIMEOUT = 30
 
+#: The reason phrases that Twisted does not know.
+_REASONS: dict[int, bytes] = {HTTPStatus.TOO_MANY_REQUESTS: b"Too Many Requests"}
+
 #: ``http://HOST/PATH?QUERY``, all but ``http://HOST`` in a group.
 _ABSOLUTE_FORM = re.compile(rb"http://[^/?]*(.*)", re.IGNORECASE | re.DOTALL)
 
@@ -45,6 +50,7 @@ class GuestRequest(Request):
     """A request of a guest.
 
     :ivar container: the snapshot to answer from, put there by the gate.
+    :ivar is_gone: whether the guest has gone before the end of the answer.
     """
 
     defaultContentType = None
@@ -52,6 +58,7 @@ class GuestRequest(Request):
     content: BytesIO
     site: DevLXDSite
     container: Container
+    is_gone = False
     _log = Logger()
     _pieces = 0
 
@@ -59,6 +66,11 @@ class GuestRequest(Request):
     def caller(self) -> Caller | None:
         """Who asks, ``None`` if it could not be placed."""
         return self.channel.caller
+
+    def connectionLost(self, reason: Failure) -> None:
+        """Hear that the guest is gone."""
+        self.is_gone = True
+        super().connectionLost(reason)
 
     def gotLength(self, length: int | None) -> None:
         """Make room for a body, in memory and bounded."""
@@ -99,72 +111,50 @@ class GuestRequest(Request):
         try:
             getChildForRequest(self.site.resource, self).render(self)
         except Exception:
-            self._log.failure("request failed: {request}", request=self)
-            if not self.startedWriting:
-                self.send(INTERNAL_ERROR)
-            elif self.channel is not None:
-                self.channel.forceAbortClient()
+            self.fail(Failure())
+
+    def begin(self, code: int, headers: Headers) -> None:
+        """Make the head of a response; it is sent with the first of its body."""
+        self.setResponseCode(code, _REASONS.get(code))
+        for name, value in headers:
+            self.responseHeaders.setRawHeaders(name, [value])
 
     def send(self, answer: Answer) -> None:
         """Send ``answer`` whole, and be done."""
-        self.setResponseCode(answer.code)
-        for name, value in self.site.headers_of(answer):
-            self.responseHeaders.setRawHeaders(name, [value])
+        self.begin(answer.code, self.site.headers_of(answer))
         if answer.closes:
             self.channel.persistent = 0
         if len(answer.body) <= SLICE or self.method == b"HEAD":
             self.write(answer.body)
             self.finish()
         else:
-            _SlicedBody(self, answer.body).start()
+            self._send_paced(answer.body)
 
+    def _send_paced(self, body: bytes) -> None:
+        """Send a long body: what the guest does not read is not kept for it."""
 
-@implementer(IPushProducer)
-class _SlicedBody:
-    """Sends a large body as fast as the guest reads it."""
+        async def read(start: int, size: int) -> bytes:
+            return body[start : start + size]
 
-    def __init__(self, request: GuestRequest, body: bytes) -> None:
-        self._request = request
-        self._body = body
-        self._sent = 0
-        self._paused = False
-        self._waiting: IDelayedCall | None = None
+        sending = PacedBody(self, SLICE, READ_TIMEOUT).send(0, len(body), read)
+        Deferred.fromCoroutine(sending).addErrback(self.fail)
 
-    def start(self) -> None:
-        """Begin to send."""
-        self._request.notifyFinish().addErrback(lambda _: self.stopProducing())
-        self._request.registerProducer(self, True)
-        self.resumeProducing()
+    def fail(self, failure: Failure) -> None:
+        """Log that something went wrong, and give the guest no more than that."""
+        self._log.failure("request failed: {request}", failure, request=self)
+        self.break_off(INTERNAL_ERROR)
 
-    def resumeProducing(self) -> None:
-        """Send until there is nothing more to send, or no room for it."""
-        self._stop_waiting()
-        self._paused = False
-        while not self._paused and self._sent < len(self._body):
-            end = self._sent + SLICE
-            part, self._sent = self._body[self._sent : end], end
-            self._request.write(part)
-        if self._sent >= len(self._body):
-            self._stop_waiting()
-            self._request.unregisterProducer()
-            self._request.finish()
-
-    def pauseProducing(self) -> None:
-        """Wait until the guest reads, but not without end."""
-        self._paused = True
-        channel = self._request.channel
-        if self._waiting is None:
-            self._waiting = channel.callLater(READ_TIMEOUT, channel.forceAbortClient)
-
-    def stopProducing(self) -> None:
-        """Hear that the guest is gone."""
-        self._paused = True
-        self._stop_waiting()
-
-    def _stop_waiting(self) -> None:
-        waiting, self._waiting = self._waiting, None
-        if waiting is not None and waiting.active():
-            waiting.cancel()
+    def break_off(self, answer: Answer) -> None:
+        """Send ``answer`` instead of what was begun, or no more if that is too late."""
+        if self.is_gone:
+            return
+        if self.startedWriting:
+            self.channel.forceAbortClient()
+            return
+        for name, _ in list(self.responseHeaders.getAllRawHeaders()):
+            if name.lower() != b"connection":
+                self.responseHeaders.removeHeader(name)
+        self.send(answer)
 
 
 def _origin_form(target: bytes) -> bytes:

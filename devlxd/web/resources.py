@@ -26,6 +26,7 @@ from devlxd.web.answers import (
 )
 from devlxd.web.dialects import Dialect
 from devlxd.web.events import Events
+from devlxd.web.images import Downloads, ImageExport
 from devlxd.web.resource import GuestResource, Missing
 
 if TYPE_CHECKING:
@@ -177,10 +178,15 @@ class MetaData(Rendered):
 def resource_tree(
     dialect: Dialect,
     cache: AnswerCache,
-    bus: IEventBus | None,
     reactor: IReactorTime,
+    bus: IEventBus | None,
+    downloads: Downloads | None,
 ) -> Resource:
-    """Build the tree of ``dialect``; without a ``bus`` there are no events in it."""
+    """Build the tree of ``dialect``.
+
+    :param bus: without one there are no events in it.
+    :param downloads: without them there are no images in it.
+    """
     root = Missing(dialect, cache)
     root.putChild(b"", Fixed(dialect, cache, ["/1.0"]))
     version = Fixed(dialect, cache, {"api_version": "1.0"})
@@ -196,4 +202,8 @@ def resource_tree(
         version.putChild(b"device", device)
     if dialect.events and bus is not None:
         version.putChild(b"events", Events(dialect, cache, bus, reactor))
+    if dialect.images and downloads is not None:
+        images = Missing(dialect, cache)
+        images.put_all_below(ImageExport(dialect, cache, downloads))
+        version.putChild(b"images", images)
     return root

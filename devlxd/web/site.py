@@ -25,6 +25,7 @@ from devlxd.web.answers import Answer, AnswerCache, Headers
 from devlxd.web.channel import IDLE_TIMEOUT, REQUEST_TIMEOUT, GuestChannel
 from devlxd.web.dialects import Dialect
 from devlxd.web.gate import Gate
+from devlxd.web.images import Downloads
 from devlxd.web.request import GuestRequest
 from devlxd.web.resources import resource_tree
 
@@ -48,6 +49,8 @@ class DevLXDSite(Site):
     :param max_connections: how many connections one container may have open;
         connections that cannot be placed have as many, all together.
     :param bus: passes events on; without one there are none.
+    :param downloads: the images that can be downloaded; without it there are
+        none.
     """
 
     # Without the wrapper that would switch to HTTP/2: what is asked of a request's
@@ -65,11 +68,11 @@ class DevLXDSite(Site):
         reactor: IReactorTime,
         max_connections: int = MAX_CONNECTIONS,
         bus: IEventBus | None = None,
+        downloads: Downloads | None = None,
     ) -> None:
         self._cache = AnswerCache()
-        self._gate = Gate(
-            dialect, store, resource_tree(dialect, self._cache, bus, reactor)
-        )
+        tree = resource_tree(dialect, self._cache, reactor, bus, downloads)
+        self._gate = Gate(dialect, store, tree)
         super().__init__(self._gate, timeout=REQUEST_TIMEOUT, reactor=reactor)
         self.dialect = dialect
         self._store = store
@@ -85,11 +88,12 @@ class DevLXDSite(Site):
 
     def headers_of(self, answer: Answer) -> Headers:
         """Return all the headers that ``answer`` is sent with."""
-        return (
-            *answer.headers,
-            (b"Content-Length", b"%d" % len(answer.body)),
-            (b"Date", http.datetimeToString(self.reactor.seconds())),
-        )
+        length = (b"Content-Length", b"%d" % len(answer.body))
+        return (*answer.headers, length, self.date())
+
+    def date(self) -> tuple[bytes, bytes]:
+        """Return the header that every answer has."""
+        return (b"Date", http.datetimeToString(self.reactor.seconds()))
 
     def caller_of(self, transport: ITransport) -> Caller | None:
         """Find out who is at the other end; the log hears why if that fails."""
@@ -160,10 +164,10 @@ class DevLXDSite(Site):
 
         The bus has some last words for a stream, and ends it itself.
         """
-        if channel.stream is None:
-            channel.close()
-        else:
+        if channel.only_listens:
             channel.abort_within(IDLE_TIMEOUT)
+        else:
+            channel.close()
 
     def _end_stream(self, channel: GuestChannel) -> None:
         """End what was let through the gate when it was still open."""

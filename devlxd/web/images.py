@@ -1,0 +1,247 @@
+# -*- test-case-name: tests.web.test_images -*-
+"""``/1.0/images/FINGERPRINT/export``: an image of the host.
+
+What is not there and what is not for guests get one and the same answer, and
+get it at the same time: nobody finds out what the host has.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+from urllib.parse import unquote_to_bytes
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.web import http
+from twisted.web.server import NOT_DONE_YET
+
+from devlxd.interfaces import IImageStore, ImageError, IOpenImage
+from devlxd.loglimit import LimitedLog
+from devlxd.model import Container, Image, is_fingerprint
+from devlxd.truth import is_true
+from devlxd.web.answers import Answer, AnswerCache, Headers, refusal
+from devlxd.web.body import PacedBody
+from devlxd.web.dialects import Dialect
+from devlxd.web.imagebody import body_of
+from devlxd.web.ranges import UnsatisfiableError, range_of
+from devlxd.web.resource import GuestResource
+
+if TYPE_CHECKING:
+    from devlxd.web.request import GuestRequest
+
+#: How many downloads one container may have at a time.
+MAX_DOWNLOADS = 4
+
+#: After how long a container that has too many may ask again, in seconds.
+RETRY_AFTER = 10
+
+#: How long it takes until a guest hears that there is no such image, in
+#: seconds: longer than it takes to find out why.
+MISS_DELAY = 0.1
+
+#: How much of an image is in memory for each download, in bytes. With more it
+#: is not faster.
+PIECE = 128 * 1024
+
+#: For how long a guest may stop to read an image, in seconds: its disk may
+#: be slow.
+STALL_TIMEOUT = 300
+
+_PATH = re.compile(rb"/1\.0/images/([^/]+)/export")
+
+#: An entity tag, its quotes in the group, and nothing of ``W/``.
+_TAG = re.compile(rb'(?:W/)?("[^"]*")')
+
+_ACCEPT_RANGES = (b"Accept-Ranges", b"bytes")
+
+_TOO_MANY = refusal(
+    HTTPStatus.TOO_MANY_REQUESTS,
+    "too many downloads",
+    headers=((b"Retry-After", b"%d" % RETRY_AFTER),),
+)
+
+_BAD_GATEWAY = refusal(http.BAD_GATEWAY, "bad gateway")
+
+
+class Downloads:
+    """The images that guests may have, and how many of them are on their way.
+
+    :param store: where they come from.
+    :param reactor: for the time.
+    :param most: how many downloads one container may have at a time.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self, store: IImageStore, reactor: IReactorTime, most: int = MAX_DOWNLOADS
+    ) -> None:
+        self.store = store
+        self.reactor = reactor
+        self._most = most
+        self._running: Counter[str] = Counter()
+        self._limited_log = LimitedLog(self._log, reactor)
+
+    def begin(self, container: str) -> bool:
+        """Count a download in, unless the container has too many."""
+        if self._running[container] >= self._most:
+            return False
+        self._running[container] += 1
+        return True
+
+    def end(self, container: str) -> None:
+        """Count a download out."""
+        self._running[container] -= 1
+        if not self._running[container]:
+            del self._running[container]
+
+    def log_failure(self, fingerprint: str, error: ImageError) -> None:
+        """Log why an image cannot be had."""
+        self._limited_log.warn(
+            "image {fingerprint}: {reason}", fingerprint=fingerprint, reason=str(error)
+        )
+
+
+class ImageExport(GuestResource):
+    """All that is below ``/1.0/images``."""
+
+    isLeaf = True
+
+    def __init__(
+        self, dialect: Dialect, cache: AnswerCache, downloads: Downloads
+    ) -> None:
+        super().__init__(dialect, cache)
+        self._downloads = downloads
+        self._not_authorized = refusal(http.FORBIDDEN, dialect.not_authorized)
+
+    def render(self, request: GuestRequest) -> int:
+        """Begin a download, unless there is something to say against it."""
+        match = _PATH.fullmatch(request.path)
+        if match is None:
+            request.send(self.not_found)
+        elif request.method not in self.methods:
+            super().render(request)
+        elif not self._is_switched_on(request.container):
+            request.send(self._not_authorized)
+        else:
+            self._download(request, _fingerprint_in(match[1]))
+        return NOT_DONE_YET
+
+    def _is_switched_on(self, container: Container) -> bool:
+        return is_true(container.config.get(f"{self.dialect.switch}.images", ""))
+
+    def _download(self, request: GuestRequest, fingerprint: str) -> None:
+        container = request.container.name
+        if not is_fingerprint(fingerprint):
+            request.send(self.not_found)
+        elif not self._downloads.begin(container):
+            request.send(_TOO_MANY)
+        else:
+            exporting = Deferred.fromCoroutine(self._export(request, fingerprint))
+            exporting.addErrback(request.fail)
+            exporting.addBoth(lambda _: self._downloads.end(container))
+
+    async def _export(self, request: GuestRequest, fingerprint: str) -> None:
+        reactor = self._downloads.reactor
+        missed_at = reactor.seconds() + MISS_DELAY
+        try:
+            opened = await self._downloads.store.open(fingerprint)
+            if opened is not None:
+                await _send_and_close(request, opened)
+                return
+        except ImageError as error:
+            self._downloads.log_failure(fingerprint, error)
+            request.break_off(_BAD_GATEWAY)
+            return
+        await deferLater(reactor, max(missed_at - reactor.seconds(), 0))
+        if not request.is_gone:
+            request.send(self.not_found)
+
+
+async def _send_and_close(request: GuestRequest, opened: IOpenImage) -> None:
+    try:
+        if not request.is_gone:
+            await _send(request, opened)
+    finally:
+        opened.close()
+
+
+def _fingerprint_in(segment: bytes) -> str:
+    """Return the fingerprint that a segment of a path may be."""
+    return unquote_to_bytes(segment).decode("latin-1").lower()
+
+
+async def _send(request: GuestRequest, opened: IOpenImage) -> None:
+    """Send what is asked for of an open image."""
+    body = body_of(opened)
+    validators = _validators_of(opened.image)
+    if _has_it(request, validators):
+        request.begin(http.NOT_MODIFIED, (*validators.items(), request.site.date()))
+        request.finish()
+        return
+    try:
+        part = _part_of(request, body.size, validators)
+    except UnsatisfiableError:
+        request.send(_not_satisfiable(body.size))
+        return
+    start, end = part or (0, body.size)
+    length: Headers = ((b"Content-Length", b"%d" % (end - start)),)
+    if part is not None:
+        length += ((b"Content-Range", b"bytes %d-%d/%d" % (start, end - 1, body.size)),)
+    headers = (*body.headers, *validators.items(), _ACCEPT_RANGES, *length)
+    headers = (*headers, request.site.date())
+    request.begin(http.PARTIAL_CONTENT if part else http.OK, headers)
+    if request.method == b"HEAD":
+        request.finish()
+    else:
+        paced = PacedBody(request, PIECE, STALL_TIMEOUT)
+        await paced.send(start, end, body.read)
+
+
+def _validators_of(image: Image) -> dict[bytes, bytes]:
+    """Return the headers that tell one image from another (RFC 9110, 8.8)."""
+    return {
+        b"ETag": b'"%b"' % image.fingerprint.encode("ascii"),
+        b"Last-Modified": http.datetimeToString(image.modified),
+    }
+
+
+def _has_it(request: GuestRequest, validators: Mapping[bytes, bytes]) -> bool:
+    """Tell whether the guest says that it has the image (RFC 9110, 13.1).
+
+    Twisted's `Request.setETag` does not know lists of tags. As with nginx, the
+    only date that counts is the one that the guest was told.
+    """
+    tags = request.getHeader(b"if-none-match")
+    if tags is None:
+        since = request.getHeader(b"if-modified-since")
+        return since == validators[b"Last-Modified"]
+    return tags == b"*" or validators[b"ETag"] in _TAG.findall(tags)
+
+
+def _part_of(
+    request: GuestRequest, size: int, validators: Mapping[bytes, bytes]
+) -> tuple[int, int] | None:
+    """Return where what is asked for begins and ends; ``None`` for all of it.
+
+    :raises UnsatisfiableError: when there is nothing there.
+    """
+    condition = request.getHeader(b"if-range")
+    if request.method == b"HEAD" or condition not in (None, *validators.values()):
+        return None
+    return range_of(request.getHeader(b"range"), size)
+
+
+def _not_satisfiable(size: int) -> Answer:
+    content_range = (b"Content-Range", b"bytes */%d" % size)
+    return refusal(
+        http.REQUESTED_RANGE_NOT_SATISFIABLE,
+        "range not satisfiable",
+        headers=(content_range,),
+    )
