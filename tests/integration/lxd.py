@@ -33,6 +33,7 @@ class LXD:
     """A LXD of its own, in a directory of the test's.
 
     :ivar containers: where it keeps its records.
+    :ivar socket: where its own API is.
     """
 
     def __init__(self, home: Path) -> None:
@@ -41,9 +42,10 @@ class LXD:
         self._directory.mkdir()
         self._environment = {**os.environ, "LXD_DIR": str(self._directory)}
         self.containers = self._directory / "containers"
+        self.socket = self._directory / "unix.socket"
 
-    def start(self) -> None:
-        """Start it, with a pool of storage and an image."""
+    def launch(self) -> None:
+        """Start the daemon, with all that it had if it was killed."""
         with (self._home / "lxd.log").open("w") as log:
             self._daemon = subprocess.Popen(
                 ["lxd", "--group", "root"],
@@ -52,6 +54,10 @@ class LXD:
                 stderr=log,
             )
         self._run("lxd", "waitready", "--timeout=60")
+
+    def start(self) -> None:
+        """Start it, with a pool of storage and an image."""
+        self.launch()
         self.lxc("storage", "create", "default", "dir")
         self.lxc("profile", "device", "add", "default", "root", *_ROOT)
         image = self._home / "image.tar.gz"
@@ -81,15 +87,22 @@ class LXD:
         self.lxc("config", "set", name, "raw.lxc", "\n".join(raw))
         self.lxc("start", name)
 
+    def add_image(self, *files: Path) -> str:
+        """Import an image that every guest may have; return its fingerprint."""
+        printed = self.lxc("image", "import", *map(str, files))
+        fingerprint = printed.split()[-1]
+        self._run("lxc", "image", "edit", fingerprint, said="public: true\n")
+        return fingerprint
+
     def lxc(self, *arguments: str) -> str:
         """Run the client; return what it printed."""
         return self._run("lxc", *arguments)
 
-    def _run(self, *command: str) -> str:
+    def _run(self, *command: str, said: str = "") -> str:
         return subprocess.run(
             command,
             env=self._environment,
-            stdin=subprocess.DEVNULL,
+            input=said,
             capture_output=True,
             text=True,
             timeout=PATIENCE,
@@ -100,13 +113,16 @@ class LXD:
         """Stop it and its containers, and unmount what it has mounted."""
         for name in self.lxc("list", "-f", "csv", "-c", "n").split():
             self.lxc("delete", "-f", name)
-        # Asked to end, it takes its time; there is nothing left to lose.
-        self._daemon.kill()
-        self._daemon.wait(PATIENCE)
+        self.kill()
         mounts = Path("/proc/mounts").read_text().splitlines()
         for mount in reversed([line.split()[1] for line in mounts]):
             if mount.startswith(f"{self._directory}/"):
                 subprocess.run(["umount", "-l", mount], check=True)
+
+    def kill(self) -> None:
+        """Kill the daemon; asked to end, it takes its time."""
+        self._daemon.kill()
+        self._daemon.wait(PATIENCE)
 
 
 _ROOT = ["disk", "path=/", "pool=default"]
