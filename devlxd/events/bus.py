@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
+from itertools import count
 
 from attrs import frozen
 from twisted.application.service import Service
@@ -234,6 +235,7 @@ class EventBus(Service):
         self._now = now
         self._subscriptions: dict[str, dict[_Subscription, None]] = {}
         self._graves: dict[_Subscription, str] = {}
+        self._burials = count()
         self._last: dict[str, _Last | None] = {}
         self._unrecorded: set[str] = set()
         self._forgetting: IDelayedCall | None = None
@@ -367,9 +369,15 @@ class EventBus(Service):
             self._forget(name)
             return
         timestamp = events[-1].timestamp if events else self._now()
-        grave = f"{_GRAVE}{name}/{timestamp}"
+        grave = f"{_GRAVE}{name}/{next(self._burials)}"
+        # The process before this one may have left one.
+        self._forget(grave)
         self._remember(Container(name), timestamp, events)
-        self._journal.rename(name, grave)
+        try:
+            self._journal.rename(name, grave)
+        except JournalError as error:
+            self._log.error("the past of {name} is lost: {e}", name=name, e=error)
+            self._forget(name)
         for subscription, replay in replays.items():
             replay.move(grave)
             self._graves[subscription] = grave

@@ -377,6 +377,42 @@ class SinceTests(BusTestCase):
             self.assertEqual(subscriber.ends, [End.GONE])
         self.assertEqual(list(self.journal.names()), ["c1"])
 
+    def test_gone_again_while_behind(self) -> None:
+        """Containers of one name that go at the same time are kept apart."""
+        readers = []
+        # What a process that was killed has left is nobody's past.
+        self.journal.record(Container("c1"), 0, [])
+        self.journal.rename("c1", "/c1/0")
+        for value in ("1", "2"):
+            self.store.put(C1)
+            self.put(value)
+            reader = RecordingSubscriber()
+            self.patch(reader, "receive", reader.events.append)
+            readers.append((reader, self.bus.subscribe("c1", reader, TYPES, since=0)))
+            self.store.remove("c1")
+        for (reader, subscription), value in zip(readers, "12", strict=True):
+            subscription.resume()
+            self.assertEqual(reader.values(), [value, ""])
+            self.assertEqual(reader.ends, [End.GONE])
+        self.assertEqual(list(self.journal.names()), [])
+
+    def test_journal_fails_at_the_end(self) -> None:
+        """A past that cannot be kept is nobody's, least of all the next one's."""
+
+        def fail(*_: object) -> None:
+            raise JournalError("disk full")
+
+        self.put("1")
+        reader = RecordingSubscriber(C1)
+        subscription = self.bus.subscribe("c1", reader, TYPES, since=0)
+        self.patch(self.journal, "rename", fail)
+        with capturedLogs() as logged:
+            self.store.remove("c1")
+        self.assertIn("is lost", logged[0]["log_format"])
+        self.assertEqual(list(self.journal.names()), [])
+        subscription.resume()
+        self.assertEqual(reader.ends, [End.GONE])
+
     def test_hangs_up_while_behind(self) -> None:
         """When nobody reads the past any more it is forgotten."""
         self.put("1")
