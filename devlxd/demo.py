@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 import tempfile
 from pathlib import Path
@@ -11,6 +12,7 @@ from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, maybeDeferred
 
 from devlxd.containers.directory import DirectoryStore
+from devlxd.images.memory import MemoryImageStore
 from devlxd.inotify import INotify
 from devlxd.interfaces import IDevLXDReactor
 from devlxd.listening import endpoint_at
@@ -26,11 +28,17 @@ config:
   user.foo: bar
   user.greeting: hello from the host
   volatile.cloud-init.instance-id: demo-1
+  security.devlxd.images: "true"
 devices:
   eth0: {type: nic, nictype: ipvlan, ipv4.address: 80.80.90.60}
 """
 
 _DEVICE = '{"ipv4.address":"80.80.90.60","nictype":"ipvlan","type":"nic"}'
+
+#: An image, as far as a terminal can show one.
+_IMAGE = b"this could be a root file system\n"
+
+_EXPORT = f"/1.0/images/{hashlib.sha256(_IMAGE).hexdigest()}/export"
 
 #: What the demo tells to ask for, and what the answer is.
 QUESTIONS = (
@@ -44,6 +52,7 @@ QUESTIONS = (
         "/1.0/meta-data",
         "#cloud-config\ninstance-id: demo-1\nlocal-hostname: demo\n",
     ),
+    (_EXPORT, _IMAGE.decode("ascii")),
 )
 
 
@@ -64,12 +73,15 @@ class DemoService(MultiService):
         store = DirectoryStore(containers, self._reactor, INotify(self._reactor))
         store.setServiceParent(self)
         endpoint = endpoint_at(self._reactor, str(path))
+        images = MemoryImageStore()
+        images.put(_IMAGE)
         DevLXDService(
             self._reactor,
             store,
             [(LXD, endpoint)],
             AssumedIdentifier(_NAME),
             AnonymousPeerSource(),
+            images=images,
         ).setServiceParent(self)
         super().privilegedStartService()
 

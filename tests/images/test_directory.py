@@ -231,6 +231,20 @@ class ChangeTests(DirectoryTestCase):
         self.assertIn("again and again", str(events))
         self.assertEqual(len(os.listdir("/proc/self/fd")), self.fds)
 
+    def test_removed_at_once(self) -> None:
+        """An image that is removed right after it was opened is not there."""
+
+        def open_and_remove(path: Path, flags: int) -> int:
+            fd = open_regular(path, flags)
+            if path == self.image:
+                path.unlink()
+            return fd
+
+        self.patch(directory, "open_regular", open_and_remove)
+        with capturedLogs() as events:
+            self.assertIsNone(self.open())
+        self.assertIn("there is none", str(events))
+
     def test_removed_while_opening(self) -> None:
         """The first half of an image that is being removed is not an image."""
         rootfs = self.write(".rootfs", "the root")
