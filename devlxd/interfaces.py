@@ -197,11 +197,16 @@ class IOpenImage(Interface):
 
     image: Image = Attribute("What is known of it.")
 
+    is_seekable: bool = Attribute(
+        "Whether reading may begin anywhere; else it begins at 0, and goes on "
+        "where it has ended."
+    )
+
     def read(start: int, size: int) -> Deferred[bytes]:
         """Read some of its data: those of all its parts in their order.
 
         One after the other: nothing may be read, nor may it be closed, while
-        this has not fired. To read on where the last read has ended is fast.
+        this has not fired.
 
         :param start: where to begin, in bytes, before the end.
         :param size: how much to read at most, in bytes, at least 1.

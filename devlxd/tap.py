@@ -181,6 +181,8 @@ class Options(usage.Options):
 
     def _check_images(self) -> None:
         images = self["images"]
+        if images and not any(listen.dialect.images for listen in self["listen"]):
+            raise usage.UsageError(f"--images: {images}: no dialect has images")
         if images is not None and _LXD_IMAGES.fullmatch(images) is None:
             if images.startswith("lxd:"):
                 raise usage.UsageError(f"--images: {images}: not lxd:unix:SOCKET")

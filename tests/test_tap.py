@@ -112,6 +112,12 @@ class OptionsTests(OptionsTestCase):
                 f"--listen={self.socket}",
                 f"--containers={path}",
             )
+        self.assert_refused(
+            "no dialect has images",
+            f"--images={path}",
+            f"--listen=apollo={self.socket}",
+            f"--containers={path}",
+        )
         for again in (self.socket, self.directory, f"unix:{self.socket}"):
             self.assert_refused(
                 "is given twice",

@@ -42,14 +42,23 @@ def add_image(
     :return: its fingerprint.
     :raises AddError: when it cannot be put in.
     """
-    if not directory.is_dir():
-        raise AddError(f"{directory}: no such directory")
     try:
+        _check_directory(directory)
         with tempfile.TemporaryDirectory(prefix=".adding-", dir=directory) as aside:
             return _add(directory, Path(aside), files, public, expected)
     except OSError as error:
         where = error.filename or directory
         raise AddError(f"{where}: {error.strerror or error}") from None
+
+
+def _check_directory(directory: Path) -> None:
+    if not directory.is_dir():
+        raise AddError(f"{directory}: no such directory")
+    if (directory.parent / "database").is_dir():
+        raise AddError(
+            f"{directory}: belongs to a LXD, which removes from it what it does not "
+            "know; take another directory, or lxc image import"
+        )
 
 
 def _add(

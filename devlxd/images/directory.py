@@ -206,6 +206,8 @@ def _image(fingerprint: str, description: Description, files: Sequence[_File]) -
 class _OpenFiles:
     """The open files of an image: whatever becomes of their names, these stay."""
 
+    is_seekable = True
+
     def __init__(
         self, image: Image, files: Iterable[_File], reactor: IDevLXDReactor
     ) -> None:
@@ -230,9 +232,13 @@ class _OpenFiles:
         return deferToThreadPool(self._reactor, threads, file.read, start, size)
 
     def close(self) -> None:
-        """See `IOpenImage.close`."""
+        """See `IOpenImage.close`.
+
+        The disk space of a removed file is freed by this, which takes long.
+        """
+        threads = self._reactor.getThreadPool()
         for file in self._files:
-            os.close(file.fd)
+            threads.callInThread(os.close, file.fd)
 
 
 def _reason(error: OSError) -> str:

@@ -19,6 +19,9 @@ from devlxd.truth import is_false, is_true
 #: How long a description may be, in bytes.
 MAX_DESCRIPTION = 64 * 1024
 
+#: How long the name of a file may be, in characters.
+MAX_FILENAME = 255
+
 #: How much of a file tells what kind of file it is, in bytes.
 HEAD_SIZE = 262
 
@@ -69,7 +72,7 @@ class Description:
 def is_filename(text: str) -> bool:
     """Tell whether guests may call a file ``text``: in one line, and no path."""
     is_path = "/" in text or text in ("", ".", "..")
-    return text.isprintable() and not is_path
+    return text.isprintable() and not is_path and len(text) <= MAX_FILENAME
 
 
 def description_path(directory: Path, fingerprint: str) -> Path:

@@ -18,7 +18,12 @@ from multipart import (
 from treq.client import HTTPClient
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import UNIXClientEndpoint
-from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.interfaces import (
+    IProtocol,
+    IProtocolFactory,
+    IStreamClientEndpoint,
+)
+from twisted.internet.protocol import Factory
 from twisted.web import http
 from twisted.web.client import URI, Agent
 from twisted.web.http_headers import Headers
@@ -59,16 +64,22 @@ class _Facts:
     modified: int
 
 
-@implementer(IAgentEndpointFactory)
+@implementer(IAgentEndpointFactory, IStreamClientEndpoint)
 @frozen
-class _Always:
-    """Connects to one endpoint, whatever the URI."""
+class _OneEndpoint:
+    """Connects to one endpoint, whatever the URI, and logs nothing of it."""
 
     endpoint: IStreamClientEndpoint
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
         """See `IAgentEndpointFactory.endpointForURI`."""
-        return self.endpoint
+        return self
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
+        """See `IStreamClientEndpoint.connect`."""
+        cast(Factory, protocolFactory).noisy = False
+        connecting: Deferred[IProtocol] = self.endpoint.connect(protocolFactory)
+        return connecting
 
 
 @implementer(IImageStore)
@@ -86,7 +97,7 @@ class LXDImageStore:
         self.path = path
         self._reactor = reactor
         endpoint = UNIXClientEndpoint(reactor, path, TIMEOUT)
-        agent = Agent.usingEndpointFactory(reactor, _Always(endpoint))
+        agent = Agent.usingEndpointFactory(reactor, _OneEndpoint(endpoint))
         self._client = client or HTTPClient(agent)
         self._parts: dict[str, tuple[ImagePart, ...]] = {}
 
@@ -188,11 +199,14 @@ def _facts_in(content: bytes, fingerprint: str) -> _Facts | None:
         said = json.loads(content)["metadata"]
         is_free = said["public"] is True or said["cached"] is True
         size, uploaded_at = said["size"], str(said.get("uploaded_at"))
-        _check(said["fingerprint"] == fingerprint, "LXD speaks of another image")
+        is_another = said["fingerprint"] != fingerprint
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise ImageError("what LXD says of it is nothing that LXD says") from None
+    if not is_free:
+        return None
+    _check(not is_another, "LXD speaks of another image")
     _check(type(size) is int and size > 0, "LXD does not say how long it is")
-    return _Facts(fingerprint, size, _seconds(uploaded_at)) if is_free else None
+    return _Facts(fingerprint, size, _seconds(uploaded_at))
 
 
 def _seconds(text: str) -> int:
@@ -258,9 +272,10 @@ class _Export:
         length = 0
         while data := await events.data():
             length += len(data)
+            _check(length < size, "LXD sends more of it than there is")
         metadata = ImagePart(name, filename, length)
         name, filename = await events.segment(_ROOTFS)
-        _check(0 < length < size, "LXD sends more of it than there is")
+        _check(length > 0, "LXD sends nothing of the metadata")
         return (metadata, ImagePart(name, filename, size - length))
 
     async def data(self, parts: Sequence[ImagePart]) -> AsyncIterator[bytes]:
@@ -314,9 +329,10 @@ class _Events:
     async def data(self) -> bytes:
         """Take some of the data of a part; nothing at its end."""
         data = await self._next()
-        # The parser ends a part before it begins another.
-        assert not isinstance(data, MultipartSegment)
-        return data or b""
+        if isinstance(data, MultipartSegment):
+            raise ImageError("LXD sends a part inside a part")
+        # multipart before 2.0 has a bytearray, which no transport takes.
+        return bytes(data or b"")
 
     async def _next(self) -> MultipartSegment | bytes | None:
         while not self._waiting:
@@ -331,10 +347,14 @@ class _Events:
 
 @implementer(IOpenImage)
 class _OpenUpstream:
-    """An image of a LXD: fetched when it is read, and as fast."""
+    """An image of a LXD: fetched when it is read, and as fast.
+
+    Of a split one LXD sends everything or nothing.
+    """
 
     def __init__(self, image: Image, store: LXDImageStore) -> None:
         self.image = image
+        self.is_seekable = len(image.parts) == 1
         self._store = store
         self._export: _Export | None = None
         self._at = 0
@@ -370,16 +390,11 @@ class _OpenUpstream:
         self._at = start
         self._rest = b""
         self._data = export.data(image.parts)
-        _check(export.is_split == (len(image.parts) > 1), "LXD sends another image")
-        if not export.is_split:
+        _check(export.is_split != self.is_seekable, "LXD sends another image")
+        if self.is_seekable:
             export.check_range(start, image.size, image.size)
-            return
-        # Of a split image LXD sends everything.
-        while start:
-            self._rest = await self._next()
-            skipped = min(start, len(self._rest))
-            self._rest = self._rest[skipped:]
-            start -= skipped
+        elif start:
+            raise ImageError("a split image of LXD has to be read from its beginning")
 
     async def _next(self) -> bytes:
         data = await anext(self._data, b"")

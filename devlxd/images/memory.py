@@ -56,6 +56,8 @@ class MemoryImageStore:
 class _OpenBytes:
     """Bytes that are read as if they had to be fetched."""
 
+    is_seekable = True
+
     def __init__(self, image: Image, data: bytes, open_images: list[Image]) -> None:
         self.image = image
         self._data = data

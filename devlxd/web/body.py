@@ -21,6 +21,9 @@ Read = Callable[[int, int], Awaitable[bytes]]
 class PacedBody:
     """Sends a body as fast as the guest reads it, a piece at a time.
 
+    Inside a ``with`` block its connection is known to be busy: it is broken
+    off when the guest may not ask any more.
+
     :param request: what it is the answer to. Its head is sent with the first
         piece, so that there may be another answer if that cannot be read.
     :param piece: how much of it is in memory at a time, in bytes.
@@ -37,7 +40,15 @@ class PacedBody:
         self._patience = patience
         self._waiting: IDelayedCall | None = None
         self._room: Deferred[None] | None = None
-        request.notifyFinish().addErrback(lambda _: self.stopProducing())
+
+    def __enter__(self) -> PacedBody:
+        """Let the connection know."""
+        self._channel.stream = self
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave it as it was."""
+        self._channel.stream = None
 
     async def send(self, start: int, end: int, read: Read) -> None:
         """Send the bytes from ``start`` to ``end``, and finish the request.
@@ -47,7 +58,7 @@ class PacedBody:
 
         :param read: reads at least one byte, and no more than it may.
         """
-        self._channel.stream = self
+        self._request.notifyFinish().addErrback(lambda _: self.resumeProducing())
         self._request.registerProducer(self, True)
         try:
             while start < end and not self._request.is_gone:
@@ -58,7 +69,6 @@ class PacedBody:
                 if self._room is not None:
                     await self._room
         finally:
-            self._channel.stream = None
             self._stop_waiting()
             if not self._request.is_gone:
                 self._request.unregisterProducer()
@@ -81,8 +91,7 @@ class PacedBody:
             room.callback(None)
 
     def stopProducing(self) -> None:
-        """Hear that the guest is gone: wait for it no longer."""
-        self.resumeProducing()
+        """Do nothing: the request is told next that the guest is gone."""
 
     def close(self) -> None:
         """Send no more of it; the guest sees that it has not got all."""

@@ -49,7 +49,6 @@ class ImageBody:
     """The body of an answer that is an image.
 
     :ivar headers: what tells of its form.
-    :ivar size: how long it is, in bytes.
     """
 
     headers: Headers
@@ -60,6 +59,11 @@ class ImageBody:
     def size(self) -> int:
         """How long it is, in bytes."""
         return sum(map(len, self._sections))
+
+    @property
+    def is_seekable(self) -> bool:
+        """Whether any part of it can be asked for."""
+        return self._opened.is_seekable
 
     async def read(self, start: int, size: int) -> bytes:
         """Return at least one byte from ``start`` on, and at most ``size``.
@@ -85,8 +89,13 @@ def body_of(opened: IOpenImage) -> ImageBody:
     headers = (
         (b"Content-Type", _BINARY),
         (b"Content-Disposition", _disposition(part.filename)),
+        _accept_ranges(opened),
     )
     return ImageBody(headers, opened, [_Data(0, part.size)])
+
+
+def _accept_ranges(opened: IOpenImage) -> tuple[bytes, bytes]:
+    return (b"Accept-Ranges", b"bytes" if opened.is_seekable else b"none")
 
 
 def _split_body(opened: IOpenImage, image: Image) -> ImageBody:
@@ -101,7 +110,8 @@ def _split_body(opened: IOpenImage, image: Image) -> ImageBody:
         start += part.size
     sections.append(b"\r\n--%b--\r\n" % boundary)
     content_type = b"multipart/form-data; boundary=" + boundary
-    return ImageBody(((b"Content-Type", content_type),), opened, sections)
+    headers = ((b"Content-Type", content_type), _accept_ranges(opened))
+    return ImageBody(headers, opened, sections)
 
 
 def _part_head(part: ImagePart) -> bytes:

@@ -28,7 +28,7 @@ from devlxd.truth import is_true
 from devlxd.web.answers import Answer, AnswerCache, Headers, refusal
 from devlxd.web.body import PacedBody
 from devlxd.web.dialects import Dialect
-from devlxd.web.imagebody import body_of
+from devlxd.web.imagebody import ImageBody, body_of
 from devlxd.web.ranges import UnsatisfiableError, range_of
 from devlxd.web.resource import GuestResource
 
@@ -55,16 +55,16 @@ STALL_TIMEOUT = 300
 
 _PATH = re.compile(rb"/1\.0/images/([^/]+)/export")
 
-#: An entity tag, its quotes in the group, and nothing of ``W/``.
-_TAG = re.compile(rb'(?:W/)?("[^"]*")')
-
-_ACCEPT_RANGES = (b"Accept-Ranges", b"bytes")
+#: An entity tag, or ``*`` for any (RFC 9110, 8.8.3).
+_TAG = re.compile(rb'(?:W/)?"[^"]*"|\*')
 
 _TOO_MANY = refusal(
     HTTPStatus.TOO_MANY_REQUESTS,
     "too many downloads",
     headers=((b"Retry-After", b"%d" % RETRY_AFTER),),
 )
+
+_PRECONDITION_FAILED = refusal(http.PRECONDITION_FAILED, "precondition failed")
 
 _BAD_GATEWAY = refusal(http.BAD_GATEWAY, "bad gateway")
 
@@ -148,28 +148,29 @@ class ImageExport(GuestResource):
             exporting.addBoth(lambda _: self._downloads.end(container))
 
     async def _export(self, request: GuestRequest, fingerprint: str) -> None:
+        with PacedBody(request, PIECE, STALL_TIMEOUT) as paced:
+            try:
+                await self._answer(request, paced, fingerprint)
+            except ImageError as error:
+                self._downloads.log_failure(fingerprint, error)
+                request.break_off(_BAD_GATEWAY)
+
+    async def _answer(
+        self, request: GuestRequest, paced: PacedBody, fingerprint: str
+    ) -> None:
         reactor = self._downloads.reactor
         missed_at = reactor.seconds() + MISS_DELAY
-        try:
-            opened = await self._downloads.store.open(fingerprint)
-            if opened is not None:
-                await _send_and_close(request, opened)
-                return
-        except ImageError as error:
-            self._downloads.log_failure(fingerprint, error)
-            request.break_off(_BAD_GATEWAY)
+        opened = await self._downloads.store.open(fingerprint)
+        if opened is None:
+            await deferLater(reactor, max(missed_at - reactor.seconds(), 0))
+            if not request.is_gone:
+                request.send(self.not_found)
             return
-        await deferLater(reactor, max(missed_at - reactor.seconds(), 0))
-        if not request.is_gone:
-            request.send(self.not_found)
-
-
-async def _send_and_close(request: GuestRequest, opened: IOpenImage) -> None:
-    try:
-        if not request.is_gone:
-            await _send(request, opened)
-    finally:
-        opened.close()
+        try:
+            if not request.is_gone:
+                await _send(request, paced, opened)
+        finally:
+            opened.close()
 
 
 def _fingerprint_in(segment: bytes) -> str:
@@ -177,16 +178,19 @@ def _fingerprint_in(segment: bytes) -> str:
     return unquote_to_bytes(segment).decode("latin-1").lower()
 
 
-async def _send(request: GuestRequest, opened: IOpenImage) -> None:
+async def _send(request: GuestRequest, paced: PacedBody, opened: IOpenImage) -> None:
     """Send what is asked for of an open image."""
     body = body_of(opened)
-    validators = _validators_of(opened.image)
+    validators = _validators_of(opened.image, request.site.reactor.seconds())
+    if not _is_meant(request, validators):
+        request.send(_PRECONDITION_FAILED)
+        return
     if _has_it(request, validators):
         request.begin(http.NOT_MODIFIED, (*validators.items(), request.site.date()))
         request.finish()
         return
     try:
-        part = _part_of(request, body.size, validators)
+        part = _part_of(request, body, validators)
     except UnsatisfiableError:
         request.send(_not_satisfiable(body.size))
         return
@@ -194,48 +198,63 @@ async def _send(request: GuestRequest, opened: IOpenImage) -> None:
     length: Headers = ((b"Content-Length", b"%d" % (end - start)),)
     if part is not None:
         length += ((b"Content-Range", b"bytes %d-%d/%d" % (start, end - 1, body.size)),)
-    headers = (*body.headers, *validators.items(), _ACCEPT_RANGES, *length)
-    headers = (*headers, request.site.date())
+    headers = (*body.headers, *validators.items(), *length, request.site.date())
     request.begin(http.PARTIAL_CONTENT if part else http.OK, headers)
     if request.method == b"HEAD":
         request.finish()
     else:
-        paced = PacedBody(request, PIECE, STALL_TIMEOUT)
         await paced.send(start, end, body.read)
 
 
-def _validators_of(image: Image) -> dict[bytes, bytes]:
-    """Return the headers that tell one image from another (RFC 9110, 8.8)."""
+def _validators_of(image: Image, now: float) -> dict[bytes, bytes]:
+    """Return the headers that tell one image from another (RFC 9110, 8.8).
+
+    :param now: the time, in seconds since 1970; nothing is from later.
+    """
     return {
         b"ETag": b'"%b"' % image.fingerprint.encode("ascii"),
-        b"Last-Modified": http.datetimeToString(image.modified),
+        b"Last-Modified": http.datetimeToString(min(image.modified, int(now))),
     }
 
 
-def _has_it(request: GuestRequest, validators: Mapping[bytes, bytes]) -> bool:
-    """Tell whether the guest says that it has the image (RFC 9110, 13.1).
+# Conditions: RFC 9110, 13.1. Twisted's `Request.setETag` does not know lists of
+# tags. As with nginx, the only date that counts is the one that was told.
 
-    Twisted's `Request.setETag` does not know lists of tags. As with nginx, the
-    only date that counts is the one that the guest was told.
-    """
-    tags = request.getHeader(b"if-none-match")
+
+def _tags(request: GuestRequest, header: bytes) -> list[bytes] | None:
+    """Return the entity tags in a header; ``None`` where there is no such header."""
+    values = request.requestHeaders.getRawHeaders(header)
+    return None if values is None else _TAG.findall(b",".join(values))
+
+
+def _is_meant(request: GuestRequest, validators: Mapping[bytes, bytes]) -> bool:
+    """Tell whether the image is the one that the guest wants, if it says so."""
+    tags = _tags(request, b"if-match")
+    return tags is None or b"*" in tags or validators[b"ETag"] in tags
+
+
+def _has_it(request: GuestRequest, validators: Mapping[bytes, bytes]) -> bool:
+    """Tell whether the guest says that it has the image."""
+    tags = _tags(request, b"if-none-match")
     if tags is None:
         since = request.getHeader(b"if-modified-since")
         return since == validators[b"Last-Modified"]
-    return tags == b"*" or validators[b"ETag"] in _TAG.findall(tags)
+    etag = validators[b"ETag"]
+    return b"*" in tags or etag in [tag.removeprefix(b"W/") for tag in tags]
 
 
 def _part_of(
-    request: GuestRequest, size: int, validators: Mapping[bytes, bytes]
+    request: GuestRequest, body: ImageBody, validators: Mapping[bytes, bytes]
 ) -> tuple[int, int] | None:
     """Return where what is asked for begins and ends; ``None`` for all of it.
 
     :raises UnsatisfiableError: when there is nothing there.
     """
     condition = request.getHeader(b"if-range")
-    if request.method == b"HEAD" or condition not in (None, *validators.values()):
+    is_part = condition is None or condition in validators.values()
+    if request.method == b"HEAD" or not is_part or not body.is_seekable:
         return None
-    return range_of(request.getHeader(b"range"), size)
+    return range_of(request.getHeader(b"range"), body.size)
 
 
 def _not_satisfiable(size: int) -> Answer:

@@ -136,8 +136,11 @@ class GuestRequest(Request):
         async def read(start: int, size: int) -> bytes:
             return body[start : start + size]
 
-        sending = PacedBody(self, SLICE, READ_TIMEOUT).send(0, len(body), read)
-        Deferred.fromCoroutine(sending).addErrback(self.fail)
+        async def send() -> None:
+            with PacedBody(self, SLICE, READ_TIMEOUT) as paced:
+                await paced.send(0, len(body), read)
+
+        Deferred.fromCoroutine(send()).addErrback(self.fail)
 
     def fail(self, failure: Failure) -> None:
         """Log that something went wrong, and give the guest no more than that."""

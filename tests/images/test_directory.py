@@ -280,6 +280,17 @@ class SlowTests(DirectoryTestCase):
         assert opened is not None
         opened.close()
 
+    def test_close(self) -> None:
+        """Nor is anything closed by it: that may free the space of a large file."""
+        opened = self.successResultOf(self.store.open(FINGERPRINT))
+        assert opened is not None
+        before = len(os.listdir("/proc/self/fd"))
+        self.reactor.threads.held = True
+        opened.close()
+        self.assertEqual(len(os.listdir("/proc/self/fd")), before)
+        self.reactor.threads.release()
+        self.assertEqual(len(os.listdir("/proc/self/fd")), before - 1)
+
     def wait_for_disk(self, *_: object) -> int:
         """Tell that the data are not in memory."""
         raise BlockingIOError

@@ -100,5 +100,5 @@ class DescriptionTests(SynchronousTestCase):
         """A file has a name in one line, and no path."""
         for name in ("a", "a b.tar", "größe", "...", "~"):
             self.assertTrue(is_filename(name), name)
-        for name in ("", ".", "..", "/", "a/b", "a\nb", "\x1b[1m", "\udcff"):
+        for name in ("x" * 256, "", ".", "..", "/", "a/b", "a\nb", "\x1b[1m", "\udcff"):
             self.assertFalse(is_filename(name), name)

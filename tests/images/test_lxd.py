@@ -12,6 +12,7 @@ from treq.testing import RequestTraversalAgent
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectError, ConnectionDone
 from twisted.internet.testing import StringTransport
+from twisted.logger import capturedLogs
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -216,6 +217,23 @@ class FactsTests(ScriptedTestCase):
         self.protocol.dataReceived(b" ")
         self.assert_fails(opening, "too much")
 
+    def test_private_first(self) -> None:
+        """Of what nobody may have nothing else matters."""
+        opening = self.store.open(FINGERPRINT)
+        self.play(facts(public=False, size=0, fingerprint="0" * 64))
+        self.assertIsNone(self.successResultOf(opening))
+
+    def test_quiet(self) -> None:
+        """No question leaves a line in the log."""
+        with capturedLogs() as events:
+            opening = self.store.open(FINGERPRINT)
+            _, factory, *_ = self.reactor.unixClients[0]
+            factory.doStart()
+            self.play(response(404, body=b"{}"))
+            factory.doStop()
+        self.assertIsNone(self.successResultOf(opening))
+        self.assertEqual(events, [])
+
     def test_not_yes(self) -> None:
         """What is not a clear yes makes no image public."""
         for value in ("true", 1, None, [True]):
@@ -274,7 +292,7 @@ class LayoutTests(ScriptedTestCase):
             (split(part("rootfs", b"image\r\n") + b"--b--\r\n"), "no part metadata"),
             (split(part("metadata", b"the\r\n") + b"--b--\r\n"), "less parts"),
             (split(SPLIT.replace(b'"rootfs"', b'"x"')), "no part rootfs"),
-            (split(SPLIT.replace(b"the", b"")), "more of it"),
+            (split(SPLIT.replace(b"the", b"")), "nothing of the metadata"),
             (split(SPLIT.replace(b"the", b"whatever")), "more of it"),
             (split(b"\r\n".join([b"--b", b"nothing", b"", b""])), "no multipart"),
             (split(SPLIT).replace(b"boundary=b", b"boundary="), "no multipart"),
@@ -293,6 +311,14 @@ class DataTests(ScriptedTestCase):
     def reading(self, *layout: bytes, start: int = 0) -> Deferred[bytes]:
         """Begin to read an image of 8 bytes."""
         return self.opened(facts(), *layout).read(start, 100)
+
+    def test_not_seekable(self) -> None:
+        """Of a split one LXD would send all that comes before."""
+        opened = self.opened(facts(), split(SPLIT))
+        self.assertFalse(opened.is_seekable)
+        reading = opened.read(3, 1)
+        self.play(split(SPLIT))
+        self.assert_fails(reading, "from its beginning")
 
     def test_connects_late(self) -> None:
         """Nothing is fetched before it is read, and only what is wanted."""

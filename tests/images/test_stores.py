@@ -127,6 +127,7 @@ def image_store_tests(fixture: Callable[[], Fixture]) -> type[SynchronousTestCas
                 piece = self.result_of(opened.read(start + len(data), left))
                 self.assertGreater(len(piece), 0)
                 self.assertLessEqual(len(piece), left)
+                self.assertIsInstance(piece, bytes)
                 data += piece
             return data
 
@@ -167,9 +168,12 @@ def image_store_tests(fixture: Callable[[], Fixture]) -> type[SynchronousTestCas
             opened.close()
 
         def test_anywhere(self) -> None:
-            """Reading may begin anywhere, and go back."""
+            """Reading may begin anywhere, and go back, unless it says otherwise."""
             for data in ((SINGLE,), (META, ROOT)):
                 opened = self.open(self.fixture.put(*data))
+                if not opened.is_seekable:
+                    opened.close()
+                    continue
                 whole = b"".join(data)
                 middle = len(data[0]) - 3
                 for start in (len(whole) - 1, middle, 0, 7, middle + 3):
@@ -185,7 +189,7 @@ def image_store_tests(fixture: Callable[[], Fixture]) -> type[SynchronousTestCas
             self.assertEqual(first.image, second.image)
             self.read(first, 0, 10)
             first.close()
-            self.assertEqual(self.read(second, 10, 100), META[10:110])
+            self.assertEqual(self.read(second, 0, 100), META[:100])
             second.close()
 
         def test_removed(self) -> None:

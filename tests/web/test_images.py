@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from attrs import evolve
 from twisted.internet.address import UNIXAddress
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -182,6 +182,7 @@ class AnswerTests(ImagesTestCase):
             {"If_None_Match": self.etag},
             {"If_None_Match": f'"a", W/{self.etag}'},
             {"If_None_Match": "*"},
+            {"If_None_Match": f'"a"\r\nIf-None-Match: {self.etag}'},
             {"If_Modified_Since": MODIFIED_TEXT},
         ):
             for method in ("GET", "HEAD"):
@@ -196,6 +197,42 @@ class AnswerTests(ImagesTestCase):
         ):
             self.assertEqual(self.ask(self.path, **headers)[0], 200, headers)
         self.assertEqual(self.images.open_images, [])
+
+    def test_if_match(self) -> None:
+        """Who wants one image does not get another."""
+        for condition, code in (
+            (self.etag, 200),
+            (f'"a", {self.etag}', 200),
+            ("*", 200),
+            ('"other"', 412),
+            (f"W/{self.etag}", 412),
+            ("x", 412),
+        ):
+            self.assertEqual(self.ask(self.path, If_Match=condition)[0], code)
+        self.assertEqual(self.images.open_images, [])
+
+    def test_from_the_future(self) -> None:
+        """No image is younger than the answer that tells of it."""
+        path = path_of(self.images.put(b"new", modified=2**31))
+        _, headers, _ = self.ask(path)
+        self.assertEqual(headers["Last-Modified"], headers["Date"])
+
+    def test_not_seekable(self) -> None:
+        """What can only be sent from its beginning is, and says so."""
+        held = HeldImage(size=3)
+        held.is_seekable = False
+        self.guest = GuestConnection(
+            site_for(self.store, "c1", clock=self.clock, images=held)
+        )
+        held.opening.callback(held)
+        self.guest.send(
+            f"GET {path_of('f' * 64)} HTTP/1.1\r\nRange: bytes=1-\r\n\r\n".encode()
+        )
+        held.give(b"abc")
+        response = self.guest.send(b"")
+        self.assertTrue(response.startswith(b"HTTP/1.1 200 "), response)
+        self.assertIn(b"\r\nAccept-Ranges: none\r\n", response)
+        self.assertTrue(response.endswith(b"\r\n\r\nabc"), response)
 
     def test_keep_alive(self) -> None:
         """Downloads one after the other need one connection only."""
@@ -366,6 +403,8 @@ def without_date(response: bytes) -> list[bytes]:
 class HeldImage:
     """A store with one image of which every byte is waited for."""
 
+    is_seekable = True
+
     def __init__(self, size: int = PIECE * 10) -> None:
         self.image = Image("f" * 64, (ImagePart("", "x", size),), 0)
         self.opening: Deferred[IOpenImage | None] = Deferred()
@@ -454,7 +493,9 @@ class FlowTests(SynchronousTestCase):
         self.held.give(b"x" * PIECE)
 
     def hang_up(self) -> None:
-        """Close the connection from the guest's end."""
+        """Close the connection from the guest's end, as a socket tells of it."""
+        if self.transport.producer is not None:
+            self.transport.producer.stopProducing()
         self.channel.connectionLost(Failure(ConnectionDone()))
 
     def assert_over(self, closed: int = 1) -> None:
@@ -510,6 +551,19 @@ class FlowTests(SynchronousTestCase):
         self.hang_up()
         self.assertEqual(self.held.closed, 1)
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_hangs_up_not_read(self) -> None:
+        """Nothing more is read for a guest that hung up."""
+        self.begin()
+        reads: list[int] = []
+
+        def read(start: int, size: int) -> Deferred[bytes]:
+            reads.append(start)
+            return succeed(b"x" * size)
+
+        self.patch(self.held, "read", read)
+        self.hang_up()
+        self.assertEqual(reads, [])
 
     def test_hangs_up_while_opening(self) -> None:
         """Also when the image was still to be opened."""
@@ -616,6 +670,28 @@ class FlowTests(SynchronousTestCase):
         off = {**ALLOWED.config, "security.devlxd": "false"}
         self.store.put(evolve(ALLOWED, config=off))
         self.assertTrue(self.transport.disconnected)
+        self.hang_up()
+        self.assert_over()
+
+    def test_switched_off_while_opening(self) -> None:
+        """Nor of one that it was about to get."""
+        self.ask()
+        off = {**ALLOWED.config, "security.devlxd": "false"}
+        self.store.put(evolve(ALLOWED, config=off))
+        self.assertTrue(self.transport.disconnected)
+        self.hang_up()
+        self.held.opening.callback(self.held)
+        self.assertEqual(self.transport.value(), b"")
+        self.assertEqual(self.held.closed, 1)
+
+    def test_no_new_downloads(self) -> None:
+        """What was begun before only images were switched off is finished."""
+        self.begin()
+        self.store.put(evolve(ALLOWED, config={}))
+        self.assertFalse(self.transport.disconnected)
+        guest = GuestConnection(self.site)
+        self.assertIn(b" 403 ", guest.get(path_of("f" * 64)))
+        guest.hang_up()
         self.hang_up()
         self.assert_over()
 
