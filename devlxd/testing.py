@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
+from typing import cast
 
 from attrs import define, field, frozen
 from twisted.internet.address import UNIXAddress
@@ -347,13 +348,16 @@ def site_for(
     clock: Clock | None = None,
     images: IImageStore | None = None,
 ) -> DevLXDSite:
-    """Build a site on which everybody is the root of the container ``name``."""
-    clock = clock or Clock()
+    """Build a site on which everybody is the root of the container ``name``.
+
+    :param clock: tells the time; with images, a `MemoryDevLXDReactor`.
+    """
+    clock = clock or MemoryDevLXDReactor()
     return DevLXDSite(
         dialect,
         store,
         MemoryIdentifier({GUEST.pid: Caller(name, uid=0)}),
         MemoryPeerSource(),
         clock,
-        downloads=Downloads(images, clock) if images else None,
+        downloads=Downloads(images, cast(IDevLXDReactor, clock)) if images else None,
     )

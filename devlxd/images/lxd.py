@@ -27,7 +27,7 @@ from twisted.internet.protocol import Factory
 from twisted.web import http
 from twisted.web.client import URI, Agent
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgentEndpointFactory, IResponse
+from twisted.web.iweb import IAgent, IAgentEndpointFactory, IResponse
 from zope.interface import implementer
 
 from devlxd.images.responsebody import ResponseBody, reason_of
@@ -37,6 +37,10 @@ from devlxd.timestamps import timestamp_of
 
 #: How long LXD may take to begin with an answer, in seconds.
 TIMEOUT = 10
+
+#: How long it may take to find out all that there is to know of an image, in
+#: seconds. Of a split one its metadata have to be read for this.
+OPEN_TIMEOUT = 30
 
 #: How long what LXD says of an image may be, in bytes.
 MAX_FACTS = 1024 * 1024
@@ -88,22 +92,24 @@ class LXDImageStore:
 
     :param path: of LXD's own socket, such as ``/var/lib/lxd/unix.socket``.
     :param reactor: to connect to it, and for timeouts.
-    :param client: what asks; by default it asks at that socket.
+    :param agent: what asks; by default it asks at that socket.
     """
 
     def __init__(
-        self, path: str, reactor: IDevLXDReactor, client: HTTPClient | None = None
+        self, path: str, reactor: IDevLXDReactor, agent: IAgent | None = None
     ) -> None:
         self.path = path
         self._reactor = reactor
         endpoint = UNIXClientEndpoint(reactor, path, TIMEOUT)
-        agent = Agent.usingEndpointFactory(reactor, _OneEndpoint(endpoint))
-        self._client = client or HTTPClient(agent)
+        self._agent = agent or Agent.usingEndpointFactory(
+            reactor, _OneEndpoint(endpoint)
+        )
         self._parts: dict[str, tuple[ImagePart, ...]] = {}
 
     def open(self, fingerprint: str) -> Deferred[IOpenImage | None]:
         """See `IImageStore.open`."""
-        return Deferred.fromCoroutine(self._open(fingerprint))
+        opening = Deferred.fromCoroutine(self._open(fingerprint))
+        return opening.addTimeout(OPEN_TIMEOUT, self._reactor, _takes_too_long)
 
     async def _open(self, fingerprint: str) -> IOpenImage | None:
         facts = await self._facts(fingerprint)
@@ -164,7 +170,9 @@ class LXDImageStore:
         return _Export(response, ResponseBody.of(response, self._reactor))
 
     async def _get(self, path: str, headers: Headers) -> IResponse:
-        asking = self._client.get(
+        # Each time anew: it would keep cookies.
+        client = HTTPClient(self._agent)
+        asking = client.get(
             f"http://lxd{path}",
             headers=headers,
             allow_redirects=False,
@@ -183,6 +191,10 @@ class LXDImageStore:
 
 def _no_answer(result: object, seconds: float) -> NoReturn:
     raise ImageError(f"no answer for {seconds:.0f} s")
+
+
+def _takes_too_long(result: object, seconds: float) -> NoReturn:
+    raise ImageError(f"LXD takes more than {seconds:.0f} s to tell of it")
 
 
 def _check(holds: bool, otherwise: str) -> None:
@@ -312,7 +324,7 @@ class _Events:
         self._body = body
         self._waiting: deque[MultipartSegment | bytes | None] = deque()
         try:
-            self._parser = PushMultipartParser(boundary)
+            self._parser = PushMultipartParser(boundary, strict=True)
         except MultipartError as error:
             raise ImageError(f"no multipart: {error}") from None
 

@@ -11,17 +11,18 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from http import HTTPStatus
+from time import sleep
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.web import http
 from twisted.web.server import NOT_DONE_YET
 
-from devlxd.interfaces import IImageStore, ImageError, IOpenImage
+from devlxd.interfaces import IDevLXDReactor, IImageStore, ImageError, IOpenImage
 from devlxd.loglimit import LimitedLog
 from devlxd.model import Container, Image, is_fingerprint
 from devlxd.truth import is_true
@@ -45,6 +46,9 @@ RETRY_AFTER = 10
 #: seconds: longer than it takes to find out why.
 MISS_DELAY = 0.1
 
+#: For how much of that a thread waits, in seconds.
+LEAD = 0.002
+
 #: How much of an image is in memory for each download, in bytes. With more it
 #: is not faster.
 PIECE = 128 * 1024
@@ -54,6 +58,9 @@ PIECE = 128 * 1024
 STALL_TIMEOUT = 300
 
 _PATH = re.compile(rb"/1\.0/images/([^/]+)/export")
+
+#: How much of a list of entity tags is looked at, in bytes.
+MAX_TAGS = 4096
 
 #: An entity tag, or ``*`` for any (RFC 9110, 8.8.3).
 _TAG = re.compile(rb'(?:W/)?"[^"]*"|\*')
@@ -73,14 +80,14 @@ class Downloads:
     """The images that guests may have, and how many of them are on their way.
 
     :param store: where they come from.
-    :param reactor: for the time.
+    :param reactor: for the time, and its threads.
     :param most: how many downloads one container may have at a time.
     """
 
     _log = Logger()
 
     def __init__(
-        self, store: IImageStore, reactor: IReactorTime, most: int = MAX_DOWNLOADS
+        self, store: IImageStore, reactor: IDevLXDReactor, most: int = MAX_DOWNLOADS
     ) -> None:
         self.store = store
         self.reactor = reactor
@@ -162,7 +169,7 @@ class ImageExport(GuestResource):
         missed_at = reactor.seconds() + MISS_DELAY
         opened = await self._downloads.store.open(fingerprint)
         if opened is None:
-            await deferLater(reactor, max(missed_at - reactor.seconds(), 0))
+            await _wait_until(missed_at, reactor)
             if not request.is_gone:
                 request.send(self.not_found)
             return
@@ -171,6 +178,18 @@ class ImageExport(GuestResource):
                 await _send(request, paced, opened)
         finally:
             opened.close()
+
+
+async def _wait_until(at: float, reactor: IDevLXDReactor) -> None:
+    """Wait for a time, and leave no trace of what was done until now.
+
+    The reactor waits for whole milliseconds from when it was last busy. How
+    long it was would show in the last digits; a thread waits for the rest.
+    """
+    await deferLater(reactor, max(at - LEAD - reactor.seconds(), 0))
+    threads = reactor.getThreadPool()
+    left = max(at - reactor.seconds(), 0)
+    await deferToThreadPool(reactor, threads, sleep, left)
 
 
 def _fingerprint_in(segment: bytes) -> str:
@@ -224,7 +243,7 @@ def _validators_of(image: Image, now: float) -> dict[bytes, bytes]:
 def _tags(request: GuestRequest, header: bytes) -> list[bytes] | None:
     """Return the entity tags in a header; ``None`` where there is no such header."""
     values = request.requestHeaders.getRawHeaders(header)
-    return None if values is None else _TAG.findall(b",".join(values))
+    return None if values is None else _TAG.findall(b",".join(values)[:MAX_TAGS])
 
 
 def _is_meant(request: GuestRequest, validators: Mapping[bytes, bytes]) -> bool:

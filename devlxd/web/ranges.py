@@ -5,6 +5,9 @@ from __future__ import annotations
 
 import re
 
+#: How many ranges there may be; nobody has a use for more.
+MAX_RANGES = 16
+
 _UNIT = re.compile(rb"\s*bytes\s*=(.*)", re.IGNORECASE | re.DOTALL)
 
 #: ``FIRST-LAST``, ``FIRST-`` and ``-LENGTH``; no body has as many digits.
@@ -24,13 +27,15 @@ def range_of(header: bytes | None, size: int) -> tuple[int, int] | None:
     :param header: the value of ``Range``.
     :param size: how long the body is, in bytes.
     :return: where it begins and ends; ``None`` for all of it, also when the
-        header is none.
+        header is none, or has too many ranges.
     :raises UnsatisfiableError: when there is nothing in all the ranges.
     """
     match = _UNIT.fullmatch(header or b"")
     if match is None:
         return None
-    pieces = [piece.strip(b" \t") for piece in match[1].split(b",")]
+    pieces = [piece.strip(b" \t") for piece in match[1].split(b",", MAX_RANGES)]
+    if len(pieces) > MAX_RANGES:
+        return None
     try:
         ranges = [_range(piece, size) for piece in pieces if piece]
     except ValueError:

@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 from typing import TypeVar
 
-from treq.client import HTTPClient
 from treq.testing import RequestTraversalAgent
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectError, ConnectionDone
@@ -183,7 +182,7 @@ class FactsTests(ScriptedTestCase):
         opening = self.store.open(FINGERPRINT)
         self.play(response(200, "Content-Length: 100", body=b"{"))
         self.reactor.advance(responsebody.TIMEOUT)
-        self.assert_fails(opening, "nothing comes")
+        self.assert_fails(opening, "more than 30 s")
 
     def test_stops(self) -> None:
         """A LXD that stops in the middle."""
@@ -233,6 +232,25 @@ class FactsTests(ScriptedTestCase):
             factory.doStop()
         self.assertIsNone(self.successResultOf(opening))
         self.assertEqual(events, [])
+
+    def test_drips(self) -> None:
+        """A LXD that says little, but always something."""
+        opening = self.store.open(FINGERPRINT)
+        self.play(response(200, "Content-Length: 1000", body=b"{"))
+        for _ in range(lxd.OPEN_TIMEOUT):
+            self.protocol.dataReceived(b" ")
+            self.assertNoResult(opening)
+            self.reactor.advance(1)
+        self.assert_fails(opening, "more than 30 s")
+
+    def test_cookies(self) -> None:
+        """What LXD wants to be told again it is not."""
+        self.opened(
+            facts().replace(b"Content-", b"Set-Cookie: a=b\r\nContent-", 1),
+            single("0-0/8", b"t"),
+        )
+        self.store.open(FINGERPRINT)
+        self.assertNotIn(b"ookie", self.accept().value())
 
     def test_not_yes(self) -> None:
         """What is not a clear yes makes no image public."""
@@ -303,6 +321,22 @@ class LayoutTests(ScriptedTestCase):
     def test_stops(self) -> None:
         """A LXD that stops in the middle."""
         self.assert_refused(split(SPLIT)[:-50], "breaks off", end=True)
+
+    def test_never_ends(self) -> None:
+        """A LXD that sends and sends, and never comes to the second half."""
+        kind = "Content-Type: multipart/form-data; boundary=b"
+        for body in (part("metadata", b""), b"--b\r\n"):
+            opening = self.store.open(FINGERPRINT)
+            self.play(facts(size=10**9), response(200, kind, "X: y", body=body))
+            for _ in range(lxd.OPEN_TIMEOUT):
+                self.protocol.dataReceived(b"x")
+                self.assertNoResult(opening)
+                self.reactor.advance(1)
+            self.assert_fails(opening, "more than 30 s")
+
+    def test_preamble(self) -> None:
+        """What comes before the first part is not waited to end."""
+        self.assert_refused(split(b"x" * 1000 + SPLIT), "no multipart")
 
 
 class DataTests(ScriptedTestCase):
@@ -439,7 +473,7 @@ class ManyTests(SynchronousTestCase):
         fake = FakeLXD()
         fingerprint = fake.put(b"the", b"image" * 1000)
         agent = RequestTraversalAgent(fake)
-        store = LXDImageStore("/x", MemoryDevLXDReactor(), HTTPClient(agent))
+        store = LXDImageStore("/x", MemoryDevLXDReactor(), agent)
         openings = [store.open(fingerprint) for _ in range(2)]
         for _ in range(10):
             agent.flush()

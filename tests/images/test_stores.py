@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from treq.client import HTTPClient
 from treq.testing import RequestTraversalAgent
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
@@ -86,9 +85,7 @@ class LXDFixture:
         self.lxd = FakeLXD()
         self.put = self.lxd.put
         self._agent = RequestTraversalAgent(self.lxd)
-        self.store = LXDImageStore(
-            "/lxd", MemoryDevLXDReactor(), HTTPClient(self._agent)
-        )
+        self.store = LXDImageStore("/lxd", MemoryDevLXDReactor(), self._agent)
 
     def remove(self, fingerprint: str) -> None:
         del self.lxd.images[fingerprint]

@@ -12,7 +12,6 @@ from attrs import evolve
 from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import ConnectionDone
-from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.logger import capturedLogs
 from twisted.python.failure import Failure
@@ -26,7 +25,9 @@ from devlxd.images.memory import MemoryImageStore
 from devlxd.interfaces import IImageStore, ImageError, IOpenImage
 from devlxd.model import Container, Image, ImagePart
 from devlxd.testing import GuestConnection, MemoryDevLXDReactor, site_for
+from devlxd.web import images
 from devlxd.web.images import (
+    LEAD,
     MAX_DOWNLOADS,
     MISS_DELAY,
     PIECE,
@@ -52,7 +53,8 @@ class ImagesTestCase(SynchronousTestCase):
     """Has a site with an image, and a guest."""
 
     def setUp(self) -> None:
-        self.clock = Clock()
+        self.clock = MemoryDevLXDReactor()
+        self.patch(images, "sleep", self.clock.advance)
         self.clock.advance(MODIFIED * 2)
         self.images = MemoryImageStore()
         self.fingerprint = self.images.put(DATA, filename="x.tar.gz", modified=MODIFIED)
@@ -283,7 +285,8 @@ class MissTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.path = Path(tempfile.mkdtemp(dir="."))
-        self.clock = Clock()
+        self.clock = MemoryDevLXDReactor()
+        self.patch(images, "sleep", self.clock.advance)
         store = DirectoryImageStore(self.path, MemoryDevLXDReactor())
         site = site_for(MemoryStore([ALLOWED]), "c1", clock=self.clock, images=store)
         self.guest = GuestConnection(site)
@@ -382,9 +385,9 @@ class MissTests(SynchronousTestCase):
         with capturedLogs():
             for digit in "0abcde":
                 self.assertEqual(self.guest.get(path_of(digit * 64)), b"")
-                self.clock.advance(MISS_DELAY - 0.01)
-                self.assertEqual(self.guest.send(b""), b"")
-                self.clock.advance(0.01)
+                at = self.clock.seconds() + MISS_DELAY
+                self.clock.advance(MISS_DELAY - LEAD)
+                self.assertAlmostEqual(self.clock.seconds(), at)
                 self.assertIn(b" 404 ", self.guest.send(b""))
 
     def test_all_refused_alike(self) -> None:
@@ -469,7 +472,8 @@ class FlowTests(SynchronousTestCase):
     """Guests that do not read, stores that do not give."""
 
     def setUp(self) -> None:
-        self.clock = Clock()
+        self.clock = MemoryDevLXDReactor()
+        self.patch(images, "sleep", self.clock.advance)
         self.held = HeldImage()
         self.store = MemoryStore([ALLOWED])
         self.site = site_for(self.store, "c1", clock=self.clock, images=self.held)
