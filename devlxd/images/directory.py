@@ -33,6 +33,10 @@ from devlxd.interfaces import IDevLXDReactor, IImageStore, ImageError, IOpenImag
 from devlxd.loglimit import LimitedLog
 from devlxd.model import Image
 
+#: From ``linux/fs.h``, since Linux 4.14: read what need not be waited for. Not
+#: every C library tells Python of it.
+_RWF_NOWAIT = 8
+
 #: How often an image is opened anew that is replaced in the meantime.
 _TRIES = 5
 
@@ -46,7 +50,8 @@ class DirectoryImageStore:
     """The images in a directory, as `devlxd.images.layout` tells.
 
     Disks may be slow: all that has to do with them is done in the reactor's
-    threads. Nothing is written, and no link in the directory is followed.
+    threads, but for reading what is in memory already. Nothing is written, and
+    no link in the directory is followed.
 
     :param directory: where they lie. It need not be there yet.
     :param reactor: for its threads, and for the time.
@@ -170,7 +175,7 @@ class _File:
         """
         data = bytearray(size)
         try:
-            length = os.preadv(self.fd, [data], start, os.RWF_NOWAIT)
+            length = os.preadv(self.fd, [data], start, _RWF_NOWAIT)
         except OSError:
             return b""
         return self._checked(bytes(memoryview(data)[:length]))

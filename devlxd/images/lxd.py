@@ -349,7 +349,7 @@ class _Events:
     async def _next(self) -> MultipartSegment | bytes | None:
         while not self._waiting:
             piece = await self._body.read()
-            _check(bool(piece), "LXD sends less parts than there are")
+            _check(bool(piece), "LXD sends fewer parts than there are")
             try:
                 self._waiting.extend(self._parser.parse(piece))
             except MultipartError as error:
