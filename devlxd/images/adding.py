@@ -96,8 +96,10 @@ def _clear(directory: Path, fingerprint: str, places: Sequence[Path]) -> None:
     The same data may be there already, whole or in halves, and so may the rest
     of an addition that was interrupted.
     """
-    known = [*image_paths(directory, fingerprint), rootfs_path(directory, fingerprint)]
-    found = [path for path in known if os.path.lexists(path)]
+    found = image_paths(directory, fingerprint)
+    rootfs = rootfs_path(directory, fingerprint)
+    if os.path.lexists(rootfs):
+        found.append(rootfs)
     for path in found:
         if path not in places:
             raise AddError(f"{path}: the image is there already, in other pieces")

@@ -106,7 +106,7 @@ class DirectoryImageStore:
 
         :raises _UnusableError: when they are none, or too many.
         """
-        paths = list(filter(os.path.lexists, image_paths(self.directory, fingerprint)))
+        paths = image_paths(self.directory, fingerprint)
         if len(paths) > 1:
             found = " and ".join(str(path) for path in paths)
             raise _UnusableError(f"{found}: more than one file for the image")

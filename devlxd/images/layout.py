@@ -8,6 +8,7 @@ have, says who may have it.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import yaml
@@ -38,8 +39,9 @@ _KINDS = (
     (".qcow2", 0, b"QFI\xfb"),
 )
 
-#: What a file may be called besides its fingerprint.
-EXTENSIONS = ("", *(extension for extension, _, _ in _KINDS))
+#: How the extension of what is not the image begins: its description, its
+#: second half, and what editors keep of them.
+_BESIDE = ("yaml", "rootfs")
 
 _DISK = ".qcow2"
 
@@ -86,8 +88,16 @@ def rootfs_path(directory: Path, fingerprint: str) -> Path:
 
 
 def image_paths(directory: Path, fingerprint: str) -> list[Path]:
-    """Return where an image, or its first half, may lie."""
-    return [directory / f"{fingerprint}{extension}" for extension in EXTENSIONS]
+    """Find where an image, or its first half, lies; it may have any extension.
+
+    :raises OSError: when the directory cannot be read.
+    """
+    return [
+        directory / name
+        for name in sorted(os.listdir(directory))
+        if name.partition(".")[0] == fingerprint
+        and not name.partition(".")[2].startswith(_BESIDE)
+    ]
 
 
 def extension_of(head: bytes) -> str:

@@ -14,7 +14,6 @@ from twisted.trial.unittest import SynchronousTestCase
 from devlxd.files import open_regular
 from devlxd.images import directory
 from devlxd.images.directory import DirectoryImageStore
-from devlxd.images.layout import EXTENSIONS
 from devlxd.interfaces import ImageError, IOpenImage
 from devlxd.testing import MemoryDevLXDReactor
 
@@ -80,7 +79,10 @@ class WhoTests(DirectoryTestCase):
     def test_names(self) -> None:
         """An image may have an extension, or a name of its own."""
         self.write(".yaml", "public: true")
-        for extension in EXTENSIONS:
+        # What an editor may leave beside them is none of them.
+        for suffix in (".yaml~", ".yaml.bak", ".rootfs.old", "~"):
+            self.write(suffix, "x")
+        for extension in ("", ".tar.xz", ".squashfs", ".img", ".a b"):
             path = self.write(extension, "data")
             (part,) = self.opened().image.parts
             self.assertEqual(part.filename, f"{FINGERPRINT}{extension}")
@@ -124,7 +126,9 @@ class UnusableTests(DirectoryTestCase):
         """Links, wherever they lead."""
         outside = Path(tempfile.mkdtemp(dir=".")).absolute() / "secret"
         outside.write_text("public: true")
-        for target in (outside, self.write(".other", "public: true").absolute()):
+        inside = self.path.absolute() / "secret"
+        inside.write_text("public: true")
+        for target in (outside, inside):
             description = self.path / f"{FINGERPRINT}.yaml"
             description.symlink_to(target)
             self.assert_unusable(".yaml: a link")
@@ -193,7 +197,8 @@ class ChangeTests(DirectoryTestCase):
         self.write(".rootfs", "the root")
         opened = self.opened()
         for suffix in ("", ".rootfs"):
-            other = self.write(".other", "other data")
+            other = self.path / "other"
+            other.write_text("other data")
             other.rename(self.path / f"{FINGERPRINT}{suffix}")
         self.assertEqual(self.read(opened, 0), b"the data")
         self.assertEqual(self.read(opened, 8), b"the root")
@@ -218,7 +223,9 @@ class ChangeTests(DirectoryTestCase):
             fd = open_regular(path, flags)
             if path == self.image:
                 for version in versions:
-                    self.write(".other", f"version {version}").rename(path)
+                    other = self.path / "other"
+                    other.write_text(f"version {version}")
+                    other.rename(path)
                     break
             return fd
 
