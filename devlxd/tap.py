@@ -44,7 +44,7 @@ from devlxd.web.dialects import DIALECTS, LXD, Dialect
 
 _log = Logger()
 
-#: The images of a LXD, by its socket.
+#: The images of an LXD, by its socket.
 _LXD_IMAGES = re.compile(r"lxd:unix:(.+)", re.DOTALL)
 
 #: ``DIALECT=`` before an endpoint.

@@ -199,7 +199,7 @@ class MakeServiceTests(OptionsTestCase):
         return options.images(dialects, MemoryDevLXDReactor())
 
     def test_images(self) -> None:
-        """``--images`` is a directory, or the socket of a LXD."""
+        """``--images`` is a directory, or the socket of an LXD."""
         default = self.images_of()
         assert isinstance(default, DirectoryImageStore)
         self.assertEqual(default.directory, Path("/var/lib/lxd/images"))

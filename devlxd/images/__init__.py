@@ -1,1 +1,1 @@
-"""What can be downloaded: images, from a directory or from a LXD."""
+"""What can be downloaded: images, from a directory or from an LXD."""

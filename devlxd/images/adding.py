@@ -56,7 +56,7 @@ def _check_directory(directory: Path) -> None:
         raise AddError(f"{directory}: no such directory")
     if (directory.parent / "database").is_dir():
         raise AddError(
-            f"{directory}: belongs to a LXD, which removes from it what it does not "
+            f"{directory}: belongs to an LXD, which removes from it what it does not "
             "know; take another directory, or lxc image import"
         )
 

@@ -88,7 +88,7 @@ class _OneEndpoint:
 
 @implementer(IImageStore)
 class LXDImageStore:
-    """The public and the cached images of a LXD.
+    """The public and the cached images of an LXD.
 
     :param path: of LXD's own socket, such as ``/var/lib/lxd/unix.socket``.
     :param reactor: to connect to it, and for timeouts.
@@ -359,7 +359,7 @@ class _Events:
 
 @implementer(IOpenImage)
 class _OpenUpstream:
-    """An image of a LXD: fetched when it is read, and as fast.
+    """An image of an LXD: fetched when it is read, and as fast.
 
     Of a split one LXD sends everything or nothing.
     """

@@ -134,13 +134,13 @@ class AddTests(SynchronousTestCase):
         self.assertEqual(str(error), f"{nowhere}: no such directory")
 
     def test_directory_of_a_lxd(self) -> None:
-        """What a LXD would remove is not put there."""
+        """What an LXD would remove is not put there."""
         images = self.directory / "images"
         images.mkdir()
         (self.directory / "database").mkdir()
         path = self.file("x", b"data")
         error = self.assertRaises(AddError, add_image, images, [path], True)
-        self.assertIn("belongs to a LXD", str(error))
+        self.assertIn("belongs to an LXD", str(error))
         self.assertEqual(list(images.iterdir()), [])
 
     def test_full_disk(self) -> None:

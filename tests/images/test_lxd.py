@@ -1,4 +1,4 @@
-"""Tests of `devlxd.images.lxd`, beside the contract of `IImageStore`: a LXD
+"""Tests of `devlxd.images.lxd`, beside the contract of `IImageStore`: an LXD
 that is away, slow, or tells lies.
 """
 
@@ -166,14 +166,14 @@ class FactsTests(ScriptedTestCase):
             self.assertEqual(self.opened(*answers).image.modified, modified)
 
     def test_away(self) -> None:
-        """A LXD that is not there."""
+        """An LXD that is not there."""
         opening = self.store.open(FINGERPRINT)
         _, factory, *_ = self.reactor.unixClients[0]
         factory.clientConnectionFailed(None, Failure(ConnectError(string="no socket")))
         self.assert_fails(opening, "/lxd/sock")
 
     def test_slow(self) -> None:
-        """A LXD that says nothing, or stops to speak."""
+        """An LXD that says nothing, or stops to speak."""
         for answer in (b"", b"HTTP/1.1 200 OK\r\n"):
             opening = self.store.open(FINGERPRINT)
             self.play(answer)
@@ -185,7 +185,7 @@ class FactsTests(ScriptedTestCase):
         self.assert_fails(opening, "more than 30 s")
 
     def test_stops(self) -> None:
-        """A LXD that stops in the middle."""
+        """An LXD that stops in the middle."""
         for answer in (b"", b"HTTP/1.1 200 OK\r\nConte", facts()[:-1]):
             opening = self.store.open(FINGERPRINT)
             self.play(answer)
@@ -193,7 +193,7 @@ class FactsTests(ScriptedTestCase):
             self.failureResultOf(opening, ImageError)
 
     def test_errors(self) -> None:
-        """A LXD that says that something is wrong, or sends somewhere else."""
+        """An LXD that says that something is wrong, or sends somewhere else."""
         for code in (403, 500, 503):
             self.assert_refused(response(code, body=b"{}"), f"answers {code}")
         elsewhere = ("Location: http://elsewhere/", "Content-Length: 0")
@@ -234,7 +234,7 @@ class FactsTests(ScriptedTestCase):
         self.assertEqual(events, [])
 
     def test_drips(self) -> None:
-        """A LXD that says little, but always something."""
+        """An LXD that says little, but always something."""
         opening = self.store.open(FINGERPRINT)
         self.play(response(200, "Content-Length: 1000", body=b"{"))
         for _ in range(lxd.OPEN_TIMEOUT):
@@ -319,11 +319,11 @@ class LayoutTests(ScriptedTestCase):
             self.assert_refused(answer, reason)
 
     def test_stops(self) -> None:
-        """A LXD that stops in the middle."""
+        """An LXD that stops in the middle."""
         self.assert_refused(split(SPLIT)[:-50], "breaks off", end=True)
 
     def test_never_ends(self) -> None:
-        """A LXD that sends and sends, and never comes to the second half."""
+        """An LXD that sends and sends, and never comes to the second half."""
         kind = "Content-Type: multipart/form-data; boundary=b"
         for body in (part("metadata", b""), b"--b\r\n"):
             opening = self.store.open(FINGERPRINT)
@@ -377,7 +377,7 @@ class DataTests(ScriptedTestCase):
         self.assertEqual(self.successResultOf(reading), b"ge")
 
     def test_stops(self) -> None:
-        """A LXD that stops in the middle is not taken for one that is done."""
+        """An LXD that stops in the middle is not taken for one that is done."""
         opened = self.opened(facts(), single("0-0/8", b"t"))
         reading = opened.read(0, 100)
         self.play(single("0-7/8", b"the", length=8))

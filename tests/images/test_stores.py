@@ -79,7 +79,7 @@ class DirectoryFixture:
 
 
 class LXDFixture:
-    """A `LXDImageStore` asks a LXD, which has the images."""
+    """A `LXDImageStore` asks an LXD, which has the images."""
 
     def __init__(self) -> None:
         self.lxd = FakeLXD()

@@ -30,7 +30,7 @@ def missing_lxd() -> str | None:
 
 
 class LXD:
-    """A LXD of its own, in a directory of the test's.
+    """An LXD of its own, in a directory of the test's.
 
     :ivar containers: where it keeps its records.
     :ivar socket: where its own API is.

@@ -362,7 +362,7 @@ class RealLXDTests(SynchronousTestCase):
         self.assertEqual(codes, ["404", "404"])
 
     def test_stops(self) -> None:
-        """A LXD that stops in the middle breaks a download off, and then is away."""
+        """An LXD that stops in the middle breaks a download off, and then is away."""
         fingerprint = self.lxd.add_image(self.pack_single(100 * MIB))
         slow = curl("/dev/devlxd/sock", fingerprint, "--limit-rate 10M -o /tmp/x")
         with ThreadPoolExecutor() as pool:
