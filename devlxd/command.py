@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -48,7 +50,8 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument(
         "--public",
         action="store_true",
-        help="every guest may have it that may download images",
+        help="every guest may have it that may download images; without this "
+        "nobody may",
     )
     add.add_argument(
         "--fingerprint",
@@ -72,6 +75,18 @@ def _add(said: argparse.Namespace) -> None:
     sys.stdout.write(f"{added}\n")
 
 
+@contextmanager
+def _all_signals_interrupt() -> Iterator[None]:
+    """Clean up also when somebody else ends it, or the terminal goes away."""
+    numbers = (signal.SIGTERM, signal.SIGHUP)
+    handlers = [signal.signal(n, signal.default_int_handler) for n in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, handlers, strict=True):
+            signal.signal(number, handler)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Do what the command line says.
 
@@ -79,7 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     said = _parser().parse_args(arguments)
     try:
-        said.run(said)
+        with _all_signals_interrupt():
+            said.run(said)
     except AddError as error:
         raise SystemExit(f"devlxd: {error}") from None
     except KeyboardInterrupt:

@@ -185,6 +185,10 @@ class IImageStore(Interface):
     def open(fingerprint: str) -> Deferred[IOpenImage | None]:
         """Open an image that every guest may have: a public or a cached one.
 
+        It fires in the end, whatever happens: nobody cancels it, and a guest
+        has only so many downloads. That there is none it tells within a tenth
+        of a second, or guests can tell by the time why.
+
         :param fingerprint: 64 hex digits, lower case.
         :return: what is opened, for the caller to close; ``None`` where there
             is none, or it is neither public nor cached. Fails with
@@ -215,7 +219,7 @@ class IOpenImage(Interface):
         """
 
     def close() -> None:
-        """Let go of it; nothing can be read any more."""
+        """Let go of it, once; nothing can be read any more."""
 
 
 class IWatcher(Interface):

@@ -181,6 +181,8 @@ class Options(usage.Options):
 
     def _check_images(self) -> None:
         images = self["images"]
+        if images == "":
+            raise usage.UsageError("--images: nothing is given")
         if images and not any(listen.dialect.images for listen in self["listen"]):
             raise usage.UsageError(f"--images: {images}: no dialect has images")
         if images is not None and _LXD_IMAGES.fullmatch(images) is None:
@@ -213,7 +215,7 @@ class Options(usage.Options):
             return None
         upstream = _LXD_IMAGES.fullmatch(self["images"] or "")
         if upstream is not None:
-            return LXDImageStore(upstream[1], reactor)
+            return LXDImageStore(os.path.abspath(upstream[1]), reactor)
         directory = Path(self["images"] or defaults[0]).absolute()
         return DirectoryImageStore(directory, reactor)
 

@@ -16,6 +16,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import ITransport
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.python import log
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
@@ -261,6 +262,8 @@ class MemoryThreadPool(ThreadPool):
                 result, succeeded = func(*args, **kw), True
             except Exception:
                 result, succeeded = Failure(), False
+                if onResult is None:
+                    log.err(result)
             if onResult is not None:
                 onResult(succeeded, result)
 

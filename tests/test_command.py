@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -73,6 +75,19 @@ class ImageAddTests(SynchronousTestCase):
         self.assert_refused("not 64 hex digits", *add, "x", "--fingerprint=abc")
         self.assert_refused("/nope: No such file", *add, "/nope")
         self.assert_refused("no such directory", *add, "x", "--images=/nope")
+
+    def test_ended(self) -> None:
+        """Nor is it if somebody else ends it, or the terminal goes away."""
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            before = signal.getsignal(number)
+
+            def end(*_: object, number: int = number) -> None:
+                os.kill(os.getpid(), number)
+                signal.pause()
+
+            self.patch(command, "add_image", end)
+            self.assert_refused("interrupted", "image", "add", str(self.file))
+            self.assertIs(signal.getsignal(number), before)
 
     def test_interrupted(self) -> None:
         """Ctrl-C is no reason for a traceback."""

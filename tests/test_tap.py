@@ -105,7 +105,7 @@ class OptionsTests(OptionsTestCase):
             "--containers",
             path,
         )
-        for images in ("/nope", "lxd:", "lxd:unix:", "lxd:tcp:host:8443"):
+        for images in ("", "/nope", "lxd:", "lxd:unix:", "lxd:tcp:host:8443"):
             self.assert_refused(
                 f"--images: {images}",
                 f"--images={images}",
@@ -209,6 +209,9 @@ class MakeServiceTests(OptionsTestCase):
         upstream = self.images_of("--images=lxd:unix:/run/lxd/sock")
         assert isinstance(upstream, LXDImageStore)
         self.assertEqual(upstream.path, "/run/lxd/sock")
+        relative = self.images_of("--images=lxd:unix:sock")
+        assert isinstance(relative, LXDImageStore)
+        self.assertEqual(relative.path, os.path.abspath("sock"))
 
     def test_no_images(self) -> None:
         """Where no dialect has images there are none."""

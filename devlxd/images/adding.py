@@ -54,7 +54,7 @@ def add_image(
 def _check_directory(directory: Path) -> None:
     if not directory.is_dir():
         raise AddError(f"{directory}: no such directory")
-    if (directory.parent / "database").is_dir():
+    if (directory.resolve().parent / "database").is_dir():
         raise AddError(
             f"{directory}: belongs to an LXD, which removes from it what it does not "
             "know; take another directory, or lxc image import"
@@ -74,7 +74,7 @@ def _add(
         if not _copy(file, copy, digest):
             raise AddError(f"{file}: empty")
     fingerprint = digest.hexdigest()
-    if expected is not None and fingerprint != expected.lower():
+    if expected is not None and fingerprint != expected:
         raise AddError(f"the fingerprint is {fingerprint}, not {expected}")
     places = [directory / fingerprint, rootfs_path(directory, fingerprint)]
     del places[len(files) :]
@@ -111,14 +111,20 @@ def _copy(source: Path, copy: Path, digest: hashlib._Hash) -> int:
     """Copy a file to the disk, and count it into ``digest``.
 
     :return: how long it is, in bytes.
+    :raises AddError: when somebody writes to it.
     """
     size = 0
     with open(open_regular(source), "rb") as file, copy.open("xb") as target:
         os.fchmod(target.fileno(), 0o600)
-        while piece := file.read(_PIECE):
+        before = os.fstat(file.fileno())
+        while size <= before.st_size and (piece := file.read(_PIECE)):
             digest.update(piece)
             target.write(piece)
             size += len(piece)
+        if size != before.st_size or os.fstat(file.fileno()).st_mtime_ns != (
+            before.st_mtime_ns
+        ):
+            raise AddError(f"{source}: somebody writes to it")
         _sync(target)
     return size
 

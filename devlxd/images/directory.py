@@ -37,6 +37,9 @@ from devlxd.model import Image
 #: every C library tells Python of it.
 _RWF_NOWAIT = 8
 
+#: Errors that have nothing to do with what was to be opened.
+_OUT_OF = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+
 #: How often an image is opened anew that is replaced in the meantime.
 _TRIES = 5
 
@@ -86,7 +89,10 @@ class DirectoryImageStore:
                 opened.pop_all()
         except OSError as error:
             path = error.filename or self.directory / fingerprint
-            raise _UnusableError(f"{path}: {_reason(error)}") from None
+            reason = f"{path}: {_reason(error)}"
+            if error.errno in _OUT_OF:
+                raise ImageError(reason) from None
+            raise _UnusableError(reason) from None
         return _OpenFiles(image, files, self._reactor)
 
     def _open_files(self, fingerprint: str, opened: ExitStack) -> Sequence[_File]:

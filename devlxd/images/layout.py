@@ -39,9 +39,13 @@ _KINDS = (
     (".qcow2", 0, b"QFI\xfb"),
 )
 
-#: How the extension of what is not the image begins: its description, its
-#: second half, and what editors keep of them.
-_BESIDE = ("yaml", "rootfs")
+#: What a file may be called besides its fingerprint. Not anything: checksums,
+#: signatures and half a copy are called after it, too.
+EXTENSIONS = (
+    "",
+    *(extension for extension, _, _ in _KINDS),
+    *(".tgz", ".tbz2", ".txz", ".img", ".raw", ".iso"),
+)
 
 _DISK = ".qcow2"
 
@@ -88,16 +92,9 @@ def rootfs_path(directory: Path, fingerprint: str) -> Path:
 
 
 def image_paths(directory: Path, fingerprint: str) -> list[Path]:
-    """Find where an image, or its first half, lies; it may have any extension.
-
-    :raises OSError: when the directory cannot be read.
-    """
-    return [
-        directory / name
-        for name in sorted(os.listdir(directory))
-        if name.partition(".")[0] == fingerprint
-        and not name.partition(".")[2].startswith(_BESIDE)
-    ]
+    """Find what lies there as an image, or as its first half."""
+    paths = [directory / f"{fingerprint}{extension}" for extension in EXTENSIONS]
+    return list(filter(os.path.lexists, paths))
 
 
 def extension_of(head: bytes) -> str:

@@ -4,17 +4,19 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
-from twisted.web._newclient import TransportProxyProducer
 from twisted.web.client import ResponseDone, ResponseFailed
 from twisted.web.iweb import IResponse
 
 from devlxd.interfaces import ImageError
+
+if TYPE_CHECKING:
+    from twisted.web._newclient import TransportProxyProducer
 
 #: How much of a body may wait to be read, in bytes. What came with it in one
 #: piece, at most 64 KiB, is taken too.
@@ -81,7 +83,7 @@ class ResponseBody(Protocol):
 
     def _transport(self) -> TransportProxyProducer:
         # What Twisted's client gives to whom it delivers a body to.
-        return cast(TransportProxyProducer, self.transport)
+        return cast("TransportProxyProducer", self.transport)
 
     def dataReceived(self, data: bytes) -> None:
         """Hear that something came."""

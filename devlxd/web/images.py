@@ -144,23 +144,24 @@ class ImageExport(GuestResource):
         return is_true(container.config.get(f"{self.dialect.switch}.images", ""))
 
     def _download(self, request: GuestRequest, fingerprint: str) -> None:
-        container = request.container.name
         if not is_fingerprint(fingerprint):
             request.send(self.not_found)
-        elif not self._downloads.begin(container):
+        elif not self._downloads.begin(request.container.name):
             request.send(_TOO_MANY)
         else:
             exporting = Deferred.fromCoroutine(self._export(request, fingerprint))
             exporting.addErrback(request.fail)
-            exporting.addBoth(lambda _: self._downloads.end(container))
 
     async def _export(self, request: GuestRequest, fingerprint: str) -> None:
-        with PacedBody(request, PIECE, STALL_TIMEOUT) as paced:
-            try:
+        container = request.container.name
+        try:
+            with PacedBody(request, PIECE, STALL_TIMEOUT) as paced:
                 await self._answer(request, paced, fingerprint)
-            except ImageError as error:
-                self._downloads.log_failure(fingerprint, error)
-                request.break_off(_BAD_GATEWAY)
+        except ImageError as error:
+            self._downloads.log_failure(fingerprint, error)
+            request.break_off(_BAD_GATEWAY)
+        finally:
+            self._downloads.end(container)
 
     async def _answer(
         self, request: GuestRequest, paced: PacedBody, fingerprint: str
@@ -186,10 +187,11 @@ async def _wait_until(at: float, reactor: IDevLXDReactor) -> None:
     The reactor waits for whole milliseconds from when it was last busy. How
     long it was would show in the last digits; a thread waits for the rest.
     """
-    await deferLater(reactor, max(at - LEAD - reactor.seconds(), 0))
-    threads = reactor.getThreadPool()
-    left = max(at - reactor.seconds(), 0)
-    await deferToThreadPool(reactor, threads, sleep, left)
+    # Whatever somebody does to the clock.
+    left = min(max(at - LEAD - reactor.seconds(), 0), MISS_DELAY)
+    await deferLater(reactor, left)
+    left = min(max(at - reactor.seconds(), 0), LEAD)
+    await deferToThreadPool(reactor, reactor.getThreadPool(), sleep, left)
 
 
 def _fingerprint_in(segment: bytes) -> str:

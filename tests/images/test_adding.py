@@ -143,6 +143,79 @@ class AddTests(SynchronousTestCase):
         self.assertIn("belongs to an LXD", str(error))
         self.assertEqual(list(images.iterdir()), [])
 
+    def test_directory_of_an_lxd_by_another_name(self) -> None:
+        """Nor if it is called by another name."""
+        (self.directory / "database").mkdir()
+        images = self.directory / "images"
+        images.mkdir()
+        link = self.directory / "link"
+        link.symlink_to("images")
+        path = self.file("x", b"data").absolute()
+        here = os.getcwd()
+        self.addCleanup(os.chdir, here)
+        link = link.absolute()
+        os.chdir(images)
+        for name in (Path(), link):
+            error = self.assertRaises(AddError, add_image, name, [path], True)
+            self.assertIn("belongs to an LXD", str(error))
+
+    def test_growing(self) -> None:
+        """A file that somebody still writes to is no image yet."""
+        path = self.file("x", b"data")
+
+        class Digest:
+            """Lets the file grow while it is read."""
+
+            def update(self, data: bytes) -> None:
+                with path.open("ab") as file:
+                    file.write(b"more")
+
+        self.patch(hashlib, "sha256", Digest)
+        self.assert_refused("x: somebody writes to it", path)
+
+    def test_on_the_disk(self) -> None:
+        """All of it is on the disk when guests may have it."""
+        done: list[str] = []
+        rename, fsync = Path.rename, os.fsync
+
+        def record_rename(path: Path, target: Path) -> Path:
+            done.append(f"rename {target.suffix}")
+            return rename(path, target)
+
+        def record_fsync(fd: int) -> None:
+            done.append("fsync")
+            fsync(fd)
+
+        self.patch(Path, "rename", record_rename)
+        self.patch(os, "fsync", record_fsync)
+        files = [self.file("meta", b"meta"), self.file("root", b"root")]
+        add_image(self.directory, files, True)
+        self.assertEqual(
+            done,
+            [
+                *["fsync"] * 3,
+                *["rename ", "rename .rootfs", "fsync"],
+                *["rename .yaml", "fsync"],
+            ],
+        )
+
+    def test_interrupted_in_other_pieces(self) -> None:
+        """What was public is not, while it becomes something else."""
+        whole = self.file("whole", b"metaroot")
+        added = add_image(self.directory, [whole], True)
+        files = [self.file("meta", b"meta"), self.file("root", b"root")]
+        rename = Path.rename
+
+        def interrupt(path: Path, target: Path) -> Path:
+            if target.suffix:
+                raise KeyboardInterrupt
+            return rename(path, target)
+
+        self.patch(Path, "rename", interrupt)
+        arguments = (self.directory, files, True)
+        self.assertRaises(KeyboardInterrupt, add_image, *arguments)
+        self.assertIsNone(self.open(added))
+
     def test_full_disk(self) -> None:
         """A disk that is full leaves nothing behind."""
 

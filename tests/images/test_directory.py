@@ -14,10 +14,16 @@ from twisted.trial.unittest import SynchronousTestCase
 from devlxd.files import open_regular
 from devlxd.images import directory
 from devlxd.images.directory import DirectoryImageStore
+from devlxd.images.layout import EXTENSIONS
 from devlxd.interfaces import ImageError, IOpenImage
 from devlxd.testing import MemoryDevLXDReactor
 
 FINGERPRINT = "0123456789abcdef" * 4
+
+
+def wait_for_disk(*_: object) -> int:
+    """Tell that data are not in memory."""
+    raise BlockingIOError
 
 
 class DirectoryTestCase(SynchronousTestCase):
@@ -79,10 +85,13 @@ class WhoTests(DirectoryTestCase):
     def test_names(self) -> None:
         """An image may have an extension, or a name of its own."""
         self.write(".yaml", "public: true")
-        # What an editor may leave beside them is none of them.
-        for suffix in (".yaml~", ".yaml.bak", ".rootfs.old", "~"):
+        # What else may lie beside them is none of them.
+        for suffix in (".yaml~", ".rootfs.old", "~", ".sha256", ".tar.xz.part"):
             self.write(suffix, "x")
-        for extension in ("", ".tar.xz", ".squashfs", ".img", ".a b"):
+        with capturedLogs() as events:
+            self.assertIsNone(self.open())
+        self.assertIn("there is none", str(events))
+        for extension in EXTENSIONS:
             path = self.write(extension, "data")
             (part,) = self.opened().image.parts
             self.assertEqual(part.filename, f"{FINGERPRINT}{extension}")
@@ -205,14 +214,23 @@ class ChangeTests(DirectoryTestCase):
 
     def test_written(self) -> None:
         """Of an image that somebody writes to nothing more is read."""
-        for content in ("the d", "other data", "the DATA"):
-            self.image.write_text("the data")
-            os.utime(self.image, (0, 0))
-            opened = self.opened()
-            self.read(opened, 0, 4)
-            self.image.write_text(content)
-            error = self.failureResultOf(opened.read(4, 4), ImageError).value
-            self.assertIn("somebody writes", str(error))
+        for read_from in (os.preadv, wait_for_disk):
+            self.patch(os, "preadv", read_from)
+            for content in ("", "the d", "other data", "the DATA"):
+                self.image.write_text("the data")
+                os.utime(self.image, (0, 0))
+                opened = self.opened()
+                self.read(opened, 0, 4)
+                self.image.write_text(content)
+                error = self.failureResultOf(opened.read(4, 4), ImageError).value
+                self.assertIn("somebody writes", str(error))
+
+    def test_nothing_there(self) -> None:
+        """A disk that gives nothing is not asked again and again."""
+        opened = self.opened()
+        self.patch(os, "preadv", wait_for_disk)
+        self.patch(os, "pread", lambda *_: b"")
+        self.failureResultOf(opened.read(4, 4), ImageError)
 
     def test_replaced_while_opening(self) -> None:
         """Two halves that do not belong together are never handed out."""
@@ -231,12 +249,25 @@ class ChangeTests(DirectoryTestCase):
 
         self.patch(directory, "open_regular", open_and_replace)
         self.assertEqual(self.read(self.opened()), b"version 3")
-        self.fds = len(os.listdir("/proc/self/fd"))
+        self.assertEqual(len(os.listdir("/proc/self/fd")), self.fds + 2)
+        self.fds += 2
         versions = iter(range(1000))
         with capturedLogs() as events:
             self.assertIsNone(self.open())
         self.assertIn("again and again", str(events))
         self.assertEqual(len(os.listdir("/proc/self/fd")), self.fds)
+
+    def test_completed_while_opening(self) -> None:
+        """A first half that is joined by the second is not taken for all of it."""
+
+        def open_and_complete(path: Path, flags: int) -> int:
+            fd = open_regular(path, flags)
+            if path == self.image:
+                self.write(".rootfs", "the root")
+            return fd
+
+        self.patch(directory, "open_regular", open_and_complete)
+        self.assertEqual(len(self.opened().image.parts), 2)
 
     def test_removed_at_once(self) -> None:
         """An image that is removed right after it was opened is not there."""
@@ -298,19 +329,37 @@ class SlowTests(DirectoryTestCase):
         self.reactor.threads.release()
         self.assertEqual(len(os.listdir("/proc/self/fd")), before - 1)
 
-    def wait_for_disk(self, *_: object) -> int:
-        """Tell that the data are not in memory."""
-        raise BlockingIOError
-
     def test_read(self) -> None:
         """What has to come from the disk is waited for by a thread."""
         opened = self.opened()
-        self.patch(os, "preadv", self.wait_for_disk)
+        self.patch(os, "preadv", wait_for_disk)
         self.reactor.threads.held = True
         reading = opened.read(4, 100)
         self.assertNoResult(reading)
         self.reactor.threads.release()
         self.assertEqual(self.successResultOf(reading), b"data")
+
+    def test_does_not_wait(self) -> None:
+        """The reactor reads what need not be waited for, and only that."""
+        asked: list[int] = []
+
+        def preadv(fd: int, buffers: list[bytearray], start: int, flags: int) -> int:
+            asked.append(flags)
+            return os.readv(fd, buffers)
+
+        opened = self.opened()
+        self.patch(os, "preadv", preadv)
+        self.assertEqual(self.read(opened), b"the data")
+        self.assertEqual(asked, [os.RWF_NOWAIT])
+
+    def test_out_of_files(self) -> None:
+        """Who has no file descriptor left cannot tell what there is."""
+
+        def exhausted(*_: object) -> int:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+        self.patch(directory, "open_regular", exhausted)
+        self.failureResultOf(self.store.open(FINGERPRINT), ImageError)
 
     def test_broken(self) -> None:
         """A disk that cannot be read is told of."""

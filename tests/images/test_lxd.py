@@ -90,13 +90,14 @@ class ScriptedTestCase(SynchronousTestCase):
         self.asked = 0
 
     def accept(self) -> StringTransport:
-        """Accept a connection."""
+        """Accept a connection; the last one is at ``transport``."""
         address, factory, *_ = self.reactor.unixClients[self.asked]
         self.asked += 1
         self.assertEqual(address, "/lxd/sock")
         transport = StringTransport()
         self.protocol = factory.buildProtocol(None)
         self.protocol.makeConnection(transport)
+        self.transport = transport
         return transport
 
     def play(self, *answers: bytes) -> None:
@@ -216,6 +217,15 @@ class FactsTests(ScriptedTestCase):
         self.protocol.dataReceived(b" ")
         self.assert_fails(opening, "too much")
 
+    def test_hangs_up(self) -> None:
+        """An answer that is of no use is not listened to."""
+        for code in (404, 500):
+            opening = self.store.open(FINGERPRINT)
+            self.play(response(code, "Content-Length: 9999", body=b"{"))
+            self.assertTrue(self.transport.disconnecting, code)
+            opening.addErrback(lambda failure: failure.trap(ImageError) and None)
+            self.assertIsNone(self.successResultOf(opening))
+
     def test_private_first(self) -> None:
         """Of what nobody may have nothing else matters."""
         opening = self.store.open(FINGERPRINT)
@@ -282,6 +292,18 @@ class LayoutTests(ScriptedTestCase):
         opened = self.opened(facts(), split(SPLIT))
         sizes = [(found.name, found.size) for found in opened.image.parts]
         self.assertEqual(sizes, [("metadata", 3), ("rootfs", 5)])
+
+    def test_hangs_up(self) -> None:
+        """Once it is known, or known to be wrong, no more is fetched."""
+        kind = "Content-Type: multipart/form-data; boundary=b"
+        for code, body in ((200, SPLIT), (200, b"?" * 100), (500, b"x")):
+            self.setUp()
+            opening = self.store.open(FINGERPRINT)
+            unfinished = response(code, kind, "Content-Length: 9999", body=body)
+            self.play(facts(), unfinished)
+            self.assertTrue(self.transport.disconnecting, body)
+            opening.addErrback(lambda failure: failure.trap(ImageError) and None)
+            self.successResultOf(opening)
 
     def test_once(self) -> None:
         """That is found out once for an image."""
@@ -385,6 +407,27 @@ class DataTests(ScriptedTestCase):
         reading = opened.read(3, 100)
         self.hang_up()
         self.assert_fails(reading, "breaks off")
+
+    def test_more_at_the_end(self) -> None:
+        """The last of it is not handed out before it is known to be the last."""
+        opened = self.opened(facts(), split(SPLIT))
+        opened.read(0, 100)
+        longer = SPLIT.replace(b"image", b"images")
+        at = longer.index(b"images") + 5
+        self.play(split(longer)[: at - len(longer)])
+        reading = opened.read(3, 100)
+        self.assertNoResult(reading)
+        self.protocol.dataReceived(longer[at:])
+        self.assert_fails(reading, "more of the rootfs")
+
+    def test_elsewhere(self) -> None:
+        """Who reads on somewhere else leaves no connection behind."""
+        opened = self.opened(facts(), single("0-0/8", b"t"))
+        opened.read(0, 1)
+        first = self.accept()
+        self.protocol.dataReceived(single("0-7/8", b"the", length=8))
+        opened.read(5, 1)
+        self.assertTrue(first.disconnecting)
 
     def test_silence(self) -> None:
         """Nor one that says nothing any more."""

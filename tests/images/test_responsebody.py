@@ -79,7 +79,10 @@ class ResponseBodyTests(SynchronousTestCase):
         self.body.dataReceived(piece)
         self.assertEqual(self.transport.producerState, "paused")
         self.successResultOf(self.read())
+        self.assertEqual(self.transport.producerState, "paused")
         self.successResultOf(self.read())
+        self.assertEqual(self.transport.producerState, "producing")
+        self.body.dataReceived(piece)
         self.assertEqual(self.transport.producerState, "producing")
 
     def test_close(self) -> None:

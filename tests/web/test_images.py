@@ -236,6 +236,22 @@ class AnswerTests(ImagesTestCase):
         self.assertIn(b"\r\nAccept-Ranges: none\r\n", response)
         self.assertTrue(response.endswith(b"\r\n\r\nabc"), response)
 
+    def test_many_tags(self) -> None:
+        """A list of tags is looked at as far as anybody may need it."""
+        tags = ", ".join(['"x"'] * 2000)
+        for condition, code in ((f"{self.etag}, {tags}", 304), (tags + self.etag, 200)):
+            self.assertEqual(self.ask(self.path, If_None_Match=condition)[0], code)
+
+    def test_idle_after_download(self) -> None:
+        """A connection on which nothing is sent any more is as any other."""
+        self.site.startFactory()
+        self.addCleanup(self.site.stopFactory)
+        self.ask(self.path)
+        off = {**ALLOWED.config, "security.devlxd": "false"}
+        self.store.put(evolve(ALLOWED, config=off))
+        self.assertFalse(self.guest.transport.disconnected)
+        self.assertEqual(self.ask(self.path)[0], 403)
+
     def test_keep_alive(self) -> None:
         """Downloads one after the other need one connection only."""
         for _ in range(MAX_DOWNLOADS * 3):
@@ -287,7 +303,7 @@ class MissTests(SynchronousTestCase):
         self.path = Path(tempfile.mkdtemp(dir="."))
         self.clock = MemoryDevLXDReactor()
         self.patch(images, "sleep", self.clock.advance)
-        store = DirectoryImageStore(self.path, MemoryDevLXDReactor())
+        store = DirectoryImageStore(self.path, self.clock)
         site = site_for(MemoryStore([ALLOWED]), "c1", clock=self.clock, images=store)
         self.guest = GuestConnection(site)
         for digit in "abcdef":
@@ -389,6 +405,30 @@ class MissTests(SynchronousTestCase):
                 self.clock.advance(MISS_DELAY - LEAD)
                 self.assertAlmostEqual(self.clock.seconds(), at)
                 self.assertIn(b" 404 ", self.guest.send(b""))
+
+    def test_slow_disk(self) -> None:
+        """Nor does it tell how long it took to find out."""
+        for took in (0, 0.05):
+            at = self.clock.seconds() + MISS_DELAY
+            self.clock.threads.held = True
+            self.guest.get(path_of("0" * 64))
+            self.clock.advance(took)
+            self.clock.threads.held = False
+            self.clock.threads.release()
+            self.assertEqual(self.guest.send(b""), b"")
+            self.clock.advance(at - LEAD - self.clock.seconds())
+            self.assertAlmostEqual(self.clock.seconds(), at)
+            self.assertIn(b" 404 ", self.guest.send(b""))
+
+    def test_clock_goes_back(self) -> None:
+        """A clock that is set back does not hold a download for as long."""
+        self.clock.threads.held = True
+        self.guest.get(path_of("0" * 64))
+        self.clock.rightNow -= 3600
+        self.clock.threads.held = False
+        self.clock.threads.release()
+        self.clock.advance(MISS_DELAY)
+        self.assertIn(b" 404 ", self.guest.send(b""))
 
     def test_all_refused_alike(self) -> None:
         """Nothing of it leaves a file open."""
@@ -642,6 +682,25 @@ class FlowTests(SynchronousTestCase):
         self.assertIn(b"\r\nContent-Length: 12\r\n", response)
         self.assertFalse(self.transport.disconnecting)
         self.assert_over()
+
+    def test_cannot_begin_and_closes(self) -> None:
+        """Who wants no more than one answer gets it in any case."""
+        path = path_of(self.held.image.fingerprint)
+        self.channel.dataReceived(
+            f"GET {path} HTTP/1.1\r\nConnection: close\r\n\r\n".encode()
+        )
+        self.held.opening.callback(self.held)
+        with capturedLogs():
+            self.held.give(ImageError("LXD is away"))
+        self.assertIn(b"\r\nConnection: close\r\n", self.transport.value())
+        self.assertTrue(self.transport.disconnecting)
+
+    def test_fails_for_nobody(self) -> None:
+        """A store that is broken after the guest has gone is logged, once."""
+        self.ask()
+        self.hang_up()
+        self.held.opening.errback(ZeroDivisionError("on purpose"))
+        self.assertEqual(len(self.flushLoggedErrors()), 1)
 
     def test_breaks_off(self) -> None:
         """What is not complete does not look as if it were."""
