@@ -27,7 +27,12 @@ from twisted.internet.protocol import Factory
 from twisted.web import http
 from twisted.web.client import URI, Agent
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IAgentEndpointFactory, IResponse
+from twisted.web.iweb import (
+    IAgent,
+    IAgentEndpointFactory,
+    IBodyProducer,
+    IResponse,
+)
 from zope.interface import implementer
 
 from devlxd.images.responsebody import ResponseBody, reason_of
@@ -84,6 +89,35 @@ class _OneEndpoint:
         cast(Factory, protocolFactory).noisy = False
         connecting: Deferred[IProtocol] = self.endpoint.connect(protocolFactory)
         return connecting
+
+
+@implementer(IAgent)
+@frozen
+class _AsItComes:
+    """Takes what is sent as it is.
+
+    treq would unpack what is compressed, all at once, however much it becomes.
+    """
+
+    agent: IAgent
+
+    def request(
+        self,
+        method: bytes,
+        uri: bytes,
+        headers: Headers | None = None,
+        bodyProducer: IBodyProducer | None = None,
+    ) -> Deferred[IResponse]:
+        """See `IAgent.request`."""
+        plain = headers.copy() if headers else Headers()
+        plain.removeHeader(b"Accept-Encoding")
+        asking = self.agent.request(method, uri, plain, bodyProducer)
+        return asking.addCallback(_not_packed)
+
+
+def _not_packed(response: IResponse) -> IResponse:
+    response.headers.removeHeader(b"Content-Encoding")
+    return response
 
 
 @implementer(IImageStore)
@@ -171,7 +205,7 @@ class LXDImageStore:
 
     async def _get(self, path: str, headers: Headers) -> IResponse:
         # Each time anew: it would keep cookies.
-        client = HTTPClient(self._agent)
+        client = HTTPClient(_AsItComes(self._agent))
         asking = client.get(
             f"http://lxd{path}",
             headers=headers,

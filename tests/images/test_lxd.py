@@ -4,6 +4,7 @@ that is away, slow, or tells lies.
 
 from __future__ import annotations
 
+import gzip
 import json
 from typing import TypeVar
 
@@ -252,6 +253,17 @@ class FactsTests(ScriptedTestCase):
             self.assertNoResult(opening)
             self.reactor.advance(1)
         self.assert_fails(opening, "more than 30 s")
+
+    def test_packed(self) -> None:
+        """What is compressed is not asked for, and not unpacked."""
+        bomb = gzip.compress(b" " * 10**6)
+        opening = self.store.open(FINGERPRINT)
+        self.assertNotIn(b"ccept-", self.accept().value())
+        length = f"Content-Length: {len(bomb)}"
+        self.protocol.dataReceived(
+            response(200, "Content-Encoding: gzip", length, body=bomb)
+        )
+        self.assert_fails(opening, "nothing that LXD says")
 
     def test_cookies(self) -> None:
         """What LXD wants to be told again it is not."""
