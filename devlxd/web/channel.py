@@ -266,7 +266,7 @@ class GuestChannel(http.HTTPChannel):
                 super().rawDataReceived(data)
             except BodyTooLargeError:
                 self._refuse(TOO_LARGE)
-            if self._handlingRequest:
+            if self._handlingRequest and not self.transport.disconnecting:
                 # What is sent ahead stays with the guest until it is its turn.
                 self._networkProducer.pauseProducing()
 

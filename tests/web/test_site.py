@@ -108,6 +108,13 @@ class WireTests(SynchronousTestCase):
         data = sized + chunked + b"3\r\nabc\r\n0\r\n\r\n" + GET
         self.assertEqual(responses(self.guest.send(data)), [(200, b"1")] * 3)
 
+    def test_body_and_close(self) -> None:
+        """A question with a body may be the last one."""
+        head = b"Connection: close\r\nContent-Length: 1"
+        data = GET.replace(b"Host: x", head) + b"abc"
+        self.assertEqual(responses(self.guest.send(data)), [(200, b"1")])
+        self.assertTrue(self.guest.transport.disconnecting)
+
 
 class BoundsTests(SynchronousTestCase):
     """What a guest cannot do, however hostile."""
