@@ -24,10 +24,9 @@ from devlxd.images.layout import (
     DescriptionError,
     description_path,
     image_paths,
+    parts_of,
     read_description,
     rootfs_path,
-    single_part,
-    split_parts,
 )
 from devlxd.interfaces import IDevLXDReactor, IImageStore, ImageError, IOpenImage
 from devlxd.loglimit import LimitedLog
@@ -202,13 +201,10 @@ class _File:
 
 def _image(fingerprint: str, description: Description, files: Sequence[_File]) -> Image:
     heads = [file.head() for file in files]
-    if len(files) == 1:
-        path, size = files[0].path, files[0].size
-        name = description.filename or (path.name if path.suffix else "")
-        parts = single_part(fingerprint, name, heads[0], size)
-    else:
-        sizes = (files[0].size, files[1].size)
-        parts = split_parts(fingerprint, (heads[0], heads[1]), sizes)
+    sizes = [file.size for file in files]
+    path = files[0].path
+    filename = description.filename or (path.name if path.suffix else "")
+    parts = parts_of(fingerprint, heads, sizes, filename)
     modified = max(int(file.status.st_mtime) for file in files)
     return Image(fingerprint, parts, max(modified, 0))
 

@@ -9,6 +9,7 @@ have, says who may have it.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
@@ -105,22 +106,20 @@ def extension_of(head: bytes) -> str:
     return ""
 
 
-def single_part(
-    fingerprint: str, filename: str, head: bytes, size: int
+def parts_of(
+    fingerprint: str, heads: Sequence[bytes], sizes: Sequence[int], filename: str = ""
 ) -> tuple[ImagePart, ...]:
-    """Return the part of an image that is one file."""
-    return (ImagePart("", filename or fingerprint + extension_of(head), size),)
+    """Return the parts of an image, named as LXD names them (protocol.md 4).
 
-
-def split_parts(
-    fingerprint: str, heads: tuple[bytes, bytes], sizes: tuple[int, int]
-) -> tuple[ImagePart, ...]:
-    """Return the parts of a split image, as LXD names them (protocol.md 4).
-
-    :param heads: how the two files begin.
+    :param heads: how its one file begins, or how its two do.
     :param sizes: how long they are, in bytes.
+    :param filename: what guests may call it, if it is one file; by default
+        that follows from its fingerprint.
     """
-    meta, root = map(extension_of, heads)
+    extensions = [extension_of(head) for head in heads]
+    if len(extensions) == 1:
+        return (ImagePart("", filename or fingerprint + extensions[0], sizes[0]),)
+    meta, root = extensions
     rootfs = "rootfs.img" if root == _DISK else "rootfs"
     return (
         ImagePart("metadata", f"meta-{fingerprint}{meta}", sizes[0]),

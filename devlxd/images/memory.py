@@ -8,7 +8,7 @@ import hashlib
 from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
-from devlxd.images.layout import single_part, split_parts
+from devlxd.images.layout import parts_of
 from devlxd.interfaces import IImageStore, ImageError, IOpenImage
 from devlxd.model import Image
 
@@ -33,11 +33,7 @@ class MemoryImageStore:
         :return: its fingerprint.
         """
         fingerprint = hashlib.sha256(b"".join(data)).hexdigest()
-        if len(data) == 1:
-            parts = single_part(fingerprint, filename, data[0], len(data[0]))
-        else:
-            meta, root = data
-            parts = split_parts(fingerprint, (meta, root), (len(meta), len(root)))
+        parts = parts_of(fingerprint, data, [len(part) for part in data], filename)
         image = Image(fingerprint, parts, modified)
         self._images[fingerprint] = (image, b"".join(data))
         return fingerprint

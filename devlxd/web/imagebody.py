@@ -117,9 +117,9 @@ def _split_body(opened: IOpenImage, image: Image) -> ImageBody:
 def _part_head(part: ImagePart) -> bytes:
     filename = part.filename if _PLAIN.fullmatch(part.filename) else part.name
     disposition = f'form-data; name="{part.name}"; filename="{filename}"'
-    return (
-        b"Content-Disposition: %b\r\nContent-Type: application/octet-stream\r\n\r\n"
-        % disposition.encode("ascii")
+    return b"Content-Disposition: %b\r\nContent-Type: %b\r\n\r\n" % (
+        disposition.encode("ascii"),
+        _BINARY,
     )
 
 

@@ -11,7 +11,7 @@ from twisted.web import http
 from twisted.web.resource import Resource
 from twisted.web.server import Request
 
-from devlxd.images.layout import single_part, split_parts
+from devlxd.images.layout import parts_of
 from devlxd.model import ImagePart
 
 UPLOADED_AT = "2026-11-21T22:11:24.928855292Z"
@@ -41,11 +41,7 @@ class FakeLXD(Resource):
     def put(self, *data: bytes, public: bool = True, cached: bool = False) -> str:
         """Put in an image of one file, or of two; return its fingerprint."""
         fingerprint = hashlib.sha256(b"".join(data)).hexdigest()
-        if len(data) == 1:
-            parts = single_part(fingerprint, "", data[0], len(data[0]))
-        else:
-            meta, root = data
-            parts = split_parts(fingerprint, (meta, root), (len(meta), len(root)))
+        parts = parts_of(fingerprint, data, [len(part) for part in data])
         self.images[fingerprint] = FakeImage(parts, data, public, cached)
         return fingerprint
 

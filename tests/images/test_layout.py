@@ -11,8 +11,8 @@ from devlxd.images.layout import (
     DescriptionError,
     extension_of,
     is_filename,
+    parts_of,
     read_description,
-    split_parts,
 )
 from devlxd.model import ImagePart
 
@@ -43,7 +43,7 @@ class ExtensionTests(SynchronousTestCase):
         """The halves of a split image are called as LXD calls them."""
         heads = (HEADS[".tar.xz"], HEADS[".squashfs"])
         self.assertEqual(
-            split_parts("f" * 64, heads, (3, 4)),
+            parts_of("f" * 64, heads, (3, 4)),
             (
                 ImagePart("metadata", f"meta-{'f' * 64}.tar.xz", 3),
                 ImagePart("rootfs", f"{'f' * 64}.squashfs", 4),
@@ -52,7 +52,7 @@ class ExtensionTests(SynchronousTestCase):
 
     def test_split_disk(self) -> None:
         """The disk of a virtual machine has another name."""
-        _, disk = split_parts("f" * 64, (HEADS[""], HEADS[".qcow2"]), (3, 4))
+        _, disk = parts_of("f" * 64, (HEADS[""], HEADS[".qcow2"]), (3, 4))
         self.assertEqual(disk, ImagePart("rootfs.img", f"{'f' * 64}.qcow2", 4))
 
 
