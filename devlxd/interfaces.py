@@ -6,7 +6,7 @@ memory and a suite of contract tests that runs on all providers.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from contextlib import AbstractContextManager
 
 from twisted.internet.defer import Deferred
@@ -23,7 +23,15 @@ from devlxd.model import Caller, Claim, Container, End, Event, Image, Peer
 
 
 class NotInContainer(Exception):
-    """The peer cannot be placed; the text says why, for the log only."""
+    """The peer cannot be placed; the text says why, for the log only.
+
+    :ivar kind: whose limit of log lines this counts against: the container or
+        cgroup and the reason, without what each process says anew.
+    """
+
+    def __init__(self, reason: str, kind: Hashable = None) -> None:
+        super().__init__(reason)
+        self.kind = kind
 
 
 class ImageError(Exception):
@@ -265,6 +273,35 @@ class IWatchListener(Interface):
 
     def overflowed() -> None:
         """Hear that events were lost: anything may have changed."""
+
+
+class ITurns(Interface):
+    """Gives turns, round robin by owner, so that none keeps the others waiting.
+
+    Whatever a container can cause without bound is done in turns: accepting,
+    requests that are sent ahead, replays. A turn does a bounded amount of work,
+    a few milliseconds at most, and takes the next turn for what is left.
+    """
+
+    def take(owner: Hashable, work: Callable[[], None]) -> ITurn:
+        """Do ``work`` when it is ``owner``'s turn, never before this returns.
+
+        The turns of one owner come in the order in which they were taken.
+
+        :param owner: usually the name of a container.
+        :param work: what raises an exception is logged, and costs nobody else
+            a turn.
+        """
+
+    def waiting(owner: Hashable) -> int:
+        """Return how many turns ``owner`` waits for, cancelled ones included."""
+
+
+class ITurn(Interface):
+    """A turn that was taken."""
+
+    def cancel() -> None:
+        """Do nothing when it comes; harmless when it has come."""
 
 
 class IPeerSource(Interface):

@@ -1,39 +1,86 @@
 # -*- test-case-name: tests.test_loglimit -*-
-"""A bound on the log lines that guests can cause."""
+"""A bound on the log lines that guests, or documents, can cause."""
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Hashable
+
+from attrs import define
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+#: How many kinds of lines are told apart at a time. What a guest can make up
+#: must not be kept without bound; the kind that was longest silent goes first.
+MAX_KINDS = 4096
 
-class LimitedLog:
-    """Warns, but not without end.
 
-    :param log: where the warnings go.
+@define
+class _Kind:
+    """What was logged of one kind of lines, in the present period."""
+
+    since: float
+    lines: int = 0
+    left_out: int = 0
+
+
+class RateLimitedLogger:
+    """Logs so many lines of a kind in a period, and how many it left out.
+
+    Each kind has a limit of its own, so that one container, or one fault, that
+    fills its own keeps nothing else out of the log.
+
+    :param log: where the lines go.
     :param reactor: tells the time.
-    :param lines: how many of them are logged at most, in each...
+    :param lines: how many lines of one kind are logged at most, in each...
     :param seconds: ...so many seconds.
     """
 
     def __init__(
-        self, log: Logger, reactor: IReactorTime, lines: int = 20, seconds: int = 60
+        self, log: Logger, reactor: IReactorTime, lines: int = 10, seconds: int = 60
     ) -> None:
         self._log = log
         self._reactor = reactor
         self._lines = lines
         self._seconds = seconds
-        self._since = reactor.seconds()
-        self._count = 0
+        self._kinds: OrderedDict[Hashable, _Kind] = OrderedDict()
 
-    def warn(self, line: str, **fields: object) -> None:
-        """Log a line, or that there are too many of them, or nothing."""
-        now = self._reactor.seconds()
-        if now - self._since >= self._seconds:
-            self._since, self._count = now, 0
-        self._count += 1
-        if self._count <= self._lines:
+    def warn(self, line: str, *, of: Hashable, **fields: object) -> None:
+        """Log a warning, unless its kind has had its share.
+
+        :param line: the format, as `Logger.warn` takes it.
+        :param of: the kind: usually a container and a reason.
+        """
+        if self._may_log(of):
             self._log.warn(line, **fields)
-        elif self._count == self._lines + 1:
-            left = self._seconds - (now - self._since)
+
+    def error(self, line: str, *, of: Hashable, **fields: object) -> None:
+        """Log an error, unless its kind has had its share; see `warn`."""
+        if self._may_log(of):
+            self._log.error(line, **fields)
+
+    def _may_log(self, kind: Hashable) -> bool:
+        now = self._reactor.seconds()
+        known = self._kinds.pop(kind, None)
+        if known is None or now - known.since >= self._seconds:
+            self._tell_left_out(kind, known)
+            known = _Kind(now)
+        self._kinds[kind] = known
+        if len(self._kinds) > MAX_KINDS:
+            self._tell_left_out(*self._kinds.popitem(last=False))
+        if known.lines < self._lines:
+            known.lines += 1
+            return True
+        if not known.left_out:
+            left = self._seconds - (now - known.since)
             self._log.warn("no more of this is logged for {left:.0f} s", left=left)
+        known.left_out += 1
+        return False
+
+    def _tell_left_out(self, kind: Hashable, known: _Kind | None) -> None:
+        if known is not None and known.left_out:
+            self._log.warn(
+                "{count} more lines about {kind!r} were left out",
+                count=known.left_out,
+                kind=kind,
+            )

@@ -55,6 +55,13 @@ class Container:
         (podman, docker); empty where they are not.
     :ivar hostname: the name that it knows itself by. In an LXD project
         ``web`` the host's ``web_c1`` is ``c1`` to itself.
+    :ivar runtime: the only runtime whose container this may be, by the name of
+        `devlxd.interfaces.IRuntime.name`; empty where any may be.
+    :ivar lxcpath: the only LXC path in which this may be, ``/var/lib/lxc`` for
+        example; empty where any may be.
+    :ivar origin: what two containers that have one name, one after the other,
+        do not share, as its store knows: for a document on disk the inode and
+        the birth time. Empty where the store does not know.
     """
 
     name: str
@@ -64,6 +71,9 @@ class Container:
     )
     id: str = ""
     hostname: str = field()
+    runtime: str = ""
+    lxcpath: str = ""
+    origin: str = ""
 
     @hostname.default
     def _own_name(self) -> str:

@@ -16,6 +16,7 @@ ROOMS = [
     {"service", "testing"},
     {"web"},
     {"peers", "containers", "events", "images", "listening", "inotify"},
+    {"turns"},
     {"interfaces"},
     {"model", "timestamps", "truth", "loglimit", "files"},
 ]

@@ -3,23 +3,53 @@
 from __future__ import annotations
 
 from twisted.internet.task import Clock
-from twisted.logger import Logger, capturedLogs
+from twisted.logger import Logger, LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from devlxd.loglimit import LimitedLog
+from devlxd import loglimit
+from devlxd.loglimit import RateLimitedLogger
 
 
-class LimitedLogTests(SynchronousTestCase):
-    """A guest cannot fill the host's log."""
+class RateLimitedLoggerTests(SynchronousTestCase):
+    """A guest cannot fill the host's log, nor keep others out of it."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.log = RateLimitedLogger(Logger(), self.clock, lines=2, seconds=10)
 
     def test_limit(self) -> None:
-        """Of many lines the first ones are logged, and that there are more."""
-        clock = Clock()
-        log = LimitedLog(Logger(), clock, lines=2, seconds=10)
+        """Of many lines the first ones are logged, and how many were not."""
         with capturedLogs() as events:
             for n in range(100):
-                log.warn("line {n}", n=n)
-            clock.advance(10)
-            log.warn("line {n}", n="late")
-        self.assertEqual([event.get("n") for event in events], [0, 1, None, "late"])
+                self.log.warn("line {n}", of="c1", n=n)
+            self.clock.advance(10)
+            self.log.warn("line {n}", of="c1", n="late")
+        self.assertEqual([e.get("n") for e in events], [0, 1, None, None, "late"])
         self.assertIn("no more of this", events[2]["log_format"])
+        self.assertEqual((events[3]["count"], events[3]["kind"]), (98, "c1"))
+
+    def test_each_kind(self) -> None:
+        """Whatever fills its own limit leaves that of the others alone."""
+        for n in range(100):
+            self.log.warn("line {n}", of="c1", n=n)
+        with capturedLogs() as events:
+            self.log.warn("of another", of="c2")
+        self.assertEqual([e["log_format"] for e in events], ["of another"])
+
+    def test_levels(self) -> None:
+        """Errors are limited like warnings, and logged as such."""
+        with capturedLogs() as events:
+            for _ in range(5):
+                self.log.error("an error", of="c1")
+        levels = [event["log_level"] for event in events]
+        self.assertEqual(levels, [LogLevel.error, LogLevel.error, LogLevel.warn])
+
+    def test_made_up_kinds(self) -> None:
+        """Only so many kinds are remembered; what they left out is told."""
+        self.patch(loglimit, "MAX_KINDS", 3)
+        for _ in range(5):
+            self.log.warn("line", of="first")
+        with capturedLogs() as events:
+            for kind in "abc":
+                self.log.warn("line", of=kind)
+        self.assertEqual([e.get("count") for e in events], [None, None, 3, None])

@@ -176,6 +176,9 @@ def _parse_yaml(text: str) -> _Node:
         return _YAMLReader(text).document()
     except yaml.MarkedYAMLError as error:
         reason = error.problem or error.context or "not YAML"
+        if "nesting depth" in reason:
+            # libyaml looks ahead, and has a bound of its own since PyYAML 6.0.4.
+            reason = "nested too deeply"
         mark = error.problem_mark or error.context_mark
         raise DocumentError(reason, mark.line + 1 if mark else None) from None
     except yaml.reader.ReaderError as error:

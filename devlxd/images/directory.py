@@ -29,7 +29,7 @@ from devlxd.images.layout import (
     rootfs_path,
 )
 from devlxd.interfaces import IDevLXDReactor, IImageStore, ImageError, IOpenImage
-from devlxd.loglimit import LimitedLog
+from devlxd.loglimit import RateLimitedLogger
 from devlxd.model import Image
 
 #: From ``linux/fs.h``, since Linux 4.14: read what need not be waited for. Not
@@ -64,18 +64,20 @@ class DirectoryImageStore:
     def __init__(self, directory: Path, reactor: IDevLXDReactor) -> None:
         self.directory = directory
         self._reactor = reactor
-        self._limited_log = LimitedLog(self._log, reactor)
+        self._limited_log = RateLimitedLogger(self._log, reactor)
 
     def open(self, fingerprint: str) -> Deferred[IOpenImage | None]:
         """See `IImageStore.open`; what is no image is for the log."""
         opening: Deferred[IOpenImage | None] = deferToThreadPool(
             self._reactor, self._reactor.getThreadPool(), self._open, fingerprint
         )
-        return opening.addErrback(self._log_unusable)
+        return opening.addErrback(self._log_unusable, fingerprint)
 
-    def _log_unusable(self, failure: Failure) -> None:
+    def _log_unusable(self, failure: Failure, fingerprint: str) -> None:
         failure.trap(_UnusableError)
-        self._limited_log.warn("no image: {reason}", reason=str(failure.value))
+        self._limited_log.warn(
+            "no image: {reason}", of=fingerprint, reason=str(failure.value)
+        )
 
     def _open(self, fingerprint: str) -> IOpenImage | None:
         try:

@@ -23,7 +23,7 @@ from twisted.web import http
 from twisted.web.server import NOT_DONE_YET
 
 from devlxd.interfaces import IDevLXDReactor, IImageStore, ImageError, IOpenImage
-from devlxd.loglimit import LimitedLog
+from devlxd.loglimit import RateLimitedLogger
 from devlxd.model import Container, Image, is_fingerprint
 from devlxd.truth import is_true
 from devlxd.web.answers import Answer, AnswerCache, Headers, refusal
@@ -93,7 +93,7 @@ class Downloads:
         self.reactor = reactor
         self._most = most
         self._running: Counter[str] = Counter()
-        self._limited_log = LimitedLog(self._log, reactor)
+        self._limited_log = RateLimitedLogger(self._log, reactor)
 
     def begin(self, container: str) -> bool:
         """Count a download in, unless the container has too many."""
@@ -111,7 +111,10 @@ class Downloads:
     def log_failure(self, fingerprint: str, error: ImageError) -> None:
         """Log why an image cannot be had."""
         self._limited_log.warn(
-            "image {fingerprint}: {reason}", fingerprint=fingerprint, reason=str(error)
+            "image {fingerprint}: {reason}",
+            of=fingerprint,
+            fingerprint=fingerprint,
+            reason=str(error),
         )
 
 

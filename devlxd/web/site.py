@@ -19,7 +19,7 @@ from devlxd.interfaces import (
     IStoreObserver,
     NotInContainer,
 )
-from devlxd.loglimit import LimitedLog
+from devlxd.loglimit import RateLimitedLogger
 from devlxd.model import Caller, Container
 from devlxd.web.answers import Answer, AnswerCache, Headers
 from devlxd.web.channel import IDLE_TIMEOUT, REQUEST_TIMEOUT, GuestChannel
@@ -82,9 +82,7 @@ class DevLXDSite(Site):
         # By container; those that could not be placed have no name.
         self._channels: dict[str | None, set[GuestChannel]] = {}
         self._closed: list[Deferred[None]] = []
-        # Two, so that a container with too many connections mutes nobody else.
-        self._unplaced_log = LimitedLog(self._log, reactor)
-        self._crowded_log = LimitedLog(self._log, reactor)
+        self._limited_log = RateLimitedLogger(self._log, reactor)
 
     def headers_of(self, answer: Answer) -> Headers:
         """Return all the headers that ``answer`` is sent with."""
@@ -101,7 +99,12 @@ class DevLXDSite(Site):
             with self._peers.hold(transport) as peer:
                 return self._identifier.identify(peer)
         except NotInContainer as refused:
-            self._unplaced_log.warn("not in a container: {reason}", reason=str(refused))
+            reason = str(refused)
+            self._limited_log.warn(
+                "not in a container: {reason}",
+                of=("unplaced", refused.kind),
+                reason=reason,
+            )
         except Exception:
             self._log.failure("a peer could not be placed")
         return None
@@ -111,7 +114,11 @@ class DevLXDSite(Site):
         key = _counted_as(channel)
         channels = self._channels.setdefault(key, set())
         if len(channels) >= self._max_connections:
-            self._crowded_log.warn("too many connections of {container}", container=key)
+            self._limited_log.warn(
+                "too many connections of {container}",
+                of=("crowded", key),
+                container=key,
+            )
             return False
         channels.add(channel)
         return True
