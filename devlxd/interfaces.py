@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IReactorFDSet,
+    IReactorSocket,
     IReactorThreads,
     IReactorTime,
     IReactorUNIX,
@@ -38,7 +39,9 @@ class ImageError(Exception):
     """An image cannot be had; the text says why, for the log only."""
 
 
-class IDevLXDReactor(IReactorFDSet, IReactorTime, IReactorUNIX, IReactorThreads):
+class IDevLXDReactor(
+    IReactorFDSet, IReactorSocket, IReactorTime, IReactorUNIX, IReactorThreads
+):
     """What devlxd needs of a reactor."""
 
 

@@ -4,17 +4,20 @@
 from __future__ import annotations
 
 import resource
+import socket
 from collections.abc import Iterable
 
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import (
     IListeningPort,
+    IReadDescriptor,
     IStreamServerEndpoint,
 )
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from devlxd.accepting import Acceptor
 from devlxd.events.bus import EventBus
 from devlxd.events.journal import SQLiteJournal
 from devlxd.interfaces import (
@@ -30,9 +33,13 @@ from devlxd.peers.credentials import SocketPeerSource
 from devlxd.peers.identify import CallerIdentifier
 from devlxd.peers.processes import ProcFS
 from devlxd.peers.runtimes import known_runtimes
+from devlxd.turns import Turns
+from devlxd.web.channel import GuestChannel
 from devlxd.web.dialects import Dialect
+from devlxd.web.door import Door
 from devlxd.web.images import MAX_DOWNLOADS, Downloads
-from devlxd.web.site import MAX_CONNECTIONS, DevLXDSite
+from devlxd.web.registry import MAX_CONNECTIONS, ConnectionRegistry
+from devlxd.web.site import DevLXDSite
 
 
 class GuestListener(Service):
@@ -40,9 +47,17 @@ class GuestListener(Service):
 
     _log = Logger()
 
-    def __init__(self, endpoint: IStreamServerEndpoint, site: DevLXDSite) -> None:
+    def __init__(
+        self,
+        endpoint: IStreamServerEndpoint,
+        site: DevLXDSite,
+        reactor: IDevLXDReactor,
+    ) -> None:
         self.endpoint = endpoint
         self.site = site
+        self._reactor = reactor
+        self._door: Door | None = None
+        self._acceptor: Acceptor | None = None
         self._listening: Deferred[IListeningPort | None] | None = None
 
     def privilegedStartService(self) -> None:
@@ -61,11 +76,16 @@ class GuestListener(Service):
     def _listen(self) -> None:
         if self._listening is None:
             listening = listen_now(self.endpoint, self.site)
-            self._listening = listening.addCallbacks(
-                self._log_listening, self._log_failure
-            )
+            self._listening = listening.addCallbacks(self._accept, self._log_failure)
 
-    def _log_listening(self, port: IListeningPort) -> IListeningPort:
+    def _accept(self, port: IListeningPort) -> IListeningPort:
+        """Accept the connections of a UNIX socket here, and not in Twisted's port."""
+        listening = getattr(port, "socket", None)
+        if isinstance(listening, socket.socket) and listening.family == socket.AF_UNIX:
+            self._reactor.removeReader(IReadDescriptor(port))
+            self._door = Door(self.site, self.site.registry, self._reactor)
+            self._acceptor = Acceptor(listening, self._door.arrived, self._reactor)
+            self._acceptor.start()
         self._log.info(
             "{dialect} guests are served at {address}",
             dialect=self.site.dialect.name,
@@ -82,6 +102,9 @@ class GuestListener(Service):
         :return: a Deferred that fires when nothing is open any more.
         """
         super().stopService()
+        if self._acceptor is not None and self._door is not None:
+            self._acceptor.stop()
+            self._door.close()
         listening, self._listening = self._listening, None
         if listening is None:
             return self.site.close_connections()
@@ -129,6 +152,10 @@ class DevLXDService(MultiService):
             identifier.setServiceParent(self)
         peers = peers or SocketPeerSource()
         endpoints = list(endpoints)
+        turns = Turns(reactor)
+        registry: ConnectionRegistry[GuestChannel] = ConnectionRegistry(
+            turns, reactor, connections_per_container()
+        )
         bus = None
         if any(dialect.events for dialect, _ in endpoints):
             bus = EventBus(store, journal or SQLiteJournal(), reactor)
@@ -141,11 +168,11 @@ class DevLXDService(MultiService):
                 identifier,
                 peers,
                 reactor,
-                max_connections=connections_per_container(),
+                registry=registry,
                 bus=bus,
                 downloads=downloads,
             )
-            GuestListener(endpoint, site).setServiceParent(self)
+            GuestListener(endpoint, site, reactor).setServiceParent(self)
 
 
 def connections_per_container() -> int:

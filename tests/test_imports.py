@@ -15,7 +15,7 @@ ROOMS = [
     {"demo"},
     {"service", "testing"},
     {"web"},
-    {"peers", "containers", "events", "images", "listening", "inotify"},
+    {"peers", "containers", "events", "images", "listening", "accepting", "inotify"},
     {"turns"},
     {"interfaces"},
     {"model", "timestamps", "truth", "loglimit", "files"},

@@ -11,7 +11,6 @@ import os
 from typing import TYPE_CHECKING, Protocol
 
 from twisted.internet.interfaces import (
-    IDelayedCall,
     IFileDescriptorReceiver,
     IHalfCloseableProtocol,
     IProtocol,
@@ -23,6 +22,7 @@ from twisted.python.failure import Failure
 from twisted.web import http
 from zope.interface import implementer
 
+from devlxd.interfaces import ITurn
 from devlxd.model import Caller
 from devlxd.web.answers import BAD_REQUEST, TOO_LARGE, Answer
 from devlxd.web.request import BodyTooLargeError
@@ -97,21 +97,42 @@ class GuestChannel(http.HTTPChannel):
     _log = Logger()
     _between_requests = False
     _at_request_line = True
-    _turn: IDelayedCall | None = None
+    _turn: ITurn | None = None
     _successor: IProtocol | None = None
     _has_said_all = False
+    _is_lost = False
     _ignored = 0
 
     def connectionMade(self) -> None:
         """Find out who calls, before the first byte is read."""
         self.transport.bufferSize = READ_SIZE
-        self.caller = self.site.caller_of(self.transport)
         super().connectionMade()
+        self._place()
+        loaded = self.site.when_loaded() if self.caller is None else None
+        if loaded is not None:
+            self._hold()
+            loaded.addCallback(self._place_again)
+
+    def _place(self) -> None:
+        self.caller = self.site.caller_of(self.transport)
         if not self.site.admit(self):
             self.forceAbortClient()
 
+    def _place_again(self, _: object) -> None:
+        """Find out again who calls, now that it is known which containers there are."""
+        if not self._is_lost:
+            self.site.release(self)
+            self._place()
+            self._take_turn()
+
+    @property
+    def owner(self) -> str | None:
+        """The container whose connection this is; ``None`` if it is in none."""
+        return self.caller.container if self.caller is not None else None
+
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Make room for another connection."""
+        self._is_lost = True
         self.site.release(self)
         if self._turn is not None:
             self._turn.cancel()
@@ -124,7 +145,12 @@ class GuestChannel(http.HTTPChannel):
         self._has_said_all = True
         if self.only_listens:
             self.forceAbortClient()
-        elif not self._handlingRequest and self._turn is None:
+        else:
+            self._close_if_done()
+
+    def _close_if_done(self) -> None:
+        is_done = not self._handlingRequest and not self.paused
+        if self._has_said_all and is_done and not self.transport.disconnecting:
             self.loseConnection()
 
     @property
@@ -148,10 +174,20 @@ class GuestChannel(http.HTTPChannel):
         """Hear that bytes came in, which proves nothing."""
 
     def dataReceived(self, data: bytes) -> None:
-        """Take what came in, and note when a request begins with it."""
+        """Take what came in, now or when it is the container's turn."""
         if self._successor is not None:
             self._successor.dataReceived(data)
             return
+        is_free = not self.paused and not self._handlingRequest
+        if is_free and not self.site.registry.may_ask_now(self.owner):
+            self._wait_for_turn()
+        self._receive(data)
+
+    def _receive(self, data: bytes) -> None:
+        """Take what came in, and note when a request begins with it.
+
+        While this is paused it is only kept.
+        """
         super().dataReceived(data)
         has_begun = self._buffer or not self._at_request_line
         is_free = not self.paused and not self._handlingRequest
@@ -210,24 +246,32 @@ class GuestChannel(http.HTTPChannel):
         super().requestDone(request)
         has_more = self._waitingForTransport or self._buffer
         self.paused = bool(self.persistent and has_more)
-        if self._has_said_all and not self.paused:
-            self.loseConnection()
-        elif self.paused:
-            self._networkProducer.pauseProducing()
-            self._turn = self.callLater(0, self._take_turn)
+        if self.paused:
+            self._wait_for_turn()
+        self._close_if_done()
+
+    def _hold(self) -> None:
+        """Keep what comes in, and read no more of it."""
+        self.paused = True
+        self._networkProducer.pauseProducing()
+
+    def _wait_for_turn(self) -> None:
+        self._hold()
+        self._turn = self.site.registry.take_turn(self.owner, self._take_turn)
 
     def _take_turn(self) -> None:
         self._turn = None
         if not self._waitingForTransport:
             self.paused = False
             self._networkProducer.resumeProducing()
-            self.dataReceived(b"")
+            self._receive(b"")
+            self._close_if_done()
 
     def resumeProducing(self) -> None:
         """Hear that the guest reads its answers again."""
         super().resumeProducing()
         if self.paused and self._turn is None and not self._handlingRequest:
-            self._take_turn()
+            self._wait_for_turn()
 
     def lineReceived(self, line: bytes) -> None:
         """Take one line of the head of a request."""

@@ -21,16 +21,19 @@ from devlxd.interfaces import (
 )
 from devlxd.loglimit import RateLimitedLogger
 from devlxd.model import Caller, Container
+from devlxd.turns import Turns
 from devlxd.web.answers import Answer, AnswerCache, Headers
 from devlxd.web.channel import IDLE_TIMEOUT, REQUEST_TIMEOUT, GuestChannel
 from devlxd.web.dialects import Dialect
 from devlxd.web.gate import Gate
 from devlxd.web.images import Downloads
+from devlxd.web.registry import MAX_CONNECTIONS, ConnectionRegistry
 from devlxd.web.request import GuestRequest
 from devlxd.web.resources import resource_tree
 
-#: How many connections the guests of one container may have open at a time.
-MAX_CONNECTIONS = 1024
+#: For how long a connection that cannot be placed waits for the store to be
+#: loaded, in seconds.
+LOADING_TIMEOUT = 3.0
 
 
 @implementer(IStoreObserver, ILifeObserver)
@@ -46,8 +49,8 @@ class DevLXDSite(Site):
     :param identifier: finds out who asks.
     :param peers: tells what the kernel says of who asks.
     :param reactor: for timeouts.
-    :param max_connections: how many connections one container may have open;
-        connections that cannot be placed have as many, all together.
+    :param registry: the connections of all sites that share their limits; by
+        default of this one alone.
     :param bus: passes events on; without one there are none.
     :param downloads: the images that can be downloaded; without it there are
         none.
@@ -66,7 +69,7 @@ class DevLXDSite(Site):
         identifier: ICallerIdentifier,
         peers: IPeerSource,
         reactor: IReactorTime,
-        max_connections: int = MAX_CONNECTIONS,
+        registry: ConnectionRegistry[GuestChannel] | None = None,
         bus: IEventBus | None = None,
         downloads: Downloads | None = None,
     ) -> None:
@@ -78,9 +81,10 @@ class DevLXDSite(Site):
         self._store = store
         self._identifier = identifier
         self._peers = peers
-        self._max_connections = max_connections
-        # By container; those that could not be placed have no name.
-        self._channels: dict[str | None, set[GuestChannel]] = {}
+        self.registry = registry or ConnectionRegistry(
+            Turns(reactor), reactor, MAX_CONNECTIONS
+        )
+        self._is_loading = False
         self._closed: list[Deferred[None]] = []
         self._limited_log = RateLimitedLogger(self._log, reactor)
 
@@ -97,40 +101,47 @@ class DevLXDSite(Site):
         """Find out who is at the other end; the log hears why if that fails."""
         try:
             with self._peers.hold(transport) as peer:
-                return self._identifier.identify(peer)
+                caller = self._identifier.identify(peer)
+                self.registry.remember(peer.pid, caller.container)
+                return caller
         except NotInContainer as refused:
-            reason = str(refused)
-            self._limited_log.warn(
-                "not in a container: {reason}",
-                of=("unplaced", refused.kind),
-                reason=reason,
-            )
+            if not self._is_loading:
+                self._limited_log.warn(
+                    "not in a container: {reason}",
+                    of=("unplaced", refused.kind),
+                    reason=str(refused),
+                )
         except Exception:
             self._log.failure("a peer could not be placed")
         return None
 
     def admit(self, channel: GuestChannel) -> bool:
         """Count a connection in, unless its container has too many."""
-        key = _counted_as(channel)
-        channels = self._channels.setdefault(key, set())
-        if len(channels) >= self._max_connections:
-            self._limited_log.warn(
-                "too many connections of {container}",
-                of=("crowded", key),
-                container=key,
-            )
-            return False
-        channels.add(channel)
-        return True
+        if self.registry.add(channel.owner, channel):
+            return True
+        self._limited_log.warn(
+            "too many connections of {container}",
+            of=("crowded", channel.owner),
+            container=channel.owner,
+        )
+        return False
 
     def release(self, channel: GuestChannel) -> None:
         """Count a connection out."""
-        key = _counted_as(channel)
-        channels = self._channels.get(key, set())
-        channels.discard(channel)
-        if not channels:
-            self._channels.pop(key, None)
+        self.registry.remove(channel.owner, channel)
         self._tell_if_closed()
+
+    def when_loaded(self) -> Deferred[None] | None:
+        """Wait until it is known which containers there are, but not for long.
+
+        :return: ``None`` when that is so already.
+        """
+        if not self._is_loading:
+            return None
+        loaded = self._store.loaded()
+        return loaded.addTimeout(
+            LOADING_TIMEOUT, self.reactor, onTimeoutCancel=lambda *_: None
+        )
 
     def close_connections(self) -> Deferred[None]:
         """Close every connection, also those whose guest does not read.
@@ -139,16 +150,16 @@ class DevLXDSite(Site):
         """
         closed: Deferred[None] = Deferred()
         self._closed.append(closed)
-        for channel in self._all_channels():
+        for channel in self._channels():
             channel.close()
         self._tell_if_closed()
         return closed
 
-    def _all_channels(self) -> list[GuestChannel]:
-        return [channel for some in self._channels.values() for channel in some]
+    def _channels(self) -> list[GuestChannel]:
+        return [one for one in self.registry.all() if one.site is self]
 
     def _tell_if_closed(self) -> None:
-        if not self._channels:
+        if self._closed and not self._channels():
             waiting, self._closed = self._closed, []
             for closed in waiting:
                 closed.callback(None)
@@ -157,9 +168,9 @@ class DevLXDSite(Site):
         """See `IStoreObserver.changed`."""
         if new is None:
             self._cache.forget(name)
-        for channel in list(self._channels.get(name, ())):
+        for channel in self.registry.of(name):
             caller = channel.caller
-            if caller is None:
+            if caller is None or channel.site is not self:
                 continue
             if new is None or (old is not None and new.is_another_than(old)):
                 self._see_off(channel)
@@ -183,7 +194,7 @@ class DevLXDSite(Site):
 
     def ended(self, life: int) -> None:
         """See `ILifeObserver.ended`."""
-        for channel in self._all_channels():
+        for channel in self._channels():
             if channel.caller is not None and channel.caller.life == life:
                 channel.close()
 
@@ -192,8 +203,13 @@ class DevLXDSite(Site):
 
     def startFactory(self) -> None:
         """Hear of containers that go."""
+        self._is_loading = True
+        self._store.loaded().addCallback(self._loaded)
         self._store.watch(self)
         self._identifier.watch(self)
+
+    def _loaded(self, _: object) -> None:
+        self._is_loading = False
 
     def stopFactory(self) -> None:
         """Hear of them no more."""
@@ -202,7 +218,3 @@ class DevLXDSite(Site):
 
     def log(self, request: http.Request) -> None:
         """Log no access."""
-
-
-def _counted_as(channel: GuestChannel) -> str | None:
-    return channel.caller.container if channel.caller else None

@@ -6,13 +6,15 @@ import os
 import re
 from collections.abc import Callable
 
-from attrs import evolve
+from attrs import evolve, field, frozen
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from twisted.internet.address import UNIXAddress
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IFileDescriptorReceiver,
     IHalfCloseableProtocol,
+    IProtocol,
 )
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -21,6 +23,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from devlxd.containers.memory import MemoryStore
+from devlxd.interfaces import NotInContainer
 from devlxd.model import Caller, Container, Peer
 from devlxd.testing import (
     GuestConnection,
@@ -28,10 +31,12 @@ from devlxd.testing import (
     MemoryPeerSource,
     site_for,
 )
+from devlxd.turns import Turns
 from devlxd.web.channel import CLOSE_TIMEOUT, IDLE_TIMEOUT, REQUEST_TIMEOUT
 from devlxd.web.dialects import LXD
+from devlxd.web.registry import AT_ONCE, ConnectionRegistry
 from devlxd.web.request import MAX_BODY, MAX_PIECES, READ_TIMEOUT, SLICE
-from devlxd.web.site import DevLXDSite
+from devlxd.web.site import LOADING_TIMEOUT, DevLXDSite
 
 BIG = "x" * 100_000
 
@@ -296,6 +301,32 @@ class BoundsTests(SynchronousTestCase):
         self.clock.advance(IDLE_TIMEOUT)
         self.assertTrue(self.guest.transport.disconnected)
 
+    def test_turns_of_containers(self) -> None:
+        """A container with many busy connections leaves others their turns."""
+        identifier = MemoryIdentifier({1: Caller("c1", uid=0), 2: Caller("c2", uid=0)})
+        store = MemoryStore([Container(n, {"user.a": "1"}) for n in ("c1", "c2")])
+        site = DevLXDSite(LXD, store, identifier, MemoryPeerSource(), self.clock)
+        answered: list[int] = []
+
+        def connect(pid: int) -> IProtocol:
+            self.patch(site, "_peers", MemoryPeerSource(Peer(pid, 0, 0)))
+            channel: IProtocol = site.buildProtocol(UNIXAddress(""))
+            transport = StringTransport()
+            channel.makeConnection(transport)
+            transport.write = lambda data: answered.append(pid)  # type: ignore[method-assign] # notes who was answered
+            return channel
+
+        many = [connect(1) for _ in range(AT_ONCE * 3)]
+        one = connect(2)
+        for channel in many:
+            channel.dataReceived(GET)
+        self.assertEqual(answered, [1] * AT_ONCE)
+        answered.clear()
+        one.dataReceived(GET)
+        self.assertEqual(answered, [2])
+        self.clock.advance(0)
+        self.assertEqual(answered, [2] + [1] * AT_ONCE * 2)
+
     def test_times_out_unread(self) -> None:
         """A guest that is out of time has no more than a moment left."""
         self.clock.advance(REQUEST_TIMEOUT)
@@ -340,7 +371,12 @@ class BoundsTests(SynchronousTestCase):
         """One container cannot take all the connections there are."""
         identifier = MemoryIdentifier({1: Caller("c1", uid=0), 2: Caller("c2", uid=0)})
         site = DevLXDSite(
-            LXD, STORE, identifier, MemoryPeerSource(), self.clock, max_connections=2
+            LXD,
+            STORE,
+            identifier,
+            MemoryPeerSource(),
+            self.clock,
+            ConnectionRegistry(Turns(self.clock), self.clock, 2),
         )
 
         def connect(pid: int) -> bool:
@@ -403,6 +439,95 @@ class BoundsTests(SynchronousTestCase):
         self.assertEqual([e for e in events if e.get("log_failure")], [])
         for name in (b"<html", b"Twisted", b"Traceback", b"Error"):
             self.assertNotIn(name, answer)
+
+
+class LoadingStore(MemoryStore):
+    """A store that does not know yet which containers there are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loading: Deferred[None] = Deferred()
+
+    def loaded(self) -> Deferred[None]:
+        """See `IContainerStore.loaded`."""
+        loaded: Deferred[None] = Deferred()
+        self.loading.addBoth(lambda _: loaded.callback(None))
+        return loaded
+
+
+@frozen
+class LateIdentifier(MemoryIdentifier):
+    """Finds only those containers that are in the store, as those of podman."""
+
+    store: MemoryStore = field(kw_only=True)
+
+    def identify(self, peer: Peer) -> Caller:
+        """See `ICallerIdentifier.identify`."""
+        if not self.store.names():
+            raise NotInContainer("not in the store")
+        return Caller("c1", uid=0)
+
+
+class LoadingTests(SynchronousTestCase):
+    """Questions that come before it is known which containers there are."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.store = LoadingStore()
+        self.site = DevLXDSite(
+            LXD,
+            self.store,
+            LateIdentifier(store=self.store),
+            MemoryPeerSource(),
+            self.clock,
+        )
+        self.site.startFactory()
+        self.addCleanup(self.site.stopFactory)
+        self.guest = GuestConnection(self.site)
+
+    def answer(self) -> list[tuple[int, bytes]]:
+        """Return what has come back."""
+        return responses(self.guest.send(b""))
+
+    def test_waits(self) -> None:
+        """They wait until the store is loaded, and are answered then."""
+        with capturedLogs() as events:
+            self.assertEqual(self.guest.send(GET), b"")
+            self.store.put(Container("c1", {"user.a": "1"}))
+            self.store.loading.callback(None)
+            self.assertEqual(self.answer(), [(200, b"1")])
+        self.assertEqual(events, [])
+        self.assertEqual(len(list(self.site.registry.of("c1"))), 1)
+
+    def test_half_close(self) -> None:
+        """Who says nothing more meanwhile is answered all the same."""
+        self.guest.send(GET)
+        self.guest.half_close()
+        self.assertFalse(self.guest.transport.disconnecting)
+        self.store.put(Container("c1", {"user.a": "1"}))
+        self.store.loading.callback(None)
+        self.assertEqual(self.answer(), [(200, b"1")])
+        self.assertTrue(self.guest.transport.disconnecting)
+
+    def test_waits_no_longer(self) -> None:
+        """After some seconds they get the answer that there is."""
+        self.assertEqual(self.guest.send(GET), b"")
+        self.clock.advance(LOADING_TIMEOUT)
+        self.assertEqual(self.answer(), [(500, b"not in a container\n")])
+
+    def test_gone(self) -> None:
+        """Who hangs up meanwhile is not counted for ever."""
+        self.guest.send(GET)
+        self.guest.hang_up()
+        self.store.loading.callback(None)
+        self.clock.advance(LOADING_TIMEOUT)
+        self.assertEqual(list(self.site.registry.all()), [])
+
+    def test_loaded(self) -> None:
+        """Once the store is loaded nobody waits."""
+        self.store.loading.callback(None)
+        guest = GuestConnection(self.site)
+        self.assertEqual(responses(guest.send(GET)), [(500, b"not in a container\n")])
 
 
 class FailureTests(SynchronousTestCase):

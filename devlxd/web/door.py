@@ -1,0 +1,114 @@
+# -*- test-case-name: tests.web.test_door -*-
+"""The door: which connections become transports and channels, and when."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+from collections import Counter
+from collections.abc import Hashable
+from functools import partial
+from typing import Any
+
+from twisted.logger import Logger
+from twisted.web.server import Site
+
+from devlxd.interfaces import IDevLXDReactor
+from devlxd.loglimit import RateLimitedLogger
+from devlxd.web.registry import ConnectionRegistry
+
+#: ``struct ucred``: pid, uid, gid. The ids are unsigned.
+_UCRED = struct.Struct("iII")
+
+
+class Door:
+    """Lets connections in, each owner's in its turn.
+
+    A flood of connections costs a few system calls for each: a container's
+    surplus is closed before anything is made for it, and by what has been found
+    out of the process already. Who is let in is identified all the same.
+
+    :param site: makes the protocols of those that are let in.
+    :param registry: the connections that there are.
+    :param reactor: makes their transports.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        site: Site,
+        registry: ConnectionRegistry[Any],
+        reactor: IDevLXDReactor,
+    ) -> None:
+        self._site = site
+        self._registry = registry
+        self._reactor = reactor
+        self._waiting: Counter[Hashable] = Counter()
+        self._is_closed = False
+        self._limited_log = RateLimitedLogger(self._log, reactor)
+
+    def arrived(self, connection: socket.socket) -> None:
+        """Take a connection that was accepted: let it in, let it wait, or close it."""
+        owner = self._owner_of(connection)
+        if not self._registry.has_room(owner, self._waiting[owner]):
+            connection.close()
+            self._limited_log.warn(
+                "too many connections of {owner}", of=owner, owner=owner
+            )
+        elif self._registry.may_come_now(owner):
+            self._let_in(connection)
+        else:
+            self._waiting[owner] += 1
+            self._registry.take_turn(owner, partial(self._its_turn, owner, connection))
+
+    def close(self) -> None:
+        """Let nobody in any more, who waits included."""
+        self._is_closed = True
+
+    def _owner_of(self, connection: socket.socket) -> Hashable:
+        try:
+            ucred = connection.getsockopt(
+                socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size
+            )
+        except OSError:
+            return None
+        pid, uid, _gid = _UCRED.unpack(ucred)
+        return self._registry.owner_of(pid, uid)
+
+    def _its_turn(self, owner: Hashable, connection: socket.socket) -> None:
+        self._waiting[owner] -= 1
+        if not self._waiting[owner]:
+            del self._waiting[owner]
+        if self._is_closed or _is_over(connection):
+            connection.close()
+        else:
+            self._let_in(connection)
+
+    def _let_in(self, connection: socket.socket) -> None:
+        connection.setblocking(False)
+        with contextlib.closing(connection):
+            try:
+                # The transport has a descriptor of its own.
+                self._reactor.adoptStreamConnection(
+                    connection.fileno(),
+                    socket.AF_UNIX,
+                    self._site,  # type: ignore[arg-type] # Twisted says its Site is none
+                )
+            except OSError as error:
+                self._limited_log.error(
+                    "a connection was lost: {reason}",
+                    of=error.errno,
+                    reason=error.strerror,
+                )
+
+
+def _is_over(connection: socket.socket) -> bool:
+    """Return whether the other end has closed, and said nothing before."""
+    try:
+        return not connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True

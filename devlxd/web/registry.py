@@ -1,0 +1,141 @@
+# -*- test-case-name: tests.web.test_registry -*-
+"""The connections of guests, by the container that they are of.
+
+Limits and fairness are between containers: whatever one does with its
+connections, another one is served as if it were alone with the first.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Hashable, Iterable
+from typing import Generic, TypeVar
+
+from attrs import frozen
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from devlxd.interfaces import ITurn, ITurns
+
+#: How many connections the guests of one container may have open at a time.
+MAX_CONNECTIONS = 1024
+
+#: How many requests or new connections of one owner are served in one
+#: iteration of the reactor without taking turns.
+AT_ONCE = 16
+
+#: For how long the owner of a process is remembered, in seconds: by then its
+#: pid may be another's, who would be refused, or wait, for it.
+REMEMBERED = 1.0
+
+#: How many processes are remembered at a time.
+MAX_REMEMBERED = 4096
+
+
+@frozen
+class Stranger:
+    """The owner of what has not been placed yet.
+
+    :ivar uid: of the process, as the host sees it.
+    """
+
+    uid: int
+
+
+Connection = TypeVar("Connection", bound=Hashable)
+
+
+class ConnectionRegistry(Generic[Connection]):
+    """All connections of a service, whatever it is that they speak.
+
+    :param turns: gives turns to owners that have much to ask.
+    :param reactor: tells the time.
+    :param max_connections: how many connections one owner may have.
+    """
+
+    def __init__(
+        self, turns: ITurns, reactor: IReactorTime, max_connections: int
+    ) -> None:
+        self._turns = turns
+        self._reactor = reactor
+        self._max_connections = max_connections
+        self._connections: dict[Hashable, set[Connection]] = {}
+        self._served: Counter[Hashable] = Counter()
+        self._next_iteration: IDelayedCall | None = None
+        self._owners: dict[int, tuple[Hashable, float]] = {}
+
+    # How many there are
+
+    def add(self, owner: Hashable, connection: Connection) -> bool:
+        """Count a connection in, unless its owner has too many.
+
+        :param owner: the name of a container; ``None`` for whoever is in none.
+        """
+        connections = self._connections.setdefault(owner, set())
+        if len(connections) >= self._max_connections:
+            return False
+        connections.add(connection)
+        return True
+
+    def remove(self, owner: Hashable, connection: Connection) -> None:
+        """Count a connection out; harmless when it was not counted in."""
+        connections = self._connections.get(owner, set())
+        connections.discard(connection)
+        if not connections:
+            self._connections.pop(owner, None)
+
+    def of(self, owner: Hashable) -> Collection[Connection]:
+        """Return the connections of an owner."""
+        return list(self._connections.get(owner, ()))
+
+    def all(self) -> Iterable[Connection]:
+        """Return all connections."""
+        return [one for some in self._connections.values() for one in some]
+
+    def has_room(self, owner: Hashable, more: int = 0) -> bool:
+        """Return whether an owner may have one connection besides ``more``."""
+        connections = self._connections.get(owner, ())
+        return len(connections) + more < self._max_connections
+
+    # Whose turn it is
+
+    def may_ask_now(self, owner: Hashable) -> bool:
+        """Return whether a request is served at once, or has to wait for its turn."""
+        # With few connections it cannot be too much: each has one request, and
+        # what is sent ahead takes turns.
+        is_few = len(self._connections.get(owner, ())) <= AT_ONCE
+        return is_few or self.may_come_now(owner)
+
+    def may_come_now(self, owner: Hashable) -> bool:
+        """Return whether something new of an owner is taken care of at once."""
+        if self._turns.waiting(owner):
+            return False
+        if self._next_iteration is None:
+            self._next_iteration = self._reactor.callLater(0, self._iterate)
+        self._served[owner] += 1
+        return self._served[owner] <= AT_ONCE
+
+    def _iterate(self) -> None:
+        self._next_iteration = None
+        self._served.clear()
+
+    def take_turn(self, owner: Hashable, work: Callable[[], None]) -> ITurn:
+        """Do ``work`` when it is the owner's turn; see `ITurns.take`."""
+        return self._turns.take(owner, work)
+
+    # Whose a process is, as far as was found out of late
+
+    def remember(self, pid: int, owner: Hashable) -> None:
+        """Remember for a moment whose a process is."""
+        if len(self._owners) >= MAX_REMEMBERED:
+            self._owners.clear()
+        self._owners[pid] = owner, self._reactor.seconds() + REMEMBERED
+
+    def owner_of(self, pid: int, uid: int) -> Hashable:
+        """Return whose a process was a moment ago.
+
+        This is for limits and turns only: nobody is let in for it.
+        """
+        owner, until = self._owners.get(pid, (None, 0.0))
+        if until > self._reactor.seconds():
+            return owner
+        return Stranger(uid)

@@ -1,0 +1,99 @@
+"""Tests of `devlxd.web.registry`."""
+
+from __future__ import annotations
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from devlxd.turns import Turns
+from devlxd.web import registry
+from devlxd.web.registry import (
+    AT_ONCE,
+    REMEMBERED,
+    ConnectionRegistry,
+    Stranger,
+)
+
+
+class RegistryTests(SynchronousTestCase):
+    """Connections, by the container that they are of."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        turns = Turns(self.clock)
+        self.registry: ConnectionRegistry[int] = ConnectionRegistry(
+            turns, self.clock, AT_ONCE + 10
+        )
+
+    def test_limit(self) -> None:
+        """One container has so many connections, whatever the others have."""
+        for n in range(AT_ONCE + 10):
+            self.assertTrue(self.registry.has_room("c1", AT_ONCE + 9 - n))
+            self.assertTrue(self.registry.add("c1", n))
+        self.assertFalse(self.registry.has_room("c1"))
+        self.assertFalse(self.registry.add("c1", 100))
+        self.assertTrue(self.registry.add("c2", 101))
+        self.assertTrue(self.registry.add(None, 102))
+        self.registry.remove("c1", 100)
+        self.assertFalse(self.registry.add("c1", 100))
+        self.registry.remove("c1", 0)
+        self.assertTrue(self.registry.add("c1", 100))
+
+    def test_connections(self) -> None:
+        """The connections of one container are found, and those of all."""
+        for owner, connection in (("c1", 1), ("c1", 2), (None, 3)):
+            self.registry.add(owner, connection)
+        self.assertEqual(set(self.registry.of("c1")), {1, 2})
+        self.assertEqual(set(self.registry.all()), {1, 2, 3})
+        self.registry.remove("c1", 1)
+        self.registry.remove("c1", 2)
+        self.registry.remove("c1", 2)
+        self.assertEqual(set(self.registry.of("c1")), set())
+        self.assertEqual(set(self.registry.all()), {3})
+
+    def test_at_once(self) -> None:
+        """Of the new ones of one owner the first are served at once, in each iteration.
+
+        Those of another owner are served at once whatever the first does.
+        """
+        for _ in range(2):
+            served = [self.registry.may_come_now("c1") for _ in range(AT_ONCE + 5)]
+            self.assertEqual(served, [True] * AT_ONCE + [False] * 5)
+            self.assertTrue(self.registry.may_come_now("c2"))
+            self.clock.advance(0)
+
+    def test_in_order(self) -> None:
+        """While something of an owner waits, what comes later waits behind it."""
+        self.registry.take_turn("c1", lambda: None)
+        self.assertFalse(self.registry.may_come_now("c1"))
+        self.assertTrue(self.registry.may_come_now("c2"))
+        self.clock.advance(0)
+        self.assertTrue(self.registry.may_come_now("c1"))
+
+    def test_few_connections(self) -> None:
+        """A container with few connections is always served at once."""
+        for n in range(AT_ONCE):
+            self.registry.add("c1", n)
+        for _ in range(AT_ONCE + 5):
+            self.assertTrue(self.registry.may_ask_now("c1"))
+        self.registry.add("c1", AT_ONCE)
+        served = [self.registry.may_ask_now("c1") for _ in range(AT_ONCE + 5)]
+        self.assertEqual(served, [True] * AT_ONCE + [False] * 5)
+
+    def test_remember(self) -> None:
+        """Whose a process is, is known for a moment; then it is a stranger again."""
+        self.assertEqual(self.registry.owner_of(7, 1000), Stranger(1000))
+        self.registry.remember(7, "c1")
+        self.registry.remember(8, None)
+        self.assertEqual(self.registry.owner_of(7, 1000), "c1")
+        self.assertIsNone(self.registry.owner_of(8, 1000))
+        self.clock.advance(REMEMBERED)
+        self.assertEqual(self.registry.owner_of(7, 1000), Stranger(1000))
+
+    def test_remember_many(self) -> None:
+        """However many processes ask, only so many are remembered."""
+        self.patch(registry, "MAX_REMEMBERED", 3)
+        for pid in range(1, 5):
+            self.registry.remember(pid, "c1")
+        self.assertEqual(self.registry.owner_of(1, 0), Stranger(0))
+        self.assertEqual(self.registry.owner_of(4, 0), "c1")
