@@ -1,10 +1,17 @@
 # -*- test-case-name: tests.test_accepting -*-
-"""Accepts connections on a listening socket, as many at a time as there are."""
+"""Accepts connections on a listening socket, as many at a time as there are.
+
+What the kernel says of the other end in a moment is told here too; it is for
+limits and turns. Who may ask is found out by `devlxd.peers`.
+"""
 
 from __future__ import annotations
 
 import errno
+import fcntl
+import os
 import socket
+import struct
 import time
 from collections.abc import Callable
 
@@ -26,6 +33,49 @@ RETRY = 0.1
 
 #: What ``accept(2)`` says of a connection that is over already.
 _OVER = frozenset((errno.ECONNABORTED, errno.EINTR, errno.EPERM, errno.EPROTO))
+
+
+#: ``struct ucred``: pid, uid, gid. The ids are unsigned.
+_UCRED = struct.Struct("iII")
+
+#: From ``asm-generic/socket.h``, since Linux 6.5.
+_SO_PEERPIDFD = 77
+
+#: ``PIDFD_GET_INFO`` of ``<linux/pidfd.h>``, since Linux 6.13: the first fields of
+#: its 64 bytes are a mask of what is asked for, and the id of the cgroup.
+_PIDFD_GET_INFO = 0xC040FF0B
+_PIDFD_INFO = struct.Struct("=QQ48x")
+_PIDFD_INFO_CGROUPID = 1 << 2
+
+
+def credentials_of(connection: socket.socket) -> tuple[int, int]:
+    """Return the pid and the uid of who connected, as this host sees them.
+
+    :raises OSError: when the kernel cannot tell.
+    """
+    ucred = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+    pid, uid, _gid = _UCRED.unpack(ucred)
+    return pid, uid
+
+
+def cgroup_id_of(connection: socket.socket) -> int | None:
+    """Return the id of the cgroup that who connected is in; no two ever have one id.
+
+    :return: ``None`` where the kernel cannot tell, or the process is gone.
+    """
+    try:
+        pidfd = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD)
+    except OSError:
+        return None
+    info = bytearray(_PIDFD_INFO.pack(_PIDFD_INFO_CGROUPID, 0))
+    try:
+        fcntl.ioctl(pidfd, _PIDFD_GET_INFO, info)
+    except OSError:
+        return None
+    finally:
+        os.close(pidfd)
+    mask, cgroup_id = _PIDFD_INFO.unpack(info)
+    return cgroup_id if mask & _PIDFD_INFO_CGROUPID else None
 
 
 @implementer(IReadDescriptor)

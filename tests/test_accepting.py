@@ -7,13 +7,20 @@ import os
 import socket
 from collections.abc import Iterator
 from itertools import repeat
+from pathlib import Path
 
 from twisted.internet.interfaces import IReadDescriptor
 from twisted.logger import capturedLogs
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from devlxd.accepting import RETRY, SLICE, Acceptor
+from devlxd.accepting import (
+    RETRY,
+    SLICE,
+    Acceptor,
+    cgroup_id_of,
+    credentials_of,
+)
 from devlxd.testing import MemoryDevLXDReactor
 
 
@@ -116,3 +123,32 @@ class AcceptorTests(SynchronousTestCase):
         acceptor.stop()
         self.reactor.advance(RETRY)
         self.assertEqual(self.reactor.getReaders(), [])
+
+
+class PeerTests(SynchronousTestCase):
+    """What the kernel says of the other end, for limits and turns."""
+
+    def setUp(self) -> None:
+        self.ours, other = socket.socketpair()
+        self.addCleanup(self.ours.close)
+        self.addCleanup(other.close)
+
+    def test_credentials(self) -> None:
+        """The process at the other end has a pid and a uid."""
+        self.assertEqual(credentials_of(self.ours), (os.getpid(), os.getuid()))
+
+    def test_cgroup(self) -> None:
+        """Where the kernel tells the id of its cgroup, it is that of the directory."""
+        cgroup_id = cgroup_id_of(self.ours)
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+        (path,) = [line[3:] for line in lines if line.startswith("0::")] or ("",)
+        tops = [Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup")]
+        top = next((top for top in tops if (top / "cgroup.procs").exists()), None)
+        if cgroup_id is None or top is None:
+            raise SkipTest("needs PIDFD_GET_INFO (Linux 6.13) and cgroup v2")
+        self.assertEqual(cgroup_id, (top / path.removeprefix("/")).stat().st_ino)
+
+    def test_no_unix_socket(self) -> None:
+        """Of a socket of another kind nothing is known."""
+        with socket.socket() as other:
+            self.assertIsNone(cgroup_id_of(other))

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import struct
 from collections import Counter
 from collections.abc import Hashable
 from functools import partial
@@ -14,12 +13,10 @@ from typing import Any
 from twisted.logger import Logger
 from twisted.web.server import Site
 
+from devlxd.accepting import cgroup_id_of, credentials_of
 from devlxd.interfaces import IDevLXDReactor
 from devlxd.loglimit import RateLimitedLogger
-from devlxd.web.registry import ConnectionRegistry
-
-#: ``struct ucred``: pid, uid, gid. The ids are unsigned.
-_UCRED = struct.Struct("iII")
+from devlxd.web.registry import ConnectionRegistry, Stranger
 
 
 class Door:
@@ -51,42 +48,46 @@ class Door:
 
     def arrived(self, connection: socket.socket) -> None:
         """Take a connection that was accepted: let it in, let it wait, or close it."""
-        owner = self._owner_of(connection)
+        try:
+            pid, uid = credentials_of(connection)
+        except OSError:
+            connection.close()
+            return
+        owner = self._owner_of(connection, pid, uid)
         if not self._registry.has_room(owner, self._waiting[owner]):
             connection.close()
             self._limited_log.warn(
                 "too many connections of {owner}", of=owner, owner=owner
             )
         elif self._registry.may_come_now(owner):
-            self._let_in(connection)
+            self._let_in(connection, pid)
         else:
             self._waiting[owner] += 1
-            self._registry.take_turn(owner, partial(self._its_turn, owner, connection))
+            turn = partial(self._its_turn, owner, connection, pid)
+            self._registry.take_turn(owner, turn)
+
+    def _owner_of(self, connection: socket.socket, pid: int, uid: int) -> Hashable:
+        """Return whose a connection is, as far as was found out of late."""
+        stranger = Stranger(uid)
+        owner = self._registry.processes.get(pid, stranger)
+        if owner == stranger:
+            owner = self._registry.cgroups.get(cgroup_id_of(connection), stranger)
+        return owner
 
     def close(self) -> None:
         """Let nobody in any more, who waits included."""
         self._is_closed = True
 
-    def _owner_of(self, connection: socket.socket) -> Hashable:
-        try:
-            ucred = connection.getsockopt(
-                socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size
-            )
-        except OSError:
-            return None
-        pid, uid, _gid = _UCRED.unpack(ucred)
-        return self._registry.owner_of(pid, uid)
-
-    def _its_turn(self, owner: Hashable, connection: socket.socket) -> None:
+    def _its_turn(self, owner: Hashable, connection: socket.socket, pid: int) -> None:
         self._waiting[owner] -= 1
         if not self._waiting[owner]:
             del self._waiting[owner]
         if self._is_closed or _is_over(connection):
             connection.close()
         else:
-            self._let_in(connection)
+            self._let_in(connection, pid)
 
-    def _let_in(self, connection: socket.socket) -> None:
+    def _let_in(self, connection: socket.socket, pid: int) -> None:
         connection.setblocking(False)
         with contextlib.closing(connection):
             try:
@@ -102,6 +103,14 @@ class Door:
                     of=error.errno,
                     reason=error.strerror,
                 )
+            else:
+                self._remember_cgroup(connection, pid)
+
+    def _remember_cgroup(self, connection: socket.socket, pid: int) -> None:
+        """Know the next process of this one's cgroup before it is identified."""
+        owner = self._registry.processes.get(pid, None)
+        if owner is not None:
+            self._registry.cgroups.put(cgroup_id_of(connection), owner)
 
 
 def _is_over(connection: socket.socket) -> bool:

@@ -25,9 +25,12 @@ AT_ONCE = 16
 
 #: For how long the owner of a process is remembered, in seconds: by then its
 #: pid may be another's, who would be refused, or wait, for it.
-REMEMBERED = 1.0
+PROCESS_REMEMBERED = 1.0
 
-#: How many processes are remembered at a time.
+#: For how long the owner of a cgroup is, in seconds: its id is never another's.
+CGROUP_REMEMBERED = 60.0
+
+#: How many of each are remembered at a time.
 MAX_REMEMBERED = 4096
 
 
@@ -41,6 +44,33 @@ class Stranger:
     uid: int
 
 
+class Recent:
+    """Owners that were found out a moment ago.
+
+    This is for limits and turns only: nobody is let in for it.
+
+    :param reactor: tells the time.
+    :param seconds: for how long they are remembered.
+    """
+
+    def __init__(self, reactor: IReactorTime, seconds: float) -> None:
+        self._reactor = reactor
+        self._seconds = seconds
+        self._owners: dict[int | None, tuple[Hashable, float]] = {}
+
+    def put(self, key: int | None, owner: Hashable) -> None:
+        """Remember an owner, from now on; nothing is known by ``None``."""
+        if len(self._owners) >= MAX_REMEMBERED:
+            self._owners.clear()
+        if key is not None:
+            self._owners[key] = owner, self._reactor.seconds() + self._seconds
+
+    def get(self, key: int | None, default: Hashable) -> Hashable:
+        """Return the owner, if it was found out lately."""
+        owner, until = self._owners.get(key, (default, 0.0))
+        return owner if until > self._reactor.seconds() else default
+
+
 Connection = TypeVar("Connection", bound=Hashable)
 
 
@@ -50,6 +80,8 @@ class ConnectionRegistry(Generic[Connection]):
     :param turns: gives turns to owners that have much to ask.
     :param reactor: tells the time.
     :param max_connections: how many connections one owner may have.
+    :ivar processes: owners by the pids of their processes.
+    :ivar cgroups: owners by the ids of their cgroups.
     """
 
     def __init__(
@@ -61,7 +93,8 @@ class ConnectionRegistry(Generic[Connection]):
         self._connections: dict[Hashable, set[Connection]] = {}
         self._served: Counter[Hashable] = Counter()
         self._next_iteration: IDelayedCall | None = None
-        self._owners: dict[int, tuple[Hashable, float]] = {}
+        self.processes = Recent(reactor, PROCESS_REMEMBERED)
+        self.cgroups = Recent(reactor, CGROUP_REMEMBERED)
 
     # How many there are
 
@@ -121,21 +154,3 @@ class ConnectionRegistry(Generic[Connection]):
     def take_turn(self, owner: Hashable, work: Callable[[], None]) -> ITurn:
         """Do ``work`` when it is the owner's turn; see `ITurns.take`."""
         return self._turns.take(owner, work)
-
-    # Whose a process is, as far as was found out of late
-
-    def remember(self, pid: int, owner: Hashable) -> None:
-        """Remember for a moment whose a process is."""
-        if len(self._owners) >= MAX_REMEMBERED:
-            self._owners.clear()
-        self._owners[pid] = owner, self._reactor.seconds() + REMEMBERED
-
-    def owner_of(self, pid: int, uid: int) -> Hashable:
-        """Return whose a process was a moment ago.
-
-        This is for limits and turns only: nobody is let in for it.
-        """
-        owner, until = self._owners.get(pid, (None, 0.0))
-        if until > self._reactor.seconds():
-            return owner
-        return Stranger(uid)

@@ -102,7 +102,7 @@ class DevLXDSite(Site):
         try:
             with self._peers.hold(transport) as peer:
                 caller = self._identifier.identify(peer)
-                self.registry.remember(peer.pid, caller.container)
+                self.registry.processes.put(peer.pid, caller.container)
                 return caller
         except NotInContainer as refused:
             if not self._is_loading:

@@ -8,15 +8,21 @@ import socket
 
 from twisted.internet.protocol import ServerFactory
 from twisted.logger import capturedLogs
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
+from devlxd.accepting import cgroup_id_of
 from devlxd.containers.memory import MemoryStore
 from devlxd.model import Container
 from devlxd.testing import MemoryDevLXDReactor, site_for
 from devlxd.turns import Turns
 from devlxd.web.channel import GuestChannel
 from devlxd.web.door import Door
-from devlxd.web.registry import AT_ONCE, ConnectionRegistry, Stranger
+from devlxd.web.registry import (
+    AT_ONCE,
+    PROCESS_REMEMBERED,
+    ConnectionRegistry,
+    Stranger,
+)
 
 #: How many connections one container may have here.
 MOST = AT_ONCE + 10
@@ -92,9 +98,24 @@ class DoorTests(SynchronousTestCase):
             self.registry.add("c1", n)  # type: ignore[arg-type] # any will do
         self.connect()
         self.assertEqual(self.let_in, 1)
-        self.registry.remember(os.getpid(), "c1")
+        self.registry.processes.put(os.getpid(), "c1")
         self.connect()
         self.assertEqual(self.let_in, 1)
+
+    def test_known_cgroup(self) -> None:
+        """So is that of a process that has just begun, by its cgroup."""
+        self.connect()
+        cgroup_id = cgroup_id_of(self.guests[0])
+        if cgroup_id is None:
+            raise SkipTest("needs PIDFD_GET_INFO (Linux 6.13)")
+        self.registry.processes.put(os.getpid(), "c1")
+        self.connect()
+        self.reactor.advance(PROCESS_REMEMBERED)
+        self.assertEqual(self.registry.cgroups.get(cgroup_id, None), "c1")
+        for n in range(MOST):
+            self.registry.add("c1", n)  # type: ignore[arg-type] # any will do
+        self.connect()
+        self.assertEqual(self.let_in, 2)
 
     def test_not_its_turn_any_more(self) -> None:
         """Who went while it waited costs no more than that."""

@@ -9,9 +9,9 @@ from devlxd.turns import Turns
 from devlxd.web import registry
 from devlxd.web.registry import (
     AT_ONCE,
-    REMEMBERED,
+    CGROUP_REMEMBERED,
+    PROCESS_REMEMBERED,
     ConnectionRegistry,
-    Stranger,
 )
 
 
@@ -80,20 +80,24 @@ class RegistryTests(SynchronousTestCase):
         served = [self.registry.may_ask_now("c1") for _ in range(AT_ONCE + 5)]
         self.assertEqual(served, [True] * AT_ONCE + [False] * 5)
 
-    def test_remember(self) -> None:
-        """Whose a process is, is known for a moment; then it is a stranger again."""
-        self.assertEqual(self.registry.owner_of(7, 1000), Stranger(1000))
-        self.registry.remember(7, "c1")
-        self.registry.remember(8, None)
-        self.assertEqual(self.registry.owner_of(7, 1000), "c1")
-        self.assertIsNone(self.registry.owner_of(8, 1000))
-        self.clock.advance(REMEMBERED)
-        self.assertEqual(self.registry.owner_of(7, 1000), Stranger(1000))
+    def test_recent(self) -> None:
+        """Whose a process or a cgroup is, is known for a moment, and not for ever."""
+        for recent, seconds in (
+            (self.registry.processes, PROCESS_REMEMBERED),
+            (self.registry.cgroups, CGROUP_REMEMBERED),
+        ):
+            self.assertEqual(recent.get(7, "unknown"), "unknown")
+            recent.put(7, "c1")
+            self.assertEqual(recent.get(7, "unknown"), "c1")
+            self.clock.advance(seconds)
+            self.assertEqual(recent.get(7, "unknown"), "unknown")
+            recent.put(None, "c1")
+            self.assertEqual(recent.get(None, "unknown"), "unknown")
 
-    def test_remember_many(self) -> None:
+    def test_recent_many(self) -> None:
         """However many processes ask, only so many are remembered."""
         self.patch(registry, "MAX_REMEMBERED", 3)
         for pid in range(1, 5):
-            self.registry.remember(pid, "c1")
-        self.assertEqual(self.registry.owner_of(1, 0), Stranger(0))
-        self.assertEqual(self.registry.owner_of(4, 0), "c1")
+            self.registry.processes.put(pid, "c1")
+        self.assertEqual(self.registry.processes.get(1, "unknown"), "unknown")
+        self.assertEqual(self.registry.processes.get(4, "unknown"), "c1")
