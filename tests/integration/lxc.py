@@ -24,15 +24,14 @@ from pathlib import Path
 
 from attrs import field, frozen
 
+from tests.integration.processes import PATIENCE, Output, wait_until
+
 #: What the tests need of the host, and the Debian package that has it.
 _NEEDED = {"lxc-start": "lxc", "curl": "curl", "setpriv": "util-linux"}
 
 _BOUND = ["usr", "bin", "lib", "lib64", "etc"]
 
 _DIRECTORIES = [*_BOUND, "dev", "proc", "root", "run", "sys", "tmp", "var/tmp"]
-
-#: How long anything may take, in seconds; a host that is busy is slow.
-PATIENCE = 60.0
 
 #: The twistd that belongs to this Python.
 TWISTD = str(Path(sys.executable).with_name("twistd"))
@@ -277,8 +276,12 @@ class Served:
     """
 
     def __init__(self, *command: str, endpoints: int = 1) -> None:
+        self._output = Output(" ".join(command))
         self._process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=self._output.file,
+            stderr=subprocess.STDOUT,
         )
         self.pid = self._process.pid
         self.log: list[str] = []
@@ -287,12 +290,17 @@ class Served:
 
     def wait_for(self, text: str) -> str:
         """Read the log until a line has ``text`` in it; return the line."""
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
+        return wait_until(lambda: self._find(text), f"a line with {text!r}")
+
+    def _find(self, text: str) -> str | None:
+        ended = self._process.poll() is not None
+        for line in self._output.lines():
             self.log.append(line)
             if text in line:
                 return line
-        raise GuestError("it ended: " + "".join(self.log))
+        if ended:
+            raise GuestError("it ended: " + "".join(self.log))
+        return None
 
     def open_files(self) -> int:
         """Count its open file descriptors."""
@@ -311,9 +319,13 @@ class Served:
     def stop(self, how: int = signal.SIGTERM) -> int:
         """Stop it; return its exit status."""
         self.send_signal(how)
-        output, _ = self._process.communicate(timeout=PATIENCE)
-        self.log.append(output)
-        return self._process.returncode
+        # One that a test has stopped, and not let go on, acts on no other.
+        self.send_signal(signal.SIGCONT)
+        try:
+            return self._process.wait(PATIENCE)
+        finally:
+            self._process.kill()
+            self.log.extend(self._output.lines())
 
 
 class DevLXD(Served):

@@ -8,7 +8,8 @@ import subprocess
 import tarfile
 from pathlib import Path
 
-from tests.integration.lxc import PATIENCE, missing
+from tests.integration.lxc import missing
+from tests.integration.processes import PATIENCE
 
 _METADATA = """\
 architecture: x86_64

@@ -17,8 +17,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from twisted.trial.unittest import SynchronousTestCase
-
 from devlxd.peers import processes
 from devlxd.peers.processes import ProcFS
 from tests.integration.lxc import (
@@ -31,6 +29,7 @@ from tests.integration.lxc import (
     python,
     unique_name,
 )
+from tests.integration.processes import ProcessTestCase
 
 SOCKET = "/dev/lxd/sock"
 
@@ -41,7 +40,7 @@ NOT_ROOT = "Access denied for non-root user\n"
 NOWHERE = "not in a container\n"
 
 
-class AttackTests(SynchronousTestCase):
+class AttackTests(ProcessTestCase):
     """The attacks."""
 
     skip = missing()
@@ -304,7 +303,7 @@ class AttackTests(SynchronousTestCase):
         return answer
 
 
-class CrowdTests(SynchronousTestCase):
+class CrowdTests(ProcessTestCase):
     """Many at once."""
 
     skip = missing()

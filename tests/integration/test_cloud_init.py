@@ -7,8 +7,6 @@ import os
 import shutil
 from pathlib import Path
 
-from twisted.trial.unittest import SynchronousTestCase
-
 from tests.integration.lxc import (
     DevLXD,
     LXCContainer,
@@ -16,6 +14,7 @@ from tests.integration.lxc import (
     missing,
     unique_name,
 )
+from tests.integration.processes import ProcessTestCase
 
 #: Where cloud-init's Python modules are. It need not be installed, and better
 #: is not: it would set up this very host when it starts the next time.
@@ -49,7 +48,7 @@ def missing_cloud_init() -> str | None:
     return missing()
 
 
-class CloudInitTests(SynchronousTestCase):
+class CloudInitTests(ProcessTestCase):
     """cloud-init's own code in a real container."""
 
     skip = missing_cloud_init()

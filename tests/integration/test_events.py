@@ -13,11 +13,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from twisted.trial.unittest import SynchronousTestCase
-
 from tests.integration import agent
 from tests.integration.lxc import (
-    PATIENCE,
     DevLXD,
     LXCContainer,
     Meeting,
@@ -27,6 +24,7 @@ from tests.integration.lxc import (
     python,
     unique_name,
 )
+from tests.integration.processes import PATIENCE, ProcessTestCase
 
 #: Listens to events with each kind of client, and passes on what it hears.
 CLIENTS = {
@@ -61,7 +59,7 @@ CLIENTS = {
 }
 
 
-class ContainerTests(SynchronousTestCase):
+class ContainerTests(ProcessTestCase):
     """Three kinds of clients in a real container."""
 
     skip = missing()
@@ -184,7 +182,7 @@ def read_to_the_end(connection: socket.socket) -> bytes:
     return received
 
 
-class RoughTests(SynchronousTestCase):
+class RoughTests(ProcessTestCase):
     """Many changes, many guests, and no mercy."""
 
     skip = missing()

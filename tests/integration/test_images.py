@@ -12,8 +12,6 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from twisted.trial.unittest import SynchronousTestCase
-
 from tests.integration.lxc import (
     INIT,
     DevLXD,
@@ -25,6 +23,7 @@ from tests.integration.lxc import (
     unique_name,
 )
 from tests.integration.lxd import LXD, missing_lxd
+from tests.integration.processes import ProcessTestCase
 
 MIB = 1024 * 1024
 
@@ -111,7 +110,7 @@ def run(*command: str) -> str:
     return done.stdout.strip()
 
 
-class DirectoryTests(SynchronousTestCase):
+class DirectoryTests(ProcessTestCase):
     """Images in a directory."""
 
     skip = missing()
@@ -245,7 +244,7 @@ class DirectoryTests(SynchronousTestCase):
         self.assertLess(self.devlxd.memory() - before[0], 20 * 512)
 
 
-class RealLXDTests(SynchronousTestCase):
+class RealLXDTests(ProcessTestCase):
     """Images of a real LXD, beside what it sends to its guests itself."""
 
     skip = missing_lxd()

@@ -11,8 +11,6 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-from twisted.trial.unittest import SynchronousTestCase
-
 from tests.integration.lxc import (
     INIT,
     DevLXD,
@@ -23,6 +21,7 @@ from tests.integration.lxc import (
     unique_name,
 )
 from tests.integration.lxd import LXD, missing_lxd
+from tests.integration.processes import ProcessTestCase
 
 #: Listens to a socket's events, and passes them on.
 LISTEN = """
@@ -104,7 +103,7 @@ def script() -> Iterator[list[str]]:
 _DISK = ["disk", "source=/usr/share"]
 
 
-class RealLXDTests(SynchronousTestCase):
+class RealLXDTests(ProcessTestCase):
     """devlxd reads LXD's own records, and both tell of them."""
 
     skip = missing_lxd()

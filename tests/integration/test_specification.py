@@ -9,10 +9,7 @@ import signal
 import socket
 import subprocess
 
-from twisted.trial.unittest import SynchronousTestCase
-
 from tests.integration.lxc import (
-    PATIENCE,
     TWISTD,
     DevLXD,
     LXCContainer,
@@ -20,6 +17,7 @@ from tests.integration.lxc import (
     missing,
     unique_name,
 )
+from tests.integration.processes import PATIENCE, ProcessTestCase
 from tests.peers.test_idmap import CURRENT, idmap
 
 #: Every path of the specifications, and what a container is told there.
@@ -44,7 +42,7 @@ def curl(socket: str, path: str) -> list[str]:
     return ["curl", *flags, f"http://lxd{path}"]
 
 
-class SpecificationTests(SynchronousTestCase):
+class SpecificationTests(ProcessTestCase):
     """Two unprivileged containers with different id maps, and a privileged one."""
 
     skip = missing()
@@ -140,7 +138,7 @@ class SpecificationTests(SynchronousTestCase):
         self.assertEqual(answer, "not in a container\n500")
 
 
-class ProcessTests(SynchronousTestCase):
+class ProcessTests(ProcessTestCase):
     """A ``twistd devlxd`` from its start to its end."""
 
     skip = missing()
