@@ -121,6 +121,16 @@ class IEventBus(Interface):
         :param since: a timestamp, to hear first of what came after it.
         """
 
+    def latest(container: str) -> int:
+        """Return the present timestamp of a container, good as ``since``.
+
+        Whoever subscribes with it later hears of everything that happens after
+        this call, and of nothing that happened before.
+
+        :param container: the container's name.
+        :return: that of its last event, if there was any.
+        """
+
 
 class ISubscription(Interface):
     """What a subscriber holds in its hand."""

@@ -116,6 +116,8 @@ class End(enum.Enum):
     FAILED = "failed"
     #: Its container is no more.
     GONE = "the container is gone"
+    #: Nobody tells of events any more; who comes back later misses nothing.
+    STOPPED = "devlxd stops"
 
 
 @frozen

@@ -307,6 +307,11 @@ class EventBus(Service):
         self._subscriptions.setdefault(container, {})[subscription] = None
         return subscription
 
+    def latest(self, container: str) -> int:
+        """See `IEventBus.latest`."""
+        last = self._last_of(container)
+        return last.timestamp if last is not None else self._now()
+
     def _drop(self, container: str, subscription: _Subscription) -> None:
         grave = self._graves.pop(subscription, None)
         if grave is not None and grave not in self._graves.values():

@@ -325,6 +325,20 @@ class SinceTests(BusTestCase):
         self.put("1")
         self.assertEqual(subscriber.values(), ["1"])
 
+    def test_latest(self) -> None:
+        """The present timestamp is good to hear of all that comes after it."""
+        self.put("1")
+        since = self.bus.latest("c1")
+        self.time -= 10**9
+        self.put("2")
+        subscriber, _ = self.subscribe(
+            RecordingSubscriber(evolve(C1, config={"user.a": "1"})), since=since
+        )
+        self.put("3")
+        self.assertEqual(subscriber.values(), ["2", "3"])
+        self.assertEqual(self.bus.latest("c1"), subscriber.events[-1].timestamp)
+        self.assertEqual(self.bus.latest("none"), self.time)
+
     def test_restarted(self) -> None:
         """What changed while nobody looked is an event when somebody does."""
         subscriber, _ = self.subscribe()
