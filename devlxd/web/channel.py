@@ -25,7 +25,7 @@ from zope.interface import implementer
 from devlxd.interfaces import ITurn
 from devlxd.model import Caller
 from devlxd.web.answers import BAD_REQUEST, TOO_LARGE, Answer
-from devlxd.web.request import BodyTooLargeError
+from devlxd.web.request import MAX_BODY, BodyTooLargeError, tokens_of
 
 if TYPE_CHECKING:
     from devlxd.web.site import DevLXDSite
@@ -189,6 +189,11 @@ class GuestChannel(http.HTTPChannel):
         While this is paused it is only kept.
         """
         super().dataReceived(data)
+        if self.line_mode and not self.paused and b"\n" in self._buffer:
+            # Only CR LF ends a line here, which RFC 9112, 2.2, leaves to us.
+            # Who ends them with a bare LF hears of it before time is over.
+            self._respondToBadRequestAndDisconnect()
+            return
         has_begun = self._buffer or not self._at_request_line
         is_free = not self.paused and not self._handlingRequest
         if self._between_requests and has_begun and is_free:
@@ -299,6 +304,26 @@ class GuestChannel(http.HTTPChannel):
         received: bool = super().headerReceived(line)
         return received
 
+    def checkPersistence(self, request: http.Request, version: bytes) -> bool:
+        """Return whether another request may follow (RFC 9112, 9.3).
+
+        Twisted's own looks at the first ``Connection`` line only, and for
+        blanks between its options.
+        """
+        if version != b"HTTP/1.1":
+            return False
+        if b"close" in tokens_of(request, b"connection"):
+            request.responseHeaders.setRawHeaders(b"Connection", [b"close"])
+            return False
+        return True
+
+    def _send100Continue(self) -> None:
+        """Ask for the body, unless it is refused anyway (RFC 9110, 10.1.1)."""
+        if self.length is not None and self.length > MAX_BODY:
+            self._refuse(TOO_LARGE)
+        else:
+            super()._send100Continue()
+
     def rawDataReceived(self, data: bytes) -> None:
         """Take what is not the head of a request."""
         if self._successor is not None:
@@ -310,9 +335,16 @@ class GuestChannel(http.HTTPChannel):
                 super().rawDataReceived(data)
             except BodyTooLargeError:
                 self._refuse(TOO_LARGE)
-            if self._handlingRequest and not self.transport.disconnecting:
-                # What is sent ahead stays with the guest until it is its turn.
-                self._networkProducer.pauseProducing()
+            self._hold_back()
+
+    def _hold_back(self) -> None:
+        """Leave what is sent ahead with the guest until it is its turn.
+
+        Of a guest that only listens it has still to be heard that it hangs up.
+        """
+        is_busy = self._handlingRequest and not self.only_listens
+        if is_busy and not self.transport.disconnecting:
+            self._networkProducer.pauseProducing()
 
     def _ignore(self, data: bytes) -> None:
         self._ignored += len(data)

@@ -42,6 +42,15 @@ _REASONS: dict[int, bytes] = {HTTPStatus.TOO_MANY_REQUESTS: b"Too Many Requests"
 _ABSOLUTE_FORM = re.compile(rb"http://[^/?]*(.*)", re.IGNORECASE | re.DOTALL)
 
 
+def tokens_of(request: http.Request, header: bytes) -> list[bytes]:
+    """Return the members of a list of tokens, in lower case.
+
+    A list may be spread over any number of lines (RFC 9110, 5.3 and 5.6.1).
+    """
+    values = request.requestHeaders.getRawHeaders(header, [])
+    return [token.strip(b" \t").lower() for token in b",".join(values).split(b",")]
+
+
 class BodyTooLargeError(Exception):
     """A request has a body of more than a guest has to say."""
 
@@ -102,10 +111,15 @@ class GuestRequest(Request):
         self.site = self.channel.site
         self.prepath = []
         self.postpath = [unquote_to_bytes(s) for s in self.path[1:].split(b"/")]
-        if not self.path.startswith(b"/"):
+        if not self.path.startswith(b"/") or not self._names_its_host():
             self.send(BAD_REQUEST)
         else:
             self._process()
+
+    def _names_its_host(self) -> bool:
+        """Return whether there is a ``Host`` header, and one (RFC 9112, 3.2)."""
+        hosts = self.requestHeaders.getRawHeaders(b"Host", [])
+        return len(hosts) == 1 or (not hosts and self.clientproto == b"HTTP/1.0")
 
     def _process(self) -> None:
         try:

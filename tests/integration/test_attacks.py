@@ -168,7 +168,7 @@ class AttackTests(ProcessTestCase):
                 self.attacker.run,
                 *python("""
                     guest, host = connect(), meet(b"attacker")
-                    ask(guest, b"GET / HTTP/1.1\\r\\n\\r\\n", end=b"]\\n")
+                    ask(guest, b"GET / HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n", end=b"]\\n")
                     host.sendall(b"x")
                     while guest.recv(1):
                         pass
@@ -278,7 +278,7 @@ class AttackTests(ProcessTestCase):
             self.attacker.run,
             *python("""
                 guest, host = connect(), meet(b"attacker")
-                ask(guest, b"GET / HTTP/1.1\\r\\n\\r\\n", end=b"]\\n")
+                ask(guest, b"GET / HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n", end=b"]\\n")
                 socket.send_fds(host, [b"x"], [guest.fileno()])
                 host.recv(1)
             """),

@@ -160,7 +160,7 @@ class ProcessTests(ProcessTestCase):
         with socket.socket(socket.AF_UNIX) as guest:
             guest.connect(str(self.socket))
             guest.settimeout(PATIENCE)
-            guest.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            guest.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
             self.assertTrue(guest.recv(1000).endswith(b"not in a container\n"))
             self.assertEqual(devlxd.stop(), -signal.SIGTERM)
             self.assertEqual(guest.recv(1), b"")

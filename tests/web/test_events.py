@@ -154,19 +154,19 @@ class RequestTests(EventsTestCase):
         """Types are separated by commas, blanks do not matter, others are refused."""
         for types in (b"", b"config", b"device,config", b"%20device%20,+config", b","):
             answer = GuestConnection(self.site).send(
-                b"GET /1.0/events?type=%b HTTP/1.1\r\n\r\n" % types
+                b"GET /1.0/events?type=%b HTTP/1.1\r\nHost: x\r\n\r\n" % types
             )
             self.assertEqual(answer[9:12], b"200", types)
         for types in (b"lost", b"config,nope", b"Config", b"%FF"):
             for question in (
-                b"GET /1.0/events?type=%b HTTP/1.1\r\n\r\n" % types,
+                b"GET /1.0/events?type=%b HTTP/1.1\r\nHost: x\r\n\r\n" % types,
                 HANDSHAKE % (b"?type=" + types),
             ):
                 self.assert_refused(question, b"400", b"no such event type\n")
 
     def test_since(self) -> None:
         """What is no time is refused."""
-        question = b"GET /1.0/events?since=%b HTTP/1.1\r\n\r\n"
+        question = b"GET /1.0/events?since=%b HTTP/1.1\r\nHost: x\r\n\r\n"
         for since in (
             b"x",
             b"1",
@@ -182,9 +182,9 @@ class RequestTests(EventsTestCase):
 
     def test_methods(self) -> None:
         """Events can be got, and nothing else."""
-        answer = self.guest.send(b"HEAD /1.0/events HTTP/1.1\r\n\r\n")
+        answer = self.guest.send(b"HEAD /1.0/events HTTP/1.1\r\nHost: x\r\n\r\n")
         self.assertEqual(answer[9:12], b"200")
-        answer = self.guest.send(b"POST /1.0/events HTTP/1.1\r\n\r\n")
+        answer = self.guest.send(b"POST /1.0/events HTTP/1.1\r\nHost: x\r\n\r\n")
         self.assertEqual(answer[9:12], b"405")
 
     def test_bad_handshake(self) -> None:
@@ -204,7 +204,7 @@ class RequestTests(EventsTestCase):
 
     def test_no_html(self) -> None:
         """Whatever is asked, autobahn says nothing of its own (T16, T19)."""
-        plain = self.guest.send(b"GET /1.0/events HTTP/1.1\r\n\r\n")
+        plain = self.guest.send(b"GET /1.0/events HTTP/1.1\r\nHost: x\r\n\r\n")
         shaken = GuestConnection(self.site).send(HANDSHAKE % b"")
         for answer in (plain, shaken):
             self.assertNotIn(b"html", answer.lower())
@@ -296,7 +296,7 @@ class LineStreamTests(EventsTestCase):
     def test_what_it_sends(self) -> None:
         """What the guest sends is not heard, and has an end."""
         self.begin()
-        self.guest.send(b"GET / HTTP/1.1\r\n\r\n" * 100)
+        self.guest.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 100)
         self.put("1")
         self.assertEqual(self.values(), ["1"])
         self.guest.send(b"x" * MAX_IGNORED)

@@ -39,7 +39,9 @@ class GateTests(SynchronousTestCase):
         for path in PATHS:
             for method in ("GET", "POST", "BREW"):
                 guest = self.guest(caller, dialect)
-                answers.add(guest.send(f"{method} {path} HTTP/1.1\r\n\r\n".encode()))
+                answers.add(
+                    guest.send(f"{method} {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+                )
         (answer,) = answers
         self.assertEqual(answer[9:12], str(code).encode())
         self.assertTrue(answer.endswith(f"\r\n\r\n{text}\n".encode()), answer)

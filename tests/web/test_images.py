@@ -227,9 +227,8 @@ class AnswerTests(ImagesTestCase):
             site_for(self.store, "c1", clock=self.clock, images=held)
         )
         held.opening.callback(held)
-        self.guest.send(
-            f"GET {path_of('f' * 64)} HTTP/1.1\r\nRange: bytes=1-\r\n\r\n".encode()
-        )
+        question = f"GET {path_of('f' * 64)} HTTP/1.1\r\nHost: x\r\n"
+        self.guest.send(f"{question}Range: bytes=1-\r\n\r\n".encode())
         held.give(b"abc")
         response = self.guest.send(b"")
         self.assertTrue(response.startswith(b"HTTP/1.1 200 "), response)
@@ -636,7 +635,7 @@ class FlowTests(SynchronousTestCase):
 
     def test_next_question(self) -> None:
         """What is asked meanwhile is answered after it."""
-        self.ask(b"GET /1.0 HTTP/1.1\r\n\r\n")
+        self.ask(b"GET /1.0 HTTP/1.1\r\nHost: x\r\n\r\n")
         self.held.opening.callback(self.held)
         got = b""
         for _ in range(10):
@@ -687,7 +686,7 @@ class FlowTests(SynchronousTestCase):
         """Who wants no more than one answer gets it in any case."""
         path = path_of(self.held.image.fingerprint)
         self.channel.dataReceived(
-            f"GET {path} HTTP/1.1\r\nConnection: close\r\n\r\n".encode()
+            f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
         )
         self.held.opening.callback(self.held)
         with capturedLogs():
@@ -785,7 +784,7 @@ class LimitTests(ImagesTestCase):
         transport = FullTransport()
         channel = self.site.buildProtocol(UNIXAddress(""))
         channel.makeConnection(transport)
-        channel.dataReceived(f"GET {self.path} HTTP/1.1\r\n\r\n".encode())
+        channel.dataReceived(f"GET {self.path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         self.addCleanup(channel.connectionLost, Failure(ConnectionDone()))
         return transport
 
@@ -798,7 +797,9 @@ class LimitTests(ImagesTestCase):
                 self.assertEqual(code, 429)
                 self.assertEqual(headers["Retry-After"], str(RETRY_AFTER))
                 self.assertEqual(body, b"too many downloads\n" * (method == "GET"))
-        response = self.guest.send(f"GET {self.path} HTTP/1.1\r\n\r\n".encode())
+        response = self.guest.send(
+            f"GET {self.path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+        )
         self.assertTrue(response.startswith(b"HTTP/1.1 429 Too Many Requests\r\n"))
         for _ in range(4):
             running[0].read()

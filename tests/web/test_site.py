@@ -85,7 +85,9 @@ class WireTests(SynchronousTestCase):
 
     def test_close(self) -> None:
         """A client that says so gets the connection closed after the answer."""
-        answer = self.guest.send(GET.replace(b"Host: x", b"Connection: close"))
+        answer = self.guest.send(
+            GET.replace(b"Host: x", b"Host: x\r\nConnection: close")
+        )
         self.assertIn(b"Connection: close\r\n", answer)
         self.assertTrue(self.guest.transport.disconnecting)
 
@@ -108,17 +110,62 @@ class WireTests(SynchronousTestCase):
 
     def test_body(self) -> None:
         """A body where none is asked for does no harm, in either coding."""
-        sized = GET.replace(b"Host: x", b"Content-Length: 3") + b"abc"
-        chunked = GET.replace(b"Host: x", b"Transfer-Encoding: chunked")
+        sized = GET.replace(b"Host: x", b"Host: x\r\nContent-Length: 3") + b"abc"
+        chunked = GET.replace(b"Host: x", b"Host: x\r\nTransfer-Encoding: chunked")
         data = sized + chunked + b"3\r\nabc\r\n0\r\n\r\n" + GET
         self.assertEqual(responses(self.guest.send(data)), [(200, b"1")] * 3)
 
     def test_body_and_close(self) -> None:
         """A question with a body may be the last one."""
-        head = b"Connection: close\r\nContent-Length: 1"
+        head = b"Host: x\r\nConnection: close\r\nContent-Length: 1"
         data = GET.replace(b"Host: x", head) + b"abc"
         self.assertEqual(responses(self.guest.send(data)), [(200, b"1")])
         self.assertTrue(self.guest.transport.disconnecting)
+
+    def test_host(self) -> None:
+        """HTTP/1.1 has one ``Host``, HTTP/1.0 may have none (RFC 9112, 3.2)."""
+        for version, hosts, code in (
+            (b"1.1", b"", 400),
+            (b"1.1", b"Host:\r\n", 200),
+            (b"1.1", b"Host: a\r\nHost: a\r\n", 400),
+            (b"1.0", b"", 200),
+            (b"1.0", b"Host: a\r\nHost: b\r\n", 400),
+        ):
+            guest = GuestConnection(site_for(STORE, "c1"))
+            answer = guest.send(b"GET /1.0 HTTP/%b\r\n%b\r\n" % (version, hosts))
+            self.assertEqual(answer[9:12], b"%d" % code, (version, hosts))
+            self.assertEqual(
+                guest.transport.disconnecting,
+                answer[9:12] != b"200" or version == b"1.0",
+            )
+
+    def test_close_in_a_list(self) -> None:
+        """``close`` may be one option of many, on many lines (RFC 9110, 5.3)."""
+        for lines in (
+            b"Connection: keep-alive, Close",
+            b"Connection: x,close",
+            b"Connection: keep-alive\r\nConnection: close",
+        ):
+            guest = GuestConnection(site_for(STORE, "c1"))
+            answer = guest.send(GET.replace(b"Host: x", b"Host: x\r\n" + lines))
+            self.assertIn(b"Connection: close\r\n", answer, lines)
+            self.assertTrue(guest.transport.disconnecting, lines)
+
+    def test_expect(self) -> None:
+        """Who asks before it sends a body is told to go on (RFC 9110, 10.1.1)."""
+        head = b"Host: x\r\nExpect: 100-continue\r\nContent-Length: %d"
+        answer = self.guest.send(GET.replace(b"Host: x", head % MAX_BODY))
+        self.assertEqual(answer, CONTINUE)
+        answer = self.guest.send(b"x" * MAX_BODY)
+        self.assertEqual(responses(answer), [(200, b"1")])
+
+    def test_expect_too_much(self) -> None:
+        """Unless the body is refused: then that is all it hears (RFC 9110, 10.1.1)."""
+        head = b"Host: x\r\nExpect: 100-continue\r\nContent-Length: %d"
+        answer = self.guest.send(GET.replace(b"Host: x", head % (MAX_BODY + 1)))
+        self.assertTrue(answer.startswith(b"HTTP/1.1 413 "), answer)
+        self.assertTrue(self.guest.transport.disconnecting)
+        self.assertEqual(self.guest.send(b"x" * (MAX_BODY + 1) + GET), b"")
 
 
 class BoundsTests(SynchronousTestCase):
@@ -153,6 +200,26 @@ class BoundsTests(SynchronousTestCase):
             b"CONNECT lxd:80 HTTP/1.1\r\n\r\n",
         ):
             self.assert_bad_request(data)
+
+    def test_bare_line_feed(self) -> None:
+        """A line ends with CR LF wherever there are lines (RFC 9112, 2.2)."""
+        chunked = b"GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        for data in (
+            b"\n",
+            b"GET / HTTP/1.1\n",
+            b"GET / HTTP/1.1\nHost: x\r\n\r\n",
+            b"GET / HTTP/1.1\r\nHost: x\n",
+            b"GET / HTTP/1.1\r\nHost: x\nA: b\r\n\r\n",
+            b"GET / HTTP/1.1\r\nHost: x\r\n\n",
+            b"GET / HTTP/1.0\n\n",
+            chunked + b"1\nx\r\n0\r\n\r\n",
+            chunked + b"1\r\nx\n0\r\n\r\n",
+            chunked + b"1\r\nx\r\n0\n\r\n\r\n",
+        ):
+            self.assert_bad_request(data)
+        # A trailer is not read; neither does it end with a bare LF.
+        self.assertEqual(self.guest.send(chunked + b"0\r\nA: b\n\n" + GET[:-4]), b"")
+        self.assertEqual(len(responses(self.guest.send(b"\r\n\r\n"))), 1)
 
     def test_long_head(self) -> None:
         """A head has an end, whatever it is long with."""
@@ -296,7 +363,7 @@ class BoundsTests(SynchronousTestCase):
 
     def test_does_not_read(self) -> None:
         """A guest that does not read its last answer is cut off all the same."""
-        self.guest.send(GET.replace(b"Host: x", b"Connection: close"))
+        self.guest.send(GET.replace(b"Host: x", b"Host: x\r\nConnection: close"))
         self.assertTrue(self.guest.transport.disconnecting)
         self.clock.advance(IDLE_TIMEOUT)
         self.assertTrue(self.guest.transport.disconnected)

@@ -125,7 +125,7 @@ class SpecificationTests(SynchronousTestCase):
         guest = GuestConnection(site_for(MemoryStore([ABC]), "abc"))
         expected = {b"Content-Type", b"Content-Length", b"Date"}
         for method in ("GET", "HEAD"):
-            response = guest.send(f"{method} /1.0 HTTP/1.1\r\n\r\n".encode())
+            response = guest.send(f"{method} /1.0 HTTP/1.1\r\nHost: x\r\n\r\n".encode())
             head = response.partition(b"\r\n\r\n")[0]
             headers = dict(line.split(b": ") for line in head.split(b"\r\n")[1:])
             self.assertEqual(set(headers), expected)
