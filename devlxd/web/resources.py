@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
-from urllib.parse import quote, unquote_to_bytes
+from urllib.parse import unquote_to_bytes
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.web import http
@@ -31,15 +31,6 @@ from devlxd.web.resource import GuestResource, Missing
 
 if TYPE_CHECKING:
     from devlxd.web.request import GuestRequest
-
-#: What a path segment may hold as it stands: ``pchar`` of RFC 3986, 3.3, less
-#: the letters and digits that are never quoted.
-_UNQUOTED = "-._~!$&'()*+,;=:@"
-
-
-def url_of(path: str, name: str) -> str:
-    """Return the URL of ``name`` below ``path``, encoded where a URL needs it."""
-    return f"{path}/{quote(name, safe=_UNQUOTED)}"
 
 
 class Fixed(GuestResource):
@@ -70,8 +61,8 @@ class Rendered(GuestResource):
 class Named(GuestResource):
     """All that is below a list: ``/1.0/config/KEY``, ``/1.0/device/NAME``.
 
-    A name may hold a ``/``. It is found percent-encoded, as the list gives
-    it, and as it stands.
+    A name may hold a ``/``. It is found as it stands, as the list gives it,
+    and percent-encoded.
     """
 
     isLeaf = True
@@ -99,13 +90,17 @@ class Named(GuestResource):
 
 
 class ConfigList(Rendered):
-    """``/1.0/config``: the URLs of the keys that the guest may read."""
+    """``/1.0/config``: the paths of the keys that the guest may read.
+
+    They are not percent-encoded, as LXD's and Incus's are not: cloud-init does
+    that itself.
+    """
 
     def rendered(self, container: Container) -> Answer:
         """See `Rendered.rendered`."""
         return json_answer(
             sorted(
-                url_of("/1.0/config", key)
+                f"/1.0/config/{key}"
                 for key, value in container.config.items()
                 if value and self.dialect.exports(key)
             )
@@ -135,13 +130,13 @@ def _is_told(device: Mapping[str, str]) -> bool:
 
 
 class DeviceList(Rendered):
-    """``/1.0/devices``: the URLs of the devices."""
+    """``/1.0/devices``: the paths of the devices, as those of the keys."""
 
     def rendered(self, container: Container) -> Answer:
         """See `Rendered.rendered`."""
         return json_answer(
             sorted(
-                url_of("/1.0/device", name)
+                f"/1.0/device/{name}"
                 for name, device in container.devices.items()
                 if _is_told(device)
             )

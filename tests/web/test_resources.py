@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from urllib.parse import unquote
+from urllib.parse import quote
 
 import yaml
 from hypothesis import given, settings
@@ -14,7 +14,7 @@ from devlxd.containers.documents import Form, read_container
 from devlxd.containers.memory import MemoryStore
 from devlxd.model import Container
 from devlxd.testing import GuestConnection, site_for
-from devlxd.web.dialects import LXD
+from devlxd.web.dialects import DIALECTS, LXD, Dialect
 from tests.containers.test_documents import CONFIGS, TEXT
 
 IPVLANS = CONFIGS.map(lambda device: {**device, "nictype": "ipvlan"})
@@ -22,9 +22,9 @@ IPVLANS = CONFIGS.map(lambda device: {**device, "nictype": "ipvlan"})
 ANY_CONFIG = st.dictionaries(TEXT.map("user.".__add__) | TEXT, TEXT, max_size=5)
 
 
-def guest_of(container: Container) -> GuestConnection:
+def guest_of(container: Container, dialect: Dialect = LXD) -> GuestConnection:
     """Connect as the root of ``container``."""
-    return GuestConnection(site_for(MemoryStore([container]), container.name))
+    return GuestConnection(site_for(MemoryStore([container]), container.name, dialect))
 
 
 def body_of(response: bytes) -> bytes:
@@ -35,30 +35,39 @@ def body_of(response: bytes) -> bytes:
 class NamesTests(SynchronousTestCase):
     """Keys and names that a URL cannot hold as they are."""
 
-    def check(self, key: str, listed: str, *others: str) -> None:
-        """Check how ``key`` is listed, and that it is found at each URL."""
-        guest = guest_of(Container("c1", {key: "value"}))
-        self.assertEqual(
-            json.loads(body_of(guest.get("/1.0/config"))), [f"/1.0/config/{listed}"]
-        )
-        for url in (listed, *others):
-            response = guest.get(f"/1.0/config/{url}")
-            self.assertEqual(body_of(response), b"value", url)
+    def check(self, key: str, *urls: str) -> None:
+        """Check that ``key`` is listed as it is in every dialect, and found."""
+        container = Container("c1", {key: "value"})
+        for dialect in DIALECTS.values():
+            guest = guest_of(container, dialect)
+            listed = json.loads(body_of(guest.get("/1.0/config")))
+            self.assertEqual(listed, [f"/1.0/config/{key}"])
+            for url in urls:
+                response = guest.get(f"/1.0/config/{url}")
+                self.assertEqual(body_of(response), b"value", url)
 
     def test_plain(self) -> None:
-        """What a URL can hold is listed as it is, as LXD lists it."""
+        """What a URL can hold is found as it is."""
         self.check("user.a-b_c~d:e@f=g+h,i", "user.a-b_c~d:e@f=g+h,i")
 
     def test_slash(self) -> None:
-        """A key with a ``/`` is one segment in the list, and found either way."""
-        self.check("user.a/b", "user.a%2Fb", "user.a/b", "user.a%2fb")
-        self.check("user./", "user.%2F", "user./")
-        self.check("user./a//b/", "user.%2Fa%2F%2Fb%2F", "user./a//b/")
+        """A key with a ``/`` is found as it is, and as one segment."""
+        self.check("user.a/b", "user.a/b", "user.a%2Fb", "user.a%2fb")
+        self.check("user./", "user./", "user.%2F")
+        self.check("user./a//b/", "user./a//b/", "user.%2Fa%2F%2Fb%2F")
 
     def test_percent(self) -> None:
         """A key with a ``%`` is found encoded and, if nothing else is meant, raw."""
         self.check("user.a%2Fb", "user.a%252Fb", "user.a%2Fb")
         self.check("user.100%", "user.100%25", "user.100%")
+
+    def test_json(self) -> None:
+        """The list encodes as JSON does, and not otherwise."""
+        guest = guest_of(Container("c1", {'user."\\/\u00e4': "x"}))
+        self.assertEqual(
+            body_of(guest.get("/1.0/config")),
+            '["/1.0/config/user.\\"\\\\/\u00e4"]\n'.encode(),
+        )
 
     def test_encoded_first(self) -> None:
         """Where both readings of a URL name a key, the decoded one is meant."""
@@ -67,7 +76,7 @@ class NamesTests(SynchronousTestCase):
         self.assertEqual(body_of(guest.get("/1.0/config/user.a%252Fb")), b"2")
 
     def test_space_and_query(self) -> None:
-        """What would end a URL is listed encoded."""
+        """What would end a URL is found encoded."""
         self.check("user.a b?c#d", "user.a%20b%3Fc%23d")
 
     def test_not_ascii(self) -> None:
@@ -87,8 +96,8 @@ class NamesTests(SynchronousTestCase):
         device = {"type": "nic", "nictype": "ipvlan"}
         guest = guest_of(Container("c1", {}, {"a/b ö": device}))
         listed = json.loads(body_of(guest.get("/1.0/devices")))
-        self.assertEqual(listed, ["/1.0/device/a%2Fb%20%C3%B6"])
-        for url in (listed[0], "/1.0/device/a/b%20ö"):
+        self.assertEqual(listed, ["/1.0/device/a/b ö"])
+        for url in ("/1.0/device/a%2Fb%20%C3%B6", "/1.0/device/a/b%20ö"):
             self.assertEqual(json.loads(body_of(guest.get(url))), device)
 
     def test_order(self) -> None:
@@ -137,23 +146,28 @@ class RoundTripTests(SynchronousTestCase):
     def test_any_document(
         self, config: dict[str, str], devices: dict[str, dict[str, str]], form: Form
     ) -> None:
-        """Following the lists gives each exported value, to the byte."""
+        """Following the lists, as cloud-init does, gives each exported value."""
         write = json.dumps if form is Form.JSON else yaml.safe_dump
         document = write({"config": config, "devices": devices}).encode()
         guest = guest_of(read_container("c1", document, form))
-        urls = json.loads(body_of(guest.get("/1.0/config")))
+
+        def follow(listed: str, prefix: str) -> dict[str, bytes]:
+            paths = json.loads(body_of(guest.get(listed)))
+            names = [path.removeprefix(prefix) for path in paths]
+            return {
+                name: body_of(guest.get(prefix + quote(name, safe="")))
+                for name in names
+            }
+
         got = {
-            unquote(url.removeprefix("/1.0/config/")): body_of(guest.get(url)).decode()
-            for url in urls
+            key: value.decode()
+            for key, value in follow("/1.0/config", "/1.0/config/").items()
         }
         expected = {k: v for k, v in config.items() if v and LXD.exports(k)}
         self.assertEqual(got, expected)
-        urls = json.loads(body_of(guest.get("/1.0/devices")))
         shown = {
-            unquote(url.removeprefix("/1.0/device/")): json.loads(
-                body_of(guest.get(url))
-            )
-            for url in urls
+            name: json.loads(value)
+            for name, value in follow("/1.0/devices", "/1.0/device/").items()
         }
         told = {
             name: device
