@@ -9,6 +9,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import ConnectionDone
@@ -212,6 +214,46 @@ class AnswerTests(ImagesTestCase):
         ):
             self.assertEqual(self.ask(self.path, If_Match=condition)[0], code)
         self.assertEqual(self.images.open_images, [])
+
+    def test_if_unmodified_since(self) -> None:
+        """So does who wants it as it was at a time (RFC 9110, 13.1.4)."""
+        for condition, code in (
+            (MODIFIED_TEXT, 200),
+            ("Sun, 09 Sep 2001 01:46:41 GMT", 200),
+            ("Sunday, 09-Sep-01 01:46:40 GMT", 200),
+            ("Sun Sep  9 01:46:40 2001", 200),
+            ("Sun, 09 Sep 2001 01:46:39 GMT", 412),
+            ("Thu, 01 Jan 1970 00:00:00 GMT", 412),
+            ("", 200),
+            ("\u00e4", 200),
+            ("yesterday", 200),
+            ("Sun, 09 Sep 2001 01:46:39 GMT, Sun, 09 Sep 2001 01:46:39 GMT", 200),
+        ):
+            answer = self.ask(self.path, If_Unmodified_Since=condition)
+            self.assertEqual(answer[0], code, condition)
+        self.assertEqual(self.images.open_images, [])
+
+    def test_precedence(self) -> None:
+        """Entity tags go before dates (RFC 9110, 13.2.2)."""
+        old, now = "Thu, 01 Jan 1970 00:00:00 GMT", MODIFIED_TEXT
+        for match, unmodified_since, code in (
+            (self.etag, old, 200),
+            ('"other"', now, 412),
+        ):
+            answer = self.ask(
+                self.path, If_Match=match, If_Unmodified_Since=unmodified_since
+            )
+            self.assertEqual(answer[0], code)
+        answer = self.ask(self.path, If_Unmodified_Since=old, If_None_Match=self.etag)
+        self.assertEqual(answer[0], 412)
+
+    @given(st.binary(max_size=40) | st.text("SunMo ,09-:AGTM\t", max_size=40))
+    def test_any_date(self, date: bytes | str) -> None:
+        """Whatever stands for a date, there is an answer."""
+        value = date if isinstance(date, bytes) else date.encode()
+        head = f"GET {self.path} HTTP/1.1\r\nHost: x\r\nIf-Unmodified-Since: ".encode()
+        answer = GuestConnection(self.site).send(head + value + b"\r\n\r\n")
+        self.assertIn(answer[9:12], (b"200", b"400", b"412", b""))
 
     def test_from_the_future(self) -> None:
         """No image is younger than the answer that tells of it."""
