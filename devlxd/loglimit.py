@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 #: How many kinds of lines are told apart at a time. What a guest can make up
-#: must not be kept without bound; the kind that was longest silent goes first.
+#: must not be kept without bound; the one whose period began first goes first.
 MAX_KINDS = 4096
 
 
@@ -61,13 +61,10 @@ class RateLimitedLogger:
 
     def _may_log(self, kind: Hashable) -> bool:
         now = self._reactor.seconds()
-        known = self._kinds.pop(kind, None)
+        known = self._kinds.get(kind)
         if known is None or now - known.since >= self._seconds:
             self._tell_left_out(kind, known)
-            known = _Kind(now)
-        self._kinds[kind] = known
-        if len(self._kinds) > MAX_KINDS:
-            self._tell_left_out(*self._kinds.popitem(last=False))
+            known = self._begin(kind, now)
         if known.lines < self._lines:
             known.lines += 1
             return True
@@ -76,6 +73,14 @@ class RateLimitedLogger:
             self._log.warn("no more of this is logged for {left:.0f} s", left=left)
         known.left_out += 1
         return False
+
+    def _begin(self, kind: Hashable, now: float) -> _Kind:
+        """Begin a new period for a kind of lines."""
+        known = self._kinds[kind] = _Kind(now)
+        self._kinds.move_to_end(kind)
+        if len(self._kinds) > MAX_KINDS:
+            self._tell_left_out(*self._kinds.popitem(last=False))
+        return known
 
     def _tell_left_out(self, kind: Hashable, known: _Kind | None) -> None:
         if known is not None and known.left_out:

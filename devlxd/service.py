@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import socket
 from collections.abc import Iterable
@@ -17,7 +18,7 @@ from twisted.internet.interfaces import (
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from devlxd.accepting import Acceptor
+from devlxd.accepting import Acceptor, ListeningSocket
 from devlxd.events.bus import EventBus
 from devlxd.events.journal import SQLiteJournal
 from devlxd.interfaces import (
@@ -84,7 +85,8 @@ class GuestListener(Service):
         if isinstance(listening, socket.socket) and listening.family == socket.AF_UNIX:
             self._reactor.removeReader(IReadDescriptor(port))
             self._door = Door(self.site, self.site.registry, self._reactor)
-            self._acceptor = Acceptor(listening, self._door.arrived, self._reactor)
+            self._own = ListeningSocket(fileno=os.dup(listening.fileno()))
+            self._acceptor = Acceptor(self._own, self._door.arrived, self._reactor)
             self._acceptor.start()
         self._log.info(
             "{dialect} guests are served at {address}",
@@ -104,6 +106,7 @@ class GuestListener(Service):
         super().stopService()
         if self._acceptor is not None and self._door is not None:
             self._acceptor.stop()
+            self._own.close()
             self._door.close()
         listening, self._listening = self._listening, None
         if listening is None:

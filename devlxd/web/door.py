@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 from collections import Counter
 from collections.abc import Hashable
@@ -17,6 +18,9 @@ from devlxd.accepting import cgroup_id_of, credentials_of
 from devlxd.interfaces import IDevLXDReactor
 from devlxd.loglimit import RateLimitedLogger
 from devlxd.web.registry import ConnectionRegistry, Stranger
+
+#: What is no owner.
+_UNKNOWN = object()
 
 
 class Door:
@@ -55,10 +59,12 @@ class Door:
             return
         owner = self._owner_of(connection, pid, uid)
         if not self._registry.has_room(owner, self._waiting[owner]):
-            connection.close()
+            os.close(connection.detach())
             self._limited_log.warn(
                 "too many connections of {owner}", of=owner, owner=owner
             )
+        elif _is_over(connection):
+            os.close(connection.detach())
         elif self._registry.may_come_now(owner):
             self._let_in(connection, pid)
         else:
@@ -68,10 +74,10 @@ class Door:
 
     def _owner_of(self, connection: socket.socket, pid: int, uid: int) -> Hashable:
         """Return whose a connection is, as far as was found out of late."""
-        stranger = Stranger(uid)
-        owner = self._registry.processes.get(pid, stranger)
-        if owner == stranger:
-            owner = self._registry.cgroups.get(cgroup_id_of(connection), stranger)
+        owner = self._registry.processes.get(pid, _UNKNOWN)
+        if owner is _UNKNOWN:
+            cgroup_id = cgroup_id_of(connection)
+            owner = self._registry.cgroups.get(cgroup_id, Stranger(uid))
         return owner
 
     def close(self) -> None:

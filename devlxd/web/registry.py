@@ -19,9 +19,12 @@ from devlxd.interfaces import ITurn, ITurns
 #: How many connections the guests of one container may have open at a time.
 MAX_CONNECTIONS = 1024
 
-#: How many requests or new connections of one owner are served in one
-#: iteration of the reactor without taking turns.
+#: How many requests of one owner are served in one iteration of the reactor
+#: without taking turns.
 AT_ONCE = 16
+
+#: As how many requests a new connection counts, by the time that it takes.
+COST = 4
 
 #: For how long the owner of a process is remembered, in seconds: by then its
 #: pid may be another's, who would be refused, or wait, for it.
@@ -136,15 +139,18 @@ class ConnectionRegistry(Generic[Connection]):
         # With few connections it cannot be too much: each has one request, and
         # what is sent ahead takes turns.
         is_few = len(self._connections.get(owner, ())) <= AT_ONCE
-        return is_few or self.may_come_now(owner)
+        return is_few or self._may_have_now(owner, 1)
 
     def may_come_now(self, owner: Hashable) -> bool:
-        """Return whether something new of an owner is taken care of at once."""
+        """Return whether a new connection is let in at once; see `may_ask_now`."""
+        return self._may_have_now(owner, COST)
+
+    def _may_have_now(self, owner: Hashable, cost: int) -> bool:
         if self._turns.waiting(owner):
             return False
         if self._next_iteration is None:
             self._next_iteration = self._reactor.callLater(0, self._iterate)
-        self._served[owner] += 1
+        self._served[owner] += cost
         return self._served[owner] <= AT_ONCE
 
     def _iterate(self) -> None:
