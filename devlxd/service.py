@@ -83,7 +83,9 @@ class GuestListener(Service):
         """Accept the connections of a UNIX socket here, and not in Twisted's port."""
         listening = getattr(port, "socket", None)
         if isinstance(listening, socket.socket) and listening.family == socket.AF_UNIX:
-            self._reactor.removeReader(IReadDescriptor(port))
+            accepts_itself = IReadDescriptor(port, None)
+            if accepts_itself is not None:
+                self._reactor.removeReader(accepts_itself)
             self._door = Door(self.site, self.site.registry, self._reactor)
             self._own = ListeningSocket(fileno=os.dup(listening.fileno()))
             self._acceptor = Acceptor(self._own, self._door.arrived, self._reactor)
