@@ -335,12 +335,20 @@ class DirectoryStore(Service):
             container = read_places(name, places)
         except UnreadableError as error:
             problem = str(error)
-        # Has somebody written to it while it was read? Then what was read may
-        # be half of something, and the end of that writing marks it again.
         self._watcher.poll()
-        if name not in self._torn:
-            self._signatures[name] = signature
-            self._apply(name, container, problem)
+        if self._was_reported(name):
+            return
+        self._signatures[name] = signature
+        self._apply(name, container, problem)
+
+    def _was_reported(self, name: str) -> bool:
+        """Tell whether anything was reported of ``name`` since it was unmarked.
+
+        Then what was read meanwhile may be half of something, also where the
+        report says that it is complete: it was made, written and closed since
+        the last report, and read in between. It is read again.
+        """
+        return name in self._touched or name in self._marked or name in self._torn
 
     def _is_written_to(self, name: str) -> bool:
         """Tell whether somebody still writes to it, of whose end we shall hear."""

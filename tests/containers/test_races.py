@@ -1,0 +1,282 @@
+"""What a store believes of a document while somebody writes it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    rule,
+    run_state_machine_as_test,
+)
+from twisted.internet.task import Clock
+from twisted.logger import capturedLogs
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+
+from devlxd.containers.directory import DirectoryStore
+from devlxd.inotify import INotify
+from devlxd.interfaces import IStoreObserver
+from devlxd.model import Container
+from devlxd.testing import MemoryDevLXDReactor, MemoryWatcher
+
+#: How many keys a document has, each in a line of its own.
+KEYS = 6
+
+#: In how many pieces it is written; half of one is a document as well.
+PIECES = 3
+
+#: How a document takes the place of the one before.
+WAYS = st.sampled_from(["in place", "unlink", "rename"])
+
+
+def pieces_of(version: int) -> list[str]:
+    """Return the pieces of a document that has the same value everywhere."""
+    lines = ["config:\n", *(f"  user.{n}: v{version}\n" for n in range(KEYS))]
+    size = -(-len(lines) // PIECES)
+    return ["".join(lines[at : at + size]) for at in range(0, len(lines), size)]
+
+
+@implementer(IStoreObserver)
+class WholeDocumentsOnly:
+    """Notes what are only halves of documents.
+
+    :param keys: how many keys a whole one has, all of one value.
+    """
+
+    def __init__(self, keys: int) -> None:
+        self._keys = keys
+        self.halves: list[dict[str, str]] = []
+
+    def changed(self, name: str, old: Container | None, new: Container | None) -> None:
+        """See `IStoreObserver.changed`."""
+        if new is not None:
+            values = list(new.config.values())
+            if len(values) != self._keys or len(set(values)) != 1:
+                self.halves.append(dict(new.config))
+
+
+class RacingWatcher(MemoryWatcher):
+    """Lets a writer go on between a read and the report of what it did.
+
+    :ivar meanwhile: what is done as soon as something was read.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.meanwhile: list[Callable[[], None]] = []
+
+    def poll(self) -> None:
+        """See `IWatcher.poll`."""
+        while self.meanwhile:
+            self.meanwhile.pop()()
+        super().poll()
+
+
+class Writer:
+    """Writes one document after the other, a step at a time.
+
+    :ivar version: of the last document that was begun.
+    :ivar steps: what is still to be done of it.
+    """
+
+    def __init__(self, path: Path, watcher: MemoryWatcher) -> None:
+        self._path = path
+        self._watcher = watcher
+        self.version = 0
+        self.steps: list[Callable[[], None]] = []
+
+    def step(self) -> None:
+        """Do the next step."""
+        if self.steps:
+            self.steps.pop(0)()
+
+    def finish(self) -> None:
+        """Do all that is left."""
+        while self.steps:
+            self.step()
+
+    def begin(self, way: str) -> None:
+        """Begin a document, when the last one is done."""
+        if self.steps:
+            return
+        self.version += 1
+        pieces = pieces_of(self.version)
+        if way == "rename":
+            self.steps = [lambda: self._rename("".join(pieces))]
+            return
+        if way == "unlink":
+            # As Incus does: remove it, make it anew, write it in pieces.
+            self.steps = [self._unlink]
+        self.steps.append(self._open)
+        self.steps += [lambda piece=piece: self._write(piece) for piece in pieces]  # type: ignore[misc]  # the default binds it
+        self.steps.append(lambda: self._watcher.tell(self._path))
+
+    def _rename(self, text: str) -> None:
+        new = self._path.with_name(".new")
+        new.write_text(text)
+        new.rename(self._path)
+        self._watcher.tell(self._path)
+
+    def _unlink(self) -> None:
+        self._path.unlink(missing_ok=True)
+        self._watcher.tell(self._path)
+
+    def _open(self) -> None:
+        """Make it, or truncate it."""
+        self._path.write_text("")
+        self._watcher.tell(self._path, complete=False)
+
+    def _write(self, piece: str) -> None:
+        with open(self._path, "a") as file:
+            file.write(piece)
+        self._watcher.tell(self._path, complete=False)
+
+
+class WritingMachine(RuleBasedStateMachine):
+    """Reads, writes and reports of them, in every order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.path = Path(tempfile.mkdtemp(dir=".")).absolute()
+        self.clock = Clock()
+        self.clock.advance(time.time())
+        self.watcher = RacingWatcher()
+        self.observer = WholeDocumentsOnly(KEYS)
+        self.store = DirectoryStore(self.path, self.clock, self.watcher)
+        self.store.watch(self.observer)
+        self.store.startService()
+        self.clock.advance(0)
+        self.writer = Writer(self.path / "c1.yaml", self.watcher)
+
+    @rule(way=WAYS)
+    def begin(self, way: str) -> None:
+        """Begin to write a document."""
+        self.writer.begin(way)
+
+    @rule(steps=st.integers(1, PIECES + 3))
+    def write(self, steps: int) -> None:
+        """Write some of it."""
+        for _ in range(steps):
+            self.writer.step()
+
+    @rule()
+    def report(self) -> None:
+        """Report what was done since the last time."""
+        self.watcher.poll()
+
+    @rule(
+        way=WAYS,
+        reported=st.integers(0, 2),
+        before=st.integers(0, PIECES + 2),
+        meanwhile=st.integers(0, PIECES + 3),
+    )
+    def read(self, way: str, reported: int, before: int, meanwhile: int) -> None:
+        """Let the store read, while somebody writes of whom not all is reported yet."""
+
+        def write() -> None:
+            self.writer.begin(way)
+            self.write(meanwhile)
+
+        self.writer.begin(way)
+        self.write(reported)
+        self.report()
+        self.write(before)
+        self.watcher.meanwhile = [write]
+        self.settle()
+        self.watcher.meanwhile = []
+
+    @rule(seconds=st.sampled_from([0.1, 1.0]))
+    def wait(self, seconds: float) -> None:
+        """Let some time go by."""
+        with capturedLogs():
+            self.clock.advance(seconds)
+
+    def settle(self) -> None:
+        """Let the store do what it would do now."""
+        with capturedLogs():
+            self.clock.pump([0] * 4)
+
+    def check(self) -> None:
+        """Check that nothing but whole documents were believed."""
+        assert not self.observer.halves, self.observer.halves
+
+    def teardown(self) -> None:
+        """Let all come to rest, and look at the end of it."""
+        self.check()
+        self.writer.finish()
+        self.watcher.poll()
+        self.settle()
+        self.check()
+        container = self.store.get("c1")
+        if self.writer.version:
+            assert container is not None
+            assert container.config["user.0"] == f"v{self.writer.version}"
+        self.store.stopService()
+        shutil.rmtree(self.path)
+
+
+class WritingTests(SynchronousTestCase):
+    """Documents that are being written."""
+
+    def test_any_order(self) -> None:
+        """Whatever is written, read and reported when, no half is believed."""
+        run_state_machine_as_test(
+            WritingMachine,
+            settings=settings(max_examples=200, stateful_step_count=20, deadline=None),
+        )
+
+
+#: Writes a document of 100 KB a thousand times, as Incus writes ``backup.yaml``:
+#: removed, made anew, and written 32 KiB at a time.
+INCUS = """
+import os, sys
+for version in range(1, 1001):
+    value = f"{version:0180}"
+    lines = [f"  user.{key:04}: {value}" for key in range(500)]
+    text = "container:\\n expanded_config:\\n" + "\\n".join(lines) + "\\n"
+    data = text.encode()
+    if os.path.exists(sys.argv[1]):
+        os.unlink(sys.argv[1])
+    with open(sys.argv[1], "wb", buffering=0) as file:
+        for at in range(0, len(data), 32 * 1024):
+            file.write(data[at : at + 32 * 1024])
+"""
+
+
+class KernelTests(SynchronousTestCase):
+    """The store on the kernel's inotify, beside a process that writes."""
+
+    def test_as_incus_writes(self) -> None:
+        """Of a record that Incus writes again and again no half is believed."""
+        path = Path(tempfile.mkdtemp(dir=".")).absolute()
+        (path / "c1").mkdir()
+        reactor = MemoryDevLXDReactor()
+        observer = WholeDocumentsOnly(500)
+        store = DirectoryStore(path, reactor, INotify(reactor))
+        store.watch(observer)
+        store.startService()
+        self.addCleanup(store.stopService)
+        (reader,) = reactor.readers
+        writer = subprocess.Popen(
+            [sys.executable, "-c", INCUS, str(path / "c1" / "backup.yaml")]
+        )
+        self.addCleanup(writer.wait)
+        self.addCleanup(writer.kill)
+        latest = None
+        deadline = time.monotonic() + 60
+        while latest != f"{1000:0180}" and time.monotonic() < deadline:
+            reader.doRead()
+            reactor.advance(0.0001)
+            container = store.get("c1")
+            latest = container.config.get("user.0000") if container else None
+        self.assertEqual(latest, f"{1000:0180}")
+        self.assertEqual([len(half) for half in observer.halves], [])
