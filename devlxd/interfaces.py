@@ -20,7 +20,17 @@ from twisted.internet.interfaces import (
 )
 from zope.interface import Attribute, Interface
 
-from devlxd.model import Caller, Claim, Container, End, Event, Image, Peer
+from devlxd.model import (
+    Caller,
+    Claim,
+    Container,
+    End,
+    Event,
+    Image,
+    Monitor,
+    Peer,
+    ProcessStatus,
+)
 
 
 class NotInContainer(Exception):
@@ -379,7 +389,20 @@ class IProcessTable(Interface):
         """Return the process that is pid 1 of ``pid``'s outermost namespace."""
 
     def id_map(pid: int) -> IIDMap:
-        """Return how ``pid``'s user namespace maps uids."""
+        """Return how ``pid``'s user namespace maps the uids that we see."""
+
+    def status(pid: int) -> ProcessStatus:
+        """Return what the kernel says of ``pid``, and nobody can make up."""
+
+    def command(pid: int) -> str:
+        """Return the command line of ``pid``, a NUL after each word.
+
+        Ask it of the host's own processes only: it is read from the memory of
+        ``pid``, which can keep the reader waiting for ever.
+        """
+
+    def program(pid: int) -> str:
+        """Return the path of the program that ``pid`` runs."""
 
     def hold(pid: int) -> int:
         """Return a new pidfd of ``pid``, for the caller to close."""
@@ -405,6 +428,11 @@ class IRuntime(Interface):
     as the built-in ones are.
     """
 
+    name: str = Attribute(
+        "What documents call it (``runtime:``). A plugin need not have one; no "
+        "document can ask for its containers then."
+    )
+
     def claim(cgroup: str) -> Claim | None:
         """Read off the path of a cgroup whose it is.
 
@@ -415,4 +443,23 @@ class IRuntime(Interface):
         :param cgroup: a path as in ``/proc/PID/cgroup``, for example
             ``/lxc.payload.c1/init.scope``.
         :return: ``None`` where this runtime made no such cgroup.
+        """
+
+
+class IMonitoredRuntime(IRuntime):
+    """A runtime whose cgroups do not tell for sure whose they are.
+
+    It is asked once for each run of a container, when the run's init is first
+    seen.
+    """
+
+    def confirm(claim: Claim, monitor: Monitor) -> Claim:
+        """Find out whose a run is that has one of this runtime's cgroups.
+
+        :param claim: whose the cgroup of its init seems to be.
+        :param monitor: the parent of its init; no guest can make such a
+            process, nor choose its command line.
+        :return: whose it is, with the runtime, and the LXC path if there is one.
+        :raises NotInContainer: when the two contradict each other, or leave a
+            doubt.
         """

@@ -189,15 +189,50 @@ class Image:
 
 
 @frozen
+class ProcessStatus:
+    """What ``/proc/PID/status`` says of a process.
+
+    :ivar parent: the pid of its parent; 0 where this process cannot see it.
+    :ivar uid: its real user id, as this process sees it.
+    :ivar name: what it calls itself, at most 15 bytes of anything.
+    """
+
+    parent: int
+    uid: int
+    name: str
+
+
+@frozen
+class Monitor:
+    """The process of the host's root that is the parent of a container's init.
+
+    :ivar program: the path of the program that it runs.
+    :ivar command: its command line, a NUL after each word; it may have written
+        a title over it.
+    :ivar cgroups: the paths of its cgroups.
+    """
+
+    program: str
+    command: str
+    cgroups: tuple[str, ...]
+
+
+@frozen
 class Claim:
-    """Whose a cgroup is, by what its runtime called it: one of the two.
+    """Whose a cgroup is, by what its runtime called it: a name or an id.
 
     :ivar name: the container's name.
     :ivar id: the container's id.
+    :ivar runtime: the name of the runtime that started it; empty where that is
+        not known, or not yet.
+    :ivar lxcpath: the LXC path that it was started from; empty where there is
+        none, or it is not known.
     """
 
     name: str = ""
     id: str = ""
+    runtime: str = ""
+    lxcpath: str = ""
 
     def __str__(self) -> str:
         """Return it as the log shows it."""

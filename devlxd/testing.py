@@ -35,7 +35,7 @@ from devlxd.interfaces import (
     IWatchListener,
     NotInContainer,
 )
-from devlxd.model import Caller, Claim, Peer
+from devlxd.model import Caller, Claim, Peer, ProcessStatus
 from devlxd.peers.cgroups import cgroups_in
 from devlxd.peers.idmap import id_map_of_process
 from devlxd.web.dialects import LXD, Dialect
@@ -104,6 +104,7 @@ class MemoryRuntime:
     :ivar cgroups: the path of a cgroup, to whose it is.
     """
 
+    name = "memory"
     cgroups: Mapping[str, Claim] = field(factory=dict)
 
     def claim(self, cgroup: str) -> Claim | None:
@@ -119,11 +120,19 @@ class MemoryProcess:
     :ivar namespaces: the pid namespaces that it lives in, its own first,
         without the host's.
     :ivar uid_map: what ``/proc/PID/uid_map`` says.
+    :ivar parent: the pid of its parent; 0 for none that can be seen.
+    :ivar uid: its real user id, as the host sees it.
+    :ivar command: what ``/proc/PID/cmdline`` says.
+    :ivar program: the path of what it runs.
     """
 
     cgroup: str
     namespaces: Sequence[int] = ()
     uid_map: str = "0 0 4294967295"
+    parent: int = 0
+    uid: int = 0
+    command: str = ""
+    program: str = ""
 
 
 @implementer(IProcessTable)
@@ -159,6 +168,20 @@ class MemoryProcessTable:
     def id_map(self, pid: int) -> IIDMap:
         """See `IProcessTable.id_map`."""
         return id_map_of_process(self._process(pid).uid_map)
+
+    def status(self, pid: int) -> ProcessStatus:
+        """See `IProcessTable.status`."""
+        process = self._process(pid)
+        name = os.path.basename(process.program)
+        return ProcessStatus(process.parent, process.uid, name)
+
+    def command(self, pid: int) -> str:
+        """See `IProcessTable.command`."""
+        return self._process(pid).command
+
+    def program(self, pid: int) -> str:
+        """See `IProcessTable.program`."""
+        return self._process(pid).program
 
     def hold(self, pid: int) -> int:
         """See `IProcessTable.hold`."""

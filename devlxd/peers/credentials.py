@@ -72,7 +72,7 @@ class SocketPeerSource:
             pid, uid, gid = _UCRED.unpack(ucred)
             pidfd = self._hold(handle, pid)
         except (OSError, OverflowError) as error:
-            raise NotInContainer(f"no peer: {error}") from error
+            raise NotInContainer(f"no peer: {error}", "no peer") from error
         try:
             yield Peer(pid, uid, gid, pidfd)
         finally:
@@ -109,7 +109,7 @@ def _handle(transport: ITransport) -> socket.socket:
     system_handle = ISystemHandle(transport, None)
     handle = system_handle.getHandle() if system_handle is not None else None
     if not isinstance(handle, socket.socket) or handle.family != socket.AF_UNIX:
-        raise NotInContainer("a connection on no UNIX socket")
+        raise NotInContainer("a connection on no UNIX socket", "no UNIX socket")
     return handle
 
 

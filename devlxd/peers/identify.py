@@ -1,14 +1,17 @@
 # -*- test-case-name: tests.peers.test_identify -*-
-"""Peer -> caller, by two witnesses that must agree.
+"""Peer -> caller, by checks that must agree.
 
-The one is the cgroup that the runtime made for the container, the other the
-pid namespace that the peer lives in: the init of the outermost one below the
-host's must live in a cgroup of the same container. A guest can change neither.
+One is the cgroup that the runtime made for the container, another the pid
+namespace that the peer lives in: the init of the outermost one below the host's
+must live in a cgroup of the same container. The third is the monitor of that
+init, where the runtime has one. A guest can change none of them.
 docs/security.rst tells the whole story.
 """
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Sequence
 
 from attrs import frozen
@@ -22,18 +25,24 @@ from devlxd.interfaces import (
     ILifeObserver,
     IProcessTable,
     IRuntime,
+    IStoreObserver,
     NotInContainer,
 )
 from devlxd.model import Caller, Claim, Container, Peer
+from devlxd.peers.claims import Claims
 from devlxd.peers.idmap import IDMapError, recorded_id_map
-from devlxd.peers.lives import InitError, Lives
+from devlxd.peers.lives import Life, Lives
+
+#: How much of what a guest may have chosen is logged at a time, in characters.
+_MAX_LOGGED = 200
 
 
-@implementer(ICallerIdentifier)
+@implementer(ICallerIdentifier, ILifeObserver, IStoreObserver)
 class CallerIdentifier(Service):
     """Finds the container of a peer.
 
-    As a service it lets go of what it remembers when it stops.
+    As a service it hears of changed documents while it runs, and lets go of
+    what it remembers when it stops.
 
     :param store: the containers that a peer may live in.
     :param processes: what the kernel says of processes.
@@ -50,64 +59,127 @@ class CallerIdentifier(Service):
     ) -> None:
         self._store = store
         self._processes = processes
-        self._runtimes = runtimes
-        self._lives = Lives(processes, self._claim_of, reactor)
+        self._claims = Claims(processes, runtimes)
+        self._lives = Lives(processes, self._claims.of_init, reactor)
+        self._lives.observers.append(self)
+        # Of each container the one life that is served, by its name.
+        self._served: dict[str, Life] = {}
 
     def identify(self, peer: Peer) -> Caller:
         """See `ICallerIdentifier.identify`."""
         try:
             return self._identify(peer)
-        except (OSError, InitError, IDMapError) as error:
-            raise NotInContainer(f"pid {peer.pid}: {error}") from error
+        except (NotInContainer, OSError, IDMapError) as error:
+            raise self._refusal(peer, error) from error
 
     def _identify(self, peer: Peer) -> Caller:
         if peer.pidfd is None:
-            raise NotInContainer(f"pid {peer.pid}: nothing holds it")
-        claim = self._claim_of(peer.pid)
+            raise NotInContainer("nothing holds it", "not held")
+        claim = self._claims.of(peer.pid)
         namespaces = self._processes.pid_namespaces(peer.pid)
         if not namespaces:
             raise NotInContainer(
-                f"pid {peer.pid}: its cgroup is of {claim}, "
-                "its pid namespace is the host's"
+                f"its cgroup is of {claim}, its pid namespace is the host's",
+                "host's namespace",
             )
         life = self._lives.of(namespaces[-1], peer.pid)
         if life.claim != claim:
             raise NotInContainer(
-                f"pid {peer.pid}: its cgroup is of {claim}, "
-                f"its pid namespace of {life.claim}"
+                f"its cgroup is of {claim}, its pid namespace of {life.claim}",
+                "contradiction",
             )
         # Only now is it certain that all this was read of the peer, and not
         # of another process that was given its pid.
         if not self._processes.is_alive(peer.pidfd):
-            raise NotInContainer(f"pid {peer.pid}: gone before it was placed")
-        container = self._container(claim)
+            raise NotInContainer("gone before it was placed", "gone")
+        container = self._container(life.owner)
+        self._serve(container, life)
         id_map = recorded_id_map(container) or life.id_map
         return Caller(container.name, id_map.inside(peer.uid), life.number)
 
-    def _claim_of(self, pid: int) -> Claim:
-        """Ask the first witness: whose is the cgroup of ``pid``?"""
-        claims = {
-            claim
-            for cgroup in self._processes.cgroups(pid)
-            for runtime in self._runtimes
-            if (claim := runtime.claim(cgroup)) is not None
-        }
-        if not claims:
-            raise NotInContainer(f"pid {pid}: its cgroup is of no container")
-        if len(claims) > 1:
-            found = " and ".join(sorted(map(str, claims)))
-            raise NotInContainer(f"pid {pid}: its cgroups are of {found}")
-        return claims.pop()
-
-    def _container(self, claim: Claim) -> Container:
+    def _container(self, owner: Claim) -> Container:
         container = (
-            self._store.get(claim.name) if claim.name else self._store.by_id(claim.id)
+            self._store.get(owner.name) if owner.name else self._store.by_id(owner.id)
         )
         if container is None:
-            raise NotInContainer(f"container {claim} is not in the store")
-        if claim.name and container.id:
-            raise NotInContainer(f"container {claim} is known by its id, not its name")
+            raise NotInContainer(f"container {owner} is not in the store", "unknown")
+        if owner.name and container.id:
+            raise NotInContainer(
+                f"container {owner} is known by its id, not its name", "has an id"
+            )
+        if not _is_of(container, owner):
+            raise NotInContainer(
+                f"the document of {container.name} is for "
+                f"{container.runtime or 'any runtime'} in "
+                f"{container.lxcpath or 'any path'}, this one is of "
+                f"{owner.runtime or 'an unknown runtime'} in "
+                f"{owner.lxcpath or 'an unknown path'}",
+                "another runtime",
+            )
         return container
+
+    def _serve(self, container: Container, life: Life) -> None:
+        """Serve a life, unless another one of the same name is served."""
+        other = self._served.setdefault(container.name, life)
+        if other is life:
+            return
+        if self._lives.goes_on(other):
+            raise NotInContainer(
+                f"another container {container.name} runs and is served "
+                f"({_origin(other.owner)}), this one is not ({_origin(life.owner)}): "
+                "write 'runtime:' or 'lxcpath:' in the document to tell them apart",
+                "two of one name",
+            )
+        self._served[container.name] = life
+
+    def _refusal(self, peer: Peer, error: Exception) -> NotInContainer:
+        """Say who is refused and why, and whose limit of log lines that counts for.
+
+        Both for the log only, as far as the kernel still knows.
+        """
+        whose, who = self._description(peer)
+        if isinstance(error, NotInContainer):
+            reason = error.kind
+        elif isinstance(error, OSError):
+            reason = errno.errorcode.get(error.errno or 0, "error")
+        else:
+            reason = "id map"
+        return NotInContainer(f"pid {peer.pid} ({who}): {error}", (whose, reason))
+
+    def _description(self, peer: Peer) -> tuple[str, str]:
+        who = f"uid {peer.uid}"
+        if peer.pidfd is None:
+            return "", who
+        try:
+            cgroups = self._processes.cgroups(peer.pid)
+            name = self._processes.status(peer.pid).name
+        except OSError:
+            return "", f"{who}, gone"
+        if not cgroups or not self._processes.is_alive(peer.pidfd):
+            return "", f"{who}, gone"
+        # That of a container, if there is one; in some hierarchies a process
+        # may well be at the root.
+        path = max(
+            cgroups, key=lambda path: (bool(self._claims.of_cgroup(path)), len(path))
+        )
+        claim = self._claims.of_cgroup(path)
+        whose = str(claim) if claim else "/".join(path.split("/")[:2])
+        return whose, f"{who}, command {_printable(name)}, cgroup {_printable(path)}"
+
+    def changed(self, name: str, old: Container | None, new: Container | None) -> None:
+        """See `IStoreObserver.changed`.
+
+        A life whose container the document is not any more ends for observers.
+        """
+        life = self._served.get(name)
+        if life is not None and new is not None and not _is_of(new, life.owner):
+            self._lives.end(life)
+
+    def ended(self, life: int) -> None:
+        """See `ILifeObserver.ended`."""
+        for name, served in list(self._served.items()):
+            if served.number == life:
+                del self._served[name]
 
     def watch(self, observer: ILifeObserver) -> None:
         """See `ICallerIdentifier.watch`."""
@@ -117,10 +189,41 @@ class CallerIdentifier(Service):
         """See `ICallerIdentifier.unwatch`."""
         self._lives.observers.remove(observer)
 
+    def startService(self) -> None:
+        """Hear of changed documents."""
+        super().startService()
+        self._store.watch(self)
+
     def stopService(self) -> None:
         """Let go of every init."""
+        if self.running:
+            self._store.unwatch(self)
         super().stopService()
+        self._served.clear()
         self._lives.forget_all()
+
+
+def _is_of(container: Container, owner: Claim) -> bool:
+    """Tell whether ``container`` is the one that ``owner`` is a life of."""
+    return (
+        container.id == owner.id
+        and container.runtime in ("", owner.runtime)
+        and (
+            not container.lxcpath
+            or os.path.normpath(container.lxcpath) == os.path.normpath(owner.lxcpath)
+        )
+    )
+
+
+def _origin(owner: Claim) -> str:
+    runtime = owner.runtime or "an unknown runtime"
+    return f"{runtime} in {_printable(owner.lxcpath)}" if owner.lxcpath else runtime
+
+
+def _printable(text: str) -> str:
+    """Return what a guest may have chosen as the log can show it."""
+    shown = "".join(c if c.isascii() and c.isprintable() else "?" for c in text)
+    return shown if len(shown) <= _MAX_LOGGED else f"{shown[:_MAX_LOGGED]}..."
 
 
 @implementer(ICallerIdentifier)

@@ -1,9 +1,9 @@
 # -*- test-case-name: tests.peers.test_lives -*-
-"""The lives of containers: what is remembered of one while its init lives."""
+"""The lives of containers: what is remembered of one while it runs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import count
 
 from attrs import frozen
@@ -12,38 +12,50 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from devlxd.interfaces import IIDMap, ILifeObserver, IProcessTable
+from devlxd.interfaces import (
+    IIDMap,
+    ILifeObserver,
+    IProcessTable,
+    NotInContainer,
+)
 from devlxd.model import Claim
+from devlxd.peers.claims import Placed
 
 
 @frozen
 class Life:
     """One run of a container, from the start of its init to its end.
 
+    It ends with the init's monitor as well: an init that has outlived its
+    monitor runs beside whatever is started under its name next.
+
     :ivar number: never given to another one.
+    :ivar namespace: its pid namespace.
     :ivar claim: whose the cgroup of its init is.
+    :ivar owner: whose it is, when the runtime was asked to confirm that.
     :ivar id_map: the ids of the user namespace of its init.
-    :ivar pidfd: names its init.
+    :ivar pidfds: name its init, and the init's monitor if it has one.
     """
 
     number: int
+    namespace: int
     claim: Claim
+    owner: Claim
     id_map: IIDMap
-    pidfd: int
+    pidfds: tuple[int, ...]
 
 
-class InitError(Exception):
+class InitError(NotInContainer):
     """The init of a pid namespace cannot be what a container is known by."""
 
 
 class Lives:
     """The lives that are known, by the number of their pid namespace.
 
-    An init that ends is heard of through its pidfd, which the reactor watches.
+    What ends is heard of through its pidfd, which the reactor watches.
 
     :param processes: what the kernel says of processes.
-    :param claim_of: says whose the cgroup of a process is; it may raise
-        whatever it likes.
+    :param place: finds out whose an init is; it may raise whatever it likes.
     :param reactor: watches pidfds.
     """
 
@@ -52,13 +64,13 @@ class Lives:
     def __init__(
         self,
         processes: IProcessTable,
-        claim_of: Callable[[int], Claim],
+        place: Callable[[int], Placed],
         reactor: IReactorFDSet,
     ) -> None:
         self._processes = processes
-        self._claim_of = claim_of
+        self._place = place
         self._reactor = reactor
-        self._lives: dict[int, tuple[Life, _Watch]] = {}
+        self._lives: dict[int, tuple[Life, Sequence[_Watch]]] = {}
         self._numbers = count(1)
         self.observers: list[ILifeObserver] = []
 
@@ -71,39 +83,62 @@ class Lives:
         """
         life, _ = self._lives.get(namespace, (None, None))
         if life is not None:
-            if self._processes.is_alive(life.pidfd):
+            if self.goes_on(life):
                 return life
             self._end(namespace)
         return self._begin(namespace, self._processes.init(pid))
 
+    def goes_on(self, life: Life) -> bool:
+        """Tell whether a life has not ended, even if nobody has heard of that."""
+        return self._knows(life) and all(map(self._processes.is_alive, life.pidfds))
+
+    def _knows(self, life: Life) -> bool:
+        known, _ = self._lives.get(life.namespace, (None, None))
+        return known is life
+
+    def end(self, life: Life) -> None:
+        """Let a life end for observers, whatever its init does."""
+        if self._knows(life):
+            self._end(life.namespace)
+
     def _begin(self, namespace: int, init: int) -> Life:
-        pidfd = self._processes.hold(init)
+        pidfds = [self._processes.hold(init)]
         try:
-            claim = self._claim_of(init)
+            placed = self._place(init)
+            if placed.monitor is not None:
+                pidfds.append(placed.monitor)
             id_map = self._processes.id_map(init)
             if list(self._processes.pid_namespaces(init)) != [namespace]:
-                raise InitError(f"pid {init} is not its init")
-            if not self._processes.is_alive(pidfd):
-                raise InitError(f"its init, pid {init}, has ended")
+                raise InitError(f"pid {init} is not its init", "init")
+            if not self._processes.is_alive(pidfds[0]):
+                raise InitError(f"its init, pid {init}, has ended", "init")
         except BaseException:
-            self._processes.let_go(pidfd)
+            self._let_go(pidfds)
             raise
-        life = Life(next(self._numbers), claim, id_map, pidfd)
-        watch = _Watch(pidfd, lambda: self._end_if_over(namespace))
-        self._lives[namespace] = (life, watch)
-        self._reactor.addReader(watch)
+        number = next(self._numbers)
+        life = Life(
+            number, namespace, placed.claim, placed.owner, id_map, tuple(pidfds)
+        )
+        watches = [_Watch(fd, lambda: self._end_if_over(life)) for fd in pidfds]
+        self._lives[namespace] = (life, watches)
+        for watch in watches:
+            self._reactor.addReader(watch)
         return life
 
-    def _end_if_over(self, namespace: int) -> None:
+    def _end_if_over(self, life: Life) -> None:
         # The reactor may have heard of a file descriptor that had this number.
-        life, _ = self._lives[namespace]
-        if not self._processes.is_alive(life.pidfd):
-            self._end(namespace)
+        if self._knows(life) and not self.goes_on(life):
+            self._end(life.namespace)
+
+    def _let_go(self, pidfds: Sequence[int]) -> None:
+        for pidfd in pidfds:
+            self._processes.let_go(pidfd)
 
     def _end(self, namespace: int) -> None:
-        life, watch = self._lives.pop(namespace)
-        self._reactor.removeReader(watch)
-        self._processes.let_go(life.pidfd)
+        life, watches = self._lives.pop(namespace)
+        for watch in watches:
+            self._reactor.removeReader(watch)
+        self._let_go(life.pidfds)
         for observer in list(self.observers):
             try:
                 observer.ended(life.number)

@@ -13,6 +13,7 @@ from attrs import field, frozen
 from zope.interface import implementer
 
 from devlxd.interfaces import IIDMap, IProcessTable
+from devlxd.model import ProcessStatus
 from devlxd.peers.cgroups import cgroups_in
 from devlxd.peers.idmap import id_map_of_process
 
@@ -116,6 +117,28 @@ class ProcFS:
     def id_map(self, pid: int) -> IIDMap:
         """See `IProcessTable.id_map`."""
         return id_map_of_process(self._read(pid, "uid_map"))
+
+    def status(self, pid: int) -> ProcessStatus:
+        """See `IProcessTable.status`."""
+        # The name comes first, in which the kernel escapes newlines only.
+        fields = dict(
+            line.split(":\t", 1)
+            for line in reversed(self._read(pid, "status").split("\n"))
+            if ":\t" in line
+        )
+        try:
+            uid = int(fields["Uid"].split()[0])
+            return ProcessStatus(int(fields["PPid"]), uid, fields["Name"])
+        except (KeyError, ValueError, IndexError) as error:
+            raise OSError(errno.EINVAL, f"not a status: {error}") from error
+
+    def command(self, pid: int) -> str:
+        """See `IProcessTable.command`."""
+        return self._read(pid, "cmdline")
+
+    def program(self, pid: int) -> str:
+        """See `IProcessTable.program`."""
+        return os.readlink(f"/proc/{pid}/exe").removesuffix(" (deleted)")
 
     def hold(self, pid: int) -> int:
         """See `IProcessTable.hold`."""

@@ -9,6 +9,7 @@ from zope.interface.verify import verifyObject
 
 from devlxd.interfaces import ILifeObserver, IProcessTable, NotInContainer
 from devlxd.model import Claim
+from devlxd.peers.claims import Placed
 from devlxd.peers.lives import InitError, Lives
 from devlxd.testing import MemoryDevLXDReactor, MemoryProcess, MemoryProcessTable
 
@@ -39,22 +40,25 @@ class RaisingLifeObserver:
 class LivesTests(SynchronousTestCase):
     """What is remembered of a container while its init lives."""
 
+    monitor = 0
+
     def setUp(self) -> None:
         self.table = MemoryProcessTable()
         self.table.processes[10] = MemoryProcess("c1", [NAMESPACE], "0 100000 65536")
         self.table.processes[11] = MemoryProcess("c1", [NAMESPACE])
         self.table.inits[NAMESPACE] = 10
         self.reactor = MemoryDevLXDReactor()
-        self.lives = Lives(self.table, self.claim_of, self.reactor)
+        self.lives = Lives(self.table, self.place, self.reactor)
         self.observer = RecordingLifeObserver()
         self.lives.observers.append(self.observer)
 
-    def claim_of(self, pid: int) -> Claim:
+    def place(self, pid: int) -> Placed:
         """Take the text of the cgroup for the name."""
         cgroup = self.table.processes[pid].cgroup
         if not cgroup:
             raise NotInContainer("no cgroup")
-        return Claim(name=cgroup)
+        monitor = self.table.hold(self.monitor) if self.monitor else None
+        return Placed(Claim(name=cgroup), Claim(name=cgroup, runtime="x"), monitor)
 
     def assert_nothing_held(self) -> None:
         """Check that no pidfd is open, and none is watched."""
@@ -69,6 +73,7 @@ class LivesTests(SynchronousTestCase):
         """A life has the facts of the container's init."""
         life = self.lives.of(NAMESPACE, 11)
         self.assertEqual(life.claim, Claim(name="c1"))
+        self.assertEqual(life.owner, Claim(name="c1", runtime="x"))
         self.assertEqual(life.id_map.inside(100000), 0)
 
     def test_remembered(self) -> None:
@@ -82,11 +87,39 @@ class LivesTests(SynchronousTestCase):
         """When the init ends everything is dropped, and observers hear of it."""
         life = self.lives.of(NAMESPACE, 11)
         (watch,) = self.reactor.readers
-        self.assertEqual(watch.fileno(), life.pidfd)
+        self.assertEqual((watch.fileno(),), life.pidfds)
         del self.table.processes[10]
         watch.doRead()
         self.assert_nothing_held()
         self.assertEqual(self.observer.heard, [life.number])
+
+    def test_ended_for_observers(self) -> None:
+        """A life can end for observers before its init does, once."""
+        life = self.lives.of(NAMESPACE, 11)
+        self.lives.end(life)
+        self.lives.end(life)
+        self.assert_nothing_held()
+        self.assertEqual(self.observer.heard, [life.number])
+        self.assertFalse(self.lives.goes_on(life))
+        self.assertNotEqual(self.lives.of(NAMESPACE, 11).number, life.number)
+
+    def test_end_of_the_monitor(self) -> None:
+        """A life ends with its init's monitor, also before the reactor knows."""
+        self.monitor = 5
+        for in_time in (True, False):
+            self.table.processes[5] = MemoryProcess("")
+            life = self.lives.of(NAMESPACE, 11)
+            self.assertEqual(len(self.reactor.readers), 2)
+            del self.table.processes[5]
+            self.assertFalse(self.lives.goes_on(life))
+            if in_time:
+                for watch in list(self.reactor.readers):
+                    watch.doRead()
+                self.assert_nothing_held()
+            else:
+                self.assertRaises(OSError, self.lives.of, NAMESPACE, 11)
+            self.assertEqual(self.observer.heard.pop(), life.number)
+            self.assertEqual(self.observer.heard, [])
 
     def test_mistaken_end(self) -> None:
         """An init that lives is not taken for ended, whatever the reactor heard."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from devlxd.interfaces import IProcessTable
+from devlxd.model import ProcessStatus
 from devlxd.peers.processes import ProcFS
 
 #: A pid that no process can have.
@@ -40,6 +42,23 @@ class ProcFSTests(SynchronousTestCase):
         self.assertEqual(
             self.table.id_map(self.pid).inside(os.getuid()) is None, inside != "0"
         )
+        status = self.table.status(self.pid)
+        self.assertEqual((status.parent, status.uid), (os.getppid(), os.getuid()))
+        with open("/proc/self/comm") as file:
+            self.assertEqual(f"{status.name}\n", file.read())
+        self.assertTrue(os.path.samefile(self.table.program(self.pid), sys.executable))
+        with open("/proc/self/cmdline") as file:
+            self.assertEqual(self.table.command(self.pid), file.read())
+
+    def test_status(self) -> None:
+        """A name that looks like other lines is a name."""
+        name = "Uid:\t0\\nPPid:\t1\r"
+        text = f"Name:\t{name}\nUmask:\t0022\nPPid:\t7\nUid:\t5\t0\t0\t0\n"
+        self.patch(ProcFS, "_read", lambda *_: text)
+        self.assertEqual(self.table.status(1), ProcessStatus(7, 5, name))
+        for text in ("", "Name:\tx\n", "Name:\tx\nPPid:\t7\nUid:\tx\n"):
+            self.patch(ProcFS, "_read", lambda *_, text=text: text)
+            self.assertRaises(OSError, self.table.status, 1)
 
     def test_pidfd(self) -> None:
         """A process is alive while it is."""
@@ -50,7 +69,16 @@ class ProcFSTests(SynchronousTestCase):
 
     def test_nobody(self) -> None:
         """Of a process that is not there nothing can be said."""
-        for method in ("cgroups", "pid_namespaces", "init", "id_map", "hold"):
+        for method in (
+            "cgroups",
+            "pid_namespaces",
+            "init",
+            "id_map",
+            "hold",
+            "status",
+            "command",
+            "program",
+        ):
             self.assertRaises(OSError, getattr(self.table, method), NOBODY)
 
     def test_search(self) -> None:

@@ -15,13 +15,14 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from devlxd.interfaces import IRuntime
-from devlxd.model import Claim
+from devlxd.interfaces import IMonitoredRuntime, IRuntime, NotInContainer
+from devlxd.model import Claim, Monitor
 from devlxd.peers import runtimes
 from devlxd.peers.runtimes import (
+    DOCKER,
+    PODMAN,
     LXCRuntime,
     NspawnRuntime,
-    OCIRuntime,
     known_runtimes,
 )
 from devlxd.testing import MemoryRuntime
@@ -43,10 +44,10 @@ OWN = [
         "/machine.slice/systemd-nspawn@my\\x2dhost.service",
         Claim(name="my-host"),
     ),
-    (OCIRuntime(), f"/machine.slice/libpod-{ID}.scope", Claim(id=ID)),
-    (OCIRuntime(), f"/libpod_parent/libpod-{ID}", Claim(id=ID)),
-    (OCIRuntime(), f"/system.slice/docker-{ID}.scope", Claim(id=ID)),
-    (OCIRuntime(), f"/docker/{ID}", Claim(id=ID)),
+    (PODMAN, f"/machine.slice/libpod-{ID}.scope", Claim(id=ID)),
+    (PODMAN, f"/libpod_parent/libpod-{ID}", Claim(id=ID)),
+    (DOCKER, f"/system.slice/docker-{ID}.scope", Claim(id=ID)),
+    (DOCKER, f"/docker/{ID}", Claim(id=ID)),
 ]
 
 #: What is nobody's, or not the host's to have made.
@@ -84,6 +85,8 @@ NOBODYS = [
 class JailRuntime:
     """A runtime of a host agent: ``/jails/NAME``."""
 
+    name = "jails"
+
     def claim(self, cgroup: str) -> Claim | None:
         """See `IRuntime.claim`."""
         _, jails, name = (cgroup + "//").split("/")[:3]
@@ -102,6 +105,14 @@ class RuntimeTests(SynchronousTestCase):
         """Each is a runtime."""
         for runtime in (*known_runtimes(), MemoryRuntime(), JailRuntime()):
             self.assertTrue(verifyObject(IRuntime, runtime))
+        self.assertTrue(verifyObject(IMonitoredRuntime, LXCRuntime()))
+
+    def test_names(self) -> None:
+        """Each has a name, which documents may ask for."""
+        self.assertEqual(
+            [runtime.name for runtime in known_runtimes()],
+            ["lxc", "nspawn", "podman", "docker"],
+        )
 
     def test_own(self) -> None:
         """Each knows what it made, and nobody else claims it."""
@@ -146,3 +157,101 @@ class RuntimeTests(SynchronousTestCase):
         self.assertEqual(self.claims("/jails/c1/x"), [Claim(name="c1")])
         self.assertEqual(self.claims("/lxc.payload.c1"), [Claim(name="c1")])
         self.assertEqual(self.claims("/x/jails/c1"), [])
+
+
+#: What LXC, LXD and Incus write over the command line of their monitor.
+TITLE = "[lxc monitor] {lxcpath} {name}\0"
+
+FOREGROUND = "lxc-start\0-F\0"
+
+
+class MonitorTests(SynchronousTestCase):
+    """What the monitor of an LXC container says of it."""
+
+    def confirm(
+        self,
+        name: str,
+        command: str,
+        program: str = "/usr/bin/lxc-start",
+        cgroup: str = "/lxc.monitor.c1",
+    ) -> Claim:
+        """Ask whose a run is in the cgroup of ``name``, with such a monitor."""
+        monitor = Monitor(program, command, ("/", cgroup))
+        return LXCRuntime().confirm(Claim(name), monitor)
+
+    def assert_refused(self, *arguments: str) -> None:
+        """Check that the run is nobody's."""
+        error = self.assertRaises(NotInContainer, self.confirm, *arguments)
+        self.assertEqual(error.kind, "monitor")
+
+    def test_title(self) -> None:
+        """It says the name, the LXC path and, by its program, the runtime."""
+        for program, runtime, lxcpath in (
+            ("/usr/bin/lxc-start", "lxc", "/var/lib/lxc"),
+            ("/usr/bin/python3.11", "lxc", "/srv/my containers"),
+            ("/usr/bin/lxd", "lxd", "/var/lib/lxd/containers"),
+            ("/snap/lxd/24322/bin/lxd", "lxd", "/var/snap/lxd/common/lxd/containers"),
+            ("/usr/libexec/incus/incusd", "incus", "/var/lib/incus/containers"),
+        ):
+            claim = self.confirm(
+                "web_c1", TITLE.format(lxcpath=lxcpath, name="web_c1"), program
+            )
+            self.assertEqual(claim, Claim("web_c1", "", runtime, lxcpath))
+
+    def test_numbered(self) -> None:
+        """A number that LXC has put behind the name is left out, and only one."""
+        for cgroup, name in (
+            ("c1-1", "c1"),
+            ("c1-23", "c1"),
+            ("c1-1", "c1-1"),
+            ("c1-1-2", "c1-1"),
+        ):
+            command = TITLE.format(lxcpath="/var/lib/lxc", name=name)
+            self.assertEqual(self.confirm(cgroup, command).name, name)
+
+    def test_another(self) -> None:
+        """A monitor of another container confirms nothing."""
+        for cgroup, name in (
+            ("c1", "c2"),
+            ("c1", "c1-1"),
+            ("c1-1", "c1-2"),
+            ("c1-1-1", "c1"),
+            ("c1-x", "c1"),
+            ("c11", "c1"),
+        ):
+            command = TITLE.format(lxcpath="/var/lib/lxc", name=name)
+            self.assert_refused(cgroup, command)
+
+    def test_foreground(self) -> None:
+        """In the foreground the command line has the name."""
+        for words in (
+            "-n\0c1-1\0",
+            "-nc1-1\0",
+            "-Fn\0c1-1\0",
+            "--name=c1-1\0",
+            "--name\0c1-1\0",
+            "c1-1\0--\0/sbin/init\0",
+        ):
+            claim = self.confirm("c1-1", FOREGROUND + words)
+            self.assertEqual(claim, Claim("c1-1", runtime="lxc"))
+            self.assertEqual(self.confirm("c1-1-1", FOREGROUND + words), claim)
+            self.assert_refused("c1", FOREGROUND + words)
+        self.assert_refused("c1-1", FOREGROUND + "-n\0c1\0--\0c1-1\0")
+
+    def test_untitled(self) -> None:
+        """Another program's container is the one that alone can have its cgroup."""
+        agent = "/usr/bin/agent"
+        for command in (
+            "agent\0c1\0",
+            "",
+            TITLE.format(lxcpath="/" * 2048, name="c1"),
+            "[lxc monitor] c1\0",
+        ):
+            self.assertEqual(self.confirm("c1", command, agent), Claim("c1"))
+            self.assert_refused("c1-1", command, agent)
+
+    def test_killed_monitor(self) -> None:
+        """Who has taken the place of a monitor that was killed is none."""
+        for command in ("/sbin/init\0", "lxc-start\0-F\0-n\0c1\0"):
+            self.assert_refused("c1", command, "/usr/bin/lxc-start", "/init.scope")
+            self.assert_refused("c1", command, "/usr/bin/agent", "/x/lxc.monitor.c1")
