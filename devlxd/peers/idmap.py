@@ -42,7 +42,7 @@ class IDMap:
         return None
 
 
-#: The ids of a privileged container: those of the host.
+#: The ids of a privileged container: those that this process sees.
 PRIVILEGED = IDMap(((0, 0, _ALL),))
 
 

@@ -15,7 +15,7 @@ from zope.interface import implementer
 from devlxd.interfaces import IIDMap, IProcessTable
 from devlxd.model import ProcessStatus
 from devlxd.peers.cgroups import cgroups_in
-from devlxd.peers.idmap import id_map_of_process
+from devlxd.peers.idmap import PRIVILEGED, id_map_of_process
 
 # From <linux/nsfs.h>.
 
@@ -115,7 +115,14 @@ class ProcFS:
         return False
 
     def id_map(self, pid: int) -> IIDMap:
-        """See `IProcessTable.id_map`."""
+        """See `IProcessTable.id_map`.
+
+        A process reads another map of its own user namespace than of the
+        others: what its ids are in the parent (``user_namespaces(7)``).
+        """
+        own = os.stat("/proc/self/ns/user").st_ino
+        if os.stat(f"/proc/{pid}/ns/user").st_ino == own:
+            return PRIVILEGED
         return id_map_of_process(self._read(pid, "uid_map"))
 
     def status(self, pid: int) -> ProcessStatus:

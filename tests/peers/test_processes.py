@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
+from pathlib import Path
 
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from devlxd.interfaces import IProcessTable
@@ -14,6 +16,25 @@ from devlxd.peers.processes import ProcFS
 
 #: A pid that no process can have.
 NOBODY = 2**22 + 1
+
+#: Says who 0 is, and 5, in our own user namespace, and who 0 is in one below it
+#: that has it as 7.
+ID_MAPS = """
+import os, subprocess
+from devlxd.peers.processes import ProcFS
+
+table = ProcFS()
+own = table.id_map(os.getpid())
+unshare = ["unshare", "-U", "cat"]
+with subprocess.Popen(unshare, stdin=-1, stdout=-1) as below:
+    below.stdin.write(b"x")
+    below.stdin.flush()
+    below.stdout.read(1)
+    with open(f"/proc/{below.pid}/uid_map", "w") as file:
+        file.write("7 0 1")
+    print(own.inside(0), own.inside(5), table.id_map(below.pid).inside(0))
+    below.stdin.close()
+"""
 
 
 class ProcFSTests(SynchronousTestCase):
@@ -33,15 +54,11 @@ class ProcFSTests(SynchronousTestCase):
         self.assertRaises(OSError, self.table.init, self.pid)
 
     def test_facts(self) -> None:
-        """Its cgroups are paths, and its ids those that it sees."""
+        """Its cgroups are paths, and its ids those that it has."""
         cgroups = self.table.cgroups(self.pid)
         self.assertTrue(cgroups)
         self.assertTrue(all(cgroup.startswith("/") for cgroup in cgroups))
-        with open("/proc/self/uid_map") as file:
-            inside, _outside, _count = file.readline().split()
-        self.assertEqual(
-            self.table.id_map(self.pid).inside(os.getuid()) is None, inside != "0"
-        )
+        self.assertEqual(self.table.id_map(self.pid).inside(os.getuid()), os.getuid())
         status = self.table.status(self.pid)
         self.assertEqual((status.parent, status.uid), (os.getppid(), os.getuid()))
         with open("/proc/self/comm") as file:
@@ -49,6 +66,23 @@ class ProcFSTests(SynchronousTestCase):
         self.assertTrue(os.path.samefile(self.table.program(self.pid), sys.executable))
         with open("/proc/self/cmdline") as file:
             self.assertEqual(self.table.command(self.pid), file.read())
+
+    def test_user_namespaces(self) -> None:
+        """In a user namespace of our own a uid is what it is, below it is mapped.
+
+        The user of each namespace is root, whom the parent of the outer one has
+        as somebody else.
+        """
+        try:
+            printed = subprocess.check_output(
+                ["unshare", "-Ur", sys.executable, "-c", ID_MAPS],
+                env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        except (OSError, subprocess.CalledProcessError) as error:
+            raise SkipTest(f"no user namespaces here: {error}") from error
+        self.assertEqual(printed, "0 5 7\n")
 
     def test_status(self) -> None:
         """A name that looks like other lines is a name."""
