@@ -376,7 +376,8 @@ def site_for(
 ) -> DevLXDSite:
     """Build a site on which everybody is the root of the container ``name``.
 
-    :param clock: tells the time; with images, a `MemoryDevLXDReactor`.
+    :param clock: for what waits, and tells the time; with images, a
+        `MemoryDevLXDReactor`.
     """
     clock = clock or MemoryDevLXDReactor()
     return DevLXDSite(
@@ -386,4 +387,5 @@ def site_for(
         MemoryPeerSource(),
         clock,
         downloads=Downloads(images, cast(IDevLXDReactor, clock)) if images else None,
+        wall=clock.seconds,
     )

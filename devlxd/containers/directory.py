@@ -10,7 +10,8 @@ can be watched, every few seconds.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
+import time
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from attrs import define, field
@@ -101,17 +102,23 @@ class DirectoryStore(Service):
     changes nothing. Nothing is ever written there.
 
     :ivar directory: the directory.
-    :param reactor: tells the time.
+    :param reactor: for what waits.
     :param watcher: tells what was touched.
+    :param wall: tells the time as file systems do, in seconds since 1970.
     """
 
     _log = Logger()
 
     def __init__(
-        self, directory: Path, reactor: IReactorTime, watcher: IWatcher
+        self,
+        directory: Path,
+        reactor: IReactorTime,
+        watcher: IWatcher,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self.directory = directory
         self._reactor = reactor
+        self._wall = wall
         self._watcher = watcher
         self._snapshots = MemoryStore()
         self._waiting: list[Deferred[None]] = []
@@ -329,7 +336,7 @@ class DirectoryStore(Service):
         container, signature, problem = None, None, ""
         try:
             places = places_of(self.directory, name)
-            signature = signature_of(places, self._reactor.seconds())
+            signature = signature_of(places, self._wall())
             if not must and signature and signature == self._signatures.get(name):
                 return
             container = read_places(name, places)

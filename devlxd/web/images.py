@@ -206,7 +206,7 @@ async def _send(request: GuestRequest, paced: PacedBody, opened: IOpenImage) -> 
     """Send what is asked for of an open image."""
     body = body_of(opened)
     # Nothing is from later than now.
-    modified = min(opened.image.modified, int(request.site.reactor.seconds()))
+    modified = min(opened.image.modified, int(request.site.wall()))
     validators = _validators_of(opened.image, modified)
     if not _is_meant(request, validators[b"ETag"], modified):
         request.send(_PRECONDITION_FAILED)

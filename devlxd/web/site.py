@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime, ITransport
 from twisted.logger import Logger
@@ -54,6 +57,8 @@ class DevLXDSite(Site):
     :param bus: passes events on; without one there are none.
     :param downloads: the images that can be downloaded; without it there are
         none.
+    :param wall: tells the time as guests are told it, in seconds since 1970;
+        the reactor's clock only has to be good for waiting.
     """
 
     # Without the wrapper that would switch to HTTP/2: what is asked of a request's
@@ -72,12 +77,14 @@ class DevLXDSite(Site):
         registry: ConnectionRegistry[GuestChannel] | None = None,
         bus: IEventBus | None = None,
         downloads: Downloads | None = None,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self._cache = AnswerCache()
         tree = resource_tree(dialect, self._cache, reactor, bus, downloads)
         self._gate = Gate(dialect, store, tree)
         super().__init__(self._gate, timeout=REQUEST_TIMEOUT, reactor=reactor)
         self.dialect = dialect
+        self.wall = wall
         self._store = store
         self._identifier = identifier
         self._peers = peers
@@ -95,7 +102,7 @@ class DevLXDSite(Site):
 
     def date(self) -> tuple[bytes, bytes]:
         """Return the header that every answer has."""
-        return (b"Date", http.datetimeToString(self.reactor.seconds()))
+        return (b"Date", http.datetimeToString(self.wall()))
 
     def caller_of(self, transport: ITransport) -> Caller | None:
         """Find out who is at the other end; the log hears why if that fails."""

@@ -195,11 +195,17 @@ class LiveTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.path = Path(tempfile.mkdtemp(dir=".")).absolute()
         self.file = self.path / "c1.yaml"
+        # What waits and what files say of time have clocks of their own.
         self.clock = Clock()
-        self.clock.advance(time.time())
+        began = time.time()
         self.watcher = MemoryWatcher()
         self.observer = RecordingObserver()
-        self.store = DirectoryStore(self.path, self.clock, self.watcher)
+        self.store = DirectoryStore(
+            self.path,
+            self.clock,
+            self.watcher,
+            wall=lambda: began + self.clock.seconds(),
+        )
         self.store.watch(self.observer)
         self.addCleanup(self.store.stopService)
 

@@ -45,9 +45,14 @@ class LiveDirectoryMachine(RuleBasedStateMachine):
         super().__init__()
         self.path = Path(tempfile.mkdtemp(dir=".")).absolute()
         self.clock = Clock()
-        self.clock.advance(time.time())
         self.watcher = MemoryWatcher()
-        self.store = DirectoryStore(self.path, self.clock, self.watcher)
+        began = time.time()
+        self.store = DirectoryStore(
+            self.path,
+            self.clock,
+            self.watcher,
+            wall=lambda: began + self.clock.seconds(),
+        )
         self.bus = EventBus(self.store, SQLiteJournal(), Clock(), lambda: 0)
         self.bus.startService()
         self.store.startService()

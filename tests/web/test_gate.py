@@ -28,7 +28,14 @@ class GateTests(SynchronousTestCase):
         """Connect as ``caller``."""
         callers = {GUEST.pid: caller} if caller else {}
         identifier = MemoryIdentifier(callers)
-        site = DevLXDSite(dialect, self.store, identifier, MemoryPeerSource(), Clock())
+        site = DevLXDSite(
+            dialect,
+            self.store,
+            identifier,
+            MemoryPeerSource(),
+            Clock(),
+            wall=lambda: 0,
+        )
         return GuestConnection(site)
 
     def assert_refused(

@@ -26,6 +26,7 @@ from devlxd.containers.memory import MemoryStore
 from devlxd.interfaces import NotInContainer
 from devlxd.model import Caller, Container, Peer
 from devlxd.testing import (
+    GUEST,
     GuestConnection,
     MemoryIdentifier,
     MemoryPeerSource,
@@ -96,6 +97,19 @@ class WireTests(SynchronousTestCase):
         answer = self.guest.get("/1.0", version="1.0")
         self.assertTrue(answer.startswith(b"HTTP/1.0 200 OK\r\n"), answer)
         self.assertTrue(self.guest.transport.disconnecting)
+
+    def test_date(self) -> None:
+        """The date is the wall's, whatever the reactor's clock counts from."""
+        site = DevLXDSite(
+            LXD,
+            STORE,
+            MemoryIdentifier({GUEST.pid: Caller("c1", uid=0)}),
+            MemoryPeerSource(),
+            Clock(),
+            wall=lambda: 10**9,
+        )
+        response = GuestConnection(site).get("/1.0")
+        self.assertIn(b"\r\nDate: Sun, 09 Sep 2001 01:46:40 GMT\r\n", response)
 
     def test_pipelining(self) -> None:
         """Questions sent at once are answered in their order."""
