@@ -4,14 +4,20 @@
 from __future__ import annotations
 
 import errno
+import ipaddress
 import os
 import socket
 import stat
+import struct
 
 from attrs import frozen
 from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import UNIXServerEndpoint, serverFromString
+from twisted.internet.endpoints import (
+    TCP4ServerEndpoint,
+    UNIXServerEndpoint,
+    serverFromString,
+)
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import (
     IAddress,
@@ -39,6 +45,18 @@ SO_PASSRIGHTS = 83
 #: How long the path of a UNIX socket may be, in bytes (``unix(7)``).
 MAX_PATH = 107
 
+#: How some of Twisted's endpoints are written.
+_FORMS = {
+    "unix": "unix:PATH[:mode=MODE][:backlog=NUMBER]",
+    "systemd": "systemd:domain=UNIX:name=NAME",
+    "tcp": "tcp:PORT:interface=ADDRESS",
+}
+
+#: Twisted's endpoints, but for TCP, whose peers the kernel does not know.
+_ANONYMOUS = frozenset({"tcp4", "tcp6", "ssl", "tls", "haproxy", "stdio"})
+
+_UNIX_ONLY = "guests are known by UNIX sockets only"
+
 
 @implementer(IReactorUNIX)
 @frozen
@@ -48,9 +66,12 @@ class SocketTakeover:
     There is no lock file that could outlive its process.
 
     :ivar reactor: who does the listening.
+    :ivar makes_directory: whether the directory of the socket is made when it
+        is missing.
     """
 
     reactor: IReactorUNIX
+    makes_directory: bool = False
 
     def listenUNIX(
         self,
@@ -65,6 +86,8 @@ class SocketTakeover:
         :raises CannotListenError: when the path cannot be used, or a live
             server listens there.
         """
+        if self.makes_directory:
+            _make_directory(_directory_of(address))
         clear(address)
         backlog = max(backlog, BACKLOG)
         port = self.reactor.listenUNIX(address, factory, backlog, mode)
@@ -102,6 +125,27 @@ def _refuse_descriptors(port: IListeningPort) -> None:
 
 def _directory_of(path: str) -> str:
     return os.path.dirname(path) or "."
+
+
+def _make_directory(path: str) -> None:
+    """Make a directory that guests may look into, and what leads there.
+
+    :raises CannotListenError: when that is not possible.
+    """
+    try:
+        if os.path.lexists(path) and not os.path.isdir(path):
+            reason = f"not a directory; for a socket of that name write unix:{path}"
+            raise OSError(errno.ENOTDIR, reason)
+        missing = []
+        while path and not os.path.lexists(path):
+            missing.append(path)
+            path = os.path.dirname(path)
+        for directory in reversed(missing):
+            os.mkdir(directory)
+            # Whatever the umask is.
+            os.chmod(directory, 0o755)
+    except OSError as error:
+        raise CannotListenError(None, path, error) from error
 
 
 def clear(path: str) -> None:
@@ -160,8 +204,23 @@ def _check_dead(path: str) -> None:
         except ConnectionRefusedError:
             return
         except BlockingIOError:
-            pass
-    raise OSError(errno.EADDRINUSE, "a server is listening there")
+            server = "another server"
+        else:
+            server = _server_of(probe)
+    raise OSError(errno.EADDRINUSE, f"{server} serves {path}")
+
+
+def _server_of(connection: socket.socket) -> str:
+    """Return what is known of who listens at the other end (``unix(7)``)."""
+    size = struct.calcsize("3i")
+    ucred = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+    pid, _uid, _gid = struct.unpack("3i", ucred)
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            words = file.read().split(b"\0")
+    except OSError:
+        words = []
+    return f"another {'devlxd' if b'devlxd' in words else 'server'} (pid {pid})"
 
 
 @implementer(IListeningPort)
@@ -183,10 +242,18 @@ class _NoPort:
 class _Rehearsal:
     """Stands in for the reactor where nothing is to be listened to yet.
 
-    :ivar address: what it was told to listen at.
+    :ivar address: the path, or the network interface, that it was told to
+        listen at.
     """
 
     address = ""
+
+    def listenTCP(
+        self, port: int, factory: Factory, backlog: int = 50, interface: str = ""
+    ) -> IListeningPort:
+        """See `IReactorTCP.listenTCP`, of which this is all that is needed."""
+        self.address = interface
+        return _NoPort()
 
     def listenUNIX(
         self,
@@ -211,50 +278,84 @@ class _Rehearsal:
         raise NotImplementedError("a rehearsal connects to nothing")
 
 
-def _is_path(description: str) -> bool:
+def _kind_of(description: str) -> str:
+    """Return the kind of a Twisted endpoint; empty for a path."""
     kind, colon, _ = description.partition(":")
-    return not colon or "/" in kind
+    return "" if not colon or "/" in kind else kind
+
+
+def _is_socket(path: str) -> bool:
+    """Return whether a path is meant as that of a socket, by its name."""
+    name = os.path.basename(path)
+    return name == "sock" or name.endswith(".sock")
 
 
 def endpoint_at(reactor: IReactorUNIX, description: str) -> IStreamServerEndpoint:
     """Return the endpoint that ``description`` stands for.
 
-    :param description: the path of a UNIX socket, or of a directory with the
-        socket ``sock`` in it, or a Twisted endpoint string.
+    :param description: a path, or a Twisted endpoint string. A path whose last
+        component is ``sock`` or ends in ``.sock`` is that of a UNIX socket, any
+        other one is a directory with the socket ``sock`` in it, made when it is
+        missing.
     :raises ValueError: when it is none of them.
     """
-    takeover = SocketTakeover(reactor)
-    if _is_path(description):
+    kind = _kind_of(description)
+    if not description:
+        raise ValueError("nothing is given")
+    if not kind and _is_socket(description) and not os.path.isdir(description):
+        return UNIXServerEndpoint(SocketTakeover(reactor), description)
+    if not kind:
         path = os.path.join(description, "sock")
-        return UNIXServerEndpoint(
-            takeover, path if os.path.isdir(description) else description
-        )
-    is_unix = description.startswith("unix:")
+        return UNIXServerEndpoint(SocketTakeover(reactor, makes_directory=True), path)
     try:
         endpoint: IStreamServerEndpoint = serverFromString(
-            takeover if is_unix else reactor, description
+            SocketTakeover(reactor) if kind == "unix" else reactor, description
         )
-    except (TypeError, LookupError) as error:
-        raise ValueError(str(error)) from error
+    except LookupError as error:
+        raise ValueError("systemd has passed no such socket") from error
+    except (TypeError, ValueError, AttributeError) as error:
+        form = _FORMS.get(kind)
+        raise ValueError(
+            f"not {form}" if form else f"there is no endpoint {kind}:"
+        ) from error
     return endpoint
 
 
-def check_endpoint(description: str) -> str:
-    """Try whether a UNIX socket could be listened at, without doing it.
+def check_endpoint(description: str, identified: bool = True) -> str:
+    """Try whether an endpoint could be listened at, without doing it.
 
-    Endpoints of other kinds are not tried.
+    Only UNIX sockets are tried; the directory for one is made.
 
+    :param identified: whether it matters who the callers are. If it does not,
+        TCP is possible too, at a loopback address.
     :return: what no two endpoints may have in common: for a UNIX socket its
         path, without links.
     :raises CannotListenError: when it could not.
-    :raises ValueError: when ``description`` stands for no endpoint.
+    :raises ValueError: when ``description`` stands for no endpoint that guests
+        can be served at.
     """
+    kind = _kind_of(description)
+    if kind in _ANONYMOUS or (kind == "tcp" and identified):
+        raise ValueError(_UNIX_ONLY)
     rehearsal = _Rehearsal()
     endpoint = endpoint_at(rehearsal, description)
-    if not isinstance(endpoint, UNIXServerEndpoint):
-        return description
-    listen_now(endpoint, Factory())
-    return os.path.realpath(rehearsal.address)
+    if isinstance(endpoint, UNIXServerEndpoint):
+        listen_now(endpoint, Factory())
+        return os.path.realpath(rehearsal.address)
+    if isinstance(endpoint, TCP4ServerEndpoint):
+        listen_now(endpoint, Factory())
+        if not _is_loopback(rehearsal.address):
+            raise ValueError("anybody could ask; write interface=127.0.0.1")
+    elif "domain=UNIX" not in description.split(":"):
+        raise ValueError(_UNIX_ONLY)
+    return description
+
+
+def _is_loopback(interface: str) -> bool:
+    try:
+        return ipaddress.ip_address(interface).is_loopback
+    except ValueError:
+        return False
 
 
 def listen_now(

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
+import subprocess
+import sys
 import tempfile
 
+from twisted.internet.endpoints import AdoptedStreamServerEndpoint
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IReactorUNIX
 from twisted.internet.protocol import ClientFactory, Factory
@@ -30,11 +34,7 @@ class ListeningTestCase(SynchronousTestCase):
         self.directory = tempfile.mkdtemp()
         self.path = os.path.join(self.directory, "sock")
         self.reactor = MemoryReactor()
-
-    def tearDown(self) -> None:
-        for name in os.listdir(self.directory):
-            os.unlink(os.path.join(self.directory, name))
-        os.rmdir(self.directory)
+        self.addCleanup(shutil.rmtree, self.directory)
 
     def bind(self) -> socket.socket:
         """Leave a socket at the path; listen on it to bring it to life."""
@@ -66,7 +66,44 @@ class DescriptionTests(ListeningTestCase):
 
     def test_directory(self) -> None:
         """A directory means the socket in it, as guests have the directory bound."""
-        self.assertEqual(self.listen(self.directory)[0], self.path)
+        for name in ("", "/"):
+            self.assertEqual(self.listen(self.directory + name)[0], self.path)
+
+    def test_missing_directory(self) -> None:
+        """It is made when it is missing, for every guest to look into."""
+        self.addCleanup(os.umask, os.umask(0o077))
+        directory = f"{self.directory}/run/devlxd"
+        for try_out in (check_endpoint, self.listen):
+            try_out(directory)
+            for made in (directory, os.path.dirname(directory)):
+                self.assertEqual(os.stat(made).st_mode & 0o7777, 0o755)
+                self.assertTrue(os.path.isdir(made))
+            shutil.rmtree(f"{self.directory}/run")
+        self.assertEqual(self.reactor.unixServers[-1][0], f"{directory}/sock")
+
+    def test_socket_by_its_name(self) -> None:
+        """What is named as a socket is one; nothing is made for it."""
+        for name in ("sock", "x.sock"):
+            self.assert_refused(f"{self.directory}/nope/{name}", "No such file")
+        for name in ("sock", "x.sock"):
+            path = f"{self.directory}/{name}"
+            self.assertEqual(self.listen(path)[0], path)
+        self.addCleanup(os.chdir, os.getcwd())
+        os.chdir(self.directory)
+        self.assertEqual(self.listen("sock")[0], "sock")
+        self.assertEqual(os.listdir(self.directory), [])
+
+    def test_not_a_directory(self) -> None:
+        """What is no directory is left alone, also a socket of an older devlxd."""
+        path = f"{self.directory}/devlxd"
+        with socket.socket(socket.AF_UNIX) as old:
+            old.bind(path)
+        self.assert_refused(
+            path, f"not a directory; for a socket of that name write unix:{path}"
+        )
+        self.assert_refused(f"{path}/x", "Not a directory")
+        self.assertTrue(os.path.exists(path))
+        self.assertEqual(self.listen(f"unix:{path}")[0], path)
 
     def test_endpoint_string(self) -> None:
         """A Twisted endpoint string is one; a lock file is never needed."""
@@ -76,20 +113,69 @@ class DescriptionTests(ListeningTestCase):
         )
 
     def test_other_kind(self) -> None:
-        """Other kinds of endpoints are what they are in Twisted."""
+        """Other kinds of endpoints are what they are in Twisted, to who asks."""
         listen_now(endpoint_at(self.reactor, "tcp:0"), Factory())
         self.assertEqual(len(self.reactor.tcpServers), 1)
-        check_endpoint("tcp:0")
+
+    def assert_no_endpoint(self, description: str, reason: str, **how: bool) -> None:
+        """Check that nobody can be served at an endpoint."""
+        error = self.assertRaises(ValueError, check_endpoint, description, **how)
+        self.assertEqual(str(error), reason)
+
+    def test_anonymous(self) -> None:
+        """Where the kernel does not tell who calls, nobody is served."""
+        for description in (
+            "tcp:0",
+            "tcp:0:interface=127.0.0.1",
+            "tcp6:0",
+            "ssl:443",
+            "haproxy:tcp:80",
+        ):
+            self.assert_no_endpoint(
+                description, "guests are known by UNIX sockets only"
+            )
+
+    def test_loopback(self) -> None:
+        """If that does not matter, a port is possible that nobody else can reach."""
+        for interface in ("127.0.0.1", "127.1.2.3", "\\:\\:1"):
+            description = f"tcp:0:interface={interface}"
+            self.assertEqual(check_endpoint(description, False), description)
+        for more in ("", ":interface=0.0.0.0", ":interface=192.0.2.1", ":interface=x"):
+            self.assert_no_endpoint(
+                f"tcp:0{more}",
+                "anybody could ask; write interface=127.0.0.1",
+                identified=False,
+            )
+        self.assert_no_endpoint(
+            "tcp6:0", "guests are known by UNIX sockets only", identified=False
+        )
+
+    def test_systemd(self) -> None:
+        """A socket may come from systemd."""
+        self.assert_no_endpoint(
+            "systemd:domain=UNIX:name=x", "systemd has passed no such socket"
+        )
+        for description in ("systemd:domain=UNIX", "systemd:domain=X:index=0"):
+            self.assertRaises(ValueError, check_endpoint, description)
+        passed = AdoptedStreamServerEndpoint(self.reactor, 3, socket.AF_UNIX)
+        self.patch(devlxd.listening, "serverFromString", lambda *_: passed)
+        check_endpoint("systemd:domain=UNIX:name=x")
+        self.assert_no_endpoint(
+            "systemd:domain=INET:name=x", "guests are known by UNIX sockets only"
+        )
 
     def test_nonsense(self) -> None:
-        """What is none of these is a `ValueError`."""
-        for description in (
-            "nope:1",
-            "tcp:x",
-            "tcp:1:2:3:4:5:6",
-            "unix:/a:b=c",
+        """What is none of these is told in words that are not Python's."""
+        unix = "not unix:PATH[:mode=MODE][:backlog=NUMBER]"
+        for description, reason in (
+            ("", "nothing is given"),
+            ("nope:1", "there is no endpoint nope:"),
+            ("tcp:x", "not tcp:PORT:interface=ADDRESS"),
+            ("tcp:1:2:3:4:5:6", "not tcp:PORT:interface=ADDRESS"),
+            ("unix:/a:b=c", unix),
+            ("unix:/a:mode=rw", unix),
         ):
-            self.assertRaises(ValueError, check_endpoint, description)
+            self.assert_no_endpoint(description, reason, identified=False)
 
     def test_check_listens_to_nothing(self) -> None:
         """Checking leaves nothing behind."""
@@ -127,16 +213,34 @@ class SocketTakeoverTests(ListeningTestCase):
                 listening[0].listen()
 
         self.patch(devlxd.listening, "_check_dead", other_is_faster)
-        self.assert_refused(self.path, "a server is listening there")
+        self.assert_refused(self.path, "serves")
         self.assertEqual(os.listdir(self.directory), ["sock"])
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(self.path)
 
     def test_live(self) -> None:
-        """A live server keeps its socket."""
+        """A live server keeps its socket, and who it is is told."""
         self.bind().listen()
-        self.assert_refused(self.path, "a server is listening there")
+        self.assert_refused(self.path, f"(pid {os.getpid()}) serves {self.path}")
         self.assertTrue(os.path.exists(self.path))
+
+    def test_servers(self) -> None:
+        """Of a live server is told whether it is a devlxd."""
+        program = (
+            "import socket, sys; s = socket.socket(socket.AF_UNIX); "
+            "s.bind(sys.argv[1]); s.listen(); print(flush=True); input()"
+        )
+        for name, kind in (("devlxd", "devlxd"), ("lxd", "server")):
+            path = f"{self.directory}/{name}.sock"
+            with subprocess.Popen(
+                [sys.executable, "-c", program, path, name],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+            ) as server:
+                assert server.stdout is not None
+                server.stdout.readline()
+                self.assert_refused(path, f"another {kind} (pid {server.pid}) serves")
+                server.communicate(b"\n")
 
     def test_live_and_busy(self) -> None:
         """So does one that does not get round to accepting."""
@@ -146,7 +250,7 @@ class SocketTakeoverTests(ListeningTestCase):
             self.addCleanup(client.close)
             client.setblocking(False)
             client.connect_ex(self.path)
-        self.assert_refused(self.path, "a server is listening there")
+        self.assert_refused(self.path, f"another server serves {self.path}")
 
     def test_no_socket(self) -> None:
         """A file that is no socket is left alone."""

@@ -55,8 +55,8 @@ class DevLXDServiceTests(SynchronousTestCase):
         self.addCleanup(os.rmdir, self.directory)
         self.store = MemoryStore([Container("c1", {"user.a": "b"})])
         endpoints = [
-            (LXD, endpoint_at(self.reactor, f"{self.directory}/lxd")),
-            (APOLLO, endpoint_at(self.reactor, f"{self.directory}/apollo")),
+            (LXD, endpoint_at(self.reactor, f"{self.directory}/lxd.sock")),
+            (APOLLO, endpoint_at(self.reactor, f"{self.directory}/apollo.sock")),
         ]
         identifier = MemoryIdentifier({GUEST.pid: Caller("c1", uid=0)})
         self.service = DevLXDService(
@@ -88,7 +88,7 @@ class DevLXDServiceTests(SynchronousTestCase):
         path = f"/1.0/images/{images.put(b'data')}/export"
         self.store.put(Container("c1", {"security.devlxd.images": "true"}))
         endpoints = [
-            (LXD, endpoint_at(self.reactor, f"{self.directory}/{name}"))
+            (LXD, endpoint_at(self.reactor, f"{self.directory}/{name}.sock"))
             for name in ("first", "second")
         ]
         service = DevLXDService(
