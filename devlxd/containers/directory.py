@@ -208,6 +208,15 @@ class DirectoryStore(Service):
                 call.cancel()
         self._start_over()
 
+    def reload(self) -> None:
+        """Read every document anew, whether or not it was touched."""
+        if not self.running:
+            return
+        self._log.info("all of {path} is read anew", path=str(self.directory))
+        self._signatures.clear()
+        self._torn.clear()
+        self._look()
+
     # A listener: what was touched is marked
 
     def touched(self, watch: int, entry: str, complete: bool) -> None:

@@ -450,6 +450,23 @@ class LiveTests(SynchronousTestCase):
         self.file.write_text("config: {user.a: 1}")
         self.clock.pump([IDLE_LOOK_INTERVAL, 0, GRACE])
 
+    def test_reload(self) -> None:
+        """Who asks for it has everything read, also what nobody saw change."""
+        self.patch(directory, "signature_of", lambda *_: ("same",))
+        self.write("1")
+        self.start()
+        self.file.write_text("config: {user.a: 2}")
+        self.clock.pump([IDLE_LOOK_INTERVAL, 0])
+        self.assertEqual(self.value(), "1")
+        with capturedLogs() as events:
+            self.store.reload()
+            self.clock.advance(0)
+        self.assertEqual(self.value(), "2")
+        self.assertIn("read anew", formatEvent(events[0]))
+        self.store.stopService()
+        self.store.reload()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
     def test_stop_and_start(self) -> None:
         """A store that was stopped changes no more, until it is started again."""
         self.start()
