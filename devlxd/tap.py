@@ -6,22 +6,27 @@ The only place that meets the reactor.
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import os
 import re
 import resource
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import ClassVar, NoReturn, cast
+from typing import ClassVar, cast
 
 from attrs import frozen
-from twisted.application.service import IService, MultiService
+from twisted.application.service import IService
+from twisted.copyright import version as twisted_version
+from twisted.internet.base import ReactorBase
 from twisted.internet.defer import gatherResults
 from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IReactorCore
 from twisted.logger import Logger
 from twisted.python import usage
 
+from devlxd import __version__
 from devlxd.containers.directory import DirectoryStore
 from devlxd.demo import DemoService
 from devlxd.events.journal import JournalError, SQLiteJournal
@@ -30,16 +35,24 @@ from devlxd.images.lxd import LXDImageStore
 from devlxd.inotify import INotify
 from devlxd.interfaces import (
     ICallerIdentifier,
-    IContainerStore,
     IDevLXDReactor,
     IImageStore,
     IPeerSource,
 )
 from devlxd.listening import check_endpoint, endpoint_at
 from devlxd.model import is_container_name
+from devlxd.peers.capabilities import check_may_identify
 from devlxd.peers.credentials import AnonymousPeerSource
 from devlxd.peers.identify import AssumedIdentifier
+from devlxd.process import (
+    LockedError,
+    LockFile,
+    ProcessService,
+    disable_gc_until,
+    use_monotonic_clock,
+)
 from devlxd.service import DevLXDService
+from devlxd.stdout import without_waiting
 from devlxd.web.dialects import DIALECTS, LXD, Dialect
 
 _log = Logger()
@@ -123,8 +136,9 @@ class Options(usage.Options):
     def opt_listen(self, value: str) -> None:
         """[DIALECT=]ENDPOINT to listen at; may be repeated.
 
-        ENDPOINT is the path of a UNIX socket, a directory (its "sock" is
-        meant) or a Twisted endpoint string. DIALECT is lxd or apollo.
+        ENDPOINT is a directory, made if need be (the socket is "sock" in it),
+        the path of a socket that is named "sock" or "*.sock", or a Twisted
+        endpoint string such as unix:PATH. DIALECT is lxd or apollo.
         [default: /var/lib/lxd/devlxd, for apollo /var/lib/apollo/devapollo]
         """
         match = _DIALECT.fullmatch(value)
@@ -132,10 +146,17 @@ class Options(usage.Options):
         if name not in DIALECTS:
             known = ", ".join(DIALECTS)
             raise usage.UsageError(f"--listen: no dialect {name}; there are {known}")
+        if not value:
+            raise usage.UsageError("--listen: nothing is given")
         dialect = DIALECTS[name]
         self["listen"].append(Listen(dialect, endpoint or str(dialect.socket)))
 
     opt_l = opt_listen
+
+    def opt_version(self) -> None:
+        """Print the versions of devlxd and Twisted, and exit."""
+        print(f"devlxd {__version__} (Twisted {twisted_version})")  # noqa: T201
+        raise SystemExit(0)
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         """Read the command line.
@@ -143,10 +164,8 @@ class Options(usage.Options):
         :raises SystemExit: when it cannot be carried out, with one line that
             says why; twistd itself would print all the options and exit with 0.
         """
-        try:
+        with _giving_up():
             super().parseOptions(options)
-        except usage.UsageError as error:
-            _give_up(str(error))
 
     def parseArgs(self, *arguments: str) -> None:
         """Take no arguments."""
@@ -155,6 +174,9 @@ class Options(usage.Options):
 
     def postOptions(self) -> None:
         """Check what can be checked before anything starts."""
+        for option in ("containers", "images", "state", "assume"):
+            if self[option] == "":
+                raise usage.UsageError(f"--{option}: nothing is given")
         if self["demo"]:
             self._check_demo()
             return
@@ -162,9 +184,10 @@ class Options(usage.Options):
             self["listen"].append(Listen(LXD, str(LXD.socket)))
         if self["assume"] is not None and not is_container_name(self["assume"]):
             raise usage.UsageError(f"--assume: {self['assume']} is no container's name")
+        self._check_privileges()
         addresses = set()
         for listen in self["listen"]:
-            address = _check_listen(listen)
+            address = _check_listen(listen, self["assume"] is None)
             if address in addresses:
                 raise usage.UsageError(f"--listen: {listen.endpoint} is given twice")
             addresses.add(address)
@@ -181,8 +204,6 @@ class Options(usage.Options):
 
     def _check_images(self) -> None:
         images = self["images"]
-        if images == "":
-            raise usage.UsageError("--images: nothing is given")
         if images and not any(listen.dialect.images for listen in self["listen"]):
             raise usage.UsageError(f"--images: {images}: no dialect has images")
         if images is not None and _LXD_IMAGES.fullmatch(images) is None:
@@ -190,21 +211,65 @@ class Options(usage.Options):
                 raise usage.UsageError(f"--images: {images}: not lxd:unix:SOCKET")
             _check_directory("images", Path(images))
 
+    def _check_privileges(self) -> None:
+        if self["assume"] is None:
+            try:
+                check_may_identify()
+            except PermissionError as error:
+                raise usage.UsageError(str(error)) from None
+
+    def check_privileges(self) -> None:
+        """Check whether guests can still be known, after ``twistd --uid``.
+
+        :raises SystemExit: when they cannot.
+        """
+        with _giving_up():
+            self._check_privileges()
+
     def _check_state(self, dialect: Dialect) -> None:
-        try:
+        with self._errors_of_state(dialect):
             Path(self["state"]).mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock(dialect).check()
             journal = self.journal(dialect)
             journal.open()
             journal.close()
+
+    def lock_state(self) -> None:
+        """Keep other processes away from what is remembered.
+
+        :raises SystemExit: when another one was faster.
+        """
+        dialects = [at.dialect for at in self["listen"] if at.dialect.events]
+        # One lock where they serve the same containers.
+        by_path = {self._state_of(dialect, ""): dialect for dialect in dialects}
+        for dialect in by_path.values():
+            with _giving_up(), self._errors_of_state(dialect):
+                self._lock(dialect).acquire()
+
+    @contextmanager
+    def _errors_of_state(self, dialect: Dialect) -> Iterator[None]:
+        try:
+            yield
+        except LockedError as error:
+            other = f"another devlxd (pid {error.pid})"
+            reason: object = f"{other} serves {self.containers(dialect)}"
         except (OSError, JournalError) as error:
             reason = getattr(error, "strerror", None) or error
-            raise usage.UsageError(f"--state: {self['state']}: {reason}") from None
+        else:
+            return
+        raise usage.UsageError(f"--state: {self['state']}: {reason}")
 
     def journal(self, dialect: Dialect) -> SQLiteJournal:
         """Return what remembers the events of a dialect's containers."""
+        return SQLiteJournal(self._state_of(dialect, ".sqlite"))
+
+    def _lock(self, dialect: Dialect) -> LockFile:
+        return LockFile(self._state_of(dialect, ".lock"))
+
+    def _state_of(self, dialect: Dialect, suffix: str) -> str:
         directory = os.fsencode(self.containers(dialect).resolve())
-        name = f"{hashlib.sha256(directory).hexdigest()[:32]}.sqlite"
-        return SQLiteJournal(str(Path(self["state"]).absolute() / name))
+        name = hashlib.sha256(directory).hexdigest()[:32]
+        return str(Path(self["state"]).absolute() / f"{name}{suffix}")
 
     def images(
         self, dialects: Iterable[Dialect], reactor: IDevLXDReactor
@@ -224,9 +289,9 @@ class Options(usage.Options):
         return Path(self["containers"] or dialect.containers).absolute()
 
 
-def _check_listen(listen: Listen) -> str:
+def _check_listen(listen: Listen, identified: bool) -> str:
     try:
-        return check_endpoint(listen.endpoint)
+        return check_endpoint(listen.endpoint, identified)
     except (CannotListenError, ValueError) as error:
         why = getattr(error, "socketError", error)
         reason = getattr(why, "strerror", None) or why
@@ -240,9 +305,14 @@ def _check_directory(option: str, path: Path) -> None:
         raise usage.UsageError(f"--{option}: {path}: {error.strerror}") from None
 
 
-def _give_up(reason: str) -> NoReturn:
-    line = " ".join(reason.split())
-    raise SystemExit(f"devlxd: {line}")
+@contextmanager
+def _giving_up() -> Iterator[None]:
+    """Make of a `UsageError` a `SystemExit`, with one line."""
+    try:
+        yield
+    except usage.UsageError as error:
+        line = " ".join(str(error).split())
+        raise SystemExit(f"devlxd: {line}") from None
 
 
 def makeService(options: Options) -> IService:
@@ -250,16 +320,29 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor as installed  # noqa: PLC0415
 
     reactor = cast(IDevLXDReactor, installed)
+    use_monotonic_clock(cast(ReactorBase, installed))
+    # twistd makes this its log, with -n.
+    sys.stdout = without_waiting(sys.stdout)
     _allow_many_connections()
     if options["demo"]:
-        return DemoService(reactor)
+        return _demo_service(reactor, cast(IReactorCore, installed))
     identifier, peers = _callers(options["assume"])
     by_directory: dict[Path, list[Listen]] = {}
     for listen in options["listen"]:
         directory = options.containers(listen.dialect).resolve()
         by_directory.setdefault(directory, []).append(listen)
-    service = MultiService()
-    stores = []
+    stores: list[DirectoryStore] = []
+
+    def reload() -> None:
+        for store in stores:
+            store.reload()
+
+    service = ProcessService(
+        reactor,
+        take_locks=options.lock_state,
+        check=options.check_privileges,
+        hang_up=reload,
+    )
     for directory, listens in by_directory.items():
         store = DirectoryStore(directory, reactor, INotify(reactor))
         store.setServiceParent(service)
@@ -270,24 +353,23 @@ def makeService(options: Options) -> IService:
         DevLXDService(
             reactor, store, endpoints, identifier, peers, journal, images
         ).setServiceParent(service)
-    spare_collector(stores)
+    loaded = gatherResults([store.loaded() for store in stores], consumeErrors=True)
+    disable_gc_until(loaded)
+    loaded.addErrback(lambda why: _log.failure("containers were not loaded", why))
     return service
 
 
-def spare_collector(stores: Sequence[IContainerStore]) -> None:
-    """Keep Python's garbage collector away until the stores are loaded.
+def _demo_service(reactor: IDevLXDReactor, core: IReactorCore) -> IService:
+    """Build the demo; it stops when its terminal goes away."""
+    service = ProcessService(
+        reactor, take_locks=_nothing, check=_nothing, hang_up=core.stop
+    )
+    DemoService(reactor).setServiceParent(service)
+    return service
 
-    It would go through all snapshots again and again while they are read, for
-    longer than guests should wait, and find nothing: a snapshot becomes
-    garbage when it is replaced, and that needs no collector.
-    """
-    gc.disable()
 
-    def loaded(_: object) -> None:
-        gc.freeze()
-        gc.enable()
-
-    gatherResults([store.loaded() for store in stores]).addCallback(loaded)
+def _nothing() -> None:
+    """Do nothing."""
 
 
 def _callers(

@@ -27,7 +27,7 @@ ROOMS = [
     },
     {"turns"},
     {"interfaces"},
-    {"model", "timestamps", "truth", "loglimit", "files"},
+    {"model", "timestamps", "truth", "loglimit", "files", "process", "stdout"},
 ]
 
 

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-import gc
+import io
 import os
+import sys
 import tempfile
 from pathlib import Path
 
-from twisted.application.service import IServiceMaker, MultiService
-from twisted.internet.defer import Deferred
+from twisted.application.service import IServiceMaker
+from twisted.copyright import version as twisted_version
+from twisted.internet.defer import FirstError, fail
 from twisted.logger import capturedLogs
 from twisted.plugin import getPlugins
 from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
-from devlxd import tap
+from devlxd import __version__, tap
 from devlxd.containers.directory import DirectoryStore
-from devlxd.containers.memory import MemoryStore
 from devlxd.demo import DemoService
 from devlxd.images.directory import DirectoryImageStore
 from devlxd.images.lxd import LXDImageStore
+from devlxd.process import LockedError, LockFile, ProcessService
 from devlxd.service import DevLXDService, GuestListener
 from devlxd.testing import MemoryDevLXDReactor
 from devlxd.web.dialects import APOLLO, LXD
+
+
+def no_privileges() -> None:
+    """Find that this process may not look at others."""
+    raise PermissionError("CAP is missing")
 
 
 class OptionsTestCase(SynchronousTestCase):
@@ -34,6 +41,8 @@ class OptionsTestCase(SynchronousTestCase):
         self.socket = f"{self.directory}/sock"
         self.containers = Path(tempfile.mkdtemp(dir="."))
         self.state = Path(tempfile.mkdtemp(dir=".")) / "state"
+        # Who runs the tests may be anybody.
+        self.patch(tap, "check_may_identify", lambda: None)
 
     def parse(self, *arguments: str) -> tap.Options:
         """Read a command line."""
@@ -75,7 +84,7 @@ class OptionsTests(OptionsTestCase):
     def test_defaults(self) -> None:
         """Without ``--listen`` and ``--containers`` the documented paths count."""
         options = tap.Options()
-        self.patch(tap, "_check_listen", lambda listen: listen.endpoint)
+        self.patch(tap, "_check_listen", lambda listen, _: listen.endpoint)
         self.patch(tap, "_check_directory", lambda option, path: None)
         self.patch(options, "_check_state", lambda dialect: None)
         options.parseOptions([])
@@ -94,6 +103,10 @@ class OptionsTests(OptionsTestCase):
         self.assert_refused("no dialect lxc", "--listen", "lxc=/run/x")
         self.assert_refused("/nope/sock: No such file", "--listen", "/nope/sock")
         self.assert_refused("foo", "--listen", "foo:bar", "--containers", path)
+        for option in ("listen", "containers", "images", "state", "assume"):
+            self.assert_refused(f"--{option}: nothing is given", f"--{option}=")
+        self.assert_refused("UNIX sockets only", "--listen=tcp:80:interface=127.0.0.1")
+        self.assert_refused("127.0.0.1", "--listen=tcp:80", "--assume=c1")
         self.assert_refused(
             "--containers: /nope", "--containers", "/nope", "--listen", self.socket
         )
@@ -105,7 +118,7 @@ class OptionsTests(OptionsTestCase):
             "--containers",
             path,
         )
-        for images in ("", "/nope", "lxd:", "lxd:unix:", "lxd:tcp:host:8443"):
+        for images in ("/nope", "lxd:", "lxd:unix:", "lxd:tcp:host:8443"):
             self.assert_refused(
                 f"--images: {images}",
                 f"--images={images}",
@@ -137,11 +150,48 @@ class OptionsTests(OptionsTestCase):
         journal.open()
         self.addCleanup(journal.close)
         self.assert_refused("locked", *arguments)
+
+        def taken(_: object) -> None:
+            raise LockedError(5)
+
+        patch = self.patch(LockFile, "check", taken)
+        self.assert_refused(
+            f"--state: {self.state}: another devlxd (pid 5) serves "
+            f"{self.containers.absolute()}",
+            *arguments,
+        )
+        patch.restore()
         self.state = self.state.with_name("file")
         self.state.write_text("")
         self.assert_refused("--state", *arguments)
         # apollo has no events, and nothing to remember
         self.parse(*[a.replace("listen=", "listen=apollo=") for a in arguments])
+
+    def test_loopback(self) -> None:
+        """Who takes every caller for one container may listen at a port."""
+        listen = "tcp:0:interface=127.0.0.1"
+        options = self.parse(
+            f"--listen={listen}", f"--containers={self.containers}", "--assume=c1"
+        )
+        self.assertEqual(options["listen"], [tap.Listen(LXD, listen)])
+
+    def test_privileges(self) -> None:
+        """Who cannot find out who a guest is does not start, unless it need not."""
+        self.patch(tap, "check_may_identify", no_privileges)
+        arguments = [f"--listen={self.socket}", f"--containers={self.containers}"]
+        self.assert_refused("devlxd: CAP is missing", *arguments)
+        self.parse("--assume=c1", *arguments).check_privileges()
+        self.parse("--demo")
+
+    def test_version(self) -> None:
+        """``--version`` tells that of devlxd, and that of Twisted."""
+        output = io.StringIO()
+        self.patch(sys, "stdout", output)
+        error = self.assertRaises(SystemExit, self.parse, "--version")
+        self.assertEqual(error.code, 0)
+        self.assertEqual(
+            output.getvalue(), f"devlxd {__version__} (Twisted {twisted_version})\n"
+        )
 
     def test_help(self) -> None:
         """``--help`` tells every option."""
@@ -154,11 +204,20 @@ class OptionsTests(OptionsTestCase):
 class MakeServiceTests(OptionsTestCase):
     """Building the service."""
 
+    def setUp(self) -> None:
+        super().setUp()
+        # What is of the whole process.
+        self.patch(tap, "use_monotonic_clock", lambda reactor: None)
+        self.patch(tap, "disable_gc_until", lambda loaded: None)
+        self.patch(tap, "without_waiting", lambda file: file)
+        self.patch(sys, "stdout", sys.stdout)
+
     def make(self, *arguments: str) -> list[DevLXDService]:
         """Build the service; return the services that listen."""
-        self.patch(tap, "spare_collector", lambda stores: None)
         service = tap.makeService(self.parse(*arguments))
-        assert isinstance(service, MultiService)
+        assert isinstance(service, ProcessService)
+        self.hang_up = service._hang_up
+        self.take_locks, self.check = service._take_locks, service._check
         return [child for child in service if isinstance(child, DevLXDService)]
 
     def directory_of(self, service: DevLXDService) -> Path:
@@ -172,7 +231,7 @@ class MakeServiceTests(OptionsTestCase):
         (service,) = self.make(
             f"--containers={self.containers}",
             f"--listen={self.socket}",
-            f"--listen=apollo={self.directory}/apollo",
+            f"--listen=apollo={self.directory}/apollo.sock",
         )
         self.assertEqual(self.directory_of(service), self.containers.absolute())
         listeners = [s for s in service if isinstance(s, GuestListener)]
@@ -184,7 +243,7 @@ class MakeServiceTests(OptionsTestCase):
         for name in ("lxd", "apollo"):
             (self.containers / name).mkdir()
         services = self.make(
-            f"--listen={self.socket}", f"--listen=apollo={self.directory}/apollo"
+            f"--listen={self.socket}", f"--listen=apollo={self.directory}/apollo.sock"
         )
         self.assertEqual(
             [self.directory_of(service).name for service in services],
@@ -220,17 +279,63 @@ class MakeServiceTests(OptionsTestCase):
         )
         self.assertIsNone(options.images([APOLLO], MemoryDevLXDReactor()))
 
-    def test_collector(self) -> None:
-        """The garbage collector is kept away until all is read, and no longer."""
-        self.addCleanup(gc.unfreeze)
-        self.addCleanup(gc.enable)
-        store = MemoryStore()
-        loaded: Deferred[None] = Deferred()
-        self.patch(store, "loaded", lambda: loaded)
-        tap.spare_collector([store])
-        self.assertFalse(gc.isenabled())
-        loaded.callback(None)
-        self.assertTrue(gc.isenabled())
+    def test_loading_fails(self) -> None:
+        """That containers cannot be loaded is in the log."""
+        self.patch(DirectoryStore, "loaded", lambda _: fail(ZeroDivisionError()))
+        self.make(f"--containers={self.containers}", f"--listen={self.socket}")
+        self.assertEqual(len(self.flushLoggedErrors(FirstError)), 1)
+
+    def test_output(self) -> None:
+        """The log of ``twistd -n`` waits for nobody."""
+        output = io.StringIO()
+        self.patch(tap, "without_waiting", lambda file: output)
+        self.make(f"--containers={self.containers}", f"--listen={self.socket}")
+        self.assertIs(sys.stdout, output)
+
+    def test_clock(self) -> None:
+        """The reactor waits by a clock that nobody sets."""
+        reactors: list[object] = []
+        self.patch(tap, "use_monotonic_clock", reactors.append)
+        self.make(f"--containers={self.containers}", f"--listen={self.socket}")
+        from twisted.internet import reactor  # noqa: PLC0415
+
+        self.assertEqual(reactors, [reactor])
+
+    def test_hang_up(self) -> None:
+        """``SIGHUP`` lets all containers be read anew."""
+        self.patch(tap.Options, "containers", lambda _, d: self.containers / d.name)
+        for name in ("lxd", "apollo"):
+            (self.containers / name).mkdir()
+        services = self.make(
+            f"--listen={self.socket}", f"--listen=apollo={self.directory}/a.sock"
+        )
+        read: list[DirectoryStore] = []
+
+        def reload(store: DirectoryStore) -> None:
+            read.append(store)
+
+        self.patch(DirectoryStore, "reload", reload)
+        self.hang_up()
+        self.assertEqual(read, [service.store for service in services])
+
+    def test_starts_with(self) -> None:
+        """The process locks its state, and checks what privileges it keeps."""
+        self.make(f"--containers={self.containers}", f"--listen={self.socket}")
+        self.take_locks()
+        self.assertEqual(
+            {path.suffix for path in self.state.iterdir()}, {".sqlite", ".lock"}
+        )
+        self.check()
+        self.patch(tap, "check_may_identify", no_privileges)
+        error = self.assertRaises(SystemExit, self.check)
+        self.assertEqual(error.code, "devlxd: CAP is missing")
+
+        def taken(_: object) -> None:
+            raise LockedError(5)
+
+        self.patch(LockFile, "acquire", taken)
+        error = self.assertRaises(SystemExit, self.take_locks)
+        self.assertIn(f"(pid 5) serves {self.containers.absolute()}", str(error.code))
 
     def test_assume_is_loud(self) -> None:
         """``--assume`` says in the log that everybody is let in."""
@@ -244,7 +349,11 @@ class MakeServiceTests(OptionsTestCase):
 
     def test_demo(self) -> None:
         """``--demo`` needs nothing else."""
-        self.assertIsInstance(tap.makeService(self.parse("--demo")), DemoService)
+        service = tap.makeService(self.parse("--demo"))
+        assert isinstance(service, ProcessService)
+        self.assertEqual([type(child) for child in service], [DemoService])
+        service._take_locks()
+        service._check()
 
 
 class PluginTests(SynchronousTestCase):
