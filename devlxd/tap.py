@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar, cast
 
-from attrs import frozen
+from attrs import evolve, frozen
 from twisted.application.service import IService
 from twisted.copyright import version as twisted_version
 from twisted.internet.base import ReactorBase
@@ -71,6 +71,10 @@ class Listen:
     dialect: Dialect
     endpoint: str
 
+    def switched_by(self, key: str) -> Listen:
+        """Return the same, with another config key that switches the API off."""
+        return evolve(self, dialect=evolve(self.dialect, switch=key))
+
 
 class Options(usage.Options):
     """What ``twistd devlxd`` may be told."""
@@ -102,6 +106,14 @@ class Options(usage.Options):
             "/var/lib/devlxd",
             "The directory for devlxd's own memory: the recent events of each "
             "container. It is made if need be.",
+        ],
+        [
+            "switch",
+            None,
+            None,
+            "The config key that switches the API off for a container: another "
+            "one where an LXD has a guest API of its own. [default: "
+            "security.devlxd, for apollo security.devapollo]",
         ],
         [
             "assume",
@@ -174,7 +186,7 @@ class Options(usage.Options):
 
     def postOptions(self) -> None:
         """Check what can be checked before anything starts."""
-        for option in ("containers", "images", "state", "assume"):
+        for option in ("containers", "images", "state", "switch", "assume"):
             if self[option] == "":
                 raise usage.UsageError(f"--{option}: nothing is given")
         if self["demo"]:
@@ -182,6 +194,8 @@ class Options(usage.Options):
             return
         if not self["listen"]:
             self["listen"].append(Listen(LXD, str(LXD.socket)))
+        if self["switch"] is not None:
+            self["listen"] = [at.switched_by(self["switch"]) for at in self["listen"]]
         if self["assume"] is not None and not is_container_name(self["assume"]):
             raise usage.UsageError(f"--assume: {self['assume']} is no container's name")
         self._check_privileges()
@@ -198,7 +212,7 @@ class Options(usage.Options):
                 self._check_state(listen.dialect)
 
     def _check_demo(self) -> None:
-        for option in ("listen", "containers", "images", "assume"):
+        for option in ("listen", "containers", "images", "switch", "assume"):
             if self[option]:
                 raise usage.UsageError(f"--demo goes without --{option}")
 

@@ -8,6 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from attrs import evolve
 from twisted.application.service import IServiceMaker
 from twisted.copyright import version as twisted_version
 from twisted.internet.defer import FirstError, fail
@@ -103,7 +104,7 @@ class OptionsTests(OptionsTestCase):
         self.assert_refused("no dialect lxc", "--listen", "lxc=/run/x")
         self.assert_refused("/nope/sock: No such file", "--listen", "/nope/sock")
         self.assert_refused("foo", "--listen", "foo:bar", "--containers", path)
-        for option in ("listen", "containers", "images", "state", "assume"):
+        for option in ("listen", "containers", "images", "state", "switch", "assume"):
             self.assert_refused(f"--{option}: nothing is given", f"--{option}=")
         self.assert_refused("UNIX sockets only", "--listen=tcp:80:interface=127.0.0.1")
         self.assert_refused("127.0.0.1", "--listen=tcp:80", "--assume=c1")
@@ -174,6 +175,17 @@ class OptionsTests(OptionsTestCase):
             f"--listen={listen}", f"--containers={self.containers}", "--assume=c1"
         )
         self.assertEqual(options["listen"], [tap.Listen(LXD, listen)])
+
+    def test_switch(self) -> None:
+        """``--switch`` takes the place of the key that switches the API off."""
+        options = self.parse(
+            f"--containers={self.containers}",
+            f"--listen={self.socket}",
+            f"--listen=apollo={self.directory}/a.sock",
+            "--switch=user.guest-api",
+        )
+        for listen, dialect in zip(options["listen"], (LXD, APOLLO), strict=True):
+            self.assertEqual(listen.dialect, evolve(dialect, switch="user.guest-api"))
 
     def test_privileges(self) -> None:
         """Who cannot find out who a guest is does not start, unless it need not."""

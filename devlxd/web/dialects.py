@@ -20,6 +20,8 @@ class Dialect:
     :ivar containers: the directory that its containers are read from by
         default.
     :ivar switch: the config key that switches the API off for a container.
+    :ivar permissions: what the config keys begin with that allow more:
+        ``PERMISSIONS.uids`` and ``PERMISSIONS.images``.
     :ivar exported: the namespaces of config keys that a guest may read.
     :ivar devices: whether it tells of devices.
     :ivar events: whether it tells of changes as they happen.
@@ -34,6 +36,7 @@ class Dialect:
     socket: Path
     containers: Path
     switch: str
+    permissions: str
     exported: tuple[str, ...]
     devices: bool
     events: bool
@@ -52,6 +55,7 @@ LXD = Dialect(
     socket=Path("/var/lib/lxd/devlxd"),
     containers=Path("/var/lib/lxd/containers"),
     switch="security.devlxd",
+    permissions="security.devlxd",
     exported=("user.",),
     devices=True,
     events=True,
@@ -66,6 +70,7 @@ APOLLO = Dialect(
     socket=Path("/var/lib/apollo/devapollo"),
     containers=Path("/var/lib/apollo/containers"),
     switch="security.devapollo",
+    permissions="security.devapollo",
     exported=("user.",),
     devices=False,
     events=False,

@@ -24,12 +24,12 @@ def is_switched_off(container: Container, switch: str) -> bool:
     return is_false(container.config.get(switch, ""))
 
 
-def allowed_uids(container: Container, switch: str) -> frozenset[str]:
-    """Return the users, besides root, that the key ``SWITCH.uids`` lets ask.
+def allowed_uids(container: Container, permissions: str) -> frozenset[str]:
+    """Return the users, besides root, that the key ``PERMISSIONS.uids`` lets ask.
 
     :return: what stands between its commas: uids as seen inside, or ``*``.
     """
-    uids = container.config.get(f"{switch}.uids", "")
+    uids = container.config.get(f"{permissions}.uids", "")
     return frozenset(uid.strip() for uid in uids.split(","))
 
 
@@ -77,5 +77,5 @@ class Gate(Resource):
     def _may_ask(self, uid: int | None, container: Container) -> bool:
         if uid == 0:
             return True
-        allowed = allowed_uids(container, self._dialect.switch)
+        allowed = allowed_uids(container, self._dialect.permissions)
         return "*" in allowed or (uid is not None and str(uid) in allowed)

@@ -144,7 +144,7 @@ class ImageExport(GuestResource):
         return NOT_DONE_YET
 
     def _is_switched_on(self, container: Container) -> bool:
-        return is_true(container.config.get(f"{self.dialect.switch}.images", ""))
+        return is_true(container.config.get(f"{self.dialect.permissions}.images", ""))
 
     def _download(self, request: GuestRequest, fingerprint: str) -> None:
         if not is_fingerprint(fingerprint):

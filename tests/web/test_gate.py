@@ -64,6 +64,17 @@ class GateTests(SynchronousTestCase):
             Caller("c1", uid=1000), 401, "Access denied for non-root user"
         )
 
+    def test_other_switch(self) -> None:
+        """Where another key is the switch, it is the only one."""
+        dialect = evolve(LXD, switch="user.guest-api")
+        caller = Caller("c1", uid=1000)
+        config = {"security.devlxd": "false", "security.devlxd.uids": "1000"}
+        self.store.put(evolve(self.container, config=config))
+        self.assertEqual(self.guest(caller, dialect).get("/")[9:12], b"200")
+        config["user.guest-api"] = "no"
+        self.store.put(evolve(self.container, config=config))
+        self.assert_refused(caller, 403, "not authorized", dialect)
+
     def test_uids(self) -> None:
         """``security.devlxd.uids`` lets others ask, by their uid inside."""
         for uids, uid, code in (
@@ -80,7 +91,7 @@ class GateTests(SynchronousTestCase):
             ("1000-1002", 1001, b"401"),
         ):
             for dialect in (LXD, APOLLO):
-                config = {f"{dialect.switch}.uids": uids}
+                config = {f"{dialect.permissions}.uids": uids}
                 self.store.put(evolve(self.container, config=config))
                 guest = self.guest(Caller("c1", uid), dialect)
                 self.assertEqual(guest.get("/1.0")[9:12], code, (uids, uid))
