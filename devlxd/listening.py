@@ -14,6 +14,7 @@ from attrs import frozen
 from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import (
+    AdoptedStreamServerEndpoint,
     TCP4ServerEndpoint,
     UNIXServerEndpoint,
     serverFromString,
@@ -31,6 +32,8 @@ from twisted.internet.protocol import ClientFactory, Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
+
+from devlxd.adopted import AdoptedEndpoint
 
 _log = Logger()
 
@@ -318,7 +321,11 @@ def endpoint_at(reactor: IReactorUNIX, description: str) -> IStreamServerEndpoin
         raise ValueError(
             f"not {form}" if form else f"there is no endpoint {kind}:"
         ) from error
-    return endpoint
+    if not isinstance(endpoint, AdoptedStreamServerEndpoint):
+        return endpoint
+    if endpoint.addressFamily != socket.AF_UNIX:
+        raise ValueError(_UNIX_ONLY)
+    return AdoptedEndpoint(endpoint.fileno)
 
 
 def check_endpoint(description: str, identified: bool = True) -> str:

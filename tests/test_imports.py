@@ -25,7 +25,7 @@ ROOMS = [
         "adopted",
         "inotify",
     },
-    {"turns"},
+    {"turns", "adopted"},
     {"interfaces"},
     {"model", "timestamps", "truth", "loglimit", "files", "process", "stdout"},
 ]
