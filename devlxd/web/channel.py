@@ -139,6 +139,10 @@ class GuestChannel(http.HTTPChannel):
         if self._successor is not None:
             self._successor.connectionLost(reason)
         super().connectionLost(reason)
+        # What refers to this is let go of, so that both are freed now, and not
+        # when the garbage collector comes.
+        self.stream = self._successor = None
+        self._requestProducer = self._transferDecoder = None
 
     def readConnectionLost(self) -> None:
         """Hear that the guest will send no more: it is still owed its answer."""

@@ -18,7 +18,7 @@ from devlxd.events import bus
 from devlxd.events.bus import EventBus
 from devlxd.events.journal import SQLiteJournal
 from devlxd.interfaces import ISubscriber
-from devlxd.model import Caller, Container
+from devlxd.model import Caller, Container, End
 from devlxd.testing import GUEST, GuestConnection, MemoryIdentifier, MemoryPeerSource
 from devlxd.timestamps import timestamp_text
 from devlxd.web.channel import CLOSE_TIMEOUT, IDLE_TIMEOUT, MAX_IGNORED
@@ -41,7 +41,7 @@ HANDSHAKE = (
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 )
 
-TEXT, CLOSE, PING, PONG = 1, 8, 9, 10
+CONTINUATION, TEXT, CLOSE, PING, PONG = 0, 1, 8, 9, 10
 
 
 def frames(data: bytes) -> list[tuple[int, bytes]]:
@@ -202,6 +202,57 @@ class RequestTests(EventsTestCase):
             answer = self.assert_refused(bad, b"400", b"bad request\n")
             self.assertIn(b"sec-websocket-version: 13\r\n", answer.lower(), bad)
 
+    def test_lists(self) -> None:
+        """A handshake may have lists, on many lines (RFC 9110, 5.3 and 7.8)."""
+        good = HANDSHAKE % b""
+        for connection, upgrade in (
+            (b"keep-alive, Upgrade", b"websocket"),
+            (b"keep-alive\r\nConnection: upgrade", b"websocket"),
+            (b"upgrade\r\nConnection: keep-alive", b"websocket"),
+            (b"Upgrade", b"h2c, websocket"),
+            (b"Upgrade", b"WebSocket ,h2c"),
+            (b"Upgrade", b"h2c\r\nUpgrade: websocket"),
+        ):
+            asked = good.replace(b"Upgrade: websocket", b"Upgrade: " + upgrade)
+            asked = asked.replace(b"Connection: Upgrade", b"Connection: " + connection)
+            answer = GuestConnection(self.site).send(asked)
+            self.assertEqual(answer[9:12], b"101", asked)
+
+    def test_handshake_with_body(self) -> None:
+        """A handshake has no body: it means nothing in a GET (RFC 9110, 9.3.1)."""
+        for header, body in (
+            (b"Content-Length: 3", b"abc"),
+            (b"Transfer-Encoding: chunked", b"3\r\nabc\r\n0\r\n\r\n"),
+        ):
+            head = (HANDSHAKE % b"").replace(b"Host: x", b"Host: x\r\n" + header)
+            self.assert_refused(head + body, b"400", b"bad request\n")
+            answer = self.guest.send(head + body + HANDSHAKE % b"")
+            self.assertIn(b"\r\n\r\nbad request\nHTTP/1.1 101 ", answer)
+            self.guest = GuestConnection(self.site)
+        none = (HANDSHAKE % b"").replace(b"Host: x", b"Host: x\r\nContent-Length: 0")
+        self.assertEqual(self.guest.send(none)[9:12], b"101")
+
+    def test_timestamp(self) -> None:
+        """The answer tells the present timestamp, good as ``since``."""
+        self.put("1")
+        self.clock.advance(1)
+        since = set()
+        for question in (
+            b"HEAD /1.0/events HTTP/1.1\r\nHost: x\r\n\r\n",
+            b"GET /1.0/events HTTP/1.1\r\nHost: x\r\n\r\n",
+            b"GET /1.0/events HTTP/1.0\r\n\r\n",
+            HANDSHAKE % b"",
+        ):
+            answer = GuestConnection(self.site).send(question)
+            head = answer.partition(b"\r\n\r\n")[0] + b"\r\n"
+            since.add(head.partition(b"X-Devlxd-Timestamp: ")[2].partition(b"\r\n")[0])
+        self.assertEqual(since, {timestamp_text(10**18 + 1).encode()})
+        self.put("2")
+        query = b"?since=" + since.pop().replace(b"+", b"%2B")
+        answer = self.guest.send(HANDSHAKE % query)
+        self.assertEqual(answer.count(b'"timestamp"'), 1)
+        self.assertIn(b'"value":"2"', answer)
+
     def test_no_html(self) -> None:
         """Whatever is asked, autobahn says nothing of its own (T16, T19)."""
         plain = self.guest.send(b"GET /1.0/events HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -237,6 +288,7 @@ class LineStreamTests(EventsTestCase):
                 b"HTTP/1.1 200 OK",
                 b"Transfer-Encoding: chunked",
                 b"X-Content-Type-Options: nosniff",
+                b"X-Devlxd-Timestamp: 2001-09-09T01:46:40.000000000+00:00",
             ],
         )
 
@@ -270,6 +322,42 @@ class LineStreamTests(EventsTestCase):
         self.guest.send(b"GET /1.0/events HTTP/1.0\r\n\r\n")
         self.put("1")
         self.assertEqual(json.loads(self.guest.send(b""))["type"], "config")
+
+    def test_end_of_connection(self) -> None:
+        """Where the connection is the stream's only end, it says so (RFC 9112, 6.3)."""
+        for version, options in (
+            (b"1.0", b"Connection: keep-alive\r\n"),
+            (b"1.0", b""),
+            (b"1.1", b"Connection: close\r\n"),
+        ):
+            for method in (b"GET", b"HEAD"):
+                guest = GuestConnection(self.site)
+                question = b"%b /1.0/events HTTP/%b\r\nHost: x\r\n%b\r\n"
+                answer = guest.send(question % (method, version, options))
+                self.assertEqual(answer.count(b"\r\nConnection: close\r\n"), 1, answer)
+                self.assertNotIn(b"keep-alive", answer)
+                chunked = b"Transfer-Encoding" in answer
+                self.assertEqual(chunked, (version, method) == (b"1.1", b"GET"))
+                self.assertEqual(guest.transport.disconnecting, method == b"HEAD")
+        self.guest.send(b"GET /1.0/events HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+        self.store.remove("c1")
+        self.assertTrue(self.guest.send(b"").endswith(b"}\n"))
+        self.assertTrue(self.guest.transport.disconnecting)
+
+    def test_body(self) -> None:
+        """A body is not heard, and what the guest does after it is."""
+        for header, body in (
+            (b"Content-Length: 3", b"abc"),
+            (b"Transfer-Encoding: chunked", b"3\r\nabc\r\n0\r\n\r\n"),
+        ):
+            self.guest = GuestConnection(self.site)
+            head = b"GET /1.0/events HTTP/1.1\r\nHost: x\r\n%b\r\n\r\n" % header
+            self.guest.send(head + body + b"more")
+            self.assertEqual(self.guest.transport.producerState, "producing")
+            self.guest.send(b"x" * MAX_IGNORED)
+            self.assertFalse(self.guest.transport.disconnected)
+            self.guest.send(b"x")
+            self.assertTrue(self.guest.transport.disconnected)
 
     def test_since(self) -> None:
         """What was missed comes first; a + may stand in the time as it is."""
@@ -381,6 +469,14 @@ class LineStreamTests(EventsTestCase):
         self.assertTrue(self.guest.transport.disconnecting)
         self.assertEqual(other.get("/1.0")[9:12], b"403")
 
+    def test_bus_stops(self) -> None:
+        """So it does when there is nobody any more who tells of events."""
+        self.begin()
+        for subscription in list(self.bus._subscriptions["c1"]):
+            subscription.end_with(End.STOPPED)
+        self.assertEqual(self.lines(), [b""])
+        self.assertTrue(self.guest.transport.disconnecting)
+
     def test_stop(self) -> None:
         """When devlxd stops, the stream ends well."""
         self.begin()
@@ -407,9 +503,13 @@ class WebSocketStreamTests(EventsTestCase):
 
     def messages(self) -> list[Any]:
         """Return the messages that came since the last time."""
-        return [
-            json.loads(payload) for opcode, payload in self.heard() if opcode == TEXT
-        ]
+        texts: list[bytes] = []
+        for opcode, payload in self.heard():
+            if opcode == TEXT:
+                texts.append(payload)
+            elif opcode == CONTINUATION:
+                texts[-1] += payload
+        return [json.loads(text) for text in texts]
 
     def test_handshake(self) -> None:
         """The handshake is answered as RFC 6455 wants it, whatever its letters."""
@@ -488,6 +588,48 @@ class WebSocketStreamTests(EventsTestCase):
                 self.guest.send(data)
         self.assertEqual(events, [])
 
+    def test_protocol_errors(self) -> None:
+        """What is wrong with what it sends it is told (RFC 6455, 7.1.7 and 7.4.1)."""
+        for data, code in (
+            (b"\x81\x01x", 1002),
+            (b"\xc1\x80abcd", 1002),
+            (frame(3), 1002),
+            (frame(0), 1002),
+            (frame(TEXT)[:1] + b"\x80abcd" + frame(11), 1002),
+            (b"\x09\x80abcd", 1002),
+            (frame(CLOSE, b"x"), 1002),
+            (frame(CLOSE, struct.pack("!H", 999)), 1002),
+            (frame(CLOSE, struct.pack("!H", 1000) + b"\xff"), 1007),
+            (frame(TEXT, b"\xff"), 1007),
+        ):
+            self.guest.hang_up()
+            self.guest = GuestConnection(self.site)
+            self.begin()
+            ((opcode, payload),) = self.heard(data)
+            self.assertEqual((opcode, payload[:2]), (CLOSE, struct.pack("!H", code)))
+            # From now on nothing else is said.
+            self.put(str(data))
+            self.assertEqual(self.heard(frame(PING)), [])
+            if not self.guest.transport.disconnecting:
+                self.heard(frame(CLOSE, struct.pack("!H", code)))
+            self.assertTrue(self.guest.transport.disconnecting, data)
+            self.assertFalse(self.guest.transport.disconnected, data)
+        self.guest.hang_up()
+        self.assert_nothing_left()
+
+    def test_closes_and_stays(self) -> None:
+        """A guest that says good-bye, or nonsense, and stays is cut off in the end."""
+        for data in (frame(CLOSE), b"\x81\x01x"):
+            self.guest = GuestConnection(self.site)
+            self.begin()
+            self.heard(data)
+            self.clock.advance(IDLE_TIMEOUT - 1)
+            self.assertFalse(self.guest.transport.disconnected)
+            self.clock.advance(1)
+            self.assertTrue(self.guest.transport.disconnected)
+            self.guest.hang_up()
+        self.assert_nothing_left()
+
     def test_what_it_sends(self) -> None:
         """What the guest says is not heard, and has an end."""
         self.begin(early=frame(TEXT, b"early"))
@@ -545,6 +687,15 @@ class WebSocketStreamTests(EventsTestCase):
         (event, (opcode, payload)) = self.heard()
         self.assertEqual(json.loads(event[1])["metadata"]["value"], "")
         self.assertEqual((opcode, payload[:2]), (CLOSE, struct.pack("!H", 1000)))
+
+    def test_bus_stops(self) -> None:
+        """When there is nobody any more who tells of events, it hears of that."""
+        self.begin()
+        for subscription in list(self.bus._subscriptions["c1"]):
+            subscription.end_with(End.STOPPED)
+        ((opcode, payload),) = self.heard()
+        self.assertEqual(opcode, CLOSE)
+        self.assertEqual(payload, struct.pack("!H", 1000) + b"devlxd stops")
 
     def test_ends(self) -> None:
         """Its life's end, a switch and devlxd's end are the end of it as well."""
