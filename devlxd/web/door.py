@@ -57,7 +57,11 @@ class Door:
         except OSError:
             connection.close()
             return
-        owner = self._owner_of(connection, pid, uid)
+        cgroup_id = None
+        owner = self._registry.processes.get(pid, _UNKNOWN)
+        if owner is _UNKNOWN:
+            cgroup_id = cgroup_id_of(connection)
+            owner = self._registry.cgroups.get(cgroup_id, Stranger(uid))
         if not self._registry.has_room(owner, self._waiting[owner]):
             os.close(connection.detach())
             self._limited_log.warn(
@@ -66,34 +70,34 @@ class Door:
         elif _is_over(connection):
             os.close(connection.detach())
         elif self._registry.may_come_now(owner):
-            self._let_in(connection, pid)
+            self._let_in(connection, pid, cgroup_id)
         else:
             self._waiting[owner] += 1
-            turn = partial(self._its_turn, owner, connection, pid)
+            turn = partial(self._its_turn, owner, connection, pid, cgroup_id)
             self._registry.take_turn(owner, turn)
-
-    def _owner_of(self, connection: socket.socket, pid: int, uid: int) -> Hashable:
-        """Return whose a connection is, as far as was found out of late."""
-        owner = self._registry.processes.get(pid, _UNKNOWN)
-        if owner is _UNKNOWN:
-            cgroup_id = cgroup_id_of(connection)
-            owner = self._registry.cgroups.get(cgroup_id, Stranger(uid))
-        return owner
 
     def close(self) -> None:
         """Let nobody in any more, who waits included."""
         self._is_closed = True
 
-    def _its_turn(self, owner: Hashable, connection: socket.socket, pid: int) -> None:
+    def _its_turn(
+        self,
+        owner: Hashable,
+        connection: socket.socket,
+        pid: int,
+        cgroup_id: int | None,
+    ) -> None:
         self._waiting[owner] -= 1
         if not self._waiting[owner]:
             del self._waiting[owner]
         if self._is_closed or _is_over(connection):
             connection.close()
         else:
-            self._let_in(connection, pid)
+            self._let_in(connection, pid, cgroup_id)
 
-    def _let_in(self, connection: socket.socket, pid: int) -> None:
+    def _let_in(
+        self, connection: socket.socket, pid: int, cgroup_id: int | None
+    ) -> None:
         connection.setblocking(False)
         with contextlib.closing(connection):
             try:
@@ -109,14 +113,10 @@ class Door:
                     of=error.errno,
                     reason=error.strerror,
                 )
-            else:
-                self._remember_cgroup(connection, pid)
-
-    def _remember_cgroup(self, connection: socket.socket, pid: int) -> None:
-        """Know the next process of this one's cgroup before it is identified."""
+        # By now it was identified.
         owner = self._registry.processes.get(pid, None)
         if owner is not None:
-            self._registry.cgroups.put(cgroup_id_of(connection), owner)
+            self._registry.cgroups.put(cgroup_id, owner)
 
 
 def _is_over(connection: socket.socket) -> bool:
