@@ -9,45 +9,29 @@ they come out as they were written, never as a number, a truth or a date.
 from __future__ import annotations
 
 import enum
-import json
-from collections.abc import Iterator, Mapping
-from typing import NoReturn, TypeAlias
+import os.path
+from collections.abc import Mapping
+from itertools import islice
 
-import yaml
-from attrs import field, frozen
+from attrs import frozen
 
+from devlxd.containers.hints import MAX_HINTS, Hint, hints_at_top, hints_in_config
+from devlxd.containers.trees import (
+    MAX_DOCUMENT,
+    PIECES,
+    Branch,
+    DocumentError,
+    Slices,
+    Value,
+    finish,
+    json_tree,
+    shown,
+    yaml_tree,
+)
 from devlxd.model import Container
-
-#: How long a document may be, in bytes.
-MAX_DOCUMENT = 16 * 1024 * 1024
-
-#: How deep a document may nest; LXD's own records need seven levels.
-MAX_DEPTH = 64
-
-#: How much of a key or a path a message shows, in characters.
-_MAX_SHOWN = 200
 
 #: What YAML and JSON write for "nothing here".
 _NOTHING = ("", "~", "null")
-
-
-class DocumentError(Exception):
-    """A document that cannot be read.
-
-    :ivar reason: what is wrong, in words.
-    :ivar line: where, counted from 1; ``None`` where no line can be named.
-    """
-
-    def __init__(self, reason: str, line: int | None = None) -> None:
-        super().__init__(reason, line)
-        self.reason = reason
-        self.line = line
-
-
-def shown(text: str) -> str:
-    """Return ``text`` as it may stand in one line of a log."""
-    short = text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "..."
-    return short if short.isprintable() else ascii(short)
 
 
 class Form(enum.Enum):
@@ -59,71 +43,86 @@ class Form(enum.Enum):
 
 
 @frozen
-class _Node:
-    """A piece of a document.
+class Reading:
+    """What a document says.
 
-    :ivar line: the line that it starts in.
-    :ivar size: how large it is, in nodes and characters, aliases counted as
-        what they stand for.
+    :ivar container: the container.
+    :ivar hints: what looks like a mistake.
+    :ivar id_line: the line of the container's id, if it has one.
     """
 
-    value: _Value
-    line: int | None
-    size: int = field(init=False)
-
-    @size.default
-    def _count(self) -> int:
-        if isinstance(self.value, str):
-            return 1 + len(self.value)
-        if isinstance(self.value, list):
-            return 1 + sum(node.size for node in self.value)
-        return 1 + sum(1 + len(key) + node.size for key, node in self.value.items())
-
-
-_Value: TypeAlias = "str | list[_Node] | dict[str, _Node]"
+    container: Container
+    hints: tuple[Hint, ...] = ()
+    id_line: int | None = None
 
 
 def read_container(name: str, content: bytes, form: Form) -> Container:
-    """Read the container ``name`` from the bytes of its document.
+    """Read the container ``name`` from the bytes of its document, in one go.
 
+    :raises DocumentError: when ``content`` is no such document.
+    """
+    return finish(reading(name, content, form)).container
+
+
+def reading(name: str, content: bytes, form: Form, origin: str = "") -> Slices[Reading]:
+    """Read the container ``name`` from the bytes of its document, in slices.
+
+    :param origin: what becomes `Container.origin`.
     :raises DocumentError: when ``content`` is no such document.
     """
     if len(content) > MAX_DOCUMENT:
         raise DocumentError(f"longer than {MAX_DOCUMENT} bytes")
     text = _decoded(content)
-    parse = _parse_json if form is Form.JSON else _parse_yaml
-    document = _mapping(parse(text), "the document")
+    tree = yield from json_tree(text) if form is Form.JSON else yaml_tree(text)
+    document = _mapping(tree.root, "the document", tree.line)
     prefix = ""
+    hints: list[Hint] = []
     if form is Form.RECORD:
         prefix = "expanded_"
         document = _part_of_record(document)
-    return Container(
+    else:
+        hints += islice(hints_at_top(document.lines), MAX_HINTS)
+    section = _section(document, f"{prefix}config")
+    config = yield from _texts(section, f"{prefix}config")
+    hints += yield from hints_in_config(config, section.lines)
+    container = Container(
         name,
-        _texts(document.get(f"{prefix}config"), f"{prefix}config"),
-        _devices(document.get(f"{prefix}devices")),
+        config,
+        (yield from _devices(_section(document, f"{prefix}devices"))),
         id=_text(document, "id"),
         hostname=_text(document, "name") or name,
+        runtime=_text(document, "runtime"),
+        lxcpath=_lxcpath(document),
+        origin=origin,
     )
+    return Reading(container, tuple(hints), document.lines.get("id"))
 
 
-def _part_of_record(document: Mapping[str, _Node]) -> Mapping[str, _Node]:
+def _part_of_record(document: Branch) -> Branch:
     """Find the container in LXD's own record.
 
     LXD calls it ``container``, since 5.0 also ``instance``.
     """
-    part = document.get("instance") or document.get("container")
-    if part is None:
-        raise DocumentError("no container in it")
-    return _mapping(part, "container")
+    for key in ("instance", "container"):
+        if document.entries.get(key):
+            return _mapping(document.entries[key], "container", document.lines[key])
+    raise DocumentError("no container in it")
 
 
-def _text(document: Mapping[str, _Node], key: str) -> str:
-    node = document.get(key)
-    if node is None:
+def _text(document: Branch, key: str) -> str:
+    value = document.entries.get(key, "")
+    if not isinstance(value, str):
+        raise DocumentError(f"{key} is not text", value.line)
+    return "" if value in _NOTHING else value
+
+
+def _lxcpath(document: Branch) -> str:
+    path = _text(document, "lxcpath")
+    if not path:
         return ""
-    if not isinstance(node.value, str):
-        raise DocumentError(f"{key} is not text", node.line)
-    return node.value
+    if not path.startswith("/"):
+        raise DocumentError("lxcpath is no absolute path", document.lines["lxcpath"])
+    return os.path.normpath(path)
 
 
 def _decoded(content: bytes) -> str:
@@ -134,181 +133,39 @@ def _decoded(content: bytes) -> str:
         raise DocumentError("not UTF-8", line) from None
 
 
-def _mapping(node: _Node, what: str) -> Mapping[str, _Node]:
-    if isinstance(node.value, dict):
-        return node.value
-    if isinstance(node.value, str) and not node.value:
-        raise DocumentError(f"{what} is empty", node.line)
-    raise DocumentError(f"{what} is not a mapping", node.line)
+def _mapping(value: Value | None, what: str, line: int) -> Branch:
+    if isinstance(value, Branch) and value.is_mapping:
+        return value
+    problem = "is empty" if value == "" else "is not a mapping"
+    raise DocumentError(f"{what} {problem}", line)
 
 
-def _optional_mapping(node: _Node | None, what: str) -> Mapping[str, _Node]:
-    if node is None or (isinstance(node.value, str) and node.value in _NOTHING):
-        return {}
-    return _mapping(node, what)
+def _section(parent: Branch, key: str, what: str = "") -> Branch:
+    """Return a mapping in ``parent``; an empty one where there is nothing."""
+    value = parent.entries.get(key, "")
+    if isinstance(value, str) and value in _NOTHING:
+        return Branch(is_mapping=True, line=parent.line)
+    return _mapping(value, what or key, parent.lines[key])
 
 
-def _texts(node: _Node | None, what: str) -> dict[str, str]:
+def _texts(section: Branch, what: str) -> Slices[dict[str, str]]:
     texts = {}
-    for key, value in _optional_mapping(node, what).items():
-        if not isinstance(value.value, str):
+    for number, (key, value) in enumerate(section.entries.items(), 1):
+        if not isinstance(value, str):
             raise DocumentError(f"{what}: {shown(key)} is not text", value.line)
-        texts[key] = value.value
+        texts[key] = value
+        if number % (16 * PIECES) == 0:
+            yield
     return texts
 
 
-def _devices(node: _Node | None) -> dict[str, dict[str, str]]:
-    devices = _optional_mapping(node, "devices")
-    if "" in devices:
-        raise DocumentError("a device without a name", devices[""].line)
-    return {
-        name: _texts(device, f"devices: {shown(name)}")
-        for name, device in devices.items()
-    }
-
-
-# YAML, by its events: scalars arrive as they were written, depth is bounded,
-# and an alias is a reference to a node, so that a bomb is weighed, not set off.
-
-
-def _parse_yaml(text: str) -> _Node:
-    try:
-        return _YAMLReader(text).document()
-    except yaml.MarkedYAMLError as error:
-        reason = error.problem or error.context or "not YAML"
-        if "nesting depth" in reason:
-            # libyaml looks ahead, and has a bound of its own since PyYAML 6.0.4.
-            reason = "nested too deeply"
-        mark = error.problem_mark or error.context_mark
-        raise DocumentError(reason, mark.line + 1 if mark else None) from None
-    except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
-        raise DocumentError(error.reason, line) from None
-
-
-class _YAMLReader:
-    """Reads one document off the event stream of libyaml."""
-
-    def __init__(self, text: str) -> None:
-        self._events: Iterator[yaml.Event] = yaml.parse(text, Loader=yaml.CBaseLoader)
-        self._anchors: dict[str, _Node] = {}
-
-    def document(self) -> _Node:
-        self._skip(yaml.StreamStartEvent)
-        event = next(self._events)
-        if isinstance(event, yaml.StreamEndEvent):
-            raise DocumentError("the document is empty")
-        document = self._node(next(self._events), MAX_DEPTH)
-        self._skip(yaml.DocumentEndEvent)
-        event = next(self._events)
-        if not isinstance(event, yaml.StreamEndEvent):
-            raise DocumentError("more than one document", _line(event))
-        if document.size > MAX_DOCUMENT:
-            raise DocumentError("its aliases make it too large")
-        return document
-
-    def _skip(self, kind: type[yaml.Event]) -> None:
-        event = next(self._events)
-        assert isinstance(event, kind), event
-
-    def _node(self, event: yaml.Event, depth: int) -> _Node:
-        line = _line(event)
-        if depth == 0:
-            raise DocumentError("nested too deeply", line)
-        if isinstance(event, yaml.AliasEvent):
-            if event.anchor not in self._anchors:
-                raise DocumentError("an alias of nothing", line)
-            return self._anchors[event.anchor]
-        assert isinstance(event, yaml.NodeEvent), event
-        node = _Node(self._value(event, depth - 1), line)
-        if event.anchor is not None:
-            self._anchors[event.anchor] = node
-        return node
-
-    def _value(self, event: yaml.NodeEvent, depth: int) -> _Value:
-        if isinstance(event, yaml.ScalarEvent):
-            return str(event.value)
-        if isinstance(event, yaml.SequenceStartEvent):
-            return list(self._items(depth))
-        return self._pairs(depth)
-
-    def _items(self, depth: int) -> Iterator[_Node]:
-        for event in self._events:
-            if isinstance(event, yaml.SequenceEndEvent):
-                return
-            yield self._node(event, depth)
-
-    def _pairs(self, depth: int) -> dict[str, _Node]:
-        pairs: dict[str, _Node] = {}
-        for event in self._events:
-            if isinstance(event, yaml.MappingEndEvent):
-                break
-            key = self._node(event, depth).value
-            if not isinstance(key, str):
-                raise DocumentError("a key that is not text", _line(event))
-            if key in pairs:
-                raise DocumentError(f"{shown(key)} stands twice", _line(event))
-            pairs[key] = self._node(next(self._events), depth)
-        return pairs
-
-
-def _line(event: yaml.Event) -> int:
-    assert event.start_mark is not None
-    line: int = event.start_mark.line
-    return line + 1
-
-
-# JSON. Its decoder tells no lines but those of broken syntax; what is wrong
-# with the content is found by its name.
-
-
-def _parse_json(text: str) -> _Node:
-    try:
-        value = json.loads(
-            text,
-            object_pairs_hook=_json_object,
-            parse_int=str,
-            parse_float=str,
-            parse_constant=str,
-        )
-        return _json_node(value, MAX_DEPTH)
-    except json.JSONDecodeError as error:
-        raise DocumentError(error.msg, error.lineno) from None
-    except RecursionError:
-        _too_deep()
-
-
-def _json_object(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    values: dict[str, object] = {}
-    for key, value in pairs:
-        if key in values:
-            raise DocumentError(f"{shown(key)} stands twice")
-        values[key] = value
-    return values
-
-
-def _json_node(value: object, depth: int) -> _Node:
-    if depth == 0:
-        _too_deep()
-    if isinstance(value, dict):
-        pairs = {_json_text(k): _json_node(v, depth - 1) for k, v in value.items()}
-        return _Node(pairs, None)
-    if isinstance(value, list):
-        return _Node([_json_node(item, depth - 1) for item in value], None)
-    if isinstance(value, str):
-        return _Node(_json_text(value), None)
-    # true, false and null, as they were written
-    return _Node(json.dumps(value), None)
-
-
-def _json_text(text: str) -> str:
-    r"""Return ``text``, unless it holds half a ``\ud83d\ude00``: no UTF-8 says that."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        raise DocumentError(f"{shown(text)} is not text") from None
-    return text
-
-
-def _too_deep() -> NoReturn:
-    raise DocumentError("nested too deeply")
+def _devices(section: Branch) -> Slices[Mapping[str, Mapping[str, str]]]:
+    if "" in section.lines:
+        raise DocumentError("a device without a name", section.lines[""])
+    devices = {}
+    for number, name in enumerate(section.entries, 1):
+        what = f"devices: {shown(name)}"
+        devices[name] = yield from _texts(_section(section, name, what), what)
+        if number % PIECES == 0:
+            yield
+    return devices

@@ -10,13 +10,8 @@ from pathlib import Path
 
 from attrs import frozen
 
-from devlxd.containers.documents import (
-    MAX_DOCUMENT,
-    DocumentError,
-    Form,
-    read_container,
-    shown,
-)
+from devlxd.containers.documents import Form, read_container
+from devlxd.containers.trees import MAX_DOCUMENT, DocumentError, shown
 from devlxd.files import open_regular
 from devlxd.model import Container, is_container_name
 

@@ -9,11 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from devlxd.containers.documents import (
+from devlxd.containers.documents import Form, read_container, reading
+from devlxd.containers.hints import MAX_HINTS
+from devlxd.containers.trees import (
     MAX_DOCUMENT,
+    PIECES,
     DocumentError,
-    Form,
-    read_container,
+    finish,
+    json_tree,
 )
 from devlxd.model import Container
 
@@ -110,6 +113,14 @@ class ReadTests(SynchronousTestCase):
         record = read_container("web_c1", RECORD, Form.RECORD)
         self.assertEqual((record.name, record.hostname), ("web_c1", "c1"))
 
+    def test_runtime(self) -> None:
+        """A document may say whose container of that name it is of."""
+        container = read(b"runtime: lxc\nlxcpath: /var/lib/lxc/\n")
+        self.assertEqual(container.runtime, "lxc")
+        self.assertEqual(container.lxcpath, "/var/lib/lxc")
+        container = read(b'{"runtime": "ours", "id": null}', Form.JSON)
+        self.assertEqual(container, Container("c1", runtime="ours"))
+
     def test_record_of_newer_lxd(self) -> None:
         """A record that calls the container an instance is the same record."""
         newer = RECORD.replace(b"container:", b"instance:")
@@ -161,6 +172,97 @@ class ReadTests(SynchronousTestCase):
         self.assertEqual(read(content, Form.JSON), Container("c1", config, devices))
 
 
+class HintTests(SynchronousTestCase):
+    """Documents that count, but hardly as they were meant."""
+
+    def hints(self, content: bytes, form: Form = Form.YAML) -> list[tuple[str, int]]:
+        """Return what looks like a mistake, each with its line."""
+        hints = finish(reading("c1", content, form)).hints
+        return [(hint.text, hint.line) for hint in hints]
+
+    def test_none(self) -> None:
+        """What LXD and Incus write looks like no mistake, whatever is in a record."""
+        self.assertEqual(self.hints(SHOWN), [])
+        self.assertEqual(self.hints(RECORD, Form.RECORD), [])
+        fine = b"""\
+config:
+  security.devlxd: "0"
+  security.devlxd.images: "True"
+  security.devapollo: ""
+  security.nesting: "true"
+  security.secureboot: "false"
+  security.protection.delete: "x"
+  security.syscalls.intercept.mknod: "true"
+  security.devlxd.management.volumes: "false"
+  user.security.devlxd.image: x
+runtime: lxc
+lxcpath: /var/lib/lxc
+"""
+        self.assertEqual(self.hints(fine), [])
+
+    def test_keys(self) -> None:
+        """A key that means nothing is named, with the one that is meant."""
+        self.assertEqual(
+            self.hints(b"# a\nconifg:\n  user.a: b\nx-other: y\n"),
+            [
+                ("conifg means nothing here; config is meant?", 2),
+                ("x-other means nothing here", 4),
+            ],
+        )
+        self.assertEqual(
+            self.hints(b'{"config": {},\n "Devices": {}}', Form.JSON),
+            [("Devices means nothing here; devices is meant?", 2)],
+        )
+
+    def test_switches(self) -> None:
+        """A switch with a wrong name, or one that says nothing, is named."""
+        for key in (
+            "security.devlxd.image",
+            "security.devlxd.imags",
+            "security.devlxd.other",
+            "security.devlx",
+            "security.dev-lxd",
+            "security.devappollo",
+            "security.devapollo.images",
+            "securty.devlxd",
+        ):
+            ((text, line),) = self.hints(f"config:\n  a: b\n  {key}: x\n".encode())
+            self.assertIn(f"{key} switches nothing", text)
+            self.assertEqual(line, 3)
+        self.assertEqual(
+            self.hints(b"config:\n  security.devlxd: flase\n"),
+            [("security.devlxd says neither true nor false: flase", 2)],
+        )
+
+    def test_bounded(self) -> None:
+        """So many mistakes and no more are named, in one line each."""
+        lines = "".join(f"  security.devlxd.{n}: x\n" for n in range(1000))
+        self.assertEqual(len(self.hints(f"config:\n{lines}".encode())), MAX_HINTS)
+        lines = "".join(f"{n}: x\n" for n in range(1000))
+        self.assertEqual(len(self.hints(lines.encode())), MAX_HINTS)
+        ((text, _line),) = self.hints(b'"a\\nb": x\n')
+        self.assertNotIn("\n", text)
+
+
+class SlicesTests(SynchronousTestCase):
+    """Large documents."""
+
+    def test_slices(self) -> None:
+        """A document of many pieces is read in many slices, none of them large."""
+        config = {f"user.{n}": str(n) for n in range(10_000)}
+        devices = {f"d{n}": {"type": "none"} for n in range(1_000)}
+        document = {"config": config, "devices": devices}
+        for content, form in (
+            (json.dumps(document), Form.JSON),
+            (yaml.safe_dump(document), Form.YAML),
+        ):
+            slices = reading("c1", content.encode(), form)
+            self.assertGreater(sum(1 for _ in slices), 12_000 // PIECES)
+            self.assertEqual(
+                read(content.encode(), form), Container("c1", config, devices)
+            )
+
+
 class RefusedTests(SynchronousTestCase):
     """Documents that cannot be read: one reason and one line."""
 
@@ -198,13 +300,36 @@ class RefusedTests(SynchronousTestCase):
         self.assert_refused(b"- a\n", "not a mapping", 1)
         self.assert_refused(b"id: []\n", "id is not text", 1)
         self.assert_refused(b"config:\n  ? [a]\n  : b\n", "a key", 2)
-        self.assert_refused(b'{"config": {"a": {}}}', "config: a", None, Form.JSON)
-        self.assert_refused(b'{"config": {"a": "\\ud800"}}', "text", None, Form.JSON)
+        self.assert_refused(b'{"config":\n{"a": {}}}', "config: a", 2, Form.JSON)
+        self.assert_refused(b'{"config": {\n"a": "\\ud800"}}', "text", 2, Form.JSON)
 
     def test_twice(self) -> None:
         """A key that stands twice is refused: there is no telling which counts."""
         self.assert_refused(b"config:\n  a: b\n  a: c\n", "a stands twice", 3)
-        self.assert_refused(b'{"a": 1, "a": 1}', "a stands twice", None, Form.JSON)
+        self.assert_refused(b'{"a": 1,\n"a": 1}', "a stands twice", 2, Form.JSON)
+
+    def test_runtime(self) -> None:
+        """What tells containers of one name apart is text, and a path absolute."""
+        self.assert_refused(b"\nruntime: [lxc]\n", "runtime is not text", 2)
+        self.assert_refused(b"lxcpath: {}\n", "lxcpath is not text", 1)
+        self.assert_refused(b"\nlxcpath: lib/lxc\n", "no absolute path", 2)
+
+    def test_json_syntax(self) -> None:
+        """Broken JSON is named with its line, wherever it breaks."""
+        for content, reason in (
+            (b'{\n"a" 1}', "Expecting ':' delimiter"),
+            (b'{"a": 1\n"b": 1}', "Expecting ',' delimiter"),
+            (b'{"a": 1,\n}', "Expecting property name"),
+            (b"{\na: 1}", "Expecting property name"),
+            (b'{"a":\n}', "Expecting value"),
+            (b'{"a": [1,\n]}', "Expecting value"),
+            (b"{}\n{}", "Extra data"),
+            (b'{"a": [1\n}', "Expecting ',' delimiter"),
+        ):
+            with self.assertRaises(DocumentError) as caught:
+                read(content, Form.JSON)
+            self.assertIn(reason, caught.exception.reason)
+            self.assertEqual(caught.exception.line, 2)
 
     def test_more_than_one(self) -> None:
         """A file holds one document."""
@@ -237,8 +362,8 @@ class RefusedTests(SynchronousTestCase):
         self.assert_refused(b"- " * 100_000, "nested too deeply", 1)
         self.assert_refused(b"[" * 100_000, "nested too deeply", 1)
         deep = b'{"a":' * 100 + b"1" + b"}" * 100
-        self.assert_refused(deep, "nested too deeply", None, Form.JSON)
-        self.assert_refused(b"[" * 100_000, "nested too deeply", None, Form.JSON)
+        self.assert_refused(deep, "nested too deeply", 1, Form.JSON)
+        self.assert_refused(b"[" * 100_000, "nested too deeply", 1, Form.JSON)
 
     def test_too_long(self) -> None:
         """A document has an end."""
@@ -247,6 +372,23 @@ class RefusedTests(SynchronousTestCase):
     def test_record_of_nothing(self) -> None:
         """A record without a container in it is refused."""
         self.assert_refused(b"pool: {}\n", "no container", None, Form.RECORD)
+
+    @given(text=st.text('{}[]",:\\u0d8-1.eE tfn\n', max_size=30))
+    def test_any_json(self, text: str) -> None:
+        """What is JSON and what is not, Python's own reader says the same."""
+        try:
+            json.loads(text)
+            is_json = True
+        except json.JSONDecodeError:
+            is_json = False
+        try:
+            finish(json_tree(text))
+        except DocumentError as error:
+            self.assertEqual(
+                is_json, "twice" in error.reason or "not text" in error.reason, text
+            )
+        else:
+            self.assertTrue(is_json, text)
 
     @given(content=st.binary(max_size=200), form=st.sampled_from(Form))
     def test_any_bytes(self, content: bytes, form: Form) -> None:

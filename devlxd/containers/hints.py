@@ -1,0 +1,107 @@
+# -*- test-case-name: tests.containers.test_documents -*-
+"""What in a document looks like a mistake, though the document counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+
+from attrs import frozen
+
+from devlxd.containers.trees import PIECES, Slices, shown
+from devlxd.truth import is_false, is_true
+
+#: What is named of one document at most.
+MAX_HINTS = 10
+
+#: The keys at the top of a document that count.
+_COUNT = ("config", "devices", "id", "lxcpath", "name", "runtime")
+
+#: Those that ``lxc config show`` and the REST APIs of LXD and Incus print besides.
+_PRINTED = (
+    "architecture",
+    "backups",
+    "created_at",
+    "description",
+    "disk_only",
+    "ephemeral",
+    "etag",
+    "expanded_config",
+    "expanded_devices",
+    "instance",
+    "last_used_at",
+    "location",
+    "profiles",
+    "project",
+    "restore",
+    "snapshots",
+    "state",
+    "stateful",
+    "status",
+    "status_code",
+    "type",
+)
+
+#: The config keys that switch something on or off for guests.
+_SWITCHES = ("security.devapollo", "security.devlxd", "security.devlxd.images")
+
+#: Other keys of LXD's that look like these.
+_NO_MISTAKES = ("security.devlxd.management.volumes",)
+
+#: How alike a key must be to be taken for one of these.
+_LIKENESS = 0.85
+
+#: No key that is meant to be another is longer, in characters.
+_MAX_LENGTH = 64
+
+
+@frozen
+class Hint:
+    """One thing that looks like a mistake.
+
+    :ivar text: what it is, in words.
+    :ivar line: where, counted from 1.
+    """
+
+    text: str
+    line: int
+
+
+def hints_at_top(lines: Mapping[str, int]) -> Iterator[Hint]:
+    """Tell of the keys at the top of a document that mean nothing.
+
+    :param lines: each key with its line.
+    """
+    known = (*_COUNT, *_PRINTED)
+    for key, line in lines.items():
+        if key not in known:
+            meant = _meant(key, known, 0.6)
+            yield Hint(f"{shown(key)} means nothing here{meant}", line)
+
+
+def hints_in_config(
+    config: Mapping[str, str], lines: Mapping[str, int]
+) -> Slices[list[Hint]]:
+    """Tell of switches with a wrong name, or that say neither yes nor no."""
+    hints: list[Hint] = []
+    for number, (key, value) in enumerate(config.items(), 1):
+        if key.startswith("sec") and len(hints) < MAX_HINTS:
+            hints += [Hint(text, lines[key]) for text in _of_switch(key, value)]
+        if number % (16 * PIECES) == 0:
+            yield
+    return hints
+
+
+def _of_switch(key: str, value: str) -> Iterator[str]:
+    if key in _SWITCHES:
+        if value and not is_true(value) and not is_false(value):
+            yield f"{key} says neither true nor false: {shown(value)}"
+    elif key not in _NO_MISTAKES:
+        meant = _meant(key, _SWITCHES, _LIKENESS)
+        if meant or key.startswith(_SWITCHES):
+            yield f"{shown(key)} switches nothing{meant}"
+
+
+def _meant(key: str, known: tuple[str, ...], likeness: float) -> str:
+    close = get_close_matches(key, known, 1, likeness) if len(key) < _MAX_LENGTH else ()
+    return f"; {close[0]} is meant?" if close else ""
