@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import os
+import shutil
+import subprocess
 import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
 
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from devlxd.files import open_regular
+import devlxd.files
+from devlxd.files import birth_time_ns, open_regular
 
 
 class OpenRegularTests(SynchronousTestCase):
@@ -40,3 +47,77 @@ class OpenRegularTests(SynchronousTestCase):
         link.symlink_to("file")
         os.close(open_regular(link))
         self.assertRaises(OSError, open_regular, link, os.O_NOFOLLOW)
+
+
+class BirthTimeTests(SynchronousTestCase):
+    """When a file was made."""
+
+    def setUp(self) -> None:
+        self.path = Path(tempfile.mkdtemp(dir=".")) / "file"
+        self.path.write_text("abc")
+
+    def birth(self, path: Path | int) -> int:
+        """Return a birth time, where the file system knows it."""
+        birth = birth_time_ns(path)
+        if birth is None:
+            raise SkipTest("this file system knows no birth times")
+        return birth
+
+    def test_now(self) -> None:
+        """It is when the file was made, by the wall clock, in nanoseconds."""
+        birth = self.birth(self.path)
+        self.assertLess(abs(time.time_ns() - birth), 60 * 10**9)
+        self.assertLessEqual(birth, self.path.stat().st_ctime_ns)
+
+    def test_like_stat(self) -> None:
+        """It is what coreutils say, of files and of directories."""
+        for path in (self.path, self.path.parent):
+            command = [str(shutil.which("stat")), "-c", "%W", str(path)]
+            said = subprocess.run(command, capture_output=True, check=True).stdout
+            self.assertEqual(self.birth(path) // 10**9, int(said))
+
+    def test_kept(self) -> None:
+        """Writing, renaming and setting times change nothing; a new file does."""
+        birth = self.birth(self.path)
+        self.path.write_text("def")
+        os.utime(self.path, (0, 0))
+        moved = self.path.rename(self.path.with_name("moved"))
+        self.assertEqual(self.birth(moved), birth)
+        # The clock of a file system is coarse.
+        deadline = time.monotonic() + 60
+        self.path.write_text("ghi")
+        while self.birth(self.path) == birth and time.monotonic() < deadline:
+            self.path.unlink()
+            self.path.write_text("ghi")
+        self.assertGreater(self.birth(self.path), birth)
+
+    def test_descriptor(self) -> None:
+        """A descriptor does as well as a path, and a link leads to its file."""
+        link = self.path.with_name("link")
+        link.symlink_to("file")
+        with open(self.path) as file:
+            self.assertEqual(self.birth(file.fileno()), self.birth(self.path))
+        self.assertEqual(self.birth(link), self.birth(self.path))
+
+    def test_missing(self) -> None:
+        """What is not there has none, and that is an error."""
+        missing = self.path.with_name("missing")
+        self.assertRaises(FileNotFoundError, birth_time_ns, missing)
+        self.patch(devlxd.files, "_statx", None)
+        self.assertRaises(FileNotFoundError, birth_time_ns, missing)
+
+    def test_unknown(self) -> None:
+        """Where nobody knows the birth time, none is made up."""
+
+        def fail(number: int) -> Callable[..., int]:
+            def statx(*_: object) -> int:
+                ctypes.set_errno(number)
+                return -1
+
+            return statx
+
+        for statx in (None, lambda *_: 0, fail(errno.ENOSYS), fail(errno.EPERM)):
+            self.patch(devlxd.files, "_statx", statx)
+            self.assertIsNone(birth_time_ns(self.path))
+        self.patch(devlxd.files, "_statx", fail(errno.EACCES))
+        self.assertRaises(PermissionError, birth_time_ns, self.path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -155,6 +155,7 @@ class ReadTests(SynchronousTestCase):
         content = json.dumps({"config": {"user.user-data": value}}).encode()
         self.assertEqual(read(content, Form.JSON).config["user.user-data"], value)
 
+    @settings(deadline=None)
     @given(config=CONFIGS, devices=DEVICES)
     def test_any_yaml(
         self, config: dict[str, str], devices: dict[str, dict[str, str]]
@@ -163,6 +164,7 @@ class ReadTests(SynchronousTestCase):
         content = yaml.safe_dump({"config": config, "devices": devices})
         self.assertEqual(read(content.encode()), Container("c1", config, devices))
 
+    @settings(deadline=None)
     @given(config=CONFIGS, devices=DEVICES)
     def test_any_json(
         self, config: dict[str, str], devices: dict[str, dict[str, str]]
@@ -373,6 +375,7 @@ class RefusedTests(SynchronousTestCase):
         """A record without a container in it is refused."""
         self.assert_refused(b"pool: {}\n", "no container", None, Form.RECORD)
 
+    @settings(deadline=None)
     @given(text=st.text('{}[]",:\\u0d8-1.eE tfn\n', max_size=30))
     def test_any_json(self, text: str) -> None:
         """What is JSON and what is not, Python's own reader says the same."""
@@ -390,6 +393,7 @@ class RefusedTests(SynchronousTestCase):
         else:
             self.assertTrue(is_json, text)
 
+    @settings(deadline=None)
     @given(content=st.binary(max_size=200), form=st.sampled_from(Form))
     def test_any_bytes(self, content: bytes, form: Form) -> None:
         """Any bytes are a container or a `DocumentError`, never something else."""
