@@ -83,12 +83,14 @@ class LXCContainer:
     :ivar host_id: the uid and gid on the host of its root; 0 for a
         privileged one.
     :ivar binds: directories of the host, to where they are in the guest.
+    :ivar program: what its init runs.
     """
 
     name: str
     home: Path
     host_id: int = 0
     binds: Mapping[Path, str] = field(factory=dict)
+    program: str = INIT
 
     def start(self) -> None:
         """Start it; it runs when this returns."""
@@ -97,7 +99,7 @@ class LXCContainer:
         for directory in _DIRECTORIES:
             (rootfs / directory).mkdir(parents=True)
         init.mkdir()
-        (init / "init.py").write_text(INIT)
+        (init / "init.py").write_text(self.program)
         for path in (init, rootfs, *rootfs.rglob("*")):
             os.chown(path, self.host_id, self.host_id)
         (self._path / "config").write_text(self._config(rootfs, init))

@@ -15,11 +15,13 @@ import subprocess
 import textwrap
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from devlxd.peers import processes
 from devlxd.peers.processes import ProcFS
 from tests.integration.lxc import (
+    INIT,
     DevLXD,
     GuestError,
     LXCContainer,
@@ -29,7 +31,7 @@ from tests.integration.lxc import (
     python,
     unique_name,
 )
-from tests.integration.processes import ProcessTestCase
+from tests.integration.processes import ProcessTestCase, wait_until
 
 SOCKET = "/dev/lxd/sock"
 
@@ -38,6 +40,8 @@ ASK = ["curl", "-s", "--unix-socket", SOCKET, "http://lxd/1.0/config/user.secret
 NOT_ROOT = "Access denied for non-root user\n"
 
 NOWHERE = "not in a container\n"
+
+OWN, VICTIMS = "secret of attacker", "secret of victim"
 
 
 class AttackTests(ProcessTestCase):
@@ -301,6 +305,184 @@ class AttackTests(ProcessTestCase):
         with contextlib.suppress(OSError):
             attacker.sendall(b"x")
         return answer
+
+
+#: An init that does not end with its monitor.
+SURVIVOR = f"""
+import ctypes
+
+PR_SET_PDEATHSIG = 1
+ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, 0)
+{INIT}"""
+
+
+class NameTests(ProcessTestCase):
+    """Containers in the cgroup of another name, as after an unclean stop.
+
+    The victim is called as the attacker is, with a ``-1`` behind it.
+    """
+
+    skip = missing()
+
+    def setUp(self) -> None:
+        self.home = make_home()
+        self.addCleanup(shutil.rmtree, self.home)
+        for name in ("documents", "lxd", "other"):
+            (self.home / name).mkdir()
+        self.name = unique_name("c")
+        self.victim_name = f"{self.name}-1"
+        for name, secret in ((self.name, OWN), (self.victim_name, VICTIMS)):
+            document = {"config": {"user.secret": secret}}
+            (self.home / "documents" / f"{name}.json").write_text(json.dumps(document))
+        self.devlxd = DevLXD(
+            f"--containers={self.home}/documents", f"--listen={self.home}/lxd"
+        )
+        self.addCleanup(self.devlxd.stop)
+
+    def start(self, name: str, lxcpath: str = "", program: str = INIT) -> LXCContainer:
+        """Start a container."""
+        binds = {self.home / "lxd": "dev/lxd"}
+        home = self.home / lxcpath
+        container = LXCContainer(name, home, 100_000, binds, program)
+        self.addCleanup(self.stop, container)
+        container.start()
+        return container
+
+    def stop(self, container: LXCContainer) -> None:
+        """Stop a container that the test may have stopped."""
+        with contextlib.suppress(GuestError):
+            container.stop()
+
+    def leave_cgroup(self, name: str) -> None:
+        """Leave the cgroup of a container behind, in each hierarchy."""
+        for top in hierarchies():
+            path = top / f"lxc.payload.{name}"
+            path.mkdir()
+            self.addCleanup(path.rmdir)
+
+    def cgroup_of(self, container: LXCContainer) -> str:
+        """Return the name that is in the cgroup of a container."""
+        cgroups = ProcFS().cgroups(container.init_pid())
+        (top,) = {cgroup.split("/")[1] for cgroup in cgroups}
+        return top.removeprefix("lxc.payload.")
+
+    def test_stale_cgroup(self) -> None:
+        """A container whose cgroup was left behind is served."""
+        self.leave_cgroup(self.name)
+        attacker = self.start(self.name)
+        self.assertEqual(self.cgroup_of(attacker), f"{self.name}-1")
+        for run in (attacker.run, attacker.attach):
+            self.assertEqual(run(*ASK), OWN)
+
+    def test_cgroup_of_the_victims_name(self) -> None:
+        """Nor is it the victim, which is really called so; nor the victim it."""
+        self.leave_cgroup(self.name)
+        attacker, victim = self.start(self.name), self.start(self.victim_name)
+        self.assertEqual(self.cgroup_of(attacker), f"{self.name}-1")
+        self.assertEqual(self.cgroup_of(victim), f"{self.name}-1-1")
+        self.assertEqual(attacker.run(*ASK), OWN)
+        self.assertEqual(victim.run(*ASK), VICTIMS)
+
+    def test_beside_the_victim(self) -> None:
+        """The same with the victim in the cgroup of its own name."""
+        self.leave_cgroup(self.name)
+        victim, attacker = self.start(self.victim_name), self.start(self.name)
+        self.assertEqual(self.cgroup_of(victim), f"{self.name}-1")
+        self.assertEqual(self.cgroup_of(attacker), f"{self.name}-2")
+        self.assertEqual(victim.run(*ASK), VICTIMS)
+        self.assertEqual(attacker.run(*ASK), OWN)
+
+    def test_title_of_the_parent(self) -> None:
+        """A parent titled as the victim's monitor, of an init of its own too."""
+        self.leave_cgroup(self.name)
+        attacker = self.start(self.name)
+        title = f"[lxc monitor] {self.home} {self.victim_name}"
+        program = "import subprocess, sys; subprocess.run(sys.argv[1:])"
+        command = 'title=$1; shift; exec -a "$title" "$@"'
+        for ask in (ASK, ["unshare", "-pf", *ASK], ["unshare", "-Urpf", *ASK]):
+            parent = ["python3", "-c", program, *ask]
+            got = attacker.run("bash", "-c", command, "-", title, *parent)
+            self.assertEqual(got, OWN)
+
+    def test_foreground(self) -> None:
+        """A container is served in the foreground too, where nothing has a title."""
+        attacker = self.start(self.name)
+        self.run_in_foreground(attacker)
+        self.leave_cgroup(self.name)
+        self.run_in_foreground(attacker)
+
+    def run_in_foreground(self, container: LXCContainer) -> None:
+        """Start a container anew, as systemd starts it, and ask."""
+        lxc = ["-P", str(container.home), "-n", container.name]
+        subprocess.run(["lxc-stop", "-k", *lxc], capture_output=True, check=False)
+        (container.home / container.name / "init" / "sock").unlink()
+        with subprocess.Popen(["lxc-start", "-F", *lxc], stdin=subprocess.DEVNULL):
+            wait_until(lambda: self.is_up(container), "the container runs")
+            try:
+                self.assertEqual(container.run(*ASK), OWN)
+            finally:
+                subprocess.run(["lxc-stop", "-k", *lxc], check=True)
+
+    def is_up(self, container: LXCContainer) -> bool:
+        """Return whether a container runs what it is asked to."""
+        with contextlib.suppress(OSError):
+            container.run("true")
+            return True
+        return False
+
+    def test_killed_monitor(self) -> None:
+        """Who has outlived its monitor is nobody; who is started next is served."""
+        table = ProcFS()
+        outliving = self.start(self.name, program=SURVIVOR)
+        self.assertEqual(outliving.run(*ASK), OWN)
+        init = outliving.init_pid()
+        self.addCleanup(self.kill, init, self.name)
+        monitor = table.status(init).parent
+        os.kill(monitor, signal.SIGKILL)
+        wait_until(lambda: table.status(init).parent != monitor, "the monitor ends")
+        self.assertEqual(outliving.run(*ASK), NOWHERE)
+        old = self.home / "old"
+        (self.home / self.name).rename(old)
+        anew = self.start(self.name)
+        self.assertEqual(self.cgroup_of(anew), f"{self.name}-1")
+        self.assertEqual(anew.run(*ASK), OWN)
+        self.assertEqual(anew.run_at(old / "init", *ASK), NOWHERE)
+
+    def kill(self, init: int, name: str) -> None:
+        """Kill what LXC knows nothing of, and remove what it has left."""
+        os.kill(init, signal.SIGKILL)
+        for top in hierarchies():
+            for kind in ("monitor", "payload"):
+                cgroup = top / f"lxc.{kind}.{name}"
+                wait_until(partial(is_removed, cgroup), "the cgroup is empty")
+
+    def test_two_of_one_name(self) -> None:
+        """Of two that run under one name the one that asked first is served."""
+        first, second = self.start(self.name), self.start(self.name, "other")
+        self.assertEqual(self.cgroup_of(second), f"{self.name}-1")
+        self.assertEqual(first.run(*ASK), OWN)
+        self.assertEqual(second.run(*ASK), NOWHERE)
+        line = self.devlxd.wait_for("is served")
+        self.assertIn(f"(lxc in {self.home})", line)
+        self.assertIn(f"(lxc in {self.home}/other)", line)
+        self.assertIn("write 'runtime:' or 'lxcpath:' in the document", line)
+        first.stop()
+        self.assertEqual(second.run(*ASK), OWN)
+
+
+def hierarchies() -> list[Path]:
+    """Return where the hierarchies of cgroups are mounted, each once."""
+    mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
+    tops = [Path(m[1]) for m in mounts if m[2] in ("cgroup", "cgroup2")]
+    return list({top.stat().st_dev: top for top in tops}.values())
+
+
+def is_removed(cgroup: Path) -> bool:
+    """Remove a cgroup with all below it; return whether it is gone."""
+    with contextlib.suppress(OSError):
+        for path, _, _ in os.walk(cgroup, topdown=False):
+            os.rmdir(path)
+    return not cgroup.exists()
 
 
 class CrowdTests(ProcessTestCase):
