@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 
 from benchmarks.questions import ROUNDS, load, rate_in, show
+from benchmarks.serving import in_turns
 from tests.integration.lxc import DevLXD, make_home, unique_name
 from tests.integration.lxd import LXD, missing_lxd
 
@@ -30,11 +31,12 @@ def main() -> None:
             name, {home / "sockets": "dev/devlxd"}, init="/usr/bin/sleep infinity"
         )
         lxd.lxc("config", "set", name, "user.foo=bar")
-        rates: dict[str, list[float]] = {"devlxd": [], "lxd": []}
-        for _ in range(ROUNDS):
-            for server, rate in rates.items():
-                command = load(f"/dev/{server}/sock")
-                rate.append(rate_in(lxd.lxc("exec", name, "--", *command)))
+        servers = {word: load(f"/dev/{word}/sock") for word in ("devlxd", "lxd")}
+        rates = in_turns(
+            servers,
+            ROUNDS,
+            lambda command: rate_in(lxd.lxc("exec", name, "--", *command)),
+        )
     finally:
         devlxd.stop()
         lxd.stop()

@@ -1,8 +1,10 @@
 """How many questions a second devlxd answers, beside a bare Twisted Site.
 
-Needs ``h2load`` (Debian: ``apt-get install nghttp2-client``). Run it with the
-Python that devlxd is installed for: ``python benchmarks/questions.py``. Both
-servers are asked in turns, so that what else the machine does hits both.
+Needs ``h2load`` (Debian: ``apt-get install nghttp2-client``). Run it in a
+checkout, with a Python that has what devlxd needs: ``python -m
+benchmarks.questions``. The servers are asked in turns, so that what else the
+machine does hits each. With ``--checkout DIR`` the devlxd of another checkout
+is one of them.
 """
 
 from __future__ import annotations
@@ -12,11 +14,15 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
-ROUNDS = 3
+from benchmarks.serving import compared, in_turns, paired, use
+from tests.integration.lxc import TWISTD
 
-SECONDS = 3
+ROUNDS = 8
+
+SECONDS = 2
 
 TARGET = "http://lxd/1.0/config/user.foo"
 
@@ -71,36 +77,37 @@ def rate_in(output: str) -> float:
 
 
 def show(rates: dict[str, list[float]]) -> None:
-    """Print the medians, and the ratio of the first to the second."""
-    medians = {name: statistics.median(rate) for name, rate in rates.items()}
-    for name, median in medians.items():
-        print(f"{name:10} {median:8.0f} questions/s")
-    first, second = medians.values()
-    print(f"{'ratio':10} {first / second:8.2f}")
+    """Print the medians, and the ratio of the first to the others."""
+    for name, rate in rates.items():
+        print(f"{name:10} {statistics.median(rate):8.0f} questions/s")
+    for ratio in paired(rates):
+        print(f"{'devlxd':10} {ratio}")
 
 
 def main() -> None:
-    """Ask both in turns, and print the medians and their ratio."""
-    with tempfile.TemporaryDirectory() as directory:
+    """Ask all in turns, and print the medians and their ratios."""
+    checkouts = compared(__doc__)
+    with tempfile.TemporaryDirectory() as directory, ExitStack() as started:
         bare_socket = str(Path(directory) / "sock")
         bare_log = str(Path(directory) / "log")
-        twistd = str(Path(sys.executable).with_name("twistd"))
         bare, _ = serve([sys.executable, "-c", BARE, bare_socket, bare_log], "ready")
-        demo, line = serve(
-            [twistd, "-n", "--pidfile=", "devlxd", "--demo"], "--unix-socket"
-        )
-        sockets = {"devlxd": line.split()[3], "bare Site": bare_socket}
-        rates: dict[str, list[float]] = {name: [] for name in sockets}
-        try:
-            for _ in range(ROUNDS):
-                for name, socket in sockets.items():
-                    rates[name].append(questions_a_second(socket))
-        finally:
-            demo.terminate()
-            bare.terminate()
-            demo.wait()
-            bare.wait()
+        started.callback(stop, bare)
+        demo = [TWISTD, "-n", "--pidfile=", "devlxd", "--demo"]
+        sockets = {}
+        for name, checkout in checkouts.items():
+            use(checkout)
+            process, line = serve(demo, "--unix-socket")
+            started.callback(stop, process)
+            sockets[name] = line.split()[3]
+        sockets["bare Site"] = bare_socket
+        rates = in_turns(sockets, ROUNDS, questions_a_second)
     show(rates)
+
+
+def stop(process: subprocess.Popen[str]) -> None:
+    """Stop a server."""
+    process.terminate()
+    process.communicate()
 
 
 if __name__ == "__main__":
