@@ -8,6 +8,7 @@ way in.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -19,12 +20,19 @@ import subprocess
 import sys
 import tempfile
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from attrs import field, frozen
 
-from tests.integration.processes import PATIENCE, Output, wait_until
+from tests.integration.processes import (
+    PATIENCE,
+    GuestError,
+    Output,
+    check,
+    run,
+    wait_until,
+)
 
 #: What the tests need of the host, and the Debian package that has it.
 _NEEDED = {"lxc-start": "lxc", "curl": "curl", "setpriv": "util-linux"}
@@ -53,6 +61,9 @@ class Server(socketserver.ThreadingUnixStreamServer):
 Server("/run/init/sock", Run).serve_forever()
 """
 
+#: Waits in a guest until its init can be asked.
+UNTIL_READY = "until test -S /run/init/sock; do sleep 0.05; done"
+
 
 def missing() -> str | None:
     """Say what is missing to run containers here, or ``None``."""
@@ -62,16 +73,6 @@ def missing() -> str | None:
         if shutil.which(program) is None:
             return f"needs {program} (Debian: apt-get install {package})"
     return None
-
-
-class GuestError(Exception):
-    """What ran in a guest failed; the text is what it printed."""
-
-
-def _check(command: Sequence[str], code: int, output: str) -> str:
-    if code:
-        raise GuestError(f"{command[0]} gave {code}: {output}")
-    return output
 
 
 @frozen
@@ -103,18 +104,25 @@ class LXCContainer:
         for path in (init, rootfs, *rootfs.rglob("*")):
             os.chown(path, self.host_id, self.host_id)
         (self._path / "config").write_text(self._config(rootfs, init))
-        _run("lxc-start", "-P", str(self.home), "-n", self.name)
-        _run("lxc-wait", "-P", str(self.home), "-n", self.name, "-s", "RUNNING")
-        self._attach("sh", "-c", "until test -S /run/init/sock; do sleep 0.05; done")
+        log = self._path / "log"
+        try:
+            self._lxc("start", "-o", str(log), "-l", "WARN")
+            self._lxc("wait", "-s", "RUNNING")
+            self.attach("sh", "-c", UNTIL_READY)
+        except GuestError as error:
+            text = log.read_text()
+            with contextlib.suppress(GuestError):
+                self.stop()
+            raise GuestError(f"{error}{text}") from error
 
     def stop(self) -> None:
         """Stop it, and forget it."""
-        _run("lxc-stop", "-P", str(self.home), "-n", self.name, "-k")
+        self._lxc("stop", "-k")
         shutil.rmtree(self._path)
 
     def init_pid(self) -> int:
         """Return the pid of its init, as the host sees it."""
-        return int(_run("lxc-info", "-P", str(self.home), "-n", self.name, "-pH"))
+        return int(self._lxc("info", "-pH"))
 
     def run(self, *command: str) -> str:
         """Run a command as a child of the container's init.
@@ -133,7 +141,7 @@ class LXCContainer:
             connection.shutdown(socket.SHUT_WR)
             with connection.makefile() as file:
                 code, output = json.load(file)
-        return _check(command, code, output)
+        return check(command, code, output)
 
     def attach(self, *command: str) -> str:
         """Run a command through ``lxc-attach``.
@@ -141,11 +149,10 @@ class LXCContainer:
         :return: what it printed.
         :raises GuestError: when it failed.
         """
-        return self._attach(*command)
+        return self._lxc("attach", "--", *command)
 
-    def _attach(self, *command: str) -> str:
-        attach = ["lxc-attach", "-P", str(self.home), "-n", self.name, "--"]
-        return _run(*attach, *command)
+    def _lxc(self, verb: str, *arguments: str) -> str:
+        return run(f"lxc-{verb}", "-P", str(self.home), "-n", self.name, *arguments)
 
     @property
     def _path(self) -> Path:
@@ -171,18 +178,6 @@ class LXCContainer:
             entry = f"{host} {guest} none bind,{mode}create=dir 0 0"
             lines.append(f"lxc.mount.entry = {entry}")
         return "\n".join(lines) + "\n"
-
-
-def _run(*command: str) -> str:
-    done = subprocess.run(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        timeout=PATIENCE,
-        check=False,
-    )
-    return _check(command, done.returncode, done.stdout.decode("latin-1"))
 
 
 #: What programs in a guest are written with: how to ask on a connection.
@@ -287,8 +282,13 @@ class Served:
         )
         self.pid = self._process.pid
         self.log: list[str] = []
-        for _ in range(endpoints):
-            self.wait_for("guests are served at")
+        try:
+            for _ in range(endpoints):
+                self.wait_for("guests are served at")
+            self._idle_sockets = self._sockets()
+        except BaseException:
+            self._process.kill()
+            raise
 
     def wait_for(self, text: str) -> str:
         """Read the log until a line has ``text`` in it; return the line."""
@@ -305,8 +305,31 @@ class Served:
         return None
 
     def open_files(self) -> int:
-        """Count its open file descriptors."""
-        return len(os.listdir(f"/proc/{self.pid}/fd"))
+        """Count its open file descriptors, once it has closed all connections."""
+        wait_until(
+            lambda: self._sockets() == self._idle_sockets, "all connections closed"
+        )
+        return len(self._files())
+
+    def wait_for_files(self, count: int) -> None:
+        """Wait until it has so many file descriptors open.
+
+        :raises AssertionError: with their names, when it never had.
+        """
+        try:
+            wait_until(lambda: len(self._files()) == count, f"{count} open files")
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {self._files()}") from None
+
+    def _sockets(self) -> int:
+        return sum(name.startswith("socket:") for name in self._files())
+
+    def _files(self) -> list[str]:
+        names = []
+        for link in Path(f"/proc/{self.pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                names.append(os.readlink(link))
+        return names
 
     def memory(self) -> int:
         """Return how much memory it has resident, in KiB."""

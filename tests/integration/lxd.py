@@ -9,7 +9,7 @@ import tarfile
 from pathlib import Path
 
 from tests.integration.lxc import missing
-from tests.integration.processes import PATIENCE
+from tests.integration.processes import PATIENCE, GuestError, Output, run
 
 _METADATA = """\
 architecture: x86_64
@@ -47,18 +47,25 @@ class LXD:
 
     def launch(self) -> None:
         """Start the daemon, with all that it had if it was killed."""
-        with (self._home / "lxd.log").open("w") as log:
-            self._daemon = subprocess.Popen(
-                ["lxd", "--group", "root"],
-                env=self._environment,
-                stdout=log,
-                stderr=log,
-            )
-        self._run("lxd", "waitready", "--timeout=60")
+        self._daemon = subprocess.Popen(
+            ["lxd", "--group", "root"],
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=Output("lxd").file,
+            stderr=subprocess.STDOUT,
+        )
+        self._run("lxd", "waitready", f"--timeout={PATIENCE:.0f}")
 
     def start(self) -> None:
         """Start it, with a pool of storage and an image."""
-        self.launch()
+        try:
+            self.launch()
+            self._set_up()
+        except GuestError:
+            self.stop()
+            raise
+
+    def _set_up(self) -> None:
         self.lxc("storage", "create", "default", "dir")
         self.lxc("profile", "device", "add", "default", "root", *_ROOT)
         image = self._home / "image.tar.gz"
@@ -100,25 +107,22 @@ class LXD:
         return self._run("lxc", *arguments)
 
     def _run(self, *command: str, said: str = "") -> str:
-        return subprocess.run(
-            command,
-            env=self._environment,
-            input=said,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=True,
-        ).stdout
+        return run(*command, env=self._environment, said=said)
 
     def stop(self) -> None:
         """Stop it and its containers, and unmount what it has mounted."""
-        for name in self.lxc("list", "-f", "csv", "-c", "n").split():
-            self.lxc("delete", "-f", name)
-        self.kill()
+        try:
+            for name in self.lxc("list", "-f", "csv", "-c", "n").split():
+                self.lxc("delete", "-f", name)
+        finally:
+            self.kill()
+            self._unmount()
+
+    def _unmount(self) -> None:
         mounts = Path("/proc/mounts").read_text().splitlines()
         for mount in reversed([line.split()[1] for line in mounts]):
             if mount.startswith(f"{self._directory}/"):
-                subprocess.run(["umount", "-l", mount], check=True)
+                run("umount", "-l", mount)
 
     def kill(self) -> None:
         """Kill the daemon; asked to end, it takes its time."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import FrameType
 from typing import TypeVar
 
 from twisted.python.failure import Failure
@@ -16,6 +19,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 #: How long anything may take, in seconds; a host that is busy is slow.
 PATIENCE = 180.0
+
+#: How long a whole test may take, in seconds.
+TEST_PATIENCE = 900
 
 #: How much of a process's output a failed test shows, in lines.
 SHOWN = 50
@@ -37,21 +43,73 @@ def wait_until(condition: Callable[[], _T | None], what: str) -> _T:
     return answer
 
 
+#: What a failed test shows, of the test that runs: titles and texts.
+_shown: list[tuple[str, Callable[[], str]]] = []
+
+#: What is closed when the test has ended.
+_outputs: list[Output] = []
+
+
+class GuestError(Exception):
+    """What ran in a guest or for one failed; the text is what it printed."""
+
+
+def check(command: Sequence[str], code: int | str, output: str) -> str:
+    """Return the output of a command that gave ``code``.
+
+    :raises GuestError: when that is not 0.
+    """
+    if code:
+        _shown.append((f"{' '.join(command)} gave {code}", lambda: output))
+        raise GuestError(f"{command[0]} gave {code}: {output}")
+    return output
+
+
+def run(*command: str, env: Mapping[str, str] | None = None, said: str = "") -> str:
+    """Run a command; return what it printed on stdout.
+
+    :param said: what it reads on stdin.
+    :raises GuestError: when it failed, or took longer than `PATIENCE`; the text
+        has its stderr too.
+    """
+    # Not pipes: what a command leaves running may hold them open.
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        code: int | str
+        try:
+            code = subprocess.run(
+                command,
+                env=env,
+                input=said.encode(),
+                stdout=out,
+                stderr=err,
+                timeout=PATIENCE,
+                check=False,
+            ).returncode
+        except subprocess.TimeoutExpired as expired:
+            code = str(expired)
+        texts = []
+        for file in (out, err):
+            file.seek(0)
+            texts.append(file.read().decode("latin-1"))
+    if code:
+        texts[0] += texts[1]
+    return check(command, code, texts[0])
+
+
 class Output:
     """What a process prints, in a file: it never waits for a reader.
 
     A test that fails shows the end of it.
 
-    :ivar title: what printed it.
     :ivar file: where it goes to.
     """
 
     def __init__(self, title: str) -> None:
-        self.title = title
         with tempfile.NamedTemporaryFile() as named:
             self.file = open(named.name, "r+b")  # noqa: SIM115 # as long as this
             self._reader = open(named.name, errors="replace")  # noqa: SIM115
         self._rest = ""
+        _shown.append((title, self.text))
         _outputs.append(self)
 
     def lines(self) -> Iterator[str]:
@@ -62,16 +120,16 @@ class Output:
                 line, self._rest = self._rest, ""
                 yield line
 
-    def tail(self) -> str:
-        """Return the last lines of all that there is."""
+    def text(self) -> str:
+        """Return all that there is."""
         # Where the process writes is the position of the file: it stays.
         size = os.fstat(self.file.fileno()).st_size
-        text = os.pread(self.file.fileno(), size, 0).decode("utf-8", "replace")
-        return "\n".join(text.splitlines()[-SHOWN:])
+        return os.pread(self.file.fileno(), size, 0).decode("utf-8", "replace")
 
-
-#: Those of the test that runs.
-_outputs: list[Output] = []
+    def close(self) -> None:
+        """Forget what was printed."""
+        self.file.close()
+        self._reader.close()
 
 
 class _FailureRecorder(TestResultDecorator):
@@ -91,13 +149,29 @@ class _FailureRecorder(TestResultDecorator):
 
 
 class ProcessTestCase(SynchronousTestCase):
-    """Tests that start processes; one that fails shows what they printed."""
+    """Tests that start processes.
+
+    One that fails shows what they printed; one that takes too long fails.
+    """
 
     def run(self, result: IReporter) -> None:  # type: ignore[override] # as trial does
         """See `SynchronousTestCase.run`."""
         recorder = _FailureRecorder(result)
-        _outputs.clear()
-        super().run(recorder)
+        before = signal.signal(signal.SIGALRM, _give_up)
+        signal.alarm(TEST_PATIENCE)
+        try:
+            super().run(recorder)
+        finally:
+            signal.alarm(0)
+            signal.signal(signal.SIGALRM, before)
         if recorder.failed:
-            for output in _outputs:
-                sys.stdout.write(f"\n--- {output.title}\n{output.tail()}\n")
+            for title, text in _shown:
+                lines = "\n".join(text().splitlines()[-SHOWN:])
+                sys.stdout.write(f"\n--- {title}\n{lines}\n")
+        _shown.clear()
+        while _outputs:
+            _outputs.pop().close()
+
+
+def _give_up(_number: int, _frame: FrameType | None) -> None:
+    raise AssertionError(f"the test has not ended in {TEST_PATIENCE} s")

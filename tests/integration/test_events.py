@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import select
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from tests.integration.lxc import (
     python,
     unique_name,
 )
-from tests.integration.processes import PATIENCE, ProcessTestCase
+from tests.integration.processes import PATIENCE, ProcessTestCase, run
 
 #: Listens to events with each kind of client, and passes on what it hears.
 CLIENTS = {
@@ -38,9 +39,10 @@ CLIENTS = {
     """,
     b"curl": """
         import subprocess
-        command = "curl -svN --unix-socket /dev/lxd/sock http://lxd/1.0/events".split()
-        curl = subprocess.Popen(command, stdout=-1, stderr=-1)
-        while not curl.stderr.readline().startswith(b"< HTTP/1.1 200"):
+        command = "curl -siN --unix-socket /dev/lxd/sock http://lxd/1.0/events".split()
+        curl = subprocess.Popen(command, stdout=-1)
+        assert curl.stdout.readline().startswith(b"HTTP/1.1 200")
+        while curl.stdout.readline().strip():
             pass
         host = meet(b"curl")
         for line in curl.stdout:
@@ -108,13 +110,20 @@ class ContainerTests(ProcessTestCase):
                 document.write_text(text + "\n")
                 closed = time.monotonic()
                 for connection in heard:
-                    event = json.loads(connection.recv(10_000))
+                    event = json.loads(next_line(connection))
                     latest = max(latest, time.monotonic() - closed)
                     told = event["metadata"]
                     got = (event["type"], told.get("action", told.get("value")))
                     self.assertEqual(got, expected)
             document.unlink()
         sys.stdout.write(f"\nthe latest event came after {latest * 1000:.1f} ms\n")
+
+
+def next_line(connection: socket.socket) -> bytes:
+    """Receive a line that is not empty, as those that keep a stream alive are."""
+    while not (line := connection.recv(10_000)).strip():
+        assert line, "a stream has ended"
+    return line
 
 
 class View:
@@ -167,10 +176,28 @@ def subscribe(
 def wait_for(views: dict[socket.socket, View], key: str, value: str) -> None:
     """Let each view have what comes in until ``key`` has ``value`` in all of them."""
     for connection, view in views.items():
-        while view.config.get(key) != value:
-            data = connection.recv(65536)
-            assert data, "a stream has ended"
-            view.feed(data)
+        read_until(connection, view, lambda config: config.get(key) == value)
+
+
+def read_until(
+    connection: socket.socket, view: View, done: Callable[[dict[str, str]], bool]
+) -> None:
+    """Let a view have what comes in until its config is as it shall be."""
+    end = time.monotonic() + PATIENCE
+    while not done(view.config):
+        assert time.monotonic() < end, f"only {view.config} until {view.last}"
+        data = connection.recv(65536)
+        assert data, "a stream has ended"
+        view.feed(data)
+
+
+def read_what_came(views: dict[socket.socket, View]) -> None:
+    """Let each view have what has come in."""
+    ready, _, _ = select.select(views, [], [], 0)
+    for connection in ready:
+        data = connection.recv(65536)
+        assert data, "a stream has ended"
+        views[connection].feed(data)
 
 
 def read_to_the_end(connection: socket.socket) -> bytes:
@@ -221,6 +248,9 @@ class RoughTests(ProcessTestCase):
             for _ in range(10_000):
                 self.write(f"c{writes % containers}", n=writes, **{f"k{part}": part})
                 writes += 1
+                # Or they are cut off, where it takes longer than 30 s.
+                if writes % 1000 == 0:
+                    read_what_came(views)
             served.send_signal(signal.SIGCONT)
         for n in range(containers):
             self.write(f"c{n}", zzz=n)
@@ -249,8 +279,7 @@ class RoughTests(ProcessTestCase):
         for n in range(1, 2001):
             self.write("c", n=n)
             if n % 500 == 250:
-                while view.config.get("user.n", "0") < "1":
-                    view.feed(connection.recv(65536))
+                self.read_some(connection, view, n - 249)
                 devlxd.stop(signal.SIGKILL)
                 connection.close()
             if n % 500 == 300:
@@ -259,6 +288,12 @@ class RoughTests(ProcessTestCase):
         wait_for({connection: view}, "user.n", "2000")
         connection.close()
         devlxd.stop()
+
+    def read_some(self, connection: socket.socket, view: View, least: int) -> None:
+        """Let a view come so near that it will not miss 1000 events at once."""
+        read_until(
+            connection, view, lambda config: int(config.get("user.n", "0")) >= least
+        )
 
     def test_mounted_over(self) -> None:
         """What is mounted over a container's directory counts, as long as it is."""
@@ -270,11 +305,11 @@ class RoughTests(ProcessTestCase):
         connection, view = subscribe(self.socket, 0), View()
         view.config["user.a"] = "under"
         views = {connection: view}
-        subprocess.run(["mount", "--bind", over, inside], check=True)
+        run("mount", "--bind", str(over), str(inside))
         wait_for(views, "user.a", "over")
         (over / "config.yaml").write_text("config: {user.a: changed}\n")
         wait_for(views, "user.a", "changed")
-        subprocess.run(["umount", inside], check=True)
+        run("umount", str(inside))
         wait_for(views, "user.a", "under")
         connection.close()
 

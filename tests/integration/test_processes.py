@@ -8,8 +8,8 @@ from io import StringIO
 from twisted.trial.reporter import TestResult
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.integration.lxc import GuestError, Served
-from tests.integration.processes import SHOWN, ProcessTestCase
+from tests.integration.lxc import Served
+from tests.integration.processes import SHOWN, GuestError, ProcessTestCase
 
 #: Prints more than any pipe holds before it does what it was started for.
 TALKATIVE = """

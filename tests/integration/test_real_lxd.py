@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import random
+import select
 import shutil
 import socket
 import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from tests.integration.lxc import (
     INIT,
+    UNTIL_READY,
     DevLXD,
     LXCContainer,
     Meeting,
@@ -21,7 +24,7 @@ from tests.integration.lxc import (
     unique_name,
 )
 from tests.integration.lxd import LXD, missing_lxd
-from tests.integration.processes import ProcessTestCase
+from tests.integration.processes import PATIENCE, ProcessTestCase
 
 #: Listens to a socket's events, and passes them on.
 LISTEN = """
@@ -39,12 +42,6 @@ LISTEN = """
 
 #: The config key that says how far the script has come.
 MARK = "user.mark"
-
-#: For how long a stream is silent when it is taken to have told all, and for
-#: how long it is waited for if it has not, in seconds: LXD tells of each event
-#: in a thread of its own, in any order.
-SILENCE = 0.05
-PATIENCE = 10.0
 
 CHANGES = 200
 
@@ -134,8 +131,7 @@ class RealLXDTests(ProcessTestCase):
         }
         self.lxd.start_container(self.name, binds)
         self.container = LXCContainer(self.name, self.home)
-        ready = "until test -S /run/init/sock; do sleep 0.05; done"
-        self.lxd.lxc("exec", self.name, "--", "sh", "-c", ready)
+        self.lxd.lxc("exec", self.name, "--", "sh", "-c", UNTIL_READY)
 
     def lxc(self, arguments: list[str]) -> None:
         """Run the client on the container."""
@@ -185,42 +181,44 @@ class RealLXDTests(ProcessTestCase):
 
 Told = Counter[tuple[str, str, str, str]]
 
+Event = dict[str, Any]
+
 
 def in_step(ours: socket.socket, theirs: socket.socket, mark: str) -> tuple[Told, Told]:
-    """Receive from both what they tell until the mark, and all that belongs to it.
+    """Receive from both until both have told the mark, and the same besides.
 
-    :return: what each has told.
+    LXD tells of each event in a thread of its own, in any order.
+
+    :return: what each has told, also when it is not the same after `PATIENCE`.
     """
-    told = [until_silence(connection, mark) for connection in (ours, theirs)]
+    told: dict[socket.socket, list[Event]] = {ours: [], theirs: []}
+    unmarked = {ours, theirs}
     end = time.monotonic() + PATIENCE
-    while same(told[0]) != same(told[1]) and time.monotonic() < end:
-        for events, connection in zip(told, (ours, theirs), strict=True):
-            events.extend(until_silence(connection))
-    return same(told[0]), same(told[1])
+    while unmarked or same(told[ours]) != same(told[theirs]):
+        ready, _, _ = select.select(told, [], [], max(0, end - time.monotonic()))
+        if not ready:
+            assert not unmarked, f"{mark} is missing: {told}"
+            break
+        for connection in ready:
+            event = receive(connection)
+            if event is None:
+                continue
+            metadata = event["metadata"]
+            if metadata.get("key") != MARK:
+                told[connection].append(event)
+            elif metadata["value"] == mark:
+                unmarked.discard(connection)
+    return same(told[ours]), same(told[theirs])
 
 
-def until_silence(
-    connection: socket.socket, mark: str | None = None
-) -> list[dict[str, object]]:
-    """Receive events until the mark has come, if any, and nothing more after it."""
-    events: list[dict[str, object]] = []
-    while True:
-        connection.settimeout(SILENCE if mark is None else 60)
-        try:
-            line = connection.recv(100_000)
-        except TimeoutError:
-            return events
-        if not line.strip():
-            continue  # devlxd's way to keep a stream alive
-        event = json.loads(line)
-        told = event["metadata"]
-        if told.get("key") != MARK:
-            events.append(event)
-        elif told["value"] == mark:
-            mark = None
+def receive(connection: socket.socket) -> Event | None:
+    """Receive an event, or ``None`` for a line that keeps a stream alive."""
+    line = connection.recv(100_000)
+    assert line, "a stream has ended"
+    return json.loads(line) if line.strip() else None
 
 
-def same(events: list[dict[str, object]]) -> Told:
+def same(events: list[Event]) -> Told:
     """Make of events what is the same for both.
 
     * The timestamps, and the order in which LXD tells of one change, are left
@@ -232,7 +230,6 @@ def same(events: list[dict[str, object]]) -> Told:
     found = []
     for event in events:
         told = event["metadata"]
-        assert isinstance(told, dict)
         if event["type"] == "config":
             found.append(("config", told["key"], told["old_value"], told["value"]))
         else:

@@ -17,7 +17,7 @@ from tests.integration.lxc import (
     missing,
     unique_name,
 )
-from tests.integration.processes import PATIENCE, ProcessTestCase
+from tests.integration.processes import PATIENCE, ProcessTestCase, run
 from tests.peers.test_idmap import CURRENT, idmap
 
 #: Every path of the specifications, and what a container is told there.
@@ -92,12 +92,12 @@ class SpecificationTests(ProcessTestCase):
     def test_own_data(self) -> None:
         """Each gets its own data on every path, as a child of init and attached."""
         for container in self.containers:
-            for run in (container.run, container.attach):
+            for ask in (container.run, container.attach):
                 for name, paths in (("lxd", {**PATHS, **LXD_PATHS}), ("apollo", PATHS)):
                     for path, answer in paths.items():
                         own = path.replace("{name}", container.name)
                         self.assertEqual(
-                            run(*curl(f"/dev/{name}/sock", own)),
+                            ask(*curl(f"/dev/{name}/sock", own)),
                             answer.replace("{name}", container.name) + "200",
                             (container.name, name, own),
                         )
@@ -120,15 +120,15 @@ class SpecificationTests(ProcessTestCase):
         """A user inside who is not root is refused."""
         user = ["setpriv", "--reuid=1000", "--regid=1000", "--clear-groups"]
         for container in self.containers:
-            for run in (container.run, container.attach):
+            for ask in (container.run, container.attach):
                 for name in ("lxd", "apollo"):
-                    answer = run(*user, *curl(f"/dev/{name}/sock", "/1.0"))
+                    answer = ask(*user, *curl(f"/dev/{name}/sock", "/1.0"))
                     self.assertEqual(answer, "Access denied for non-root user\n401")
 
     def test_host(self) -> None:
         """A process of the host is in no container."""
-        answer = subprocess.check_output(curl(f"{self.home}/lxd/sock", "/1.0"))
-        self.assertEqual(answer, b"not in a container\n500")
+        answer = run(*curl(f"{self.home}/lxd/sock", "/1.0"))
+        self.assertEqual(answer, "not in a container\n500")
 
     def test_unknown_container(self) -> None:
         """A container that the store does not know is told no more."""
@@ -161,7 +161,10 @@ class ProcessTests(ProcessTestCase):
             guest.connect(str(self.socket))
             guest.settimeout(PATIENCE)
             guest.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-            self.assertTrue(guest.recv(1000).endswith(b"not in a container\n"))
+            answer = b""
+            while not answer.endswith(b"not in a container\n"):
+                answer += (data := guest.recv(1000))
+                self.assertTrue(data, answer)
             self.assertEqual(devlxd.stop(), -signal.SIGTERM)
             self.assertEqual(guest.recv(1), b"")
         self.assertEqual(os.listdir(self.home), ["documents"])
@@ -177,6 +180,7 @@ class ProcessTests(ProcessTestCase):
             [TWISTD, "-n", "--pidfile=", "devlxd", self.state, *self.arguments],
             capture_output=True,
             text=True,
+            timeout=PATIENCE,
             check=False,
         )
         self.assertEqual(second.returncode, 1)
@@ -184,5 +188,5 @@ class ProcessTests(ProcessTestCase):
             second.stderr,
             f"devlxd: --listen: {self.socket}: a server is listening there\n",
         )
-        answer = subprocess.check_output(curl(str(self.socket), "/1.0"))
-        self.assertEqual(answer, b"not in a container\n500")
+        answer = run(*curl(str(self.socket), "/1.0"))
+        self.assertEqual(answer, "not in a container\n500")
