@@ -16,6 +16,8 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 import devlxd.files
 from devlxd.files import birth_time_ns, open_regular
+from devlxd.files import open_regular
+from tests.descriptors import Descriptors
 
 
 class OpenRegularTests(SynchronousTestCase):
@@ -34,11 +36,11 @@ class OpenRegularTests(SynchronousTestCase):
     def test_nothing_else(self) -> None:
         """A FIFO does not hold anybody up, and a directory is no file."""
         os.mkfifo(self.path)
-        before = os.listdir("/proc/self/fd")
+        descriptors = Descriptors()
         error = self.assertRaises(OSError, open_regular, self.path)
         self.assertIn("not a regular file", str(error))
         self.assertRaises(IsADirectoryError, open_regular, self.directory)
-        self.assertEqual(len(os.listdir("/proc/self/fd")), len(before))
+        self.assertEqual(descriptors.opened(), [])
 
     def test_link(self) -> None:
         """A link is followed, unless it is said not to be."""

@@ -19,6 +19,7 @@ import devlxd.inotify
 from devlxd.inotify import INotify
 from devlxd.interfaces import IWatcher, IWatchListener
 from devlxd.testing import MemoryDevLXDReactor, MemoryWatcher
+from tests.descriptors import Descriptors
 
 
 @implementer(IWatchListener)
@@ -180,10 +181,11 @@ class INotifyTests(SynchronousTestCase):
 
     def test_stop(self) -> None:
         """When it is stopped, nothing is read and nothing is open."""
-        before = len(os.listdir("/proc/self/fd"))
+        descriptors = Descriptors()
         inotify = INotify(self.reactor)
         inotify.start(self.listener)
+        self.assertNotEqual(descriptors.opened(), [])
         inotify.stop()
         self.assertEqual(list(self.reactor.readers), [self.inotify])
-        self.assertEqual(len(os.listdir("/proc/self/fd")), before)
+        self.assertEqual(descriptors.opened(), [])
         shutil.rmtree(self.path)

@@ -17,6 +17,7 @@ from devlxd.images.directory import DirectoryImageStore
 from devlxd.images.layout import EXTENSIONS
 from devlxd.interfaces import ImageError, IOpenImage
 from devlxd.testing import MemoryDevLXDReactor
+from tests.descriptors import Descriptors
 
 FINGERPRINT = "0123456789abcdef" * 4
 
@@ -33,7 +34,7 @@ class DirectoryTestCase(SynchronousTestCase):
         self.path = Path(tempfile.mkdtemp(dir="."))
         self.reactor = MemoryDevLXDReactor()
         self.store = DirectoryImageStore(self.path, self.reactor)
-        self.fds = len(os.listdir("/proc/self/fd"))
+        self.descriptors = Descriptors()
 
     def write(self, suffix: str, content: str) -> Path:
         """Write a file of the image."""
@@ -121,7 +122,7 @@ class UnusableTests(DirectoryTestCase):
         (line,) = [str(event["reason"]) for event in events]
         for word in (FINGERPRINT, *words):
             self.assertIn(word, line)
-        self.assertEqual(len(os.listdir("/proc/self/fd")), self.fds)
+        self.assertEqual(self.descriptors.opened(), [])
 
     def test_description(self) -> None:
         """A description that says nothing clear."""
@@ -249,13 +250,12 @@ class ChangeTests(DirectoryTestCase):
 
         self.patch(directory, "open_regular", open_and_replace)
         self.assertEqual(self.read(self.opened()), b"version 3")
-        self.assertEqual(len(os.listdir("/proc/self/fd")), self.fds + 2)
-        self.fds += 2
+        self.assertEqual(len(self.descriptors.opened()), 2)
         versions = iter(range(1000))
         with capturedLogs() as events:
             self.assertIsNone(self.open())
         self.assertIn("again and again", str(events))
-        self.assertEqual(len(os.listdir("/proc/self/fd")), self.fds)
+        self.assertEqual(len(self.descriptors.opened()), 2)
 
     def test_completed_while_opening(self) -> None:
         """A first half that is joined by the second is not taken for all of it."""
@@ -297,7 +297,7 @@ class ChangeTests(DirectoryTestCase):
         self.patch(os.path, "lexists", remove)
         with capturedLogs():
             self.assertIsNone(self.open())
-        self.assertEqual(len(os.listdir("/proc/self/fd")), self.fds)
+        self.assertEqual(self.descriptors.opened(), [])
 
 
 class SlowTests(DirectoryTestCase):
@@ -322,12 +322,12 @@ class SlowTests(DirectoryTestCase):
         """Nor is anything closed by it: that may free the space of a large file."""
         opened = self.successResultOf(self.store.open(FINGERPRINT))
         assert opened is not None
-        before = len(os.listdir("/proc/self/fd"))
+        self.assertEqual(len(self.descriptors.opened()), 1)
         self.reactor.threads.held = True
         opened.close()
-        self.assertEqual(len(os.listdir("/proc/self/fd")), before)
+        self.assertEqual(len(self.descriptors.opened()), 1)
         self.reactor.threads.release()
-        self.assertEqual(len(os.listdir("/proc/self/fd")), before - 1)
+        self.assertEqual(self.descriptors.opened(), [])
 
     def test_read(self) -> None:
         """What has to come from the disk is waited for by a thread."""

@@ -15,6 +15,7 @@ from zope.interface.verify import verifyObject
 from devlxd.interfaces import IPeerSource, NotInContainer
 from devlxd.peers.credentials import AnonymousPeerSource, SocketPeerSource
 from devlxd.testing import MemoryPeerSource
+from tests.descriptors import Descriptors
 
 
 def transport_on(handle: object) -> StringTransport:
@@ -62,14 +63,14 @@ class SocketPeerSourceTests(SynchronousTestCase):
 
     def test_pidfd_is_not_leaked(self) -> None:
         """The pidfd is open inside the block and nowhere else."""
-        before = os.listdir("/proc/self/fd")
+        descriptors = Descriptors()
         with self.source.hold(transport_on(self.ours)):
             pass
         holding = self.source.hold(transport_on(self.ours))
         holding.__enter__()
         error = ZeroDivisionError()
         self.assertFalse(holding.__exit__(type(error), error, None))
-        self.assertEqual(len(os.listdir("/proc/self/fd")), len(before))
+        self.assertEqual(descriptors.opened(), [])
 
     def test_nobody(self) -> None:
         """A connection that tells of nobody is refused, never taken for root's."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -36,6 +35,7 @@ from devlxd.web.images import (
     RETRY_AFTER,
     STALL_TIMEOUT,
 )
+from tests.descriptors import Descriptors
 
 ALLOWED = Container("c1", {"security.devlxd.images": "true"})
 
@@ -473,9 +473,9 @@ class MissTests(SynchronousTestCase):
 
     def test_all_refused_alike(self) -> None:
         """Nothing of it leaves a file open."""
-        before = len(os.listdir("/proc/self/fd"))
+        descriptors = Descriptors()
         self.test_constant()
-        self.assertEqual(len(os.listdir("/proc/self/fd")), before)
+        self.assertEqual(descriptors.opened(), [])
 
 
 def without_date(response: bytes) -> list[bytes]:
