@@ -8,14 +8,21 @@ watch when one directory goes (twisted #6722, #9777).
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import select
 import stat
+import termios
+import time
+from array import array
+from collections.abc import Callable, Iterator
+from functools import partial
 
-from inotify_simple import Event, flags
+from inotify_simple import Event, flags, parse_events
 from inotify_simple import INotify as _INotify
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReadDescriptor
-from twisted.internet.task import LoopingCall
+from twisted.internet.task import Cooperator, LoopingCall, SchedulerStopped
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -43,6 +50,14 @@ _LOST = flags.DELETE_SELF | flags.MOVE_SELF | flags.UNMOUNT | flags.IGNORED
 #: what is mounted over a directory its watch tells nothing.
 MOUNTS_INTERVAL = 1.0
 
+#: For how long events are handed over before the reactor does something else, in
+#: seconds, and how many bytes of them are read at a time: a hundred or so.
+SLICE = 0.003
+CHUNK = 4096
+
+#: How many watches are compared with the table of mounts in one slice.
+_PLACES = 20
+
 #: What tells whether a path leads where it did: its device and its inode.
 _Place = tuple[int, int]
 
@@ -53,6 +68,11 @@ def _place_of(path: str) -> _Place | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
+
+
+def _slice_end() -> Callable[[], bool]:
+    end = time.perf_counter() + SLICE
+    return lambda: time.perf_counter() >= end
 
 
 @implementer(IWatcher, IReadDescriptor)
@@ -83,6 +103,10 @@ class INotify:
         self._mounts_changed = select.poll()
         self._mounts_changed.register(self._mounts, select.POLLPRI)
         self._mounts_changed.poll(0)
+        self._cooperator = Cooperator(
+            terminationPredicateFactory=_slice_end,
+            scheduler=lambda work: self._reactor.callLater(0, work),
+        )
         self._mounts_call = LoopingCall(self._look_at_mounts)
         self._mounts_call.clock = self._reactor
         self._mounts_call.start(MOUNTS_INTERVAL, now=False)
@@ -94,6 +118,7 @@ class INotify:
             self._inotify.close()
             self._inotify = None
             self._mounts_call.stop()
+            self._cooperator.stop()
             self._mounts.close()
 
     def watch(self, directory: str) -> int:
@@ -113,25 +138,58 @@ class INotify:
             with contextlib.suppress(OSError):
                 self._inotify.rm_watch(watch)
 
-    def _look_at_mounts(self) -> None:
-        """Give up the watches whose paths lead elsewhere, if anything was mounted."""
-        if self._mounts_changed.poll(0):
-            for watch, (directory, place) in list(self._watched.items()):
-                if _place_of(directory) != place:
-                    self._lose(watch)
+    def _look_at_mounts(self) -> Deferred[None] | None:
+        """Give up the watches whose paths lead elsewhere, if anything was mounted.
+
+        :return: a Deferred that fires when all have been looked at.
+        """
+        if not self._mounts_changed.poll(0):
+            return None
+        done = self._cooperator.cooperate(self._compare_places()).whenDone()
+        return done.addCallbacks(lambda _: None, lambda f: f.trap(SchedulerStopped))
+
+    def _compare_places(self) -> Iterator[None]:
+        for number, watch in enumerate(list(self._watched), 1):
+            directory, place = self._watched.get(watch, ("", None))
+            if directory and _place_of(directory) != place:
+                self._safely(partial(self._lose, watch))
+            if number % _PLACES == 0:
+                yield
 
     def _lose(self, watch: int) -> None:
         self.unwatch(watch)
         self._listener.lost(watch)
 
-    def poll(self) -> None:
-        """See `IWatcher.poll`."""
-        events = self._inotify.read(timeout=0) if self._inotify is not None else ()
-        for event in events:
-            try:
-                self._hand_over(event)
-            except Exception:
-                self._log.failure("an event of inotify was lost on its listener")
+    def poll(self) -> bool:
+        """See `IWatcher.poll`.
+
+        What comes while this is at work is not waited for.
+        """
+        left = self._length()
+        end = time.perf_counter() + SLICE
+        while left > 0 and self._inotify is not None:
+            events = os.read(self.fileno(), CHUNK)
+            left -= len(events)
+            for event in parse_events(events):
+                self._safely(partial(self._hand_over, event))
+            if left > 0 and time.perf_counter() >= end:
+                return False
+        return True
+
+    def _length(self) -> int:
+        """Return how much there is to be read, in bytes."""
+        if self._inotify is None:
+            return 0
+        length = array("i", [0])
+        fcntl.ioctl(self.fileno(), termios.FIONREAD, length)
+        return length[0]
+
+    def _safely(self, tell: Callable[[], None]) -> None:
+        """A listener that fails loses what it is told, and no more."""
+        try:
+            tell()
+        except Exception:
+            self._log.failure("an event of inotify was lost on its listener")
 
     def _hand_over(self, event: Event) -> None:
         if event.mask & flags.Q_OVERFLOW:

@@ -277,8 +277,12 @@ class IWatcher(Interface):
     def unwatch(watch: int) -> None:
         """Give up a watch; do nothing if it is over."""
 
-    def poll() -> None:
-        """Tell the listener, before this returns, of all that has happened."""
+    def poll() -> bool:
+        """Tell the listener of what has happened, for some milliseconds.
+
+        :return: whether it was told, before this returns, of all that had
+            happened when this was called. If not, it is told of the rest later.
+        """
 
 
 class IWatchListener(Interface):

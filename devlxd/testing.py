@@ -240,7 +240,7 @@ class MemoryWatcher:
         """See `IWatcher.unwatch`."""
         self.watches = {p: n for p, n in self.watches.items() if n != watch}
 
-    def poll(self) -> None:
+    def poll(self) -> bool:
         """See `IWatcher.poll`."""
         told, self._told = self._told, []
         for path, complete in told:
@@ -248,6 +248,7 @@ class MemoryWatcher:
             watch = self.watches.get(os.path.realpath(directory))
             if watch is not None:
                 self.listener.touched(watch, entry, complete)
+        return True
 
     def tell(self, path: str | os.PathLike[str], complete: bool = True) -> None:
         """Hear, with the next `poll`, that an entry of a directory was touched."""

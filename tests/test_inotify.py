@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import shutil
 import tempfile
 from pathlib import Path
@@ -16,7 +17,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 import devlxd.inotify
-from devlxd.inotify import INotify
+from devlxd.inotify import MOUNTS_INTERVAL, INotify
 from devlxd.interfaces import IWatcher, IWatchListener
 from devlxd.testing import MemoryDevLXDReactor, MemoryWatcher
 from tests.descriptors import Descriptors
@@ -49,6 +50,14 @@ class RecordingListener:
             self.heard.append(what)
 
 
+class MountsChanged:
+    """Says of the table of mounts that it has changed."""
+
+    def poll(self, timeout: int) -> list[tuple[int, int]]:
+        """See `select.poll`."""
+        return [(0, select.POLLPRI)]
+
+
 class INotifyTests(SynchronousTestCase):
     """Watching directories."""
 
@@ -65,6 +74,8 @@ class INotifyTests(SynchronousTestCase):
         """Return what was heard since the last time."""
         (reader,) = self.reactor.readers
         reader.doRead()
+        while select.select([reader], [], [], 0)[0]:
+            reader.doRead()
         heard, self.listener.heard = self.listener.heard, []
         return heard
 
@@ -151,8 +162,8 @@ class INotifyTests(SynchronousTestCase):
         (self.path / "b").touch()
         self.assertIn((self.watch, "b", True), self.hear())
 
-    def test_overflow(self) -> None:
-        """That the kernel has lost events is told (T21)."""
+    def fill(self) -> None:
+        """Do more than the kernel can keep in mind."""
         with open("/proc/sys/fs/inotify/max_queued_events") as file:
             room = int(file.read())
         one, other = self.path / "one", self.path / "other"
@@ -160,9 +171,49 @@ class INotifyTests(SynchronousTestCase):
         for _ in range(room // 2 + 10):
             one.rename(other)
             other.rename(one)
+
+    def test_overflow(self) -> None:
+        """That the kernel has lost events is told (T21)."""
+        self.fill()
         self.assertIn("overflowed", self.hear())
-        one.rename(other)
+        (self.path / "one").rename(self.path / "other")
         self.assertIn((self.watch, "other", True), self.hear())
+
+    def test_in_slices(self) -> None:
+        """Much that has happened is told bit by bit, and who polls hears of that."""
+        self.patch(devlxd.inotify, "SLICE", 0)
+        self.fill()
+        self.assertFalse(self.inotify.poll())
+        self.assertNotIn("overflowed", self.listener.heard)
+        polls = 1
+        while not self.inotify.poll():
+            polls += 1
+        self.assertGreater(polls, 50)
+        self.assertIn("overflowed", self.listener.heard)
+        self.assertTrue(self.inotify.poll())
+
+    def test_mounts(self) -> None:
+        """Where something may be mounted over a directory, its watch is given up."""
+        others = [Path(tempfile.mkdtemp(dir=".")) for _ in range(50)]
+        watches = [self.inotify.watch(str(path)) for path in others]
+        self.patch(self.inotify, "_mounts_changed", MountsChanged())
+        self.reactor.advance(MOUNTS_INTERVAL)
+        self.assertEqual(self.listener.heard, [])
+        self.patch(devlxd.inotify, "_place_of", lambda path: (0, 0))
+        self.reactor.advance(MOUNTS_INTERVAL)
+        lost = [("lost", watch) for watch in (self.watch, *watches)]
+        self.assertEqual(self.listener.heard, lost)
+        # A listener that fails at one hears of what happens later.
+        self.listener.fail = True
+        self.inotify.watch(str(self.path))
+        self.patch(devlxd.inotify, "_place_of", lambda path: None)
+        self.reactor.advance(MOUNTS_INTERVAL)
+        self.assertTrue(self.flushLoggedErrors(ZeroDivisionError))
+        self.listener.fail = False
+        watch = self.inotify.watch(str(self.path))
+        self.patch(devlxd.inotify, "_place_of", lambda path: (1, 1))
+        self.reactor.advance(MOUNTS_INTERVAL)
+        self.assertIn(("lost", watch), self.listener.heard)
 
     def test_nothing_to_watch_with(self) -> None:
         """Where the kernel has no inotify left, nothing can be watched."""

@@ -74,11 +74,11 @@ class RacingWatcher(MemoryWatcher):
         super().__init__()
         self.meanwhile: list[Callable[[], None]] = []
 
-    def poll(self) -> None:
+    def poll(self) -> bool:
         """See `IWatcher.poll`."""
         while self.meanwhile:
             self.meanwhile.pop()()
-        super().poll()
+        return super().poll()
 
 
 class Writer:
