@@ -2,9 +2,12 @@
 """A container store on disk: a directory with one document a container.
 
 What the disk says reaches the snapshots on one way only: a name is marked, and
-then its document is read, a few names at a time. The watcher marks what was
-touched; all names are marked when events were lost, and, where not everything
+then its document is read, for some milliseconds at a time. The watcher marks what
+was touched; all names are marked when events were lost, and, where not everything
 can be watched, every few seconds.
+
+What cannot be read is tried again for a second before the log says so: it may be
+half written, at a time when nobody tells of that.
 """
 
 from __future__ import annotations
@@ -12,9 +15,11 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Collection, Iterator
+from itertools import chain
 from pathlib import Path
+from typing import TypeAlias
 
-from attrs import define, field
+from attrs import define, evolve, field
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -22,22 +27,29 @@ from twisted.internet.task import Cooperator
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from devlxd.containers.documents import Reading
 from devlxd.containers.memory import MemoryStore
 from devlxd.containers.places import (
+    Document,
+    Place,
     UnreadableError,
+    ignored,
     is_hidden,
     name_of,
     places_of,
-    read_places,
+    read_container,
+    read_document,
     signature_of,
     watched_entries,
 )
+from devlxd.containers.trees import Slices, finish, shown
 from devlxd.interfaces import (
     IContainerStore,
     IStoreObserver,
     IWatcher,
     IWatchListener,
 )
+from devlxd.loglimit import RateLimitedLogger
 from devlxd.model import Container
 
 #: For how long a document may be missing before its container is, in seconds:
@@ -50,6 +62,48 @@ LOOK_INTERVAL = 2.0
 #: How often all is looked at anyway, in seconds, for what no watch tells: a
 #: link in the middle of a chain of links that now points elsewhere, say.
 IDLE_LOOK_INTERVAL = 60.0
+
+#: For how long documents are read before the reactor does something else, in
+#: seconds.
+SLICE = 0.003
+
+#: From how many bytes on a document is read beside the others, and not before
+#: them.
+LARGE = 64 * 1024
+
+#: How many of these are read at a time: each takes some ten times its length.
+MAX_LARGE = 4
+
+#: After how many seconds what could not be read is tried again before the log
+#: says so...
+QUIET_RETRIES = (0.1, 0.2, 0.3, 0.4)
+
+#: ...and after that, where it may pass by itself; the last one from then on.
+RETRIES = (1.0, 2.0, 5.0)
+
+#: How many texts are compared in one slice.
+_COMPARED = 1000
+
+#: What signature a document has.
+_Signature: TypeAlias = "tuple[str | int | None, ...] | None"
+
+
+def _slice_end() -> Callable[[], bool]:
+    end = time.perf_counter() + SLICE
+    return lambda: time.perf_counter() >= end
+
+
+def _are_equal(one: Container, other: Container) -> Slices[bool]:
+    """Compare two snapshots, in slices."""
+    if len(one.config) != len(other.config):
+        return False
+    for number, (key, value) in enumerate(one.config.items(), 1):
+        if other.config.get(key) != value:
+            return False
+        if number % _COMPARED == 0:
+            yield
+    nothing: dict[str, str] = {}
+    return evolve(one, config=nothing) == evolve(other, config=nothing)
 
 
 @define
@@ -92,6 +146,34 @@ class _Interests:
         return names
 
 
+@define
+class _Trouble:
+    """Why a container cannot be read for the moment.
+
+    :ivar error: what is wrong.
+    :ivar tries: how often that was tried again.
+    :ivar told: the reason that is in the log; empty while it is quiet.
+    :ivar retry: the next try, if there is one.
+    """
+
+    error: UnreadableError
+    tries: int = 0
+    told: str = ""
+    retry: IDelayedCall | None = None
+
+    def delay(self) -> float | None:
+        """Return after how many seconds to try again; ``None`` for never."""
+        if self.is_quiet:
+            return QUIET_RETRIES[self.tries]
+        later = min(self.tries - len(QUIET_RETRIES), len(RETRIES) - 1)
+        return RETRIES[later] if self.error.may_pass else None
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether it is too early to tell of it."""
+        return self.tries < len(QUIET_RETRIES)
+
+
 @implementer(IContainerStore, IWatchListener)
 class DirectoryStore(Service):
     """The containers of a directory, as they are on disk, while it runs.
@@ -120,6 +202,7 @@ class DirectoryStore(Service):
         self._reactor = reactor
         self._wall = wall
         self._watcher = watcher
+        self._limited = RateLimitedLogger(self._log, reactor)
         self._snapshots = MemoryStore()
         self._waiting: list[Deferred[None]] = []
         self._start_over()
@@ -133,8 +216,16 @@ class DirectoryStore(Service):
         self._marked: dict[str, None] = {}
         # What is being written to, and since when.
         self._torn: dict[str, float] = {}
-        self._signatures: dict[str, object] = {}
-        self._problems: dict[str, str] = {}
+        self._signatures: dict[str, _Signature] = {}
+        # What is being read: what is marked of it has to wait. Large ones are
+        # read beside the others, and only so many of them.
+        self._reading: set[str] = set()
+        self._large: set[str] = set()
+        self._postponed: dict[str, None] = {}
+        self._troubles: dict[str, _Trouble] = {}
+        # What the log has said, not to say it at each change.
+        self._hinted: dict[str, set[str]] = {}
+        self._ignored: set[str] = set()
         self._missing: dict[str, IDelayedCall] = {}
         self._top: int | None = None
         self._interests = _Interests()
@@ -142,7 +233,8 @@ class DirectoryStore(Service):
         self._next_look: IDelayedCall | None = None
         self._working = False
         self._cooperator = Cooperator(
-            scheduler=lambda work: self._reactor.callLater(0, work)
+            terminationPredicateFactory=_slice_end,
+            scheduler=lambda work: self._reactor.callLater(0, work),
         )
 
     # A store
@@ -151,10 +243,11 @@ class DirectoryStore(Service):
         """See `IContainerStore.get`.
 
         While the directory is read for the first time, what is asked for is
-        read at once: a guest does not wait for all the others.
+        read at once, unless it is large: a guest does not wait for all the
+        others.
         """
-        if name in self._unread:
-            self._read_safely(name)
+        if name in self._unread and not self._is_in_work(name):
+            finish(self._read_safely(name))
         return self._snapshots.get(name)
 
     def by_id(self, container_id: str) -> Container | None:
@@ -167,7 +260,11 @@ class DirectoryStore(Service):
 
     def has(self, name: str) -> bool:
         """See `IContainerStore.has`."""
-        return self._snapshots.has(name) or bool(self._problems.get(name))
+        return (
+            self._snapshots.has(name)
+            or name in self._troubles
+            or self._is_in_work(name)
+        )
 
     def loaded(self) -> Deferred[None]:
         """See `IContainerStore.loaded`."""
@@ -203,7 +300,8 @@ class DirectoryStore(Service):
         super().stopService()
         self._cooperator.stop()
         self._watcher.stop()
-        for call in (self._next_look, *self._missing.values()):
+        retries = [trouble.retry for trouble in self._troubles.values()]
+        for call in (self._next_look, *self._missing.values(), *retries):
             if call is not None and call.active():
                 call.cancel()
         self._start_over()
@@ -253,7 +351,7 @@ class DirectoryStore(Service):
         if self._next_look is not None and self._next_look.active():
             self._next_look.cancel()
         self._watch_top()
-        for name in (*self._names_on_disk(), *self._problems, *self.names()):
+        for name in (*self._names_on_disk(), *self._troubles, *self.names()):
             self._marked[name] = None
         self._work()
         seconds = LOOK_INTERVAL if self._unwatched else IDLE_LOOK_INTERVAL
@@ -269,7 +367,16 @@ class DirectoryStore(Service):
     def _names_on_disk(self) -> Collection[str]:
         try:
             entries = os.listdir(self.directory)
-        except OSError:
+        except FileNotFoundError:
+            return ()
+        except OSError as error:
+            self._limited.error(
+                "{path}: cannot be listed ({error.strerror})",
+                of=("", error.errno),
+                path=str(self.directory),
+                error=error,
+            )
+            self._unwatched.add("")
             return ()
         return {name_of(entry) for entry in entries if not is_hidden(entry)}
 
@@ -314,10 +421,32 @@ class DirectoryStore(Service):
             self._cooperator.cooperate(self._read_all_marked())
 
     def _read_all_marked(self) -> Iterator[None]:
-        while self._touched or self._marked:
-            self._read_safely(next(iter(self._touched or self._marked)))
+        while (name := self._next_marked()) is not None:
+            yield from self._read_safely(name)
             yield
         self._working = False
+
+    def _next_marked(self) -> str | None:
+        marked = chain(self._touched, self._marked)
+        return next((name for name in marked if name not in self._reading), None)
+
+    def _is_in_work(self, name: str) -> bool:
+        return name in self._reading or name in self._postponed
+
+    def _read_safely(self, name: str) -> Slices[None]:
+        yield from self._safely(name, self._read_marked(name))
+
+    def _safely(self, name: str, slices: Slices[None]) -> Slices[None]:
+        """Do ``slices``, whatever becomes of it, then see what is left to be done."""
+        try:
+            yield from slices
+        except Exception:
+            self._log.failure("{name} could not be read", name=name)
+        if name in self._unread and not (
+            self._is_in_work(name) or self._is_marked(name)
+        ):
+            self._unread.remove(name)
+            self._tell_if_loaded()
 
     def _tell_if_loaded(self) -> None:
         if not self._unread:
@@ -325,16 +454,7 @@ class DirectoryStore(Service):
             for loaded in waiting:
                 loaded.callback(None)
 
-    def _read_safely(self, name: str) -> None:
-        try:
-            self._read_marked(name)
-        except Exception:
-            self._log.failure("{name} could not be read", name=name)
-        if name in self._unread:
-            self._unread.remove(name)
-            self._tell_if_loaded()
-
-    def _read_marked(self, name: str) -> None:
+    def _read_marked(self, name: str) -> Slices[None]:
         must = name in self._touched
         self._touched.pop(name, None)
         self._marked.pop(name, None)
@@ -342,20 +462,38 @@ class DirectoryStore(Service):
             return
         # Watched before it is read, so that no change falls in between.
         self._watch_what_matters_to(name)
-        container, signature, problem = None, None, ""
+        document, signature, problem = None, None, None
         try:
             places = places_of(self.directory, name)
             signature = signature_of(places, self._wall())
             if not must and signature and signature == self._signatures.get(name):
                 return
-            container = read_places(name, places)
+            document = read_document(name, places)
         except UnreadableError as error:
-            problem = str(error)
-        self._watcher.poll()
+            problem = error
+        if not self._watcher.poll():
+            # What happened meanwhile is not all told yet.
+            self._touched[name] = None
         if self._was_reported(name):
             return
-        self._signatures[name] = signature
-        self._apply(name, container, problem)
+        # Whatever has one was read: what could not be is read again.
+        self._signatures.pop(name, None)
+        if problem is not None:
+            self._note(name, problem)
+        elif document is None:
+            self._forget(name)
+        elif len(document.content) <= LARGE:
+            yield from self._read_document(name, document, signature)
+        elif len(self._large) < MAX_LARGE:
+            self._large.add(name)
+            self._reading.add(name)
+            large = self._read_large(name, document, signature)
+            self._cooperator.cooperate(self._safely(name, large))
+        else:
+            self._postponed[name] = None
+
+    def _is_marked(self, name: str) -> bool:
+        return name in self._touched or name in self._marked
 
     def _was_reported(self, name: str) -> bool:
         """Tell whether anything was reported of ``name`` since it was unmarked.
@@ -364,7 +502,41 @@ class DirectoryStore(Service):
         report says that it is complete: it was made, written and closed since
         the last report, and read in between. It is read again.
         """
-        return name in self._touched or name in self._marked or name in self._torn
+        return self._is_marked(name) or name in self._torn
+
+    def _read_large(
+        self, name: str, document: Document, signature: _Signature
+    ) -> Slices[None]:
+        """Read a large document beside the others, then let in the next large one."""
+        try:
+            yield from self._read_document(name, document, signature)
+        finally:
+            self._large.discard(name)
+            if self._postponed:
+                postponed = next(iter(self._postponed))
+                del self._postponed[postponed]
+                self._touched[postponed] = None
+            self._work()
+
+    def _read_document(
+        self, name: str, document: Document, signature: _Signature
+    ) -> Slices[None]:
+        self._reading.add(name)
+        try:
+            reading = yield from read_container(name, document)
+            old = self._snapshots.get(name)
+            is_old = old and (yield from _are_equal(old, reading.container))
+        except UnreadableError as error:
+            self._signatures[name] = signature
+            self._note(name, error)
+        else:
+            self._signatures[name] = signature
+            self._found(name)
+            if not is_old or self._snapshots.get(name) is not old:
+                self._snapshots.replace(reading.container)
+            self._tell_hints(name, document.place, reading)
+        finally:
+            self._reading.discard(name)
 
     def _is_written_to(self, name: str) -> bool:
         """Tell whether somebody still writes to it, of whose end we shall hear."""
@@ -388,28 +560,93 @@ class DirectoryStore(Service):
                 if unused != self._top:
                     self._watcher.unwatch(unused)
 
-    def _apply(self, name: str, container: Container | None, problem: str) -> None:
-        if problem and problem != self._problems.get(name):
-            self._log.error("container not read: {problem}", problem=problem)
-        self._problems[name] = problem
-        if container is not None:
-            self._snapshots.put(container)
-        elif not problem:
-            self._forget(name)
+    # What cannot be read is tried again, and told
+
+    def _note(self, name: str, error: UnreadableError) -> None:
+        """Hear why ``name`` cannot be read; its last snapshot stays."""
+        self._is_not_missing(name)
+        trouble = self._troubles.setdefault(name, _Trouble(error))
+        if trouble.error.reason != error.reason and not trouble.is_quiet:
+            trouble.tries = 0
+        trouble.error = error
+        if trouble.retry is not None:
             return
+        if not trouble.is_quiet and trouble.told != error.reason:
+            trouble.told = error.reason
+            self._limited.error(
+                "container not read: {problem}",
+                of=(name, error.reason),
+                problem=str(error),
+            )
+        delay = trouble.delay()
+        if delay is not None:
+            trouble.retry = self._reactor.callLater(delay, self._retry, name)
+
+    def _retry(self, name: str) -> None:
+        trouble = self._troubles[name]
+        trouble.retry = None
+        trouble.tries += 1
+        self._touched[name] = None
+        self._work()
+
+    def _found(self, name: str) -> None:
+        """Hear that ``name`` could be read."""
+        self._is_not_missing(name)
+        told = self._end_trouble(name)
+        if told:
+            self._limited.warn("container {name} is read again", of=name, name=name)
+
+    def _end_trouble(self, name: str) -> str:
+        """Forget what was wrong with ``name``, and return what the log says of it."""
+        trouble = self._troubles.pop(name, None)
+        if trouble is None:
+            return ""
+        if trouble.retry is not None:
+            trouble.retry.cancel()
+        return trouble.told
+
+    def _tell_hints(self, name: str, place: Place, reading: Reading) -> None:
+        """Tell what looks like a mistake, once for as long as it is there."""
+        hints = {hint.text: hint.line for hint in reading.hints}
+        container = reading.container
+        others = sorted({*self._snapshots.names_with(container.id)} - {name})
+        if others and container.id:
+            same = f"id {shown(container.id)} is also that of {others[0]}"
+            hints[f"{same}: neither is found by it"] = reading.id_line or 1
+        told = self._hinted.pop(name, set())
+        for text in hints.keys() - told:
+            where = place.shown(hints[text])
+            self._limited.warn(
+                "{where}: {hint}", of=(name, text), where=where, hint=text
+            )
+        if hints:
+            self._hinted[name] = {*hints}
+
+    # Documents that are gone
+
+    def _forget(self, name: str) -> None:
+        """Hear that no document of ``name`` is there, for the moment or for good."""
+        self._end_trouble(name)
+        self._hinted.pop(name, None)
+        if name not in self._missing and self._snapshots.get(name) is not None:
+            self._missing[name] = self._reactor.callLater(GRACE, self._remove, name)
+        path = ignored(self.directory, name)
+        if path and name not in self._ignored:
+            self._log.warn(
+                "{path} is ignored: a document is NAME.yaml, NAME.yml or NAME.json",
+                path=path,
+            )
+        (self._ignored.add if path else self._ignored.discard)(name)
+
+    def _is_not_missing(self, name: str) -> None:
         missing = self._missing.pop(name, None)
         if missing is not None:
             missing.cancel()
 
-    def _forget(self, name: str) -> None:
-        """Hear that no document of ``name`` is there, for the moment or for good."""
-        del self._signatures[name], self._problems[name]
-        if name not in self._missing and self._snapshots.get(name) is not None:
-            self._missing[name] = self._reactor.callLater(GRACE, self._remove, name)
-
     def _remove(self, name: str) -> None:
         del self._missing[name]
         if not self._is_back(name):
+            self._log.info("container {name} has no document any more", name=name)
             self._snapshots.remove(name)
 
     def _is_back(self, name: str) -> bool:

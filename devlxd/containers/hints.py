@@ -45,7 +45,10 @@ _PRINTED = (
 #: The config keys that switch something on or off for guests.
 _SWITCHES = ("security.devapollo", "security.devlxd", "security.devlxd.images")
 
-#: Other keys of LXD's that look like these.
+#: The other ones that say what guests may do.
+_PERMISSIONS = ("security.devapollo.uids", "security.devlxd.uids")
+
+#: Keys of LXD's own that look like these.
 _NO_MISTAKES = ("security.devlxd.management.volumes",)
 
 #: How alike a key must be to be taken for one of these.
@@ -76,7 +79,7 @@ def hints_at_top(lines: Mapping[str, int]) -> Iterator[Hint]:
     for key, line in lines.items():
         if key not in known:
             meant = _meant(key, known, 0.6)
-            yield Hint(f"{shown(key)} means nothing here{meant}", line)
+            yield Hint(f"{shown(key)} means nothing{meant}", line)
 
 
 def hints_in_config(
@@ -96,10 +99,10 @@ def _of_switch(key: str, value: str) -> Iterator[str]:
     if key in _SWITCHES:
         if value and not is_true(value) and not is_false(value):
             yield f"{key} says neither true nor false: {shown(value)}"
-    elif key not in _NO_MISTAKES:
-        meant = _meant(key, _SWITCHES, _LIKENESS)
+    elif key not in (*_PERMISSIONS, *_NO_MISTAKES):
+        meant = _meant(key, (*_SWITCHES, *_PERMISSIONS), _LIKENESS)
         if meant or key.startswith(_SWITCHES):
-            yield f"{shown(key)} switches nothing{meant}"
+            yield f"{shown(key)} means nothing{meant}"
 
 
 def _meant(key: str, known: tuple[str, ...], likeness: float) -> str:

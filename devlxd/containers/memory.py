@@ -36,8 +36,12 @@ class MemoryStore:
 
     def by_id(self, container_id: str) -> Container | None:
         """See `IContainerStore.by_id`."""
-        names = self._ids.get(container_id, set())
+        names = self.names_with(container_id)
         return self._containers[next(iter(names))] if len(names) == 1 else None
+
+    def names_with(self, container_id: str) -> Collection[str]:
+        """Return the names of the containers that have an id; it should be one."""
+        return self._ids.get(container_id, ())
 
     def names(self) -> Collection[str]:
         """See `IContainerStore.names`."""
@@ -65,11 +69,15 @@ class MemoryStore:
         Where it equals the present snapshot nothing has changed, and no
         observer hears of it.
         """
+        if self._containers.get(container.name) != container:
+            self.replace(container)
+
+    def replace(self, container: Container) -> None:
+        """Let it take the place of another, without a look at what has changed."""
         old = self._containers.get(container.name)
-        if old != container:
-            self._containers[container.name] = container
-            self._index(old, container)
-            self._tell(container.name, old, container)
+        self._containers[container.name] = container
+        self._index(old, container)
+        self._tell(container.name, old, container)
 
     def remove(self, name: str) -> None:
         """Forget the container ``name``; do nothing where there is none."""

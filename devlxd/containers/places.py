@@ -7,13 +7,14 @@ import errno
 import os
 import stat
 from pathlib import Path
+from typing import BinaryIO
 
 from attrs import frozen
 
-from devlxd.containers.documents import Form, read_container
-from devlxd.containers.trees import MAX_DOCUMENT, DocumentError, shown
-from devlxd.files import open_regular
-from devlxd.model import Container, is_container_name
+from devlxd.containers.documents import Form, Reading, reading
+from devlxd.containers.trees import MAX_DOCUMENT, DocumentError, Slices, shown
+from devlxd.files import birth_time_ns, open_regular
+from devlxd.model import is_container_name
 
 #: ``NAME.yaml``, by its suffix.
 _SUFFIXES = {".yaml": Form.YAML, ".yml": Form.YAML, ".json": Form.JSON}
@@ -27,7 +28,16 @@ WARM = 2.0
 
 
 class UnreadableError(Exception):
-    """An entry of the directory that gives no container; the text says why."""
+    """An entry of the directory that gives no container; the text says why.
+
+    :ivar reason: why, without its path and line.
+    :ivar may_pass: whether this may be over without a change of the entry.
+    """
+
+    def __init__(self, where: str, reason: str, may_pass: bool = False) -> None:
+        super().__init__(f"{where}: {reason}")
+        self.reason = reason
+        self.may_pass = may_pass
 
 
 @frozen
@@ -36,6 +46,25 @@ class Place:
 
     path: Path
     form: Form
+
+    def shown(self, line: int | None = None) -> str:
+        """Return it as the log shows it, with a line of it."""
+        return _shown(self.path) if line is None else f"{_shown(self.path)}:{line}"
+
+
+@frozen
+class Document:
+    """A document as it was read.
+
+    :ivar origin: the inode and the birth time of what came and will go with the
+        container: the document, or the container's own directory around it;
+        empty where the birth time is not known. Devices are numbered anew when
+        the host starts, and are not in it.
+    """
+
+    place: Place
+    content: bytes
+    origin: str
 
 
 def name_of(entry: str) -> str:
@@ -62,8 +91,7 @@ def places_of(directory: Path, name: str) -> list[Place]:
             places += [Place(directory / name / i, form) for i, form in _INSIDE.items()]
         return [place for place in places if _lies_there(place.path)]
     except OSError as error:
-        path = error.filename or directory / name
-        raise UnreadableError(f"{_shown(path)}: {_reason(error)}") from None
+        raise _unreadable(error, error.filename or directory / name) from None
 
 
 def _is_directory(path: Path) -> bool:
@@ -126,46 +154,78 @@ def signature_of(
     return tuple(signature)
 
 
-def read_places(name: str, places: list[Place]) -> Container | None:
-    """Read the container ``name`` from where its document lies.
+def read_document(name: str, places: list[Place]) -> Document | None:
+    """Read the document of the container ``name`` from where it lies.
 
     :return: ``None`` where there is none.
     :raises UnreadableError: when there is no telling what it is.
     """
     if not places:
         return None
+    place = places[0]
     if not is_container_name(name):
-        raise UnreadableError(f"{_shown(places[0].path)}: not a container's name")
+        raise UnreadableError(place.shown(), "not a container's name")
     if len(places) > 1:
-        found = " and ".join(_shown(place.path) for place in places)
-        raise UnreadableError(f"{found}: more than one document for {name}")
-    return _read_document(name, places[0])
-
-
-def _read_document(name: str, place: Place) -> Container:
+        found = " and ".join(place.shown() for place in places)
+        raise UnreadableError(found, f"more than one document for {name}")
     try:
-        content = _content(place.path)
+        with open(open_regular(place.path), "rb") as file:
+            content = _content(place, file.fileno(), file)
+            own = place.path.parent if place.path.name in _INSIDE else file.fileno()
+            return Document(place, content, _origin(own))
     except OSError as error:
-        raise UnreadableError(f"{_shown(place.path)}: {_reason(error)}") from None
+        raise _unreadable(error, place.path) from None
+
+
+def read_container(name: str, document: Document) -> Slices[Reading]:
+    """Read the container ``name`` off its document, in slices.
+
+    :raises UnreadableError: when that cannot be done.
+    """
+    place = document.place
     try:
-        return read_container(name, content, place.form)
+        return (yield from reading(name, document.content, place.form, document.origin))
     except DocumentError as error:
-        line = "" if error.line is None else f":{error.line}"
-        raise UnreadableError(f"{_shown(place.path)}{line}: {error.reason}") from None
+        raise UnreadableError(place.shown(error.line), error.reason) from None
 
 
-def _content(path: Path) -> bytes:
-    """Read a regular file whole; never wait on a FIFO or a device."""
-    with open(open_regular(path), "rb") as file:
-        # One byte too many tells the reader of documents that it is too long.
-        return file.read(MAX_DOCUMENT + 1)
+def _content(place: Place, descriptor: int, file: BinaryIO) -> bytes:
+    """Read a regular file whole, as long as it is the same before and after."""
+    before = os.fstat(descriptor)
+    # One byte too many tells the reader of documents that it is too long.
+    content = file.read(MAX_DOCUMENT + 1)
+    after = os.fstat(descriptor)
+    was_touched = before.st_mtime_ns != after.st_mtime_ns
+    if was_touched or len(content) < min(after.st_size, MAX_DOCUMENT):
+        reason = "was written to while it was read"
+        raise UnreadableError(place.shown(), reason, may_pass=True)
+    return content
+
+
+def _origin(own: Path | int) -> str:
+    birth = birth_time_ns(own)
+    return "" if birth is None else f"{os.stat(own).st_ino}:{birth}"
 
 
 def _shown(path: Path | str) -> str:
     return shown(str(path))
 
 
-def _reason(error: OSError) -> str:
+def _unreadable(error: OSError, path: Path | str) -> UnreadableError:
     if error.errno == errno.ENOENT:
-        return "a link that leads nowhere"
-    return error.strerror or str(error)
+        reason = "a link that leads nowhere"
+    else:
+        reason = error.strerror or str(error)
+    return UnreadableError(_shown(path), reason, may_pass=True)
+
+
+def ignored(directory: Path, name: str) -> str:
+    """Tell which entry of the directory is no document, but looks meant as one.
+
+    :return: its path for the log; empty where there is no such entry.
+    """
+    _stem, suffix = os.path.splitext(name)
+    if suffix.lower() not in (*_SUFFIXES, ".conf"):
+        return ""
+    path = directory / name
+    return _shown(path) if os.path.isfile(path) else ""

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from twisted.internet import task
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.python.monkey import MonkeyPatcher
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from devlxd.containers import directory
+from devlxd.containers import directory, places
 from devlxd.containers.directory import (
     GRACE,
     IDLE_LOOK_INTERVAL,
     LOOK_INTERVAL,
+    MAX_LARGE,
+    QUIET_RETRIES,
+    RETRIES,
     DirectoryStore,
 )
+from devlxd.files import birth_time_ns
 from devlxd.model import Container
 from devlxd.testing import MemoryWatcher
-from tests.containers.test_stores import RecordingObserver
+from tests.containers.test_stores import RecordingObserver, known
 
 SHOWN = "config: {user.a: b}\n"
 RECORD = "container: {expanded_config: {user.a: b}, expanded_devices: {}}\n"
@@ -57,6 +63,7 @@ class DirectoryStoreTests(SynchronousTestCase):
         with capturedLogs() as events:
             store.startService()
             clock.advance(0)
+            clock.pump([0.1, 0] * (len(QUIET_RETRIES) + 10))
             # All is looked at again and again, but each problem is named once.
             clock.pump([IDLE_LOOK_INTERVAL, 0])
         store.stopService()
@@ -87,7 +94,7 @@ class DirectoryStoreTests(SynchronousTestCase):
             sorted(store.names()), ["c1", "c2", "c3", "c4", "good", "pool"]
         )
         for name in store.names():
-            self.assertEqual(store.get(name), Container(name, {"user.a": "b"}))
+            self.assertEqual(known(store.get(name)), Container(name, {"user.a": "b"}))
 
     def test_nothing_to_do_with_it(self) -> None:
         """What is no container's, such as an editor's files, is passed over."""
@@ -160,7 +167,7 @@ class DirectoryStoreTests(SynchronousTestCase):
         """A large directory is read bit by bit, and who asks is read first."""
         for n in range(1000):
             (self.path / f"c{n}.yaml").write_text(SHOWN)
-        self.patch(task._Timer, "MAX_SLICE", 0)
+        self.patch(directory, "SLICE", 0)
         clock = TickingClock()
         store = DirectoryStore(self.path, clock, MemoryWatcher())
         store.startService()
@@ -189,8 +196,8 @@ class DirectoryStoreTests(SynchronousTestCase):
         self.assertEqual(store.names(), ["c1"])
 
 
-class LiveTests(SynchronousTestCase):
-    """A directory that changes."""
+class LiveStore(SynchronousTestCase):
+    """A store of a directory that changes."""
 
     def setUp(self) -> None:
         self.path = Path(tempfile.mkdtemp(dir=".")).absolute()
@@ -232,6 +239,15 @@ class LiveTests(SynchronousTestCase):
         path.write_text(f"config: {{user.a: {value}}}\n")
         self.watcher.tell(path, complete=False)
         self.tell(path)
+
+    def pass_quietly(self) -> None:
+        """Let the time pass after which what is broken is told."""
+        for seconds in QUIET_RETRIES:
+            self.clock.pump([seconds, 0])
+
+
+class LiveTests(LiveStore):
+    """A directory that changes."""
 
     def test_change(self) -> None:
         """A document that was written is read."""
@@ -283,7 +299,7 @@ class LiveTests(SynchronousTestCase):
         for n in range(100):
             (self.path / f"z{n}.yaml").write_text("config: {}")
         self.file.write_text("config: {user.a: 1}")
-        self.patch(task._Timer, "MAX_SLICE", 0)
+        self.patch(directory, "SLICE", 0)
         self.clock.__class__ = TickingClock
         self.watcher.listener.overflowed()
         self.watcher.tell(self.file)
@@ -322,15 +338,119 @@ class LiveTests(SynchronousTestCase):
         self.clock.pump([IDLE_LOOK_INTERVAL / 2, 0])
 
     def test_broken_once(self) -> None:
-        """A broken document is named once, and again when it was mended between."""
+        """A broken document is named once, that it is mended too, and so on."""
         self.start()
         self.write("1")
         with capturedLogs() as events:
             for text in ("config: [", "config: [", "config: {}", "config: ["):
                 self.file.write_text(text)
                 self.tell(self.file)
-        self.assertEqual(len(events), 2)
+                self.pass_quietly()
+        lines = [formatEvent(event) for event in events]
+        self.assertEqual(len(lines), 3, lines)
+        self.assertEqual(lines[0], lines[2])
+        self.assertIn(f"{self.file}:2: ", lines[0])
+        self.assertEqual(lines[1], "container c1 is read again")
         self.assertIsNone(self.value())
+
+    def test_broken_in_passing(self) -> None:
+        """What is being written when nobody tells of that is nobody's concern."""
+        self.start()
+        self.write("1")
+        with capturedLogs() as events:
+            for _ in range(100):
+                self.file.write_text("config: [")
+                self.watcher.listener.overflowed()
+                self.clock.pump([0, 0.5, 0])
+                self.assertEqual(self.value(), "1")
+                self.assertTrue(self.store.has("c1"))
+                self.file.write_text("config: {user.a: 1}")
+                self.clock.pump([0.5, 0])
+        lines = {formatEvent(event) for event in events}
+        self.assertEqual(lines, {f"events of {self.path} were lost"})
+
+    def test_mended_unheard(self) -> None:
+        """A document that was broken in passing is read without further word."""
+        self.start()
+        self.file.write_text("config: [")
+        self.tell(self.file)
+        self.file.write_text("config: {user.a: 1}")
+        self.clock.pump([QUIET_RETRIES[0], 0])
+        self.assertEqual(self.value(), "1")
+        self.assertEqual(len(self.clock.getDelayedCalls()), 1)
+
+    def test_broken_anew(self) -> None:
+        """What breaks in so many ways fills no log, and keeps nobody else out."""
+        self.start()
+        other = self.path / "c2.yaml"
+        other.write_text("config: [")
+        with capturedLogs() as events:
+            for n in range(100):
+                self.file.write_text("\n" * n + ("config: [" if n % 2 else "- a"))
+                self.tell(self.file)
+                self.pass_quietly()
+            self.tell(other)
+            self.pass_quietly()
+        lines = [formatEvent(event) for event in events]
+        self.assertLess(len(lines), 60)
+        self.assertEqual(sum(str(other) in line for line in lines), 1)
+        self.file.unlink()
+        other.unlink()
+        self.tell(self.file)
+        self.tell(other)
+        self.assertFalse(self.store.has("c1"))
+        self.assertEqual(len(self.clock.getDelayedCalls()), 1)
+
+    def test_failed_read(self) -> None:
+        """What could not be read is read as soon as it can be, untouched or not."""
+        self.start()
+        self.write("1")
+        for number in (errno.EMFILE, errno.EIO):
+
+            def fail(path: Path, number: int = number) -> int:
+                raise OSError(number, os.strerror(number))
+
+            # All is cold: nobody can tell by its times that it has changed.
+            self.patch(directory, "signature_of", lambda *_: ("same",))
+            with self.failing_to_open(fail), capturedLogs() as events:
+                self.write(f"after {number}")
+                self.clock.pump([1.0, 0] * 30)
+                self.assertNotEqual(self.value(), f"after {number}")
+                self.watcher.listener.overflowed()
+            lines = [formatEvent(event) for event in events]
+            self.assertEqual(len(lines), 2, lines)
+            self.assertIn(os.strerror(number), lines[0])
+            with capturedLogs() as events:
+                self.clock.pump([RETRIES[-1], 0])
+            self.assertEqual(self.value(), f"after {number}")
+            self.assertEqual(
+                [formatEvent(event) for event in events], ["container c1 is read again"]
+            )
+
+    @contextmanager
+    def failing_to_open(self, fail: Callable[[Path], int]) -> Iterator[None]:
+        """Let nothing be opened for a while."""
+        patcher = MonkeyPatcher((places, "open_regular", fail))
+        patcher.patch()
+        try:
+            yield
+        finally:
+            patcher.restore()
+
+    def test_failed_list(self) -> None:
+        """A directory that could not be listed is listed again soon."""
+        self.file.write_text("config: {user.a: 1}")
+
+        def fail(path: Path) -> list[str]:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+        patcher = MonkeyPatcher((os, "listdir", fail))
+        with capturedLogs() as events:
+            patcher.runWithPatches(self.start)
+        (event,) = events
+        self.assertIn("cannot be listed (Too many open files)", formatEvent(event))
+        self.clock.pump([LOOK_INTERVAL, 0])
+        self.assertEqual(self.value(), "1")
 
     def test_rename_dance(self) -> None:
         """An editor that moves the old file away first does no harm."""
@@ -350,10 +470,68 @@ class LiveTests(SynchronousTestCase):
         self.start()
         self.write("1")
         self.file.unlink()
-        self.tell(self.file)
-        self.assertEqual(self.value(), "1")
-        self.clock.advance(GRACE)
+        with capturedLogs() as events:
+            self.tell(self.file)
+            self.assertEqual(self.value(), "1")
+            self.clock.advance(GRACE)
         self.assertIsNone(self.store.get("c1"))
+        (event,) = events
+        self.assertEqual(formatEvent(event), "container c1 has no document any more")
+
+    def test_hints(self) -> None:
+        """What looks like a mistake is named with file and line, while it is new."""
+        self.start()
+        with capturedLogs() as events:
+            for text in ("\nconifg: {}\n", "conifg: {user.a: b}\n", "config: {}\n"):
+                self.file.write_text(text)
+                self.tell(self.file)
+            self.file.write_text("Config: {}\n")
+            self.tell(self.file)
+        self.assertEqual(
+            [formatEvent(event) for event in events],
+            [
+                f"{self.file}:2: conifg means nothing; config is meant?",
+                f"{self.file}:1: Config means nothing; config is meant?",
+            ],
+        )
+        self.assertIsNotNone(self.store.get("c1"))
+
+    def test_same_id(self) -> None:
+        """Of two containers with one id both are named, once."""
+        self.start()
+        with capturedLogs() as events:
+            for name in ("c1", "c2"):
+                path = self.path / f"{name}.yaml"
+                path.write_text("config: {}\nid: abc\n")
+                for _ in range(2):
+                    self.tell(path)
+        (event,) = events
+        self.assertEqual(
+            formatEvent(event),
+            f"{self.path}/c2.yaml:2: id abc is also that of c1: neither is found by it",
+        )
+
+    def test_ignored(self) -> None:
+        """What is hardly meant not to be a document is named once."""
+        names = ("c1.YAML", "c2.Json", "c3.conf")
+        for name in names:
+            (self.path / name).write_text("config: {}\n")
+        with capturedLogs() as events:
+            self.start()
+            for name in names:
+                self.tell(self.path / name)
+            self.clock.pump([IDLE_LOOK_INTERVAL, 0])
+        lines = sorted(formatEvent(event) for event in events)
+        self.assertEqual(len(lines), 3, lines)
+        for name, line in zip(names, lines, strict=True):
+            self.assertTrue(line.startswith(f"{self.path / name} is ignored"), line)
+        self.assertEqual(list(self.store.names()), [])
+        (self.path / names[0]).unlink()
+        self.tell(self.path / names[0])
+        (self.path / names[0]).write_text("config: {}\n")
+        with capturedLogs() as events:
+            self.tell(self.path / names[0])
+        self.assertEqual(len(events), 1)
 
     def test_back_unheard(self) -> None:
         """A document that is back is not forgotten, even if nobody told."""
@@ -444,9 +622,9 @@ class LiveTests(SynchronousTestCase):
         self.file.write_text("config: {}")
         self.clock.advance(10)
         self.start()
-        self.patch(directory, "read_places", None)
+        self.patch(directory, "read_document", None)
         self.clock.pump([IDLE_LOOK_INTERVAL, 0])
-        self.patch(directory, "read_places", lambda name, places: None)
+        self.patch(directory, "read_document", lambda name, places: None)
         self.file.write_text("config: {user.a: 1}")
         self.clock.pump([IDLE_LOOK_INTERVAL, 0, GRACE])
 
@@ -477,3 +655,195 @@ class LiveTests(SynchronousTestCase):
         self.assertEqual(self.value(), "1")
         self.start()
         self.assertEqual(self.value(), "2")
+
+
+class OriginTests(LiveStore):
+    """What tells a container from the one that had its name before it."""
+
+    def origin(self) -> str:
+        """Return the container's origin, where the file system knows of one."""
+        container = self.store.get("c1")
+        assert container is not None
+        if birth_time_ns(self.path) is None:
+            raise SkipTest("this file system knows no birth times")
+        return container.origin
+
+    def test_in_place(self) -> None:
+        """A document that is written in place is that of the same container."""
+        self.start()
+        self.write("1")
+        origin = self.origin()
+        inode, birth = map(int, origin.split(":"))
+        self.assertEqual(inode, self.file.stat().st_ino)
+        self.assertEqual(birth, birth_time_ns(self.file))
+        self.write("2")
+        self.assertEqual(self.origin(), origin)
+
+    def test_new_document(self) -> None:
+        """A new document may be that of another one, and nobody misses that."""
+        self.start()
+        self.write("1")
+        origin = self.origin()
+        new = self.path / ".new"
+        new.write_text(self.file.read_text())
+        new.rename(self.file)
+        self.tell(self.file)
+        self.assertNotEqual(self.origin(), origin)
+        name, old, now = self.observer.heard[-1]
+        self.assertEqual((name, old), ("c1", now))
+        self.assertEqual(len(self.observer.heard), 2)
+
+    def test_own_directory(self) -> None:
+        """In its own directory the directory counts, through links to it."""
+        pool = Path(tempfile.mkdtemp(dir=".")).absolute()
+        (self.path / "c1").symlink_to(pool)
+        self.start()
+        for name, text in (
+            ("config.yaml", "config: {user.a: 1}\n"),
+            ("backup.yaml", "container: {expanded_config: {user.a: 2}}\n"),
+            ("backup.yaml", "container: {expanded_config: {user.a: 3}}\n"),
+        ):
+            for old in pool.iterdir():
+                old.unlink()
+                self.tell(old)
+            (pool / name).write_text(text)
+            self.tell(pool / name)
+            self.assertIn(self.value() or "", text)
+            self.assertEqual(
+                self.origin(), f"{pool.stat().st_ino}:{birth_time_ns(pool)}"
+            )
+
+    def test_unknown(self) -> None:
+        """Where the birth time is not known, none is made up."""
+        self.patch(places, "birth_time_ns", lambda _: None)
+        self.start()
+        self.write("1")
+        container = self.store.get("c1")
+        assert container is not None
+        self.assertEqual(container.origin, "")
+
+
+class LargeTests(LiveStore):
+    """Large documents, read while others have their turns."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.patch(directory, "SLICE", 0)
+        self.clock.__class__ = TickingClock
+
+    def write_large(self, name: str, value: str, keys: int = 10_000) -> Path:
+        """Write a large document, and tell that it is there."""
+        path = self.path / f"{name}.yaml"
+        lines = [f"  user.{n}: {value}\n" for n in range(keys)]
+        path.write_text(f"config:\n  user.a: {value}\n" + "".join(lines))
+        self.watcher.tell(path)
+        self.watcher.poll()
+        return path
+
+    def steps_until(self, is_done: Callable[[], bool]) -> int:
+        """Let the store work until something is done; return in how many steps."""
+        for step in range(20_000):
+            if is_done():
+                return step
+            self.clock.advance(0.01)
+        raise AssertionError("it is never done")
+
+    def test_beside(self) -> None:
+        """Others are read meanwhile, and the last snapshot stays until then."""
+        self.start()
+        self.write_large("c1", "1")
+        self.steps_until(lambda: self.value() == "1")
+        self.write_large("c1", "2")
+        for n in range(10):
+            self.write(f"{n}", self.path / "c2.yaml")
+
+            def is_read(n: int = n) -> bool:
+                container = self.store.get("c2")
+                return bool(container and container.config["user.a"] == f"{n}")
+
+            self.assertLess(self.steps_until(is_read), 20)
+            self.assertEqual(self.value(), "1")
+        self.assertGreater(self.steps_until(lambda: self.value() == "2"), 100)
+
+    def test_in_order(self) -> None:
+        """A change while a large document is read is read after that."""
+        self.start()
+        self.write_large("c1", "1")
+        self.clock.pump([0.01] * 20)
+        self.write("2")
+        self.assertEqual((self.value(), self.store.has("c1")), (None, True))
+        self.steps_until(lambda: self.value() is not None)
+        self.assertEqual(self.value(), "1")
+        self.assertLess(self.steps_until(lambda: self.value() == "2"), 20)
+        self.assertEqual(len(self.observer.heard), 2)
+
+    def test_round_robin(self) -> None:
+        """Some are read at a time, one slice of each, and the others after them."""
+        self.start()
+        names = [f"c{n}" for n in range(MAX_LARGE + 3)]
+        for name in names:
+            self.write_large(name, "1", keys=5_000)
+        self.steps_until(lambda: self.store.has(names[-1]))
+        for name in names:
+            self.assertTrue(self.store.has(name))
+        self.steps_until(lambda: len(self.store.names()) == 1)
+        self.assertLess(
+            self.steps_until(lambda: len(self.store.names()) >= MAX_LARGE), 50
+        )
+        self.assertGreater(
+            self.steps_until(lambda: len(self.store.names()) == len(names)), 50
+        )
+
+    def test_at_the_start(self) -> None:
+        """A directory is read when its large documents are, and no sooner."""
+        for n in range(MAX_LARGE + 2):
+            self.write_large(f"c{n}", "1", keys=5_000)
+        (self.path / "small.yaml").write_text("config: {user.a: 1}\n")
+        self.store.startService()
+        loaded = self.store.loaded()
+        self.assertIsNone(self.store.get("c1"))
+        self.assertIsNotNone(self.store.get("small"))
+        self.clock.pump([0.01] * 50)
+        self.assertIsNone(self.store.get("c1"))
+        self.assertNoResult(loaded)
+        self.steps_until(lambda: len(self.store.names()) == MAX_LARGE + 3)
+        self.assertIsNone(self.successResultOf(loaded))
+
+    def test_equal(self) -> None:
+        """A large document that says the same as before changes nothing."""
+        self.start()
+        path = self.write_large("c1", "1")
+        self.steps_until(lambda: self.value() == "1")
+        before = self.store.get("c1")
+        for text, is_same in ((" # as it was\n", True), ("  user.b: 1\n", False)):
+            with path.open("a") as file:
+                file.write(text)
+            self.tell(path)
+            self.clock.pump([0.01] * 1000)
+            self.assertEqual(self.store.get("c1") is before, is_same)
+        self.assertEqual(len(self.observer.heard), 2)
+
+    def test_stopped(self) -> None:
+        """A store that is stopped leaves no half of a document behind."""
+        self.start()
+        self.write_large("c1", "1")
+        self.clock.pump([0.01] * 20)
+        self.store.stopService()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertIsNone(self.value())
+        self.store.startService()
+        self.steps_until(lambda: self.value() == "1")
+
+    def test_broken(self) -> None:
+        """A large document that is broken at its end changes nothing."""
+        self.start()
+        path = self.write_large("c1", "1")
+        self.steps_until(lambda: self.value() == "1")
+        with path.open("a") as file:
+            file.write("broken: [\n")
+        with capturedLogs() as events:
+            self.tell(path)
+            self.clock.pump([0.01] * 3000)
+        (event,) = events
+        self.assertIn(f"{path}:10004: ", formatEvent(event))
+        self.assertEqual(self.value(), "1")

@@ -191,6 +191,7 @@ config:
   security.devlxd: "0"
   security.devlxd.images: "True"
   security.devapollo: ""
+  security.devlxd.uids: "0,1000"
   security.nesting: "true"
   security.secureboot: "false"
   security.protection.delete: "x"
@@ -207,13 +208,13 @@ lxcpath: /var/lib/lxc
         self.assertEqual(
             self.hints(b"# a\nconifg:\n  user.a: b\nx-other: y\n"),
             [
-                ("conifg means nothing here; config is meant?", 2),
-                ("x-other means nothing here", 4),
+                ("conifg means nothing; config is meant?", 2),
+                ("x-other means nothing", 4),
             ],
         )
         self.assertEqual(
             self.hints(b'{"config": {},\n "Devices": {}}', Form.JSON),
-            [("Devices means nothing here; devices is meant?", 2)],
+            [("Devices means nothing; devices is meant?", 2)],
         )
 
     def test_switches(self) -> None:
@@ -223,13 +224,14 @@ lxcpath: /var/lib/lxc
             "security.devlxd.imags",
             "security.devlxd.other",
             "security.devlx",
+            "security.devlxd.uid",
             "security.dev-lxd",
             "security.devappollo",
             "security.devapollo.images",
             "securty.devlxd",
         ):
             ((text, line),) = self.hints(f"config:\n  a: b\n  {key}: x\n".encode())
-            self.assertIn(f"{key} switches nothing", text)
+            self.assertIn(f"{key} means nothing", text)
             self.assertEqual(line, 3)
         self.assertEqual(
             self.hints(b"config:\n  security.devlxd: flase\n"),
