@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 
 from benchmarks.questions import ROUNDS, load, rate_in, show
-from benchmarks.serving import in_turns
+from benchmarks.serving import HERE, in_turns, use
 from tests.integration.lxc import DevLXD, make_home, unique_name
 from tests.integration.lxd import LXD, missing_lxd
 
@@ -20,6 +20,7 @@ def main() -> None:
     problem = missing_lxd()
     if problem or shutil.which("h2load") is None:
         raise SystemExit(problem or "needs h2load (Debian: nghttp2-client)")
+    use(HERE)
     home = make_home()
     (home / "sockets").mkdir()
     lxd = LXD(home)

@@ -21,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from benchmarks.serving import HERE, use
 from tests.integration.lxc import (
     DevLXD,
     LXCContainer,
@@ -175,6 +176,7 @@ def main() -> None:
     problem = missing()
     if problem or shutil.which("nginx") is None:
         raise SystemExit(problem or "needs nginx (Debian: nginx-light)")
+    use(HERE)
     home = make_home()
     for name in ("documents", "lxd", "images", "shared"):
         (home / name).mkdir()

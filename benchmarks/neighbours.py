@@ -20,6 +20,7 @@ import json
 import math
 import os
 import shutil
+import signal
 import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
@@ -397,7 +398,8 @@ class Neighbours:
                 self._wait(self._attacker, "user.version", str(version))
             self._attack(name, attack, devlxd)
         finally:
-            devlxd.stop()
+            # What it still has to do nobody waits for.
+            devlxd.stop(signal.SIGKILL)
 
     def _write(
         self, container: LXCContainer, lines: str, version: str = "none"
