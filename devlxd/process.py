@@ -110,19 +110,19 @@ class ProcessService(MultiService):
         self._hang_up = hang_up
 
     def privilegedStartService(self) -> None:
-        """Take the locks; by now a daemon is one."""
-        self._take_locks()
-        super().privilegedStartService()
-
-    def startService(self) -> None:
-        """Check the privileges, and listen to signals."""
-        self._check()
-        super().startService()
+        """Listen to signals, and take the locks; by now a daemon is one."""
         signal.signal(signal.SIGHUP, self._signalled)
         for number in (signal.SIGUSR1, signal.SIGUSR2):
             # twistd may rotate its log, or call a debugger.
             if signal.getsignal(number) == signal.SIG_DFL:
                 signal.signal(number, signal.SIG_IGN)
+        self._take_locks()
+        super().privilegedStartService()
+
+    def startService(self) -> None:
+        """Check the privileges."""
+        self._check()
+        super().startService()
 
     def _signalled(self, _number: int, _frame: object) -> None:
         self._reactor.callFromThread(self._hang_up)

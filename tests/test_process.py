@@ -107,7 +107,7 @@ class ProcessServiceTests(SynchronousTestCase):
 
     def test_signals(self) -> None:
         """``SIGHUP`` is passed on, ``SIGUSR1`` and ``SIGUSR2`` do nothing."""
-        self.service.startService()
+        self.service.privilegedStartService()
         self.happened.clear()
         for number in (signal.SIGUSR1, signal.SIGHUP, signal.SIGUSR2, signal.SIGHUP):
             os.kill(os.getpid(), number)
@@ -116,7 +116,7 @@ class ProcessServiceTests(SynchronousTestCase):
     def test_used_signals(self) -> None:
         """What twistd does at a signal it still does."""
         signal.signal(signal.SIGUSR1, lambda *_: self.happened.append("rotated"))
-        self.service.startService()
+        self.service.privilegedStartService()
         os.kill(os.getpid(), signal.SIGUSR1)
         self.assertEqual(self.happened[-1], "rotated")
 
