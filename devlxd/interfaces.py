@@ -6,7 +6,7 @@ memory and a suite of contract tests that runs on all providers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager
 
 from twisted.internet.defer import Deferred
@@ -168,45 +168,68 @@ class ISubscriber(Interface):
 class IJournal(Interface):
     """What is remembered of containers and their events, for who was away.
 
+    It goes by incarnations: numbers that name one container each, and not one
+    of the same name that came before or after it.
+
     It is its own memory: the snapshots in it have of the config and of the
-    rest only what events tell of.
+    rest only what events tell of. Any method may raise
+    `devlxd.events.journal.JournalError`; that costs what is remembered, and
+    nothing else.
     """
 
     def open() -> None:
-        """Begin to remember; before, nothing else may be asked."""
+        """Begin to remember, unless that was done; before, every method fails."""
 
     def close() -> None:
         """Ask nothing any more."""
 
-    def last(container: str) -> Container | None:
-        """Return the last snapshot that was recorded of a container."""
+    def set_complete(complete: bool) -> None:
+        """Note whether all that was told was recorded.
 
-    def last_timestamp(container: str) -> int:
-        """Return the timestamp of the last event of a container, or 0."""
-
-    def record(container: Container, timestamp: int, events: Sequence[Event]) -> None:
-        """Remember a snapshot and the events that led to it, both or nothing.
-
-        :param timestamp: when this was; for a container that was not known
-            before, nothing is missing from then on.
+        What is incomplete when it is closed is forgotten when it is opened.
         """
 
-    def forget(container: str) -> None:
-        """Remember nothing of a container any more."""
+    def names() -> Mapping[str, int]:
+        """Return the last incarnation of each name."""
 
-    def names() -> Collection[str]:
-        """Return the names of the containers of which something is known."""
+    def incarnations() -> Collection[int]:
+        """Return all incarnations of which something is known."""
 
-    def rename(container: str, name: str) -> None:
-        """Let what is remembered of a container be of the name ``name``."""
+    def latest() -> int:
+        """Return the timestamp of the last event of all, or 0."""
 
-    def since(container: str, timestamp: int, most: int) -> tuple[int, Sequence[Event]]:
-        """Return the events of a container after a time, the oldest first.
+    def last(incarnation: int) -> tuple[Container, int] | None:
+        """Return the last snapshot that was recorded, and its timestamp."""
 
+    def record(
+        incarnation: int,
+        container: Container,
+        since: int,
+        timestamp: int,
+        events: Sequence[Event],
+    ) -> None:
+        """Remember a snapshot and the events that led to it, both or nothing.
+
+        :param since: for an incarnation that is not known: the timestamp from
+            which on nothing is missing.
+        :param timestamp: that of the last event, if there is any.
+        """
+
+    def forget(incarnation: int) -> None:
+        """Remember nothing of an incarnation any more."""
+
+    def since(
+        incarnation: int, timestamp: int, types: Collection[str], most: int
+    ) -> tuple[int | None, Sequence[Event], bool]:
+        """Return some events of an incarnation after a time, the oldest first.
+
+        However many there are it takes a few milliseconds at most.
+
+        :param types: the types of the events.
         :param most: how long all of them may be, in bytes; if there are any,
             one is returned however long it is.
-        :return: the timestamp from which on nothing is missing, and the
-            events that are still known.
+        :return: the timestamp from which on nothing is missing, ``None`` where
+            nothing is known; the events; and whether these are all.
         """
 
 

@@ -12,7 +12,7 @@ import re
 import resource
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import ClassVar, cast
 
@@ -242,11 +242,15 @@ class Options(usage.Options):
 
     def _check_state(self, dialect: Dialect) -> None:
         with self._errors_of_state(dialect):
-            Path(self["state"]).mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock(dialect).check()
-            journal = self.journal(dialect)
-            journal.open()
-            journal.close()
+            try:
+                Path(self["state"]).mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._lock(dialect).check()
+            except (FileExistsError, NotADirectoryError):
+                raise
+            except OSError:
+                # A full disk costs guests the past, and nothing else.
+                pass
+            self.journal(dialect).check()
 
     def lock_state(self) -> None:
         """Keep other processes away from what is remembered.
@@ -257,7 +261,7 @@ class Options(usage.Options):
         # One lock where they serve the same containers.
         by_path = {self._state_of(dialect, ""): dialect for dialect in dialects}
         for dialect in by_path.values():
-            with _giving_up(), self._errors_of_state(dialect):
+            with _giving_up(), self._errors_of_state(dialect), suppress(OSError):
                 self._lock(dialect).acquire()
 
     @contextmanager

@@ -1,22 +1,23 @@
 # -*- test-case-name: tests.events.test_bus -*-
-"""The bus: each subscriber has a queue of its own, bounded and in order."""
+"""The bus: what changes is told in order, remembered, and told again."""
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
-from itertools import count
+from weakref import WeakValueDictionary
 
-from attrs import frozen
 from twisted.application.service import Service
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from devlxd.events.diff import Change, changes, event_of, lost
-from devlxd.events.journal import JournalError, SQLiteJournal
+from devlxd.events.diff import changes, event_of, lost
+from devlxd.events.feed import BATCH, Chain, Node, Subscription
+from devlxd.events.journal import JournalError
 from devlxd.interfaces import (
     IContainerStore,
     IEventBus,
@@ -24,186 +25,132 @@ from devlxd.interfaces import (
     IStoreObserver,
     ISubscriber,
     ISubscription,
+    ITurn,
+    ITurns,
 )
 from devlxd.model import Container, End, Event
-
-#: How much of the past a subscriber is sent at a time, in bytes.
-BATCH = 64 * 1024
+from devlxd.turns import Turns
 
 #: How long a container may be missing after the start until it is forgotten,
 #: in seconds.
 FORGET_AFTER = 60.0
 
-#: What the names under which the past of ended containers is kept begin with,
-#: until those have read it who were about to: no container is named so.
-_GRAVE = "/"
+#: How long to wait until what could not be written is tried again, in seconds.
+RETRY = 10.0
 
-#: How much a subscriber may be behind.
-MAX_QUEUED_EVENTS = 2000
-MAX_QUEUED_BYTES = 4 * 1024 * 1024
+#: How many events of one change are made at a time, and how long they may be.
+_SLICE = 128
+_SLICE_BYTES = 256 * 1024
+
+
+#: What comes after the last slice of work.
+_DONE = object()
+
+
+def _draw() -> int:
+    """Return a number that no incarnation has had."""
+    return secrets.randbits(63)
+
+
+def _identity(container: Container) -> tuple[str, str, str]:
+    """Return what tells a container from others of its name, the best first."""
+    return container.config.get("volatile.uuid", ""), container.id, container.origin
+
+
+def _is_the_same(new: Container, known: Container) -> bool:
+    """Return whether ``new`` is certainly ``known``, and not one of its name."""
+    if not new.is_another_than(known):
+        for one, other in zip(_identity(new), _identity(known), strict=True):
+            if one and other:
+                return one == other
+    return False
+
+
+class _Incarnation:
+    """One container, from when its store tells of it until it goes.
+
+    :ivar number: by which the journal knows it: a new one whenever something
+        could not be recorded, so that nobody reads what has a gap.
+    :ivar container: the snapshot that was last told of.
+    :ivar timestamp: of the last event, or of the first snapshot.
+    :ivar last: the last place in the list of its events.
+    :ivar subscriptions: those who hear of it, in their order.
+    :ivar pending: the snapshots that are still to be told of; ``None`` for its
+        end.
+    :ivar work: what tells of them, if it has begun.
+    :ivar turn: when that goes on.
+    :ivar replays: how many subscribers read its past.
+    :ivar is_over: whether its end was told.
+    """
+
+    def __init__(self, number: int, container: Container, timestamp: int) -> None:
+        self.number = number
+        self.container = container
+        self.timestamp = timestamp
+        self.last = Node()
+        self.subscriptions: dict[Subscription, None] = {}
+        self.pending: deque[Container | None] = deque()
+        self.work: Iterator[None] | None = None
+        self.turn: ITurn | None = None
+        self.replays = 0
+        self.is_over = False
 
 
 class Replay:
     """What a container's subscriber has missed, some of it at a time.
 
     :param journal: where it is.
-    :param container: the container's name.
+    :param shared: the events that somebody has in memory.
+    :param incarnation: the container.
+    :param types: the types of the events.
     :param since: the timestamp after which it begins.
+    :param closed: is called when nobody will fetch anything any more.
     """
-
-    def __init__(self, journal: IJournal, container: str, since: int) -> None:
-        self._journal = journal
-        self._container = container
-        self._journal_name = container
-        self._since = since
-
-    def move(self, container: str) -> None:
-        """Go on under another name."""
-        self._journal_name = container
-
-    def next_events(self) -> list[Event]:
-        """Return the next events, the oldest first; none when there are no more."""
-        complete_since, events = self._journal.since(
-            self._journal_name, self._since, BATCH
-        )
-        found = list(events)
-        if self._since < complete_since:
-            found.insert(0, lost(self._container, complete_since))
-            self._since = complete_since
-        if events:
-            self._since = events[-1].timestamp
-        return found
-
-
-@implementer(ISubscription)
-class _Subscription:
-    """The queue of one subscriber."""
-
-    _log = Logger()
 
     def __init__(
         self,
-        subscriber: ISubscriber,
+        journal: IJournal,
+        shared: _Shared,
+        incarnation: _Incarnation,
         types: Collection[str],
-        cancelled: Callable[[_Subscription], None],
-        replay: Replay | None = None,
+        since: int,
+        closed: Callable[[], None],
     ) -> None:
-        self._subscriber = subscriber
+        self._journal = journal
+        self._shared = shared
+        self._incarnation = incarnation
         self._types = types
-        self._cancelled = cancelled
-        self._replay = replay
-        self._queue: deque[Event] = deque()
-        self._queued_bytes = 0
-        self._end: End | None = None
-        self._paused = True
-        self._over = False
-        self._delivering = False
+        self._since = since
+        self.close = closed
+        self.end: Node | None = None
 
-    def resume(self) -> None:
-        """See `ISubscription.resume`."""
-        self._paused = False
-        self._deliver()
-
-    def pause(self) -> None:
-        """See `ISubscription.pause`."""
-        self._paused = True
-
-    def cancel(self) -> None:
-        """See `ISubscription.cancel`."""
-        if not self._over:
-            self._over = True
-            self._queue.clear()
-            self._replay = None
-            self._cancelled(self)
-
-    @property
-    def replay(self) -> Replay | None:
-        """What is left of the past, if the subscriber has not heard all of it."""
-        return self._replay
-
-    def put(self, events: Iterable[Event]) -> None:
-        """Queue what the subscriber wants to hear, and deliver what it takes."""
-        # Who has not heard all of the past yet finds the present there as well.
-        if self._replay is None:
-            was_behind = bool(self._queue)
-            self._enqueue(events)
-            self._deliver()
-            if was_behind and self._is_too_far_behind():
-                self._queue.clear()
-                self.end_with(End.TOO_SLOW)
-
-    def _enqueue(self, events: Iterable[Event]) -> None:
-        for event in events:
-            if event.type in self._types:
-                self._queue.append(event)
-                self._queued_bytes += len(event.text)
-
-    def _is_too_far_behind(self) -> bool:
-        return (
-            len(self._queue) > MAX_QUEUED_EVENTS
-            or self._queued_bytes > MAX_QUEUED_BYTES
-        ) and not self._over
-
-    def end_with(self, reason: End) -> None:
-        """Let this be the last that the subscriber hears, after what is queued."""
-        self._end = reason
-        if reason is End.TOO_SLOW:
-            self._finish()
+    def fetch(self) -> Sequence[Event]:
+        """Return the next events, the oldest first."""
+        incarnation = self._incarnation
+        complete_since, events, is_all = self._ask(incarnation.number)
+        if complete_since is None:
+            complete_since = incarnation.timestamp
+        found = [
+            self._shared.setdefault((incarnation.number, event.timestamp), event)
+            for event in events
+        ]
+        if self._since < complete_since:
+            found.insert(0, lost(incarnation.container.name, complete_since))
+        if is_all:
+            self.end = incarnation.last
         else:
-            self._deliver()
+            self._since = events[-1].timestamp
+        return found
 
-    def _deliver(self) -> None:
-        # A subscriber may pause, cancel or cause further events while it
-        # receives one.
-        if self._delivering:
-            return
-        self._delivering = True
+    def _ask(self, number: int) -> tuple[int | None, Sequence[Event], bool]:
         try:
-            while not self._paused and not self._over and self._fill_queue():
-                event = self._queue.popleft()
-                self._queued_bytes -= len(event.text)
-                self._call(partial(self._subscriber.receive, event))
-        finally:
-            self._delivering = False
-        if self._end is not None and not self._queue and self._replay is None:
-            self._finish()
-
-    def _fill_queue(self) -> bool:
-        """Fetch more of the past if need be; tell whether there is something."""
-        while not self._queue and self._replay is not None:
-            events = self._replay.next_events()
-            if not events:
-                self._replay = None
-            self._enqueue(events)
-        return bool(self._queue)
-
-    def _finish(self) -> None:
-        end = self._end
-        if not self._over and end is not None:
-            self.cancel()
-            self._call(partial(self._subscriber.end, end))
-
-    def _call(self, what: Callable[[], None]) -> None:
-        """A subscriber that fails costs itself its subscription, nobody else."""
-        try:
-            what()
-        except Exception:
-            self._log.failure("a subscriber failed")
-            if not self._over:
-                self._end = End.FAILED
-                self._finish()
+            return self._journal.since(number, self._since, self._types, BATCH)
+        except JournalError:
+            # That shows when something is to be written, if not before.
+            return None, [], True
 
 
-@frozen
-class _Last:
-    """What was last told of a container.
-
-    :ivar container: the snapshot.
-    :ivar timestamp: of the last event, or of the first snapshot.
-    """
-
-    container: Container
-    timestamp: int
+_Shared = WeakValueDictionary[tuple[int, int], Event]
 
 
 @implementer(IEventBus, IStoreObserver)
@@ -212,12 +159,18 @@ class EventBus(Service):
 
     What it passes on is in the journal before anybody receives it: whoever
     comes back after this process was killed misses nothing, and hears nothing
-    twice.
+    twice. A journal that fails costs the past, which guests are told, and
+    nothing else.
+
+    What the journal has of a container is that container's only if its uuid,
+    its id or its origin says so: one that has none of these begins anew
+    whenever this starts.
 
     :param store: whose changes are heard.
     :param journal: what is remembered.
     :param reactor: for what has to wait.
     :param now: tells the time, in nanoseconds since 1970.
+    :param turns: by whose turn long work is done.
     """
 
     _log = Logger()
@@ -228,64 +181,59 @@ class EventBus(Service):
         journal: IJournal,
         reactor: IReactorTime,
         now: Callable[[], int] = time.time_ns,
+        turns: ITurns | None = None,
     ) -> None:
         self._store = store
         self._journal = journal
         self._reactor = reactor
         self._now = now
-        self._subscriptions: dict[str, dict[_Subscription, None]] = {}
-        self._graves: dict[_Subscription, str] = {}
-        self._burials = count()
-        self._last: dict[str, _Last | None] = {}
-        self._unrecorded: set[str] = set()
+        self._turns = turns or Turns(reactor)
+        self._shared: _Shared = WeakValueDictionary()
+        self._present: dict[str, _Incarnation] = {}
+        self._ended: dict[_Incarnation, None] = {}
+        self._awaited: dict[str, int] = {}
+        self._unrecorded: dict[_Incarnation, None] = {}
+        self._failures = 0
+        self._latest = 0
         self._forgetting: IDelayedCall | None = None
+        self._mending: IDelayedCall | ITurn | None = None
 
     def startService(self) -> None:
         """Hear of changes from now on; those since the journal's end count."""
         super().startService()
-        self._open_journal()
+        try:
+            self._journal.open()
+            self._awaited = dict(self._journal.names())
+            self._latest = self._journal.latest()
+        except JournalError as error:
+            self._failed(error)
         self._store.watch(self)
         for name in self._store.names():
             self.changed(name, None, self._store.get(name))
         self._store.loaded().addCallback(lambda _: self._forget_later())
 
-    def _open_journal(self) -> None:
-        try:
-            self._journal.open()
-        except JournalError as error:
-            self._log.error(
-                "{error}: events are not remembered when this process ends",
-                error=error,
-            )
-            self._journal = SQLiteJournal()
-            self._journal.open()
-
     def stopService(self) -> None:
-        """Hear of changes no more."""
+        """Hear of changes no more; subscribers are told that this is the end."""
         if self.running:
             self._store.unwatch(self)
+            for waiting in (self._forgetting, self._mending):
+                if waiting is not None:
+                    waiting.cancel()
+            self._forgetting = self._mending = None
+            incarnations = [*self._present.values(), *self._ended]
+            for known in (self._present, self._ended, self._awaited, self._unrecorded):
+                known.clear()
+            for incarnation in incarnations:
+                self._stop(incarnation)
             self._journal.close()
-            self._last.clear()
-            if self._forgetting is not None and self._forgetting.active():
-                self._forgetting.cancel()
         super().stopService()
 
-    def _forget_later(self) -> None:
-        if self.running:
-            self._forgetting = self._reactor.callLater(
-                FORGET_AFTER, self._forget_the_gone
-            )
-
-    def _forget_the_gone(self) -> None:
-        """Forget containers that went while nobody looked.
-
-        Where there is none at all it is more likely that they are not there
-        yet.
-        """
-        if self._store.names():
-            for name in self._journal.names():
-                if not self._store.has(name) and name not in self._graves.values():
-                    self._forget(name)
+    def _stop(self, incarnation: _Incarnation) -> None:
+        if incarnation.turn is not None:
+            incarnation.turn.cancel()
+        incarnation.work = None
+        for subscription in list(incarnation.subscriptions):
+            subscription.end_now(End.STOPPED)
 
     def subscribe(
         self,
@@ -295,129 +243,252 @@ class EventBus(Service):
         since: int | None = None,
     ) -> ISubscription:
         """See `IEventBus.subscribe`."""
+        types = frozenset((*types, "lost"))
+        take_turn = partial(self._turns.take, container)
+        incarnation = self._present.get(container)
+        if incarnation is None:
+            end = End.GONE if self.running else End.STOPPED
+            return Subscription(subscriber, types, take_turn, end=end)
+        place: Node | None = incarnation.last
         replay = None
         if since is not None:
             # Nothing that comes from now on lies before it, whatever it is.
-            last = self._last_of(container)
-            since = min(since, last.timestamp if last is not None else since)
-            replay = Replay(self._journal, container, since)
-        subscription = _Subscription(
-            subscriber, {*types, "lost"}, partial(self._drop, container), replay
+            since = min(since, incarnation.timestamp)
+            place, replay = None, self._replay(incarnation, types, since)
+        cancelled = partial(self._cancelled, incarnation)
+        subscription = Subscription(
+            subscriber, types, take_turn, cancelled, place, replay
         )
-        self._subscriptions.setdefault(container, {})[subscription] = None
+        incarnation.subscriptions[subscription] = None
         return subscription
+
+    def _replay(
+        self, incarnation: _Incarnation, types: Collection[str], since: int
+    ) -> Replay:
+        incarnation.replays += 1
+        closed = partial(self._replayed, incarnation)
+        return Replay(self._journal, self._shared, incarnation, types, since, closed)
+
+    def _replayed(self, incarnation: _Incarnation) -> None:
+        incarnation.replays -= 1
+        self._let_go(incarnation)
+
+    def _cancelled(self, incarnation: _Incarnation, subscription: Subscription) -> None:
+        incarnation.subscriptions.pop(subscription, None)
+        self._let_go(incarnation)
 
     def latest(self, container: str) -> int:
         """See `IEventBus.latest`."""
-        last = self._last_of(container)
-        return last.timestamp if last is not None else self._now()
-
-    def _drop(self, container: str, subscription: _Subscription) -> None:
-        grave = self._graves.pop(subscription, None)
-        if grave is not None and grave not in self._graves.values():
-            self._forget(grave)
-        subscriptions = self._subscriptions.get(container, {})
-        subscriptions.pop(subscription, None)
-        if not subscriptions:
-            self._subscriptions.pop(container, None)
+        incarnation = self._present.get(container)
+        if incarnation is None:
+            return max(self._now(), self._latest)
+        return incarnation.timestamp
 
     def changed(self, name: str, old: Container | None, new: Container | None) -> None:
         """See `IStoreObserver.changed`."""
-        last = self._last_of(name)
-        if last is not None and (new is None or new.is_another_than(last.container)):
-            self._end(name, last)
-            last = None
+        present = self._present.get(name)
+        if present is not None and (
+            new is None or old is None or new.is_another_than(old)
+        ):
+            # What comes from now on under its name is another container's: who
+            # is told of this one's end has no part in it.
+            del self._present[name]
+            self._ended[present] = None
+            self._carry_out(present, None)
+            present = None
         if new is not None:
-            self._tell(new, last)
+            if present is None:
+                present = self._present[name] = self._begin(new)
+            if present.container is not new:
+                self._carry_out(present, new)
 
-    def _last_of(self, name: str) -> _Last | None:
-        """Return what was last told, of this process or the one before it."""
-        if name not in self._last:
-            known = self._journal.last(name)
-            timestamp = self._journal.last_timestamp(name)
-            self._last[name] = _Last(known, timestamp) if known is not None else None
-        return self._last[name]
+    def _begin(self, new: Container) -> _Incarnation:
+        """Take up what is known of a container, if that is certain."""
+        number = self._awaited.pop(new.name, None)
+        known = None
+        if number is not None:
+            try:
+                known = self._journal.last(number)
+            except JournalError as error:
+                self._failed(error)
+        if number is None or known is None or not _is_the_same(new, known[0]):
+            timestamp = self._latest = max(self._now(), self._latest + 1)
+            incarnation = _Incarnation(_draw(), new, timestamp)
+            self._remember(incarnation, timestamp, [])
+            return incarnation
+        return _Incarnation(number, *known)
 
-    def _tell(self, new: Container, last: _Last | None) -> None:
-        """Tell of the changes of a container; there are none of a new one."""
-        found = changes(last.container, new) if last is not None else ()
-        events = self._events(new.name, last, found)
-        if last is None:
-            timestamp = self._next_timestamp(last)
-        else:
-            timestamp = events[-1].timestamp if events else last.timestamp
-        self._last[new.name] = _Last(new, timestamp)
-        self._remember(new, timestamp, events)
-        for subscription in list(self._subscriptions.get(new.name, ())):
-            subscription.put(events)
+    def _carry_out(self, incarnation: _Incarnation, new: Container | None) -> None:
+        """Tell of a change after those before it: at once if it is not long."""
+        incarnation.pending.append(new)
+        if incarnation.work is None:
+            incarnation.work = self._work(incarnation)
+            self._go_on(incarnation)
 
-    def _end(self, name: str, last: _Last) -> None:
-        """Tell that a container and all it had is no more.
+    def _go_on(self, incarnation: _Incarnation) -> None:
+        incarnation.turn = None
+        is_done = True
+        try:
+            is_done = next(incarnation.work or iter(()), _DONE) is _DONE
+        finally:
+            if is_done:
+                incarnation.work = None
+        if not is_done:
+            go_on = partial(self._go_on, incarnation)
+            incarnation.turn = self._turns.take(incarnation.container.name, go_on)
 
-        What comes from now on under its name is another container's: who is
-        told of this one's end has no part in it.
-        """
-        events = self._events(name, last, changes(last.container, None))
-        subscriptions = list(self._subscriptions.pop(name, ()))
-        self._last[name] = None
-        self._bury(name, events, subscriptions)
-        for subscription in subscriptions:
-            subscription.put(events)
-            subscription.end_with(End.GONE)
+    def _work(self, incarnation: _Incarnation) -> Iterator[None]:
+        while incarnation.pending:
+            new = incarnation.pending.popleft()
+            chain = Chain(incarnation.last)
+            yield from self._make_events(incarnation, new, chain)
+            self._tell(incarnation, new, chain)
 
-    def _bury(
-        self, name: str, events: list[Event], subscriptions: list[_Subscription]
+    def _make_events(
+        self, incarnation: _Incarnation, new: Container | None, chain: Chain
+    ) -> Iterator[None]:
+        """Make the events of a change, some of them at a time."""
+        old, done = incarnation.container, 0
+        # Time goes on for this container, whatever the clock says.
+        timestamp = max(self._now(), incarnation.timestamp + 1)
+        for number, change in enumerate(changes(old, new)):
+            size = chain.last.size - incarnation.last.size
+            if number and (number % _SLICE == 0 or size - done > _SLICE_BYTES):
+                done = size
+                yield
+            chain.add(event_of(old.name, change, timestamp + number))
+
+    def _tell(
+        self, incarnation: _Incarnation, new: Container | None, chain: Chain
     ) -> None:
-        """Forget a container, as soon as those have read its past who want to."""
-        replays = {s: s.replay for s in subscriptions if s.replay is not None}
-        if not replays:
-            self._forget(name)
-            return
-        timestamp = events[-1].timestamp if events else self._now()
-        grave = f"{_GRAVE}{name}/{next(self._burials)}"
-        # The process before this one may have left one.
-        self._forget(grave)
-        self._remember(Container(name), timestamp, events)
-        try:
-            self._journal.rename(name, grave)
-        except JournalError as error:
-            self._log.error("the past of {name} is lost: {e}", name=name, e=error)
-            self._forget(name)
-        for subscription, replay in replays.items():
-            replay.move(grave)
-            self._graves[subscription] = grave
+        events, since = chain.events, incarnation.timestamp
+        if events:
+            incarnation.timestamp = events[-1].timestamp
+            self._latest = max(self._latest, incarnation.timestamp)
+        if new is not None or incarnation.replays:
+            known = incarnation.container
+            # Nobody is the one that has gone.
+            incarnation.container = new or Container(known.name)
+            if events or _identity(incarnation.container) != _identity(known):
+                self._remember(incarnation, since, events)
+        self._deliver(incarnation, chain)
+        if new is None:
+            for subscription in list(incarnation.subscriptions):
+                subscription.end_with(End.GONE)
+            incarnation.is_over = True
+            self._let_go(incarnation)
 
-    def _remember(self, new: Container, timestamp: int, events: list[Event]) -> None:
+    def _deliver(self, incarnation: _Incarnation, chain: Chain) -> None:
+        subscriptions = list(incarnation.subscriptions)
+        behind = [s for s in subscriptions if s.is_behind]
+        incarnation.last = chain.last
+        chain.link()
+        at_once = BATCH
+        for subscription in subscriptions:
+            at_once -= subscription.heard(at_once)
+        for subscription in behind:
+            subscription.cut_if_slow(chain.last)
+
+    def _let_go(self, incarnation: _Incarnation) -> None:
+        """Keep nothing of a container that has gone, as soon as nobody reads it."""
+        if not incarnation.is_over or incarnation not in self._ended:
+            return
+        if not incarnation.replays and incarnation.number:
+            number, incarnation.number = incarnation.number, 0
+            try:
+                self._journal.forget(number)
+            except JournalError as error:
+                self._failed(error)
+        if not incarnation.subscriptions:
+            del self._ended[incarnation]
+
+    def _remember(
+        self, incarnation: _Incarnation, since: int, events: Sequence[Event]
+    ) -> None:
+        for event in events:
+            self._shared[incarnation.number, event.timestamp] = event
         try:
-            if new.name in self._unrecorded:
-                # There is a gap, and who asks for what lies before it shall be
-                # told that something is lost.
-                self._journal.forget(new.name)
-                before = events[0].timestamp - 1 if events else timestamp
-                self._journal.record(new, before, [])
-            self._journal.record(new, timestamp, events)
-            self._unrecorded.discard(new.name)
+            self._record(incarnation, since, events)
         except JournalError as error:
-            # Who listens now shall hear of it all the same.
-            self._unrecorded.add(new.name)
+            # Who listens now hears of it all the same.
+            incarnation.number = _draw()
+            if incarnation not in self._ended:
+                self._unrecorded[incarnation] = None
+            self._journal.set_complete(False)
+            self._failed(error)
+
+    def _record(
+        self, incarnation: _Incarnation, since: int, events: Sequence[Event]
+    ) -> None:
+        self._journal.record(
+            incarnation.number,
+            incarnation.container,
+            since,
+            incarnation.timestamp,
+            events,
+        )
+        self._unrecorded.pop(incarnation, None)
+
+    def _failed(self, error: JournalError) -> None:
+        """Try again later what the journal could not do."""
+        if not self._failures:
             self._log.error(
-                "events of {name} are not remembered: {error}",
-                name=new.name,
-                error=error,
+                "{error}: events are not remembered until that is mended", error=error
+            )
+        self._failures += 1
+        self._mend_in(RETRY)
+
+    def _mend_in(self, seconds: float) -> None:
+        if self._mending is None:
+            self._mending = self._reactor.callLater(seconds, self._mend, self._mended())
+
+    def _mend(self, work: Iterator[None]) -> None:
+        self._mending = None
+        try:
+            for _ in work:
+                self._mending = self._turns.take(self, partial(self._mend, work))
+                return
+        except JournalError as error:
+            self._failed(error)
+
+    def _mended(self) -> Iterator[None]:
+        """Let the journal have all that it should, and nothing else, bit by bit."""
+        failures = self._failures
+        self._journal.open()
+        for incarnation in list(self._unrecorded):
+            if incarnation in self._unrecorded:
+                self._record(incarnation, incarnation.timestamp, [])
+                yield
+        for number in set(self._journal.incarnations()) - self._known():
+            self._journal.forget(number)
+            yield
+        if failures != self._failures:
+            self._mend_in(RETRY)
+        elif failures:
+            self._failures = 0
+            self._journal.set_complete(True)
+            self._log.info("events are remembered again")
+
+    def _known(self) -> set[int]:
+        """Return the incarnations that the journal should know."""
+        known = {i.number for i in (*self._present.values(), *self._ended)}
+        return known.union(self._awaited.values())
+
+    def _forget_later(self) -> None:
+        if self.running:
+            self._forgetting = self._reactor.callLater(
+                FORGET_AFTER, self._forget_the_gone
             )
 
-    def _forget(self, name: str) -> None:
-        try:
-            self._journal.forget(name)
-        except JournalError as error:
-            self._log.error("{name} is not forgotten: {error}", name=name, error=error)
+    def _forget_the_gone(self) -> None:
+        """Forget containers that went while nobody looked, and all that is nobody's.
 
-    def _events(
-        self, name: str, last: _Last | None, found: Iterable[Change]
-    ) -> list[Event]:
-        first = self._next_timestamp(last)
-        return [event_of(name, change, first + n) for n, change in enumerate(found)]
-
-    def _next_timestamp(self, last: _Last | None) -> int:
-        """Return a timestamp after the last one, whatever the clock says."""
-        return max(self._now(), last.timestamp + 1 if last is not None else 0)
+        Where there is none at all it is more likely that they are not there
+        yet.
+        """
+        self._forgetting = None
+        if self._store.names():
+            for name in list(self._awaited):
+                if not self._store.has(name):
+                    del self._awaited[name]
+        self._mend_in(0)

@@ -15,6 +15,8 @@ _TOLD = "user."
 #: What an event tells: its type, and its metadata in the order of their fields.
 Change = tuple[str, Mapping[str, object]]
 
+_to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
 _Devices = Mapping[str, Mapping[str, str]]
 
 
@@ -29,10 +31,12 @@ def changes(old: Container | None, new: Container | None) -> Iterator[Change]:
 
 
 def _config_changes(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[Change]:
-    for key in sorted({*old, *new}):
-        before, after = old.get(key, ""), new.get(key, "")
-        if key.startswith(_TOLD) and before != after:
-            yield "config", {"key": key, "old_value": before, "value": after}
+    # There may be many keys, and few that have changed.
+    changed = {key for key in new if new[key] != old.get(key, "")}
+    changed.update(key for key in old if key not in new and old[key])
+    for key in sorted(key for key in changed if key.startswith(_TOLD)):
+        values = {"old_value": old.get(key, ""), "value": new.get(key, "")}
+        yield "config", {"key": key, **values}
 
 
 def _device_changes(old: _Devices, new: _Devices) -> Iterator[Change]:
@@ -61,8 +65,7 @@ def event_of(container: str, change: Change, timestamp: int) -> Event:
         "type": kind,
         "metadata": metadata,
     }
-    text = json.dumps(message, ensure_ascii=False, separators=(",", ":"))
-    return Event(container, kind, timestamp, text.encode("utf-8"))
+    return Event(container, kind, timestamp, _to_json(message).encode("utf-8"))
 
 
 def lost(container: str, timestamp: int) -> Event:

@@ -3,58 +3,119 @@
 
 from __future__ import annotations
 
+import heapq
 import json
 import os
 import sqlite3
-from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+import stat
+import time
+import zlib
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
+from operator import itemgetter
 from typing import Any
 
+from twisted.logger import Logger
 from zope.interface import implementer
 
 from devlxd.interfaces import IJournal
 from devlxd.model import Container, Event
 
-#: How many events of each container are kept, at least.
+#: How many events of each container are kept, at least, if they are not too long.
 KEPT = 1000
+
+#: How long the events that are kept may be, in bytes: of one container, and
+#: altogether.
+MAX_CONTAINER_BYTES = 8 * 1024 * 1024
+MAX_BYTES = 256 * 1024 * 1024
+
+#: How many events `IJournal.since` returns at most.
+MAX_ROWS = 256
 
 
 class JournalError(Exception):
-    """A journal that cannot be used; the text says why."""
+    """A journal that cannot be used for now; the text says why."""
 
 
-_SCHEMA = """
-    CREATE TABLE IF NOT EXISTS containers (
+class JournalLockedError(JournalError):
+    """Another process has it."""
+
+
+class JournalVersionError(JournalError):
+    """A newer devlxd has made it, and this one can't read it."""
+
+
+class _DamagedError(Exception):
+    """What is in the file is not what was written."""
+
+
+class _UselessError(Exception):
+    """What is in the file is of no use; the text says why."""
+
+
+#: The version of the schema, and the schema. The newer incarnation of a name
+#: has the greater id. What is short comes first in a row: SQLite reads no
+#: further than it has to.
+_VERSION = 1
+_SCHEMA = f"""
+    BEGIN;
+    CREATE TABLE incarnations (
         id INTEGER PRIMARY KEY,
-        name TEXT NOT NULL UNIQUE,
-        document TEXT NOT NULL,
+        number INTEGER NOT NULL UNIQUE,
+        name TEXT NOT NULL,
         complete_since INTEGER NOT NULL,
-        last_timestamp INTEGER NOT NULL
+        last_timestamp INTEGER NOT NULL,
+        events INTEGER NOT NULL DEFAULT 0,
+        bytes INTEGER NOT NULL DEFAULT 0,
+        checksum INTEGER NOT NULL,
+        document BLOB NOT NULL
     );
-    CREATE TABLE IF NOT EXISTS events (
-        container INTEGER NOT NULL REFERENCES containers (id) ON DELETE CASCADE,
+    CREATE TABLE events (
+        incarnation INTEGER NOT NULL,
         timestamp INTEGER NOT NULL,
         type TEXT NOT NULL,
+        checksum INTEGER NOT NULL,
         text BLOB NOT NULL,
-        PRIMARY KEY (container, timestamp)
+        PRIMARY KEY (incarnation, timestamp)
     ) WITHOUT ROWID;
+    CREATE INDEX events_by_type ON events (incarnation, type, timestamp);
+    PRAGMA user_version = {_VERSION};
+    COMMIT;
 """
 
 #: A path that is none.
 _MEMORY = ":memory:"
 
 _PRAGMAS = (
-    # Not shared: what is in it is one process's memory.
-    "locking_mode = EXCLUSIVE",
+    # Before anything is written, or it comes too late.
+    "auto_vacuum = INCREMENTAL",
     "journal_mode = WAL",
+    "journal_size_limit = 4194304",
     # Nothing is forced to the disk, which could take long: when the host goes
     # down its guests do too, and have nothing to catch up with.
     "synchronous = OFF",
 )
 
-#: How many events more than are kept may pile up before some are deleted.
+#: By how much the bounds may be exceeded before something is deleted.
 _SLACK = 200
+_SLACK_BYTES = 1024 * 1024
+
+#: How many free pages the file may have, and how many are given back at a time.
+_FREE_PAGES = 512
+_FREED_PAGES = 128
+
+#: The file's sticky bit, which means nothing to the kernel. It says that there
+#: are events that are not in the file. To set it takes no room on the disk.
+_INCOMPLETE = stat.S_ISVTX
+
+
+def _is_damage(error: Exception) -> bool:
+    if isinstance(error, sqlite3.OperationalError):
+        # The schema, or a text, is not what was written.
+        return str(error).startswith(("no such", "Could not decode"))
+    # SQLITE_CORRUPT and SQLITE_NOTADB have no class of their own.
+    damage = (_DamagedError, IsADirectoryError)
+    return isinstance(error, damage) or type(error) is sqlite3.DatabaseError
 
 
 @implementer(IJournal)
@@ -62,185 +123,413 @@ class SQLiteJournal:
     """A journal in an SQLite file.
 
     A process that is killed loses nothing of it; a host that loses its power
-    may, as do its guests, who begin anew.
+    may, as do its guests, who begin anew. A file that is damaged is set aside
+    under a name with the date, and a new one begun.
 
     :param path: of the file; ``:memory:`` for one that nobody keeps.
+    :param container_bytes: how long the events of one container may be...
+    :param all_bytes: ...and those of all; where there are most, the oldest are
+        deleted.
     """
 
-    def __init__(self, path: str = _MEMORY) -> None:
+    _log = Logger()
+
+    def __init__(
+        self,
+        path: str = _MEMORY,
+        container_bytes: int = MAX_CONTAINER_BYTES,
+        all_bytes: int = MAX_BYTES,
+    ) -> None:
         self._path = path
+        self._container_bytes = container_bytes
+        self._all_bytes = all_bytes
+        self._connection: sqlite3.Connection | None = None
+        self._refused: JournalError | None = None
+        self._is_complete = True
+        self._bytes = 0
+
+    def check(self) -> None:
+        """Look whether the file may be used; whether it can be is another matter.
+
+        :raises JournalLockedError: when another process uses it.
+        :raises JournalVersionError: when a newer devlxd has made it.
+        """
+        with suppress(JournalError):
+            self.open()
+        if self._refused is not None:
+            raise self._refused
+        self.close()
 
     def open(self) -> None:
         """See `IJournal.open`.
 
-        :raises JournalError: when the file cannot be used.
+        :raises JournalLockedError: when another process uses the file.
+        :raises JournalVersionError: when a newer devlxd has made it.
+        :raises JournalError: when the file cannot be used for another reason.
         """
-        self._counts: Counter[int] = Counter()
-        try:
-            self._make_private()
-            self._db = sqlite3.connect(self._path, timeout=0, isolation_level=None)
-            for pragma in _PRAGMAS:
-                self._db.execute(f"PRAGMA {pragma}")
-            self._db.executescript(_SCHEMA)
-        except (OSError, sqlite3.Error) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise JournalError(f"{self._path}: {reason}") from error
+        if self._connection is None:
+            with self._reported():
+                self._load()
 
-    def _make_private(self) -> None:
-        """Make the file, if need be, for nobody else to read."""
-        if self._path != _MEMORY:
-            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    def _load(self) -> None:
+        try:
+            self._connect()
+        except _UselessError as error:
+            self._log.warn(
+                "{path}: {why}: it is begun anew", path=self._path, why=error
+            )
+            self._move(None)
+            self._connect()
+        except Exception as error:
+            if not _is_damage(error):
+                raise
+            self._replace(error)
+
+    def _replace(self, error: Exception) -> None:
+        """Put a damaged file where it is not in the way, and begin a new one."""
+        self.close()
+        aside = f"{self._path}.damaged-{time.strftime('%Y%m%dT%H%M%S')}"
+        self._move(aside)
+        self._log.error(
+            "{path} is damaged ({reason}): it is {aside} now, and a new one is begun",
+            path=self._path,
+            reason=_reason_of(error),
+            aside=aside,
+        )
+        self._connect()
+
+    def _connect(self) -> None:
+        self._refused = None
+        self._is_complete = not self._make_private()
+        with ExitStack() as stack:
+            connection = stack.enter_context(
+                closing(sqlite3.connect(self._path, timeout=0, isolation_level=None))
+            )
+            # Not shared: what is in it is one process's memory.
+            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+            version = self._version(connection)
+            for pragma in _PRAGMAS:
+                connection.execute(f"PRAGMA {pragma}")
+            self._prepare(connection, version)
+            self._bytes = _number(connection, "SELECT sum(bytes) FROM incarnations")
+            self._connection = connection
+            stack.pop_all()
+
+    def _make_private(self) -> bool:
+        """Make the file, if need be, for nobody else to read.
+
+        :return: whether it is marked as incomplete.
+        """
+        if self._path == _MEMORY:
+            return False
+        # Closed before SQLite opens it: its locks would go with ours.
+        file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with open(file, "rb"):
+            return bool(os.fstat(file).st_mode & _INCOMPLETE)
+
+    def _version(self, connection: sqlite3.Connection) -> int:
+        version = _number(connection, "PRAGMA user_version")
+        if version > _VERSION:
+            raise JournalVersionError(
+                f"{self._path}: a newer devlxd has made it: its format is {version}, "
+                f"this one's {_VERSION}"
+            )
+        return version
+
+    def _prepare(self, connection: sqlite3.Connection, version: int) -> None:
+        (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        if found != "ok":
+            raise _DamagedError(found)
+        if version < _VERSION and _number(
+            connection, "SELECT count(*) FROM sqlite_master"
+        ):
+            raise _UselessError("an older devlxd has made it")
+        if not self._is_complete:
+            raise _UselessError("not everything could be written to it")
+        if version < _VERSION:
+            connection.executescript(_SCHEMA)
+
+    @contextmanager
+    def _reported(self) -> Iterator[None]:
+        """Make a `JournalError` of what fails; replace a damaged file."""
+        try:
+            yield
+        except JournalVersionError as error:
+            self._refused = error
+            raise
+        except (OSError, sqlite3.Error, _DamagedError) as error:
+            reason = f"{self._path}: {_reason_of(error)}"
+            if "database is locked" in reason:
+                self._refused = JournalLockedError(reason)
+                raise self._refused from error
+            if self._connection is not None and _is_damage(error):
+                with self._reported():
+                    self._replace(error)
+            raise JournalError(reason) from error
+
+    def _move(self, where: str | None) -> None:
+        """Move the file, and what belongs to it; delete it if there is no where."""
+        for suffix in ("-wal", "-shm", ""):
+            with suppress(FileNotFoundError):
+                if where is None:
+                    os.unlink(self._path + suffix)
+                else:
+                    os.rename(self._path + suffix, where + suffix)
 
     def close(self) -> None:
         """See `IJournal.close`."""
-        self._db.close()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(sqlite3.Error):
+                connection.close()
 
-    def last(self, container: str) -> Container | None:
+    @property
+    def _db(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise JournalError(f"{self._path}: not open")
+        return self._connection
+
+    def set_complete(self, complete: bool) -> None:
+        """See `IJournal.set_complete`."""
+        if complete != self._is_complete and self._refused is None:
+            if self._path != _MEMORY:
+                with suppress(OSError):
+                    os.chmod(self._path, 0o600 if complete else 0o600 | _INCOMPLETE)
+            self._is_complete = complete
+
+    def names(self) -> Mapping[str, int]:
+        """See `IJournal.names`."""
+        with self._reported():
+            select = "SELECT name, number FROM incarnations ORDER BY id"
+            return dict(self._db.execute(select))
+
+    def incarnations(self) -> Collection[int]:
+        """See `IJournal.incarnations`."""
+        with self._reported():
+            found = self._db.execute("SELECT number FROM incarnations")
+            return {number for (number,) in found}
+
+    def latest(self) -> int:
+        """See `IJournal.latest`."""
+        with self._reported():
+            return _number(self._db, "SELECT max(last_timestamp) FROM incarnations")
+
+    def last(self, incarnation: int) -> tuple[Container, int] | None:
         """See `IJournal.last`."""
-        row = self._row("document", container)
-        return _container_of(container, row[0]) if row else None
-
-    def last_timestamp(self, container: str) -> int:
-        """See `IJournal.last_timestamp`."""
-        row = self._row("last_timestamp", container)
-        return int(row[0]) if row else 0
+        with self._reported():
+            row = self._row("checksum, document, name, last_timestamp", incarnation)
+            if row is None:
+                return None
+            checksum, document, name, timestamp = row
+            _verify(document, checksum)
+            return Container(name, **json.loads(document)), timestamp
 
     def record(
-        self, container: Container, timestamp: int, events: Sequence[Event]
+        self,
+        incarnation: int,
+        container: Container,
+        since: int,
+        timestamp: int,
+        events: Sequence[Event],
     ) -> None:
         """See `IJournal.record`.
 
         :raises JournalError: when nothing could be written.
         """
-        try:
-            with self._transaction():
-                self._record(container, timestamp, events)
-        except sqlite3.Error as error:
-            raise JournalError(str(error)) from error
-
-    def _record(
-        self, container: Container, timestamp: int, events: Sequence[Event]
-    ) -> None:
-        self._db.execute(
-            "INSERT INTO containers "
-            "(name, document, complete_since, last_timestamp) "
-            "VALUES (?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET "
-            "document = excluded.document, last_timestamp = excluded.last_timestamp",
-            (
-                container.name,
-                _document_of(container),
-                timestamp,
-                timestamp,
-            ),
-        )
-        if events:
-            (number,) = self._row("id", container.name) or (0,)
-            self._db.executemany(
-                "INSERT INTO events VALUES (?, ?, ?, ?)",
-                [(number, e.timestamp, e.type, e.text) for e in events],
+        newest = _newest(events, self._container_bytes)
+        with self._transaction():
+            document = _document_of(container)
+            self._db.execute(
+                "INSERT INTO incarnations (number, name, complete_since, "
+                "last_timestamp, checksum, document) VALUES (?, ?, ?, ?, ?, ?) "
+                "ON CONFLICT (number) DO UPDATE SET document = excluded.document, "
+                "checksum = excluded.checksum, "
+                "last_timestamp = excluded.last_timestamp",
+                (
+                    incarnation,
+                    container.name,
+                    since,
+                    timestamp,
+                    zlib.crc32(document),
+                    document,
+                ),
             )
-            self._prune(number, len(events))
+            if events:
+                self._insert(incarnation, newest)
+                if len(newest) < len(events):
+                    cut = events[-len(newest) - 1].timestamp
+                    self._delete_until(incarnation, cut)
+                self._prune(incarnation)
 
-    def _prune(self, number: int, added: int) -> None:
-        if number not in self._counts:
-            count = "SELECT count(*) FROM events WHERE container = ?"
-            (self._counts[number],) = self._db.execute(count, (number,)).fetchone()
-        else:
-            self._counts[number] += added
-        if self._counts[number] <= KEPT + _SLACK:
-            return
-        (oldest,) = self._db.execute(
-            "SELECT timestamp FROM events WHERE container = ? "
-            "ORDER BY timestamp DESC LIMIT 1 OFFSET ?",
-            (number, KEPT),
+    def _insert(self, incarnation: int, events: Sequence[Event]) -> None:
+        self._db.executemany(
+            "INSERT INTO events VALUES (?, ?, ?, ?, ?)",
+            [
+                (incarnation, e.timestamp, e.type, zlib.crc32(e.text), e.text)
+                for e in events
+            ],
+        )
+        self._count(incarnation, len(events), sum(len(e.text) for e in events))
+
+    def _count(self, incarnation: int, events: int, size: int) -> None:
+        """Note that there are so many more, so many bytes longer."""
+        self._db.execute(
+            "UPDATE incarnations SET events = events + ?, bytes = bytes + ? "
+            "WHERE number = ?",
+            (events, size, incarnation),
+        )
+        self._bytes += size
+
+    def _prune(self, incarnation: int) -> None:
+        """Delete what is too much: of a container, then of those that have most."""
+        count, size = self._row("events, bytes", incarnation) or (0, 0)
+        if count > KEPT + _SLACK or size > self._container_bytes + _SLACK_BYTES:
+            self._keep(incarnation, self._container_bytes)
+        while self._bytes > self._all_bytes:
+            most, size = self._db.execute(
+                "SELECT number, bytes FROM incarnations ORDER BY bytes DESC LIMIT 1"
+            ).fetchone()
+            self._keep(most, size * 3 // 4)
+
+    def _keep(self, incarnation: int, size: int) -> None:
+        """Keep the newest events of a container, so many bytes of them."""
+        lengths = self._db.execute(
+            "SELECT timestamp, length(text) FROM events WHERE incarnation = ? "
+            "ORDER BY timestamp DESC",
+            (incarnation,),
+        )
+        with closing(lengths):
+            for number, (timestamp, length) in enumerate(lengths):
+                size -= length
+                if number == KEPT or size < 0:
+                    self._delete_until(incarnation, timestamp)
+                    return
+
+    def _delete_until(self, incarnation: int, timestamp: int) -> None:
+        parameters = (incarnation, timestamp)
+        count, size = self._db.execute(
+            "SELECT count(*), ifnull(sum(length(text)), 0) FROM events "
+            "WHERE incarnation = ? AND timestamp <= ?",
+            parameters,
         ).fetchone()
         self._db.execute(
-            "DELETE FROM events WHERE container = ? AND timestamp <= ?",
-            (number, oldest),
+            "DELETE FROM events WHERE incarnation = ? AND timestamp <= ?", parameters
         )
         self._db.execute(
-            "UPDATE containers SET complete_since = ? WHERE id = ?", (oldest, number)
+            "UPDATE incarnations SET complete_since = ? WHERE number = ?",
+            (timestamp, incarnation),
         )
-        self._counts[number] = KEPT
+        self._count(incarnation, -count, -size)
 
-    def forget(self, container: str) -> None:
+    def forget(self, incarnation: int) -> None:
         """See `IJournal.forget`.
 
         :raises JournalError: when nothing could be written.
         """
-        row = self._row("id", container)
-        if row is None:
-            return
-        self._counts.pop(row[0], None)
-        try:
-            with self._transaction():
-                self._db.execute("DELETE FROM events WHERE container = ?", row)
-                self._db.execute("DELETE FROM containers WHERE id = ?", row)
-        except sqlite3.Error as error:
-            raise JournalError(str(error)) from error
-
-    def rename(self, container: str, name: str) -> None:
-        """See `IJournal.rename`.
-
-        :raises JournalError: when nothing could be written.
-        """
-        update = "UPDATE containers SET name = ? WHERE name = ?"
-        try:
-            self._db.execute(update, (name, container))
-        except sqlite3.Error as error:
-            raise JournalError(str(error)) from error
-
-    def names(self) -> Collection[str]:
-        """See `IJournal.names`."""
-        return [name for (name,) in self._db.execute("SELECT name FROM containers")]
+        with self._transaction():
+            (size,) = self._row("bytes", incarnation) or (0,)
+            for statement in (
+                "DELETE FROM events WHERE incarnation = ?",
+                "DELETE FROM incarnations WHERE number = ?",
+            ):
+                self._db.execute(statement, (incarnation,))
+            self._bytes -= size
 
     def since(
-        self, container: str, timestamp: int, most: int
-    ) -> tuple[int, Sequence[Event]]:
+        self, incarnation: int, timestamp: int, types: Collection[str], most: int
+    ) -> tuple[int | None, Sequence[Event], bool]:
         """See `IJournal.since`."""
-        row = self._row("id, complete_since", container)
-        if row is None:
-            return 0, []
-        number, complete_since = row
-        found = self._db.execute(
-            "SELECT timestamp, type, text FROM events "
-            "WHERE container = ? AND timestamp > ? ORDER BY timestamp",
-            (number, timestamp),
-        )
-        events: list[Event] = []
-        for at, kind, text in found:
-            most -= len(text)
-            if events and most < 0:
-                break
-            events.append(Event(container, kind, at, text))
-        return complete_since, events
+        with self._reported(), ExitStack() as stack:
+            row = self._row("name, complete_since", incarnation)
+            if row is None:
+                return None, [], True
+            name, complete_since = row
+            found = [
+                stack.enter_context(closing(self._select(incarnation, kind, timestamp)))
+                for kind in types
+            ]
+            events: list[Event] = []
+            for at, kind, checksum, text in heapq.merge(*found, key=itemgetter(0)):
+                _verify(text, checksum)
+                most -= len(text)
+                if events and (most < 0 or len(events) == MAX_ROWS):
+                    return complete_since, events, False
+                events.append(Event(name, kind, at, text))
+            return complete_since, events, True
 
-    def _row(self, columns: str, container: str) -> tuple[Any, ...] | None:
-        select = f"SELECT {columns} FROM containers WHERE name = ?"
-        row: tuple[Any, ...] | None = self._db.execute(select, (container,)).fetchone()
+    def _select(self, incarnation: int, kind: str, timestamp: int) -> sqlite3.Cursor:
+        return self._db.execute(
+            "SELECT timestamp, type, checksum, text FROM events "
+            "WHERE incarnation = ? AND type = ? AND timestamp > ? "
+            "ORDER BY timestamp",
+            (incarnation, kind, timestamp),
+        )
+
+    def _row(self, columns: str, incarnation: int) -> tuple[Any, ...] | None:
+        select = f"SELECT {columns} FROM incarnations WHERE number = ?"
+        row: tuple[Any, ...] | None
+        row = self._db.execute(select, (incarnation,)).fetchone()
         return row
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN")
-        try:
-            yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
+        with self._reported():
+            before, connection = self._bytes, self._db
+            connection.execute("BEGIN")
+            try:
+                yield
+                connection.execute("COMMIT")
+            except BaseException:
+                self._bytes = before
+                # SQLite has done it already where it says that the disk is full.
+                with suppress(sqlite3.Error):
+                    connection.execute("ROLLBACK")
+                raise
+            self._shrink(connection)
+
+    def _shrink(self, connection: sqlite3.Connection) -> None:
+        """Give some of what the file does not need back to the disk."""
+        if _number(connection, "PRAGMA freelist_count") > _FREE_PAGES:
+            with suppress(sqlite3.OperationalError):
+                # execute() would do one step of it.
+                connection.executescript(f"PRAGMA incremental_vacuum({_FREED_PAGES})")
 
 
-def _document_of(container: Container) -> str:
-    """Write down what events tell of; the rest may be secret, and is of no use."""
-    config = {
-        key: value
-        for key, value in container.config.items()
-        if key.startswith("user.") or key == "volatile.uuid"
+def _reason_of(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error)
+
+
+def _number(connection: sqlite3.Connection, select: str) -> int:
+    return int(connection.execute(select).fetchone()[0] or 0)
+
+
+def _verify(data: bytes, checksum: int) -> None:
+    if not isinstance(data, bytes) or zlib.crc32(data) != checksum:
+        raise _DamagedError("a checksum is wrong")
+
+
+def _newest(events: Sequence[Event], most: int) -> Sequence[Event]:
+    """Return the newest events of many, as many as would be kept."""
+    for number, event in enumerate(reversed(events)):
+        most -= len(event.text)
+        if number == KEPT or most < 0:
+            return events[len(events) - number :]
+    return events
+
+
+def _document_of(container: Container) -> bytes:
+    """Write down what events tell of; the rest may be secret, and is of no use.
+
+    And by what one container is told from another.
+    """
+    document = {
+        "config": {
+            key: value
+            for key, value in container.config.items()
+            if key.startswith("user.") or key == "volatile.uuid"
+        },
+        "devices": {name: dict(device) for name, device in container.devices.items()},
+        "id": container.id,
+        "origin": container.origin,
     }
-    devices = {name: dict(device) for name, device in container.devices.items()}
-    return json.dumps({"config": config, "devices": devices, "id": container.id})
-
-
-def _container_of(name: str, document: str) -> Container:
-    return Container(name, **json.loads(document))
+    return json.dumps(document).encode()

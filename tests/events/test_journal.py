@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import re
+import sqlite3
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from attrs import evolve
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from devlxd.events.journal import KEPT, JournalError, SQLiteJournal
+from devlxd.events.journal import (
+    KEPT,
+    MAX_CONTAINER_BYTES,
+    MAX_ROWS,
+    JournalError,
+    JournalLockedError,
+    JournalVersionError,
+    SQLiteJournal,
+)
 from devlxd.interfaces import IJournal
 from devlxd.model import Container, Event
 
@@ -19,15 +33,23 @@ C1 = Container(
     {"user.a": "1", "volatile.uuid": "u", "limits.cpu": "2"},
     {"eth0": {"type": "nic"}},
     id="i",
+    origin="o",
 )
+
+C2 = Container("c2")
+
+#: The incarnations of the two.
+ONE, TWO = 2**62 + 1, 5
+
+TYPES = ("config", "device")
 
 #: What is remembered of it.
 REMEMBERED = evolve(C1, config={"user.a": "1", "volatile.uuid": "u"})
 
 
-def event(timestamp: int, name: str = "c1") -> Event:
+def event(timestamp: int, name: str = "c1", kind: str = "config") -> Event:
     """Make an event."""
-    return Event(name, "config", timestamp, b"%d" % timestamp)
+    return Event(name, kind, timestamp, b"%d" % timestamp)
 
 
 def file_journal() -> SQLiteJournal:
@@ -52,72 +74,139 @@ def journal_tests(make: Callable[[], IJournal]) -> type[SynchronousTestCase]:
 
         def test_unknown(self) -> None:
             """Of a container that it does not know it knows nothing."""
-            self.assertIsNone(self.journal.last("c1"))
-            self.assertEqual(self.journal.last_timestamp("c1"), 0)
-            self.assertEqual(self.journal.since("c1", 0, 10**6), (0, []))
-            self.assertEqual(list(self.journal.names()), [])
-            self.journal.forget("c1")
+            self.assertIsNone(self.journal.last(ONE))
+            self.assertEqual(self.journal.latest(), 0)
+            self.assertEqual(self.since(0), (None, []))
+            self.assertEqual(self.journal.names(), {})
+            self.assertEqual(list(self.journal.incarnations()), [])
+            self.journal.forget(ONE)
+
+        def since(
+            self, timestamp: int, incarnation: int = ONE
+        ) -> tuple[int | None, Sequence[Event]]:
+            """Return from when on nothing is missing, and all events after a time."""
+            found: list[Event] = []
+            is_all = False
+            while not is_all:
+                complete_since, some, is_all = self.journal.since(
+                    incarnation, timestamp, TYPES, 10**6
+                )
+                found += some
+                timestamp = found[-1].timestamp if found else 0
+            return complete_since, found
 
         def test_last(self) -> None:
             """It remembers the last snapshot, of what events tell of."""
-            self.journal.record(C1, 5, [])
-            self.assertEqual(self.journal.last("c1"), REMEMBERED)
-            self.journal.record(evolve(C1, config={}), 7, [event(6), event(7)])
-            self.assertEqual(self.journal.last("c1"), evolve(C1, config={}))
-            self.assertEqual(self.journal.last_timestamp("c1"), 7)
-            self.assertEqual(list(self.journal.names()), ["c1"])
+            self.journal.record(ONE, C1, 5, 5, [])
+            self.assertEqual(self.journal.last(ONE), (REMEMBERED, 5))
+            changed = evolve(C1, config={})
+            self.journal.record(ONE, changed, 5, 7, [event(6), event(7)])
+            self.assertEqual(self.journal.last(ONE), (changed, 7))
+            self.assertEqual(self.journal.names(), {"c1": ONE})
+            self.assertEqual(self.journal.latest(), 7)
 
         def test_since(self) -> None:
             """It tells what came after a time, and since when it knows all."""
-            self.journal.record(C1, 5, [])
-            self.journal.record(C1, 8, [event(6), event(7), event(8)])
-            self.journal.record(evolve(C1, name="c2"), 6, [event(6, "c2")])
+            self.journal.record(ONE, C1, 5, 5, [])
+            self.journal.record(ONE, C1, 5, 8, [event(6), event(7), event(8)])
+            self.journal.record(TWO, C2, 6, 6, [event(6, "c2")])
             for since, expected in ((0, [6, 7, 8]), (6, [7, 8]), (8, []), (9, [])):
-                complete_since, events = self.journal.since("c1", since, 10**6)
+                complete_since, events = self.since(since)
                 self.assertEqual(complete_since, 5)
                 self.assertEqual(list(events), [event(n) for n in expected])
             for most, number in ((0, 1), (1, 1), (2, 2), (3, 3), (9, 3)):
-                _, events = self.journal.since("c1", 0, most)
-                self.assertEqual(len(events), number)
+                _, events, is_all = self.journal.since(ONE, 0, TYPES, most)
+                self.assertEqual((len(events), is_all), (number, number == 3))
 
-        def test_rename(self) -> None:
-            """What is remembered can be put away under another name."""
-            self.journal.record(C1, 5, [event(5)])
-            self.journal.rename("c1", "/c1")
-            self.assertIsNone(self.journal.last("c1"))
-            self.assertEqual(len(self.journal.since("/c1", 0, 9)[1]), 1)
+        def test_types(self) -> None:
+            """It tells the events of some types, in the order of time."""
+            kinds = ["config", "device", "device", "config", "other"]
+            events = [event(n, kind=kind) for n, kind in enumerate(kinds)]
+            self.journal.record(ONE, C1, 0, 4, events)
+            for types, expected in (
+                (["device"], [1, 2]),
+                (["device", "config"], [0, 1, 2, 3]),
+                (["none", "other"], [4]),
+                ([], []),
+            ):
+                _, found, _ = self.journal.since(ONE, -1, types, 10**6)
+                self.assertEqual([e.timestamp for e in found], expected)
+
+        def test_bounded_work(self) -> None:
+            """However many events there are, it reads only some of them."""
+            events = [event(n, kind="x" if n < 900 else "y") for n in range(1000)]
+            self.journal.record(ONE, C1, 0, 999, events)
+            _, found, is_all = self.journal.since(ONE, 0, ["x", "y"], 10**6)
+            self.assertEqual((len(found), is_all), (MAX_ROWS, False))
+            self.assertEqual(found[-1].timestamp, MAX_ROWS)
+
+        def test_incarnations(self) -> None:
+            """Containers of one name, one after the other, have nothing in common."""
+            self.journal.record(ONE, C1, 1, 3, [event(3)])
+            self.journal.record(TWO, C1, 2, 2, [])
+            self.assertEqual(self.since(0, TWO), (2, []))
+            self.assertEqual(self.journal.names(), {"c1": TWO})
+            self.assertEqual(set(self.journal.incarnations()), {ONE, TWO})
+            self.assertEqual(self.journal.latest(), 3)
+            self.journal.forget(TWO)
+            self.assertEqual(self.since(0), (1, [event(3)]))
 
         def test_kept(self) -> None:
             """Of very many events it keeps the last, and says what it lacks."""
-            self.journal.record(C1, 1, [])
+            self.journal.record(ONE, C1, 1, 1, [])
             for n in range(2, 3 * KEPT + 2):
-                self.journal.record(C1, n, [event(n)])
-            complete_since, events = self.journal.since("c1", 0, 10**6)
+                self.journal.record(ONE, C1, 1, n, [event(n)])
+            complete_since, events = self.since(0)
             self.assertGreaterEqual(len(events), KEPT)
             self.assertLess(len(events), 2 * KEPT)
-            self.assertEqual(events[0].timestamp, complete_since + 1)
+            self.assertEqual(events[0].timestamp, (complete_since or 0) + 1)
             self.assertEqual(events[-1], event(3 * KEPT + 1))
+
+        def test_huge_change(self) -> None:
+            """Of a huge change it keeps as much as of many small ones."""
+            self.journal.record(ONE, C1, 1, 2, [event(2)])
+            events = [event(n) for n in range(3, 5 * KEPT)]
+            self.journal.record(ONE, C1, 2, events[-1].timestamp, events)
+            self.assertEqual(
+                self.since(0), (events[-KEPT - 1].timestamp, events[-KEPT:])
+            )
 
         def test_forget(self) -> None:
             """What it has forgotten it does not know."""
-            self.journal.record(C1, 1, [event(1)])
-            self.journal.record(evolve(C1, name="c2"), 1, [event(1, "c2")])
-            self.journal.forget("c1")
-            self.assertIsNone(self.journal.last("c1"))
-            self.assertEqual(self.journal.since("c1", 0, 9), (0, []))
-            self.journal.record(C1, 7, [])
-            self.assertEqual(self.journal.since("c1", 0, 9), (7, []))
-            self.assertEqual(len(self.journal.since("c2", 0, 9)[1]), 1)
+            self.journal.record(ONE, C1, 1, 1, [event(1)])
+            self.journal.record(TWO, C2, 1, 1, [event(1, "c2")])
+            self.journal.forget(ONE)
+            self.assertIsNone(self.journal.last(ONE))
+            self.assertEqual(self.since(0), (None, []))
+            self.journal.record(ONE, C1, 7, 7, [])
+            self.assertEqual(self.since(0), (7, []))
+            self.assertEqual(len(self.since(0, TWO)[1]), 1)
 
         def test_both_or_nothing(self) -> None:
             """What could not be recorded whole was not recorded at all."""
-            self.journal.record(C1, 5, [event(5)])
+            self.journal.record(ONE, C1, 4, 5, [event(5)])
             changed = evolve(C1, config={})
             self.assertRaises(
-                JournalError, self.journal.record, changed, 6, [event(6), event(5)]
+                JournalError,
+                self.journal.record,
+                ONE,
+                changed,
+                5,
+                6,
+                [event(6), event(5)],
             )
-            self.assertEqual(self.journal.last("c1"), REMEMBERED)
-            self.assertEqual(self.journal.last_timestamp("c1"), 5)
+            self.assertEqual(self.journal.last(ONE), (REMEMBERED, 5))
+            self.assertEqual(self.since(0), (4, [event(5)]))
+
+        def test_closed(self) -> None:
+            """When it is closed every method fails in one way."""
+            self.journal.close()
+            for method in ("names", "incarnations", "latest"):
+                self.assertRaises(JournalError, getattr(self.journal, method))
+            self.assertRaises(JournalError, self.journal.last, ONE)
+            self.assertRaises(JournalError, self.journal.forget, ONE)
+            self.assertRaises(JournalError, self.since, 0)
+            self.assertRaises(JournalError, self.journal.record, ONE, C1, 0, 0, [])
 
     return JournalTests
 
@@ -126,40 +215,284 @@ FileJournalTests = journal_tests(file_journal)
 MemoryJournalTests = journal_tests(SQLiteJournal)
 
 
-class SQLiteJournalTests(SynchronousTestCase):
-    """A journal in a file."""
+class FileTestCase(SynchronousTestCase):
+    """Has the path of a file."""
 
     def setUp(self) -> None:
-        self.path = Path(tempfile.mkdtemp(dir=".")) / "journal"
+        self.path = Path(tempfile.mkdtemp(dir=".")).absolute() / "journal"
 
-    def opened(self) -> SQLiteJournal:
+    def opened(self, **bounds: int) -> SQLiteJournal:
         """Open a journal in the file."""
-        journal = SQLiteJournal(str(self.path))
+        journal = SQLiteJournal(str(self.path), **bounds)
         journal.open()
         self.addCleanup(journal.close)
         return journal
 
+    def since(self, journal: SQLiteJournal) -> tuple[int | None, Sequence[Event]]:
+        """Return from when on nothing is missing, and the first events."""
+        return journal.since(ONE, 0, TYPES, 10**6)[:2]
+
+
+class SQLiteJournalTests(FileTestCase):
+    """A journal in a file."""
+
     def test_outlives_its_process(self) -> None:
         """What was recorded is there when the file is opened again."""
         journal = self.opened()
-        journal.record(C1, 5, [event(5)])
+        journal.record(ONE, C1, 4, 5, [event(5)])
         journal.close()
         journal = self.opened()
-        self.assertEqual(journal.last("c1"), REMEMBERED)
-        self.assertEqual(journal.since("c1", 0, 9), (5, [event(5)]))
+        self.assertEqual(journal.last(ONE), (REMEMBERED, 5))
+        self.assertEqual(self.since(journal), (4, [event(5)]))
 
     def test_one_at_a_time(self) -> None:
-        """A journal that another process uses is not used."""
-        self.opened()
-        error = self.assertRaises(JournalError, self.opened)
-        self.assertIn("locked", str(error))
+        """A journal that another process uses is not used, and left alone."""
+        one = self.opened()
+        for _ in range(2):
+            self.assertRaises(JournalLockedError, self.opened)
+        other = SQLiteJournal(str(self.path))
+        self.assertRaises(JournalLockedError, other.check)
+        other.set_complete(False)
+        one.record(ONE, C1, 5, 5, [])
+        one.close()
+        other.check()
+        self.assertEqual(self.since(self.opened()), (5, []))
 
-    def test_no_journal(self) -> None:
-        """A file that is something else is named, and left alone."""
-        self.path.write_text("x" * 5000)
-        self.assertIn(
-            "not a database", str(self.assertRaises(JournalError, self.opened))
-        )
-        self.assertEqual(self.path.read_text(), "x" * 5000)
+    def test_not_there(self) -> None:
+        """A file that cannot be made is named; that is no reason not to start."""
         self.path = self.path / "none" / "journal"
-        self.assertRaises(JournalError, self.opened)
+        error = self.assertRaises(JournalError, self.opened)
+        self.assertIn(f"{self.path}: No such file", str(error))
+        SQLiteJournal(str(self.path)).check()
+
+    def test_private(self) -> None:
+        """Nobody else may read it."""
+        self.opened().set_complete(False)
+        self.assertEqual(self.path.stat().st_mode & 0o077, 0)
+
+    def test_incomplete(self) -> None:
+        """What is not complete when its process ends is forgotten."""
+        for complete, known in ((True, 5), (False, None)):
+            journal = self.opened()
+            journal.record(ONE, C1, 5, 5, [])
+            journal.set_complete(False)
+            journal.set_complete(complete)
+            journal.close()
+            with capturedLogs() as logged:
+                journal = self.opened()
+            self.assertEqual(self.since(journal), (known, []))
+            self.assertEqual(len(logged), known is None)
+            journal.close()
+
+
+class VersionTests(FileTestCase):
+    """A file that another version of devlxd has made."""
+
+    def test_older(self) -> None:
+        """What the first devlxds have made is begun anew, with a line in the log."""
+        with contextlib.closing(sqlite3.connect(self.path)) as old:
+            old.execute("CREATE TABLE containers (id INTEGER PRIMARY KEY)")
+        with capturedLogs() as logged:
+            journal = self.opened()
+        self.assertEqual(len(logged), 1)
+        journal.record(ONE, C1, 5, 5, [])
+        journal.close()
+        with capturedLogs() as logged:
+            self.assertEqual(self.since(self.opened()), (5, []))
+        self.assertEqual(logged, [])
+
+    def test_newer(self) -> None:
+        """What a newer one has made is left alone: the versions are named."""
+        self.opened().close()
+        with contextlib.closing(sqlite3.connect(self.path)) as newer:
+            newer.execute("PRAGMA user_version = 77")
+        before = self.path.read_bytes()
+        journal = SQLiteJournal(str(self.path))
+        for method in (journal.open, journal.check):
+            error = self.assertRaises(JournalVersionError, method)
+            self.assertRegex(str(error), "format is 77, .* 1$")
+        journal.set_complete(False)
+        self.assertEqual(self.path.read_bytes(), before)
+        self.assertEqual(os.listdir(self.path.parent), ["journal"])
+
+
+def overwrite(path: Path, part: float) -> None:
+    """Write nonsense into the header, the middle or the end of a file."""
+    size = path.stat().st_size
+    with open(path, "r+b") as file:
+        file.seek(int((size - 2048) * part))
+        file.write(b"nonsense" * 256)
+
+
+def write_over(path: Path) -> None:
+    """Let a file be something else."""
+    path.write_text("x" * 5000)
+
+
+def truncate(path: Path) -> None:
+    """Cut a file off in the middle."""
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def replace(path: Path) -> None:
+    """Put a directory in the place of a file."""
+    path.unlink()
+    path.mkdir()
+
+
+DAMAGES: dict[str, Callable[[Path], None]] = {
+    "header": partial(overwrite, part=0),
+    "middle": partial(overwrite, part=0.5),
+    "tail": partial(overwrite, part=1),
+    "truncated": truncate,
+    "all": write_over,
+    "directory": replace,
+}
+
+
+def text_of(timestamp: int) -> bytes:
+    """Return the text of a long event."""
+    return b"%d" % (1000 + timestamp) * 5000
+
+
+class DamageTests(FileTestCase):
+    """A file that is not what was written."""
+
+    def filled(self) -> SQLiteJournal:
+        """Open a journal, and record something."""
+        journal = self.opened()
+        for n in range(1, 200):
+            journal.record(ONE, C1, 0, n, [evolve(event(n), text=text_of(n))])
+        return journal
+
+    def set_aside(self) -> list[str]:
+        """Return the names of what was set aside."""
+        names = os.listdir(self.path.parent)
+        return [name for name in names if re.fullmatch(r"journal\.damaged-\w+", name)]
+
+    def test_found_at_the_start(self) -> None:
+        """It is set aside under a name with the date, and a new file begun."""
+        for name, damage in DAMAGES.items():
+            self.setUp()
+            self.filled().close()
+            damage(self.path)
+            with capturedLogs() as logged:
+                journal = self.opened()
+                if name == "tail":
+                    # What is not told from what was written before it is read.
+                    self.assertRaises(JournalError, self.read_all, journal)
+            self.assertEqual(len(logged), 1, name)
+            self.assertRegex(formatEvent(logged[0]) or "", r"damaged-\d{8}T\d{6} now")
+            self.assertEqual(len(self.set_aside()), 1, name)
+            self.assertEqual(self.since(journal), (None, []), name)
+            journal.record(ONE, C1, 5, 5, [])
+            journal.close()
+            self.assertEqual(self.since(self.opened()), (5, []), name)
+
+    def test_found_later(self) -> None:
+        """It is set aside when it is found, and a new one begun."""
+        for name in ("tail", "truncated"):
+            self.setUp()
+            self.filled().close()
+            journal = self.opened()
+            # What SQLite has in memory is not damaged.
+            journal._db.execute("PRAGMA cache_size = 1")
+            DAMAGES[name](self.path)
+            with capturedLogs() as logged:
+                self.assertRaises(JournalError, self.read_all, journal)
+            self.assertEqual(len(logged), 1, name)
+            self.assertEqual(len(self.set_aside()), 1, name)
+            self.assertEqual(journal.names(), {}, name)
+
+    def read_all(self, journal: SQLiteJournal) -> None:
+        """Read all that is there, and check that it is what was written."""
+        since, is_all = 0, False
+        while not is_all:
+            _, events, is_all = journal.since(ONE, since, TYPES, 1)
+            for found in events:
+                since = found.timestamp
+                self.assertEqual(found.text, text_of(since))
+        journal.last(ONE)
+
+    def test_garbled(self) -> None:
+        """What is well formed, and yet not what was written, is not told."""
+        for statement in (
+            "UPDATE events SET text = x'ff' WHERE timestamp = 7",
+            "UPDATE events SET text = 5 WHERE timestamp = 7",
+            "UPDATE incarnations SET document = x'ff'",
+            "UPDATE incarnations SET document = 'a text'",
+            "DROP TABLE events",
+            "DROP TABLE incarnations",
+        ):
+            self.setUp()
+            self.filled().close()
+            with contextlib.closing(sqlite3.connect(self.path)) as database, database:
+                database.execute(statement)
+            with capturedLogs(), contextlib.suppress(JournalError):
+                self.read_all(self.opened())
+            self.assertEqual(len(self.set_aside()), 1, statement)
+
+
+class BoundTests(FileTestCase):
+    """How large it becomes."""
+
+    def test_container(self) -> None:
+        """Of each container there are only so many bytes, the newest."""
+        journal = self.opened(container_bytes=2_000_000)
+        for n in range(1, 200):
+            journal.record(ONE, C1, 0, n, [evolve(event(n), text=bytes(100_000))])
+            journal.record(TWO, C2, 0, n, [event(n, "c2")])
+        complete_since, events, _ = journal.since(ONE, 0, TYPES, 10**9)
+        self.assertEqual(events[0].timestamp, (complete_since or 0) + 1)
+        self.assertEqual(events[-1].timestamp, 199)
+        self.assertTrue(20 <= len(events) <= 31)
+        self.assertEqual(len(journal.since(TWO, 0, TYPES, 10**9)[1]), 199)
+
+    def test_altogether(self) -> None:
+        """Of all there are only so many: who has most keeps less."""
+        journal = self.opened(all_bytes=3_000_000)
+        journal.record(TWO, C2, 0, 1, [event(1, "c2")])
+        for n in range(1, 100):
+            journal.record(ONE, C1, 0, n, [evolve(event(n), text=bytes(100_000))])
+            journal.record(n + 10, C1, 0, n, [evolve(event(n), text=bytes(10_000))])
+        held = sum(
+            len(found.text)
+            for number in journal.incarnations()
+            for found in journal.since(number, 0, TYPES, 10**9)[1]
+        )
+        self.assertTrue(2_000_000 < held <= 3_000_000, held)
+        self.assertEqual(len(journal.since(TWO, 0, TYPES, 10**9)[1]), 1)
+
+    def test_one_too_long(self) -> None:
+        """An event that is longer than all that is kept is not kept."""
+        journal = self.opened(container_bytes=1000)
+        journal.record(ONE, C1, 0, 1, [evolve(event(1), text=bytes(2000))])
+        self.assertEqual(self.since(journal), (1, []))
+        journal.record(ONE, C1, 1, 3, [event(2), event(3)])
+        self.assertEqual(self.since(journal), (1, [event(2), event(3)]))
+
+    def test_file(self) -> None:
+        """The file shrinks when containers go, bit by bit."""
+        journal = self.opened()
+        for number in (1, 2, 3):
+            text = bytes(5_000_000)
+            journal.record(number, C1, 0, 1, [evolve(event(1), text=text)])
+        for number in (1, 2):
+            journal.forget(number)
+        sizes = []
+        for n in range(20):
+            journal.record(3, C1, 0, 2 + n, [event(2 + n)])
+            journal.close()
+            sizes.append(self.path.stat().st_size)
+            journal.open()
+        self.assertEqual(sizes, sorted(sizes, reverse=True))
+        self.assertLess(sizes[-1], 9_000_000)
+
+    def test_write_ahead(self) -> None:
+        """What SQLite writes ahead is bounded too."""
+        journal = self.opened()
+        for n in range(1, 300):
+            journal.record(ONE, C1, 0, n, [evolve(event(n), text=bytes(100_000))])
+        written = self.path.with_name("journal-wal").stat().st_size
+        self.assertLess(written, 8 * 2**20)
+        self.assertLess(self.path.stat().st_size, MAX_CONTAINER_BYTES * 1.5)

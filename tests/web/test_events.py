@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyClass
 
 from devlxd.containers.memory import MemoryStore
-from devlxd.events import bus
+from devlxd.events import feed
 from devlxd.events.bus import EventBus
 from devlxd.events.journal import SQLiteJournal
 from devlxd.interfaces import ISubscriber
@@ -98,7 +98,7 @@ class EventsTestCase(SynchronousTestCase):
             lambda: int(self.clock.seconds() * 10**9),
         )
         self.bus.startService()
-        self.addCleanup(self.bus.stopService)
+        self.addCleanup(self.stop_bus)
         self.identifier = MemoryIdentifier({GUEST.pid: Caller("c1", 0, life=1)})
         self.site = DevLXDSite(
             LXD,
@@ -111,6 +111,13 @@ class EventsTestCase(SynchronousTestCase):
         self.site.doStart()
         self.addCleanup(self.site.doStop)
         self.guest = GuestConnection(self.site)
+
+    def stop_bus(self) -> None:
+        """Stop the bus when nobody listens: transports in memory stay for ever."""
+        for known in (*self.bus._present.values(), *self.bus._ended):
+            for subscription in list(known.subscriptions):
+                subscription.cancel()
+        self.bus.stopService()
 
     def put(self, value: str, **config: str) -> None:
         """Let the container have a value."""
@@ -130,7 +137,7 @@ class EventsTestCase(SynchronousTestCase):
 
     def assert_nothing_left(self) -> None:
         """Check that nothing is timed, and nobody is subscribed."""
-        self.assertEqual(self.bus._subscriptions, {})
+        self.assertEqual(list(self.bus._present["c1"].subscriptions), [])
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
 
@@ -416,7 +423,7 @@ class LineStreamTests(EventsTestCase):
 
     def test_too_slow(self) -> None:
         """A guest that does not read is cut off, in the middle (T14)."""
-        self.patch(bus, "MAX_QUEUED_EVENTS", 3)
+        self.patch(feed, "MAX_QUEUED_EVENTS", 3)
         self.begin()
         self.stall(self.guest)
         for value in "12345":
@@ -472,7 +479,7 @@ class LineStreamTests(EventsTestCase):
     def test_bus_stops(self) -> None:
         """So it does when there is nobody any more who tells of events."""
         self.begin()
-        for subscription in list(self.bus._subscriptions["c1"]):
+        for subscription in list(self.bus._present["c1"].subscriptions):
             subscription.end_with(End.STOPPED)
         self.assertEqual(self.lines(), [b""])
         self.assertTrue(self.guest.transport.disconnecting)
@@ -667,7 +674,7 @@ class WebSocketStreamTests(EventsTestCase):
 
     def test_too_slow(self) -> None:
         """A guest that does not read is told why it is cut off, and is (T14)."""
-        self.patch(bus, "MAX_QUEUED_EVENTS", 3)
+        self.patch(feed, "MAX_QUEUED_EVENTS", 3)
         self.begin()
         self.stall(self.guest)
         for value in "12345":
@@ -691,7 +698,7 @@ class WebSocketStreamTests(EventsTestCase):
     def test_bus_stops(self) -> None:
         """When there is nobody any more who tells of events, it hears of that."""
         self.begin()
-        for subscription in list(self.bus._subscriptions["c1"]):
+        for subscription in list(self.bus._present["c1"].subscriptions):
             subscription.end_with(End.STOPPED)
         ((opcode, payload),) = self.heard()
         self.assertEqual(opcode, CLOSE)

@@ -1,0 +1,495 @@
+"""What becomes of events when the journal fails, in every way."""
+
+from __future__ import annotations
+
+import sqlite3
+import tempfile
+from collections.abc import Callable, Sequence
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from attrs import evolve
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    rule,
+    run_state_machine_as_test,
+)
+from twisted.internet.task import Clock
+from twisted.logger import LogLevel, capturedLogs, formatEvent
+from twisted.trial.unittest import SynchronousTestCase
+
+from devlxd.containers.memory import MemoryStore
+from devlxd.events import bus
+from devlxd.events.bus import EventBus
+from devlxd.events.journal import JournalError, SQLiteJournal
+from devlxd.interfaces import ISubscription
+from devlxd.model import Container, Event
+from tests.events.test_bus import TYPES, RecordingSubscriber
+
+
+class Listener(RecordingSubscriber):
+    """Hears of any container, whatever it has."""
+
+    def receive(self, event: Event) -> None:
+        """See `ISubscriber.receive`."""
+        self.events.append(event)
+
+    def kinds(self) -> list[str]:
+        """Return the types of its events."""
+        return [event.type for event in self.events]
+
+
+class FailingJournal(SQLiteJournal):
+    """A journal that outlives its bus, on a disk that can be full.
+
+    :ivar full: whether it is.
+    """
+
+    full = False
+
+    def close(self) -> None:
+        """Keep it, as a file does; what is not complete is forgotten."""
+        if self._connection is not None and not self._is_complete:
+            super().close()
+
+    def record(
+        self,
+        incarnation: int,
+        container: Container,
+        since: int,
+        timestamp: int,
+        events: Sequence[Event],
+    ) -> None:
+        """See `IJournal.record`."""
+        self.check_disk()
+        super().record(incarnation, container, since, timestamp, events)
+
+    def forget(self, incarnation: int) -> None:
+        """See `IJournal.forget`."""
+        self.check_disk()
+        super().forget(incarnation)
+
+    def check_disk(self) -> None:
+        """Do what SQLite does when the disk is full."""
+        if self.full:
+            raise JournalError("disk full")
+
+
+C1 = Container("c1", {"user.a": "0"}, origin="1")
+
+
+class FailingTestCase(SynchronousTestCase):
+    """Has a bus with a journal that can fail."""
+
+    def setUp(self) -> None:
+        self.store = MemoryStore([C1])
+        self.journal: SQLiteJournal = self.make_journal()
+        self.clock = Clock()
+        self.now: Callable[[], int] = count(10**18, 10**6).__next__
+        self.start()
+
+    def make_journal(self) -> SQLiteJournal:
+        """Make the journal."""
+        return FailingJournal()
+
+    def start(self) -> None:
+        """Start a bus."""
+        self.bus = EventBus(self.store, self.journal, self.clock, self.now)
+        self.bus.startService()
+        self.addCleanup(self.bus.stopService)
+
+    def restart(self) -> None:
+        """Let another process come after this one."""
+        self.bus.stopService()
+        self.start()
+
+    def put(self, *values: str, origin: str = "1") -> None:
+        """Let the container have one value after the other."""
+        for value in values:
+            self.store.put(evolve(C1, config={"user.a": value}, origin=origin))
+
+    def since(self, timestamp: int) -> Listener:
+        """Return who has heard what came after a time."""
+        listener = Listener()
+        self.bus.subscribe("c1", listener, TYPES, timestamp).resume()
+        self.clock.advance(0)
+        return listener
+
+
+class FullDiskTests(FailingTestCase):
+    """A disk that is full for a while."""
+
+    journal: FailingJournal
+
+    def set_full(self, full: bool) -> None:
+        """Let the disk be full, or not any more."""
+        self.journal.full = full
+
+    def test_live(self) -> None:
+        """Who listens hears of all changes, and the log has one line."""
+        listener = self.since(self.bus.latest("c1"))
+        with capturedLogs() as logged:
+            self.set_full(True)
+            self.put("1", "2")
+            self.clock.advance(10 * bus.RETRY)
+            self.set_full(False)
+            self.put("3")
+        self.assertEqual(listener.values(), ["1", "2", "3"])
+        self.assertEqual(
+            [formatEvent(line) for line in logged],
+            ["disk full: events are not remembered until that is mended"],
+        )
+
+    def test_lost_at_once(self) -> None:
+        """Who asks for what was not written is told so before anything happens."""
+        before = self.bus.latest("c1")
+        self.set_full(True)
+        self.put("1", "2")
+        listener = self.since(before)
+        self.assertEqual(listener.kinds(), ["lost"])
+        self.assertEqual(listener.events[0].timestamp, self.bus.latest("c1"))
+        self.assertEqual(self.since(self.bus.latest("c1")).events, [])
+        self.put("3")
+        self.assertEqual(listener.kinds(), ["lost", "config"])
+
+    def test_remembered_again(self) -> None:
+        """What happens when there is room again is remembered again."""
+        before = self.bus.latest("c1")
+        self.set_full(True)
+        self.put("1")
+        since = self.bus.latest("c1")
+        self.set_full(False)
+        self.put("2")
+        self.assertEqual(self.since(before).kinds(), ["lost", "config"])
+        self.assertEqual(self.since(since).values(), ["2"])
+        with capturedLogs() as logged:
+            self.clock.advance(bus.RETRY)
+        self.assertEqual(
+            [formatEvent(line) for line in logged], ["events are remembered again"]
+        )
+        self.restart()
+        self.assertEqual(self.since(since).kinds(), ["config"])
+        self.assertEqual(self.since(before).kinds(), ["lost", "config"])
+
+    def test_mended_without_a_change(self) -> None:
+        """Not only a change lets it be remembered again."""
+        self.set_full(True)
+        self.put("1")
+        since = self.bus.latest("c1")
+        self.set_full(False)
+        self.clock.advance(bus.RETRY)
+        self.restart()
+        self.put("2")
+        self.assertEqual(self.since(since).values(), ["2"])
+
+    def test_ended_meanwhile(self) -> None:
+        """When this process ends before there is room, nobody is misled."""
+        before = self.bus.latest("c1")
+        self.set_full(True)
+        self.put("1", "0")
+        told = self.bus.latest("c1")
+        self.set_full(False)
+        with capturedLogs():
+            self.restart()
+        for since in (before, told):
+            self.assertEqual(self.since(since).kinds()[:1], ["lost"])
+
+    def test_predecessor(self) -> None:
+        """Who comes after a container that could not be deleted reads none of it."""
+        self.put("secret")
+        self.set_full(True)
+        self.store.remove("c1")
+        self.set_full(False)
+        self.assertEqual(len(self.journal.incarnations()), 1)
+        self.put("0", origin="2")
+        self.assertEqual(self.since(0).kinds(), ["lost"])
+        self.restart()
+        self.assertEqual(self.since(0).kinds(), ["lost"])
+        self.clock.advance(bus.FORGET_AFTER)
+        self.assertEqual(len(self.journal.incarnations()), 1)
+
+    def test_deleted_later(self) -> None:
+        """What could not be deleted is deleted when there is room."""
+        self.set_full(True)
+        self.store.remove("c1")
+        self.set_full(False)
+        self.clock.advance(bus.RETRY)
+        self.assertEqual(list(self.journal.incarnations()), [])
+
+    def test_gone_while_behind(self) -> None:
+        """Who reads the past of a container that goes learns what is missing."""
+        self.put("1")
+        listener = Listener()
+        subscription = self.bus.subscribe("c1", listener, TYPES, since=0)
+        self.set_full(True)
+        self.store.remove("c1")
+        subscription.resume()
+        self.assertEqual(listener.kinds(), ["lost"])
+        self.assertEqual(len(listener.ends), 1)
+
+
+class RestartTests(FailingTestCase):
+    """What the next process takes up."""
+
+    def test_another(self) -> None:
+        """Nobody gets the past of a name: it has to be the same container."""
+        cases: list[tuple[dict[str, Any], dict[str, Any], bool]] = [
+            ({"origin": "1"}, {"origin": "1"}, True),
+            ({"origin": "1"}, {"origin": "2"}, False),
+            ({"origin": ""}, {"origin": ""}, False),
+            ({"origin": "1"}, {"origin": ""}, False),
+            ({"id": "1", "origin": "1"}, {"id": "1", "origin": "2"}, True),
+            ({"id": "1", "origin": "1"}, {"id": "2", "origin": "1"}, False),
+        ]
+        for old, new, is_same in cases:
+            for uuids, still_same in (
+                (("", ""), is_same),
+                (("u", ""), is_same),
+                (("u", "u"), old.get("id") == new.get("id")),
+                (("u", "v"), False),
+            ):
+                containers = [
+                    evolve(
+                        Container("c1", {"user.a": v, "volatile.uuid": uuid}), **what
+                    )
+                    for v, uuid, what in zip("01", uuids, (old, new), strict=True)
+                ]
+                self.store.remove("c1")
+                self.store.put(containers[0])
+                since = self.bus.latest("c1")
+                self.bus.stopService()
+                self.store.put(containers[1])
+                self.start()
+                kinds = ["config"] if still_same else ["lost"]
+                self.assertEqual(self.since(since).kinds(), kinds, (old, new, uuids))
+
+    def test_brought_up_to_date(self) -> None:
+        """What a container is known by is remembered when it changes."""
+        since = self.bus.latest("c1")
+        self.put("0", origin="2")
+        self.bus.stopService()
+        self.put("1", origin="2")
+        self.start()
+        self.assertEqual(self.since(since).kinds(), ["config"])
+
+    def test_clock_set_back(self) -> None:
+        """Who knew a predecessor is told so, whatever the clock says."""
+        self.put("1", "2")
+        since = self.bus.latest("c1")
+        self.bus.stopService()
+        self.now = lambda: 0
+        self.put("2", origin="2")
+        self.start()
+        self.assertEqual(self.since(since).kinds(), ["lost"])
+
+
+class FileTests(FailingTestCase):
+    """A journal in a file."""
+
+    def make_journal(self) -> SQLiteJournal:
+        """Make the journal."""
+        self.path = Path(tempfile.mkdtemp(dir=".")).absolute() / "journal"
+        return SQLiteJournal(str(self.path))
+
+    def fails_to(self, name: str) -> None:
+        """Let one method of the journal fail as SQLite does."""
+
+        def fail(*_: object) -> None:
+            with self.journal._reported():
+                raise sqlite3.OperationalError("disk I/O error")
+
+        patch = self.patch(self.journal, name, fail)
+        self.addCleanup(patch.restore)
+
+    def test_reading(self) -> None:
+        """When it cannot be read, what is missing is told, and what comes."""
+        self.fails_to("since")
+        listener = self.since(0)
+        self.put("1")
+        self.assertEqual(listener.kinds(), ["lost", "config"])
+
+    def test_starting(self) -> None:
+        """Whatever fails at the start, guests hear of events."""
+        for name in ("open", "names", "latest", "last", "record", "incarnations"):
+            self.fails_to(name)
+            with capturedLogs() as logged:
+                self.restart()
+                self.clock.advance(bus.FORGET_AFTER)
+                listener = self.since(0)
+                self.put(name)
+            levels = [line["log_level"] for line in logged]
+            self.assertEqual(levels.count(LogLevel.error), 1, name)
+            self.assertEqual(listener.values(), [name])
+            self.assertEqual(listener.kinds()[0], "lost")
+            self.doCleanups()
+            self.setUp()
+
+    def test_opened_later(self) -> None:
+        """When there is no directory for it, it is made when there is one."""
+        self.bus.stopService()
+        self.path = self.path.parent / "state" / "journal"
+        self.journal = SQLiteJournal(str(self.path))
+        with capturedLogs() as logged:
+            self.start()
+            self.clock.advance(10 * bus.RETRY)
+            self.assertEqual(len(logged), 1)
+            self.path.parent.mkdir()
+            self.clock.advance(bus.RETRY)
+        since = self.bus.latest("c1")
+        self.put("1")
+        self.restart()
+        self.assertEqual(self.since(since).values(), ["1"])
+
+    def test_damaged_later(self) -> None:
+        """Damage that is found while guests listen costs the past, and a line."""
+        listener = self.since(self.bus.latest("c1"))
+        self.put(*(f"{n}{'x' * 10_000}" for n in range(300)))
+        self.restart()
+        self.journal._db.execute("PRAGMA cache_size = 1")
+        with open(self.path, "r+b") as file:
+            file.truncate(self.path.stat().st_size // 2)
+        with capturedLogs() as logged:
+            live = self.since(self.bus.latest("c1"))
+            late = self.since(listener.events[0].timestamp)
+            self.assertEqual(late.kinds()[-1], "lost")
+            self.put("1")
+            self.clock.advance(bus.RETRY)
+        self.assertEqual(len(logged), 1)
+        self.assertIn("damaged", formatEvent(logged[0]) or "")
+        self.assertEqual(live.values(), ["1"])
+        since = self.bus.latest("c1")
+        self.put("2")
+        self.restart()
+        self.assertEqual(self.since(since).values(), ["2"])
+
+
+NAMES = st.sampled_from(["c1", "c2"])
+
+
+class FailuresMachine(RuleBasedStateMachine):
+    """Any sequence of changes, full disks, restarts, and containers made anew."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.store = MemoryStore()
+        self.journal = FailingJournal()
+        self.clock = Clock()
+        self.now = count(10**18, 10**6).__next__
+        self.count = 0
+        self.told: dict[str, list[Event]] = {}
+        self.behind: list[tuple[str, int, list[Event], Listener, ISubscription]] = []
+        self.start()
+
+    def start(self) -> None:
+        """Start a bus."""
+        self.bus = EventBus(self.store, self.journal, self.clock, self.now)
+        with capturedLogs():
+            self.bus.startService()
+        for name in self.store.names():
+            self.listen(name)
+
+    def listen(self, name: str) -> None:
+        """Hear of all that is told of a container from now on."""
+        told = self.told.setdefault(name, [])
+        listener = Listener()
+        listener.events = told
+        self.bus.subscribe(name, listener, TYPES).resume()
+
+    @rule(name=NAMES)
+    def change(self, name: str) -> None:
+        """Change a container, or make one."""
+        self.count += 1
+        known = self.store.get(name)
+        config = {"user.a": str(self.count)}
+        if known is None:
+            with capturedLogs():
+                self.store.put(Container(name, config, origin=str(self.count)))
+            self.told[name] = []
+            self.listen(name)
+        else:
+            with capturedLogs():
+                self.store.put(evolve(known, config=config))
+
+    @rule(name=NAMES)
+    def remove(self, name: str) -> None:
+        """Remove a container."""
+        with capturedLogs():
+            self.store.remove(name)
+        self.told.pop(name, None)
+
+    @rule(full=st.booleans())
+    def set_full(self, full: bool) -> None:
+        """Let the disk be full, or not."""
+        self.journal.full = full
+
+    @rule(seconds=st.sampled_from([0, bus.RETRY, bus.FORGET_AFTER]))
+    def wait(self, seconds: float) -> None:
+        """Let some time go by."""
+        with capturedLogs():
+            self.clock.advance(seconds)
+
+    @rule(replaced=st.booleans())
+    def restart(self, replaced: bool) -> None:
+        """Let the process end, and another one begin."""
+        self.bus.stopService()
+        self.behind = []
+        full, self.journal.full = self.journal.full, False
+        if replaced and self.store.names():
+            name = min(self.store.names())
+            self.count += 1
+            config = {"user.a": str(self.count)}
+            self.store.put(Container(name, config, origin=str(self.count)))
+            self.told.pop(name)
+        self.journal.full = full
+        self.start()
+
+    @rule(name=NAMES, back=st.integers(0, 5))
+    def ask(self, name: str, back: int) -> None:
+        """Ask for what came after some time, and read it later."""
+        if name in self.told:
+            told = self.told[name]
+            since = told[-back - 1].timestamp if back < len(told) else 0
+            listener = Listener()
+            subscription = self.bus.subscribe(name, listener, TYPES, since)
+            self.behind.append((name, since, told, listener, subscription))
+
+    @rule()
+    def read(self) -> None:
+        """Let those who are behind read, and look at what they are told."""
+        for _, since, told, listener, subscription in self.behind:
+            with capturedLogs():
+                subscription.resume()
+                self.clock.advance(0)
+            expected = [event for event in told if event.timestamp > since]
+            found = listener.events
+            lost = [event.timestamp for event in found if event.type == "lost"]
+            assert len(lost) <= 1
+            complete_since = max(lost, default=since)
+            heard = [event for event in found if event.type != "lost"]
+            # Nothing of any other container, and all of its own but what is lost.
+            missing = [e for e in expected if e not in heard]
+            assert all(event in expected for event in heard), (heard, expected)
+            assert all(event.timestamp <= complete_since for event in missing)
+            if since == 0:
+                assert lost, "nobody knows what was in the beginning"
+            subscription.cancel()
+        self.behind = []
+
+    def teardown(self) -> None:
+        """Let all read, and stop the bus."""
+        self.read()
+        self.bus.stopService()
+
+
+class AnyFailureTests(SynchronousTestCase):
+    """The bus, whatever fails."""
+
+    def test_any_failure(self) -> None:
+        """Nobody reads of another container, or misses anything without a word."""
+        run_state_machine_as_test(
+            FailuresMachine,
+            settings=settings(max_examples=150, stateful_step_count=40, deadline=None),
+        )
