@@ -61,6 +61,10 @@ class LXCRuntime:
 
     def confirm(self, claim: Claim, monitor: Monitor) -> Claim:
         """See `IMonitoredRuntime.confirm`."""
+        if not any(c.startswith("/lxc.monitor.") for c in monitor.cgroups):
+            # The monitor was killed and the init has outlived it, or it is a
+            # process of a container that is in the host's pid namespace.
+            raise NotInContainer("the parent of its init is no monitor", "monitor")
         names = _names_with_cgroup(claim.name)
         title = _TITLE.fullmatch(monitor.command)
         if title and len(monitor.command) < _TITLE_SIZE:
@@ -71,9 +75,6 @@ class LXCRuntime:
                 )
             program = os.path.basename(monitor.program)
             return Claim(name, "", _PROGRAMS.get(program, self.name), lxcpath)
-        if not any(c.startswith("/lxc.monitor.") for c in monitor.cgroups):
-            # Its monitor was killed, and it has outlived it.
-            raise NotInContainer("the parent of its init is no monitor", "monitor")
         return self._confirm_untitled(names, monitor)
 
     def _confirm_untitled(self, names: Sequence[str], monitor: Monitor) -> Claim:

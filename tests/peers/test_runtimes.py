@@ -250,8 +250,17 @@ class MonitorTests(SynchronousTestCase):
             self.assertEqual(self.confirm("c1", command, agent), Claim("c1"))
             self.assert_refused("c1-1", command, agent)
 
-    def test_killed_monitor(self) -> None:
-        """Who has taken the place of a monitor that was killed is none."""
-        for command in ("/sbin/init\0", "lxc-start\0-F\0-n\0c1\0"):
-            self.assert_refused("c1", command, "/usr/bin/lxc-start", "/init.scope")
-            self.assert_refused("c1", command, "/usr/bin/agent", "/x/lxc.monitor.c1")
+    def test_no_monitor(self) -> None:
+        """Who has taken the place of a monitor that was killed is none.
+
+        Nor is the privileged root of a container that is in the host's pid
+        namespace, whatever its title says.
+        """
+        for command in (
+            "/sbin/init\0",
+            "lxc-start\0-F\0-n\0c1\0",
+            TITLE.format(lxcpath="/var/lib/lxc", name="c1"),
+        ):
+            for cgroup in ("/init.scope", "/lxc.payload.c1-1/lxc.monitor.c1"):
+                for name in ("c1", "c1-1"):
+                    self.assert_refused(name, command, "/usr/bin/lxc-start", cgroup)
