@@ -326,13 +326,19 @@ class NameTests(ProcessTestCase):
             (self.home / name).mkdir()
         self.name = unique_name("c")
         self.victim_name = f"{self.name}-1"
-        for name, secret in ((self.name, OWN), (self.victim_name, VICTIMS)):
-            document = {"config": {"user.secret": secret}}
-            (self.home / "documents" / f"{name}.json").write_text(json.dumps(document))
+        self.write(self.name, OWN)
+        self.write(self.victim_name, VICTIMS)
         self.devlxd = DevLXD(
             f"--containers={self.home}/documents", f"--listen={self.home}/lxd"
         )
         self.addCleanup(self.devlxd.stop)
+
+    def write(self, name: str, secret: str, **keys: str) -> None:
+        """Write the document of a container."""
+        document = {"config": {"user.secret": secret}, **keys}
+        path = self.home / "documents" / f"{name}.json"
+        path.with_suffix(".new").write_text(json.dumps(document))
+        path.with_suffix(".new").rename(path)
 
     def start(self, name: str, lxcpath: str = "", program: str = INIT) -> LXCContainer:
         """Start a container."""
@@ -461,8 +467,13 @@ class NameTests(ProcessTestCase):
         self.assertIn(f"(lxc in {self.home})", line)
         self.assertIn(f"(lxc in {self.home}/other)", line)
         self.assertIn("write 'runtime:' or 'lxcpath:' in the document", line)
-        first.stop()
-        self.assertEqual(second.run(*ASK), OWN)
+        self.write(self.name, "secret of the other", lxcpath=f"{self.home}/other")
+        wait_until(lambda: second.run(*ASK) != NOWHERE, "the document is read")
+        self.assertEqual(second.run(*ASK), "secret of the other")
+        self.assertEqual(first.run(*ASK), NOWHERE)
+        second.stop()
+        self.write(self.name, OWN)
+        wait_until(lambda: first.run(*ASK) == OWN, "the document is read")
 
 
 def hierarchies() -> list[Path]:
