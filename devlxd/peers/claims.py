@@ -82,7 +82,8 @@ class Claims:
 
     def _by_claim(self, cgroups: Sequence[str]) -> dict[Claim, IRuntime]:
         claims: dict[Claim, IRuntime] = {}
-        for cgroup in cgroups:
+        # In most hierarchies a process is in a cgroup of the same name.
+        for cgroup in dict.fromkeys(cgroups):
             for runtime in self.runtimes:
                 claim = runtime.claim(cgroup)
                 if claim is not None:
