@@ -18,7 +18,7 @@ from devlxd.events import feed
 from devlxd.events.bus import EventBus
 from devlxd.events.journal import SQLiteJournal
 from devlxd.interfaces import ISubscriber
-from devlxd.model import Caller, Container, End
+from devlxd.model import Caller, Container
 from devlxd.testing import GUEST, GuestConnection, MemoryIdentifier, MemoryPeerSource
 from devlxd.timestamps import timestamp_text
 from devlxd.web.channel import CLOSE_TIMEOUT, IDLE_TIMEOUT, MAX_IGNORED
@@ -98,7 +98,7 @@ class EventsTestCase(SynchronousTestCase):
             lambda: int(self.clock.seconds() * 10**9),
         )
         self.bus.startService()
-        self.addCleanup(self.stop_bus)
+        self.addCleanup(self.bus.stopService)
         self.identifier = MemoryIdentifier({GUEST.pid: Caller("c1", 0, life=1)})
         self.site = DevLXDSite(
             LXD,
@@ -111,13 +111,6 @@ class EventsTestCase(SynchronousTestCase):
         self.site.doStart()
         self.addCleanup(self.site.doStop)
         self.guest = GuestConnection(self.site)
-
-    def stop_bus(self) -> None:
-        """Stop the bus when nobody listens: transports in memory stay for ever."""
-        for known in (*self.bus._present.values(), *self.bus._ended):
-            for subscription in list(known.subscriptions):
-                subscription.cancel()
-        self.bus.stopService()
 
     def put(self, value: str, **config: str) -> None:
         """Let the container have a value."""
@@ -137,7 +130,8 @@ class EventsTestCase(SynchronousTestCase):
 
     def assert_nothing_left(self) -> None:
         """Check that nothing is timed, and nobody is subscribed."""
-        self.assertEqual(list(self.bus._present["c1"].subscriptions), [])
+        known = [*self.bus._present.values(), *self.bus._ended]
+        self.assertEqual([one for one in known if one.subscriptions], [])
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
 
@@ -479,8 +473,7 @@ class LineStreamTests(EventsTestCase):
     def test_bus_stops(self) -> None:
         """So it does when there is nobody any more who tells of events."""
         self.begin()
-        for subscription in list(self.bus._present["c1"].subscriptions):
-            subscription.end_with(End.STOPPED)
+        self.bus.stopService()
         self.assertEqual(self.lines(), [b""])
         self.assertTrue(self.guest.transport.disconnecting)
 
@@ -698,8 +691,7 @@ class WebSocketStreamTests(EventsTestCase):
     def test_bus_stops(self) -> None:
         """When there is nobody any more who tells of events, it hears of that."""
         self.begin()
-        for subscription in list(self.bus._present["c1"].subscriptions):
-            subscription.end_with(End.STOPPED)
+        self.bus.stopService()
         ((opcode, payload),) = self.heard()
         self.assertEqual(opcode, CLOSE)
         self.assertEqual(payload, struct.pack("!H", 1000) + b"devlxd stops")
