@@ -66,7 +66,7 @@ class Stream(Protocol):
     endless: bool
 
     def close(self) -> None:
-        """End it, and the connection with it."""
+        """End it, and the connection with it; harmless if that is under way."""
 
 
 def _ascii_request_line(line: bytes) -> bytes:
@@ -224,9 +224,8 @@ class GuestChannel(http.HTTPChannel):
     def close(self) -> None:
         """Close, for good within `CLOSE_TIMEOUT` even if nobody reads."""
         self.abort_within(CLOSE_TIMEOUT)
-        stream, self.stream = self.stream, None
-        if stream is not None:
-            stream.close()
+        if self.stream is not None:
+            self.stream.close()
         elif not self.transport.disconnecting:
             super().loseConnection()
 

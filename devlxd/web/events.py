@@ -312,6 +312,8 @@ class _Stream:
     def _end_with(self, last_word: Callable[[], None]) -> None:
         """Say ``last_word`` when what is left of an event is written."""
         self._stop()
+        if self._channel.transport.disconnecting:
+            return
         if self._text:
             self._last_word = last_word
         else:

@@ -411,3 +411,22 @@ class SlowReaderTests(ConnectionsTestCase):
         *_, (opcode, payload) = frames(self.websocket.send())
         self.assertEqual((opcode, payload), (CLOSE, b"\x03\xe8"))
         self.assertIsNone(self.websocket.transport)
+
+    def test_stop_in_the_past_of_what_is_gone(self) -> None:
+        """So there is for a guest that reads the past of a removed container."""
+        since = b"?since=1970-01-01T00:00:00Z"
+        self.lines, self.websocket = self.connect(), self.connect()
+        self.lines.send_only(EVENTS.replace(b"/events", b"/events" + since))
+        self.websocket.send_only(HANDSHAKE % since)
+        head = self.websocket.read()
+        self.store.remove("c1")
+        self.bus.stopService()
+        closed = self.site.close_connections()
+        _, _, body = self.lines.send().partition(b"\r\n\r\n")
+        *_, last = chunks(body)
+        self.assertEqual(last, b"")
+        answer = head + self.websocket.send()
+        *_, (opcode, payload) = frames(answer.partition(b"\r\n\r\n")[2])
+        self.assertEqual((opcode, payload[:2]), (CLOSE, b"\x03\xe8"))
+        self.clock.advance(CLOSE_TIMEOUT)
+        self.successResultOf(closed)
