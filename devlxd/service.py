@@ -163,7 +163,7 @@ class DevLXDService(MultiService):
         )
         bus = None
         if any(dialect.events for dialect, _ in endpoints):
-            bus = EventBus(store, journal or SQLiteJournal(), reactor)
+            bus = EventBus(store, journal or SQLiteJournal(), reactor, turns=turns)
             bus.setServiceParent(self)
         downloads = Downloads(images, reactor, max_downloads) if images else None
         for dialect, endpoint in endpoints:

@@ -16,7 +16,6 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 import devlxd.files
 from devlxd.files import birth_time_ns, open_regular
-from devlxd.files import open_regular
 from tests.descriptors import Descriptors
 
 

@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
 import textwrap
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -372,8 +373,8 @@ class NameTests(ProcessTestCase):
         self.leave_cgroup(self.name)
         attacker = self.start(self.name)
         self.assertEqual(self.cgroup_of(attacker), f"{self.name}-1")
-        for run in (attacker.run, attacker.attach):
-            self.assertEqual(run(*ASK), OWN)
+        for ask in (attacker.run, attacker.attach):
+            self.assertEqual(ask(*ASK), OWN)
 
     def test_cgroup_of_the_victims_name(self) -> None:
         """Nor is it the victim, which is really called so; nor the victim it."""

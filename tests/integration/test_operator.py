@@ -16,14 +16,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.integration.lxc import (
     TWISTD,
-    GuestError,
     LXCContainer,
     Served,
     make_home,
     missing,
     unique_name,
 )
-from tests.integration.processes import PATIENCE, wait_until
+from tests.integration.processes import PATIENCE, GuestError, wait_until
 
 DOCUMENT = "config: {user.foo: bar}\n"
 
