@@ -16,7 +16,6 @@ import shutil
 import signal
 import socket
 import struct
-import subprocess
 import sys
 import tempfile
 import textwrap
@@ -31,6 +30,7 @@ from tests.integration.processes import (
     Output,
     check,
     run,
+    start,
     wait_until,
 )
 
@@ -274,12 +274,7 @@ class Served:
 
     def __init__(self, *command: str, endpoints: int = 1) -> None:
         self._output = Output(" ".join(command))
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=self._output.file,
-            stderr=subprocess.STDOUT,
-        )
+        self._process = start(*command, output=self._output)
         self.pid = self._process.pid
         self.log: list[str] = []
         try:

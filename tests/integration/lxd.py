@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import tarfile
 from pathlib import Path
 
 from tests.integration.lxc import missing
-from tests.integration.processes import PATIENCE, GuestError, Output, run
+from tests.integration.processes import PATIENCE, GuestError, run, start
 
 _METADATA = """\
 architecture: x86_64
@@ -47,13 +46,7 @@ class LXD:
 
     def launch(self) -> None:
         """Start the daemon, with all that it had if it was killed."""
-        self._daemon = subprocess.Popen(
-            ["lxd", "--group", "root"],
-            env=self._environment,
-            stdin=subprocess.DEVNULL,
-            stdout=Output("lxd").file,
-            stderr=subprocess.STDOUT,
-        )
+        self._daemon = start("lxd", "--group", "root", env=self._environment)
         self._run("lxd", "waitready", f"--timeout={PATIENCE:.0f}")
 
     def start(self) -> None:

@@ -132,6 +132,23 @@ class Output:
         self._reader.close()
 
 
+def start(
+    *command: str, env: Mapping[str, str] | None = None, output: Output | None = None
+) -> subprocess.Popen[bytes]:
+    """Start a process that goes on; return it.
+
+    :param output: where it prints, for who reads it.
+    """
+    output = output or Output(" ".join(command))
+    return subprocess.Popen(
+        command,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=output.file,
+        stderr=subprocess.STDOUT,
+    )
+
+
 class _FailureRecorder(TestResultDecorator):
     """Passes on what becomes of a test, and keeps whether it failed."""
 

@@ -6,13 +6,12 @@ import os
 import shutil
 import socket
 import stat
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 from tests.integration.lxc import TWISTD, Served
-from tests.integration.processes import ProcessTestCase
+from tests.integration.processes import ProcessTestCase, run
 
 #: Opens a socket as systemd does, and becomes the service that it is for.
 SYSTEMD = """
@@ -46,7 +45,7 @@ class SystemdTests(ProcessTestCase):
         )
         self.addCleanup(served.stop)
         ask = ["curl", "-s", "--unix-socket", str(path), "http://lxd/1.0/config/user.a"]
-        self.assertEqual(subprocess.check_output(ask), b"b")
+        self.assertEqual(run(*ask), "b")
         self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), 0o600)
         served.stop()
         self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), 0o600)

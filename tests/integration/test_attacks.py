@@ -30,7 +30,14 @@ from tests.integration.lxc import (
     python,
     unique_name,
 )
-from tests.integration.processes import GuestError, ProcessTestCase, run, wait_until
+from tests.integration.processes import (
+    PATIENCE,
+    GuestError,
+    ProcessTestCase,
+    run,
+    start,
+    wait_until,
+)
 
 SOCKET = "/dev/lxd/sock"
 
@@ -416,14 +423,16 @@ class NameTests(ProcessTestCase):
     def run_in_foreground(self, container: LXCContainer) -> None:
         """Start a container anew, as systemd starts it, and ask."""
         lxc = ["-P", str(container.home), "-n", container.name]
-        subprocess.run(["lxc-stop", "-k", *lxc], capture_output=True, check=False)
+        with contextlib.suppress(GuestError):
+            run("lxc-stop", "-k", *lxc)
         (container.home / container.name / "init" / "sock").unlink()
-        with subprocess.Popen(["lxc-start", "-F", *lxc], stdin=subprocess.DEVNULL):
+        started = start("lxc-start", "-F", *lxc)
+        try:
             wait_until(lambda: self.is_up(container), "the container runs")
-            try:
-                self.assertEqual(container.run(*ASK), OWN)
-            finally:
-                subprocess.run(["lxc-stop", "-k", *lxc], check=True)
+            self.assertEqual(container.run(*ASK), OWN)
+        finally:
+            run("lxc-stop", "-k", *lxc)
+            started.wait(PATIENCE)
 
     def is_up(self, container: LXCContainer) -> bool:
         """Return whether a container runs what it is asked to."""
