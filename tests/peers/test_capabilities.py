@@ -30,9 +30,20 @@ except PermissionError:
     print("cannot")
 """
 
-NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
 
-WITH_PTRACE = [*NOBODY, "--inh-caps=+sys_ptrace", "--ambient-caps=+sys_ptrace"]
+def nobody(*capabilities: str) -> list[str]:
+    """Return what starts a program as nobody, with some capabilities.
+
+    It may read Python and devlxd wherever they are.
+    """
+    given = ",".join(f"+{name}" for name in ("dac_read_search", *capabilities))
+    ids = ["--reuid=65534", "--regid=65534", "--clear-groups"]
+    return ["setpriv", *ids, f"--inh-caps={given}", f"--ambient-caps={given}"]
+
+
+NOBODY = nobody()
+
+WITH_PTRACE = nobody("sys_ptrace")
 
 
 class CheckMayIdentifyTests(SynchronousTestCase):
