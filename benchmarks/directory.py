@@ -19,7 +19,7 @@ from devlxd.events.bus import EventBus
 from devlxd.events.journal import SQLiteJournal
 from devlxd.inotify import INotify
 from devlxd.interfaces import IDevLXDReactor
-from devlxd.tap import spare_collector
+from devlxd.process import disable_gc_until
 
 CONTAINERS = 10_000
 
@@ -76,7 +76,7 @@ def main() -> None:
             (path / f"c{n}.yaml").write_text(DOCUMENT.format(n=n, value=0))
         store = DirectoryStore(path, reactor, INotify(reactor))
         bus = EventBus(store, SQLiteJournal(), reactor)
-        spare_collector([store])
+        disable_gc_until(store.loaded())
         bus.startService()
         begun = time.perf_counter()
         store.startService()
