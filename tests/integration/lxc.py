@@ -94,16 +94,8 @@ class LXCContainer:
     program: str = INIT
 
     def start(self) -> None:
-        """Start it; it runs when this returns."""
-        rootfs = self._path / "rootfs"
-        init = self._path / "init"
-        for directory in _DIRECTORIES:
-            (rootfs / directory).mkdir(parents=True)
-        init.mkdir()
-        (init / "init.py").write_text(self.program)
-        for path in (init, rootfs, *rootfs.rglob("*")):
-            os.chown(path, self.host_id, self.host_id)
-        (self._path / "config").write_text(self._config(rootfs, init))
+        """Make it, and start it; it runs when this returns."""
+        self.make()
         log = self._path / "log"
         try:
             self._lxc("start", "-o", str(log), "-l", "WARN")
@@ -114,6 +106,18 @@ class LXCContainer:
             with contextlib.suppress(GuestError):
                 self.stop()
             raise GuestError(f"{error}{text}") from error
+
+    def make(self) -> None:
+        """Make it, so that it can be started."""
+        rootfs = self._path / "rootfs"
+        init = self._path / "init"
+        for directory in _DIRECTORIES:
+            (rootfs / directory).mkdir(parents=True)
+        init.mkdir()
+        (init / "init.py").write_text(self.program)
+        for path in (init, rootfs, *rootfs.rglob("*")):
+            os.chown(path, self.host_id, self.host_id)
+        (self._path / "config").write_text(self._config(rootfs, init))
 
     def stop(self) -> None:
         """Stop it, and forget it."""

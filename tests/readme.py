@@ -1,0 +1,34 @@
+"""What README and docs tell to type."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import textwrap
+from pathlib import Path
+
+_ROOT = Path(__file__).parents[1]
+
+README = _ROOT / "README.rst"
+
+OPERATING = _ROOT / "docs" / "operating.rst"
+
+#: What is indented after ``::`` or a directive for code.
+_BLOCK = re.compile(r"(?:::|(\.\. code-block:: .*))\n\n((?: {4}.*\n|\n)+)")
+
+
+def blocks_of(document: Path, section: str) -> list[str]:
+    """Return the literal blocks of one section, without their indentation."""
+    _, _, rest = document.read_text().partition(f"\n{section}\n---")
+    text = re.split(r"\n[^\n]+\n-{3,}\n", rest)[0]
+    return [textwrap.dedent(block).strip() + "\n" for _, block in _BLOCK.findall(text)]
+
+
+def commands_of(document: Path) -> list[list[str]]:
+    """Return the words of each ``twistd devlxd`` in a document, options only."""
+    text = document.read_text().replace("\\\n", "")
+    lines = [
+        line for line in text.splitlines() if "twistd -n --pidfile= devlxd" in line
+    ]
+    words = [shlex.split(line, comments=True) for line in lines]
+    return [line[line.index("devlxd") + 1 :] for line in words]
