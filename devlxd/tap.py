@@ -29,7 +29,13 @@ from twisted.python import usage
 from devlxd import __version__
 from devlxd.containers.directory import DirectoryStore
 from devlxd.demo import DemoService
-from devlxd.events.journal import JournalError, SQLiteJournal
+from devlxd.events.journal import (
+    KEPT,
+    MAX_BYTES,
+    MAX_CONTAINER_BYTES,
+    JournalError,
+    SQLiteJournal,
+)
 from devlxd.images.directory import DirectoryImageStore
 from devlxd.images.lxd import LXDImageStore
 from devlxd.inotify import INotify
@@ -54,6 +60,8 @@ from devlxd.process import (
 from devlxd.service import DevLXDService
 from devlxd.stdout import without_waiting
 from devlxd.web.dialects import DIALECTS, LXD, Dialect
+from devlxd.web.images import MAX_DOWNLOADS
+from devlxd.web.registry import MAX_CONNECTIONS
 
 _log = Logger()
 
@@ -79,9 +87,14 @@ class Listen:
 class Options(usage.Options):
     """What ``twistd devlxd`` may be told."""
 
-    longdesc = """Answers the guest API of LXD, /dev/lxd/sock, for the
-    containers of this host. Bind the socket into each container; the README
-    tells how."""
+    longdesc = (
+        "Answers the guest API of LXD, /dev/lxd/sock, for the containers of this "
+        "host. Bind the socket into each container; the README tells how. One "
+        f"container has at most {MAX_CONNECTIONS} connections and {MAX_DOWNLOADS} "
+        f"downloads at a time. Of its events the last {KEPT} are kept, in at most "
+        f"{MAX_CONTAINER_BYTES >> 20} MiB; of those of all containers, "
+        f"{MAX_BYTES >> 20} MiB. docs/limits.rst tells of the other bounds."
+    )
 
     optParameters: ClassVar[list[list[object]]] = [
         [
@@ -245,7 +258,7 @@ class Options(usage.Options):
             try:
                 Path(self["state"]).mkdir(mode=0o700, parents=True, exist_ok=True)
                 self._lock(dialect).check()
-            except (FileExistsError, NotADirectoryError):
+            except (FileExistsError, NotADirectoryError, PermissionError):
                 raise
             except OSError:
                 # A full disk costs guests the past, and nothing else.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
 import tempfile
+from functools import partialmethod
 from pathlib import Path
 
 from attrs import evolve
@@ -162,6 +164,13 @@ class OptionsTests(OptionsTestCase):
             *arguments,
         )
         patch.restore()
+
+        def fails(_: object, number: int) -> None:
+            raise OSError(number, os.strerror(number))
+
+        patch = self.patch(LockFile, "check", partialmethod(fails, errno.EACCES))
+        self.assert_refused(f"--state: {self.state}: Permission denied", *arguments)
+        patch.restore()
         self.state = self.state.with_name("file")
         self.state.write_text("")
         self.assert_refused("--state", *arguments)
@@ -211,6 +220,12 @@ class OptionsTests(OptionsTestCase):
         for option in ("--listen", "--containers", "--images", "--assume", "--demo"):
             self.assertIn(option, text)
         self.assertTrue(issubclass(tap.Options, usage.Options))
+
+    def test_bounds(self) -> None:
+        """``--help`` tells how much one container may have of what all share."""
+        text = " ".join(str(tap.Options()).split())
+        for bound in ("1024 connections", "4 downloads", "1000", "8 MiB", "256 MiB"):
+            self.assertIn(f" {bound}", text)
 
 
 class MakeServiceTests(OptionsTestCase):
