@@ -1,7 +1,8 @@
 """How many events a second devlxd tells to how many listeners, and how soon.
 
 The listeners of one container, 1, 10 and 100 of them, are told of 500 changes
-at once, again and again; each event that arrives at each of them counts. Then
+at once, again and again; each event that arrives at each of them counts. Where the
+machine does other things too, the figures by processor time say more. Then
 one listener hears of one change at a time: printed is how long it took from
 the closing of the document to the event, in milliseconds. Both are done with
 lines and with websockets.
@@ -34,6 +35,7 @@ from benchmarks.serving import (
     LISTENERS,
     Host,
     compared,
+    cpu_seconds,
     in_turns,
     paired,
     percentile,
@@ -118,19 +120,23 @@ def read_all(connections: list[socket.socket], count: int) -> None:
                     del missing[connection]
 
 
-def rate(host: Host, request: bytes, count: int) -> float:
-    """Return how many events a second arrive at ``count`` listeners together."""
+def rates(host: Host, request: bytes, count: int) -> tuple[float, float]:
+    """Return how many events arrive at ``count`` listeners together.
+
+    :return: in a second, and in a second of devlxd's processor time.
+    """
     with listening(host, request, count) as connections:
-        start, arrived = time.perf_counter(), 0
+        start, used, arrived = time.perf_counter(), cpu_seconds(host.devlxd.pid), 0
         while time.perf_counter() < start + SECONDS:
             now = time.time_ns()
             host.write({f"user.{n}": f"{now}" for n in range(BURST)})
             read_all(connections, BURST)
             arrived += BURST * count
         took = time.perf_counter() - start
+        used = cpu_seconds(host.devlxd.pid) - used
         host.write({})
         read_all(connections, BURST)
-    return arrived / took
+    return arrived / took, arrived / used
 
 
 def latencies(host: Host, request: bytes) -> list[float]:
@@ -160,10 +166,15 @@ def measure_hosts(hosts: dict[str, Host]) -> None:
     """Measure what needs no container, and print it."""
     for kind, request in LISTENERS.items():
         for count in (1, 10, 100):
-            found = in_turns(
-                hosts, ROUNDS, lambda host, r=request, c=count: rate(host, r, c)
+            told = in_turns(
+                hosts, ROUNDS, lambda host, r=request, c=count: rates(host, r, c)
             )
-            show(f"{kind} to {count}", found, "events/s")
+            for number, unit in enumerate(("events/s", "events/CPU s")):
+                found = {
+                    name: [pair[number] for pair in pairs]
+                    for name, pairs in told.items()
+                }
+                show(f"{kind} to {count}", found, unit)
     for kind, request in LISTENERS.items():
         times = in_turns(hosts, ROUNDS, lambda host, r=request: latencies(host, r))
         for percent in (50, 99):

@@ -18,7 +18,6 @@ from __future__ import annotations
 import itertools
 import json
 import math
-import os
 import shutil
 import signal
 import time
@@ -31,7 +30,14 @@ from textwrap import dedent
 
 from attrs import frozen
 
-from benchmarks.serving import LINES, WEBSOCKET, percentile, served_option, use
+from benchmarks.serving import (
+    LINES,
+    WEBSOCKET,
+    cpu_seconds,
+    percentile,
+    served_option,
+    use,
+)
 from tests.integration.lxc import (
     DevLXD,
     GuestError,
@@ -482,12 +488,6 @@ def row(name: str, how: str, times: list[float], failed: int, attack: Attack) ->
         f"{values[2]:8.1f} {failed:7} {limits:>15}  "
         + ("MISSED: " + ", ".join(missed) if missed else "met")
     )
-
-
-def cpu_seconds(pid: int) -> float:
-    """Return for how long a process has run on a processor."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def peak(pid: int) -> float:

@@ -17,7 +17,7 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks.serving import compared, in_turns, paired, use
+from benchmarks.serving import compared, cpu_seconds, in_turns, paired, use
 from tests.integration.lxc import TWISTD
 
 ROUNDS = 8
@@ -55,11 +55,16 @@ def serve(command: list[str], sign: str) -> tuple[subprocess.Popen[str], str]:
     raise SystemExit(f"{command} did not start")
 
 
-def questions_a_second(socket: str) -> float:
-    """Ask with eight connections for `SECONDS`."""
-    return rate_in(
-        subprocess.run(load(socket), capture_output=True, text=True, check=True).stdout
-    )
+def questions_a_second(server: tuple[str, int]) -> tuple[float, float]:
+    """Ask a server, given by its socket and its pid, for `SECONDS`.
+
+    :return: the questions in a second, and in a second of its processor time.
+    """
+    socket, pid = server
+    used = cpu_seconds(pid)
+    done = subprocess.run(load(socket), capture_output=True, text=True, check=True)
+    rate = rate_in(done.stdout)
+    return rate, rate * SECONDS / (cpu_seconds(pid) - used)
 
 
 def load(socket: str) -> list[str]:
@@ -76,10 +81,10 @@ def rate_in(output: str) -> float:
     return float(match[1])
 
 
-def show(rates: dict[str, list[float]]) -> None:
+def show(rates: dict[str, list[float]], unit: str = "questions/s") -> None:
     """Print the medians, and the ratio of the first to the others."""
     for name, rate in rates.items():
-        print(f"{name:10} {statistics.median(rate):8.0f} questions/s")
+        print(f"{name:10} {statistics.median(rate):8.0f} {unit}")
     for ratio in paired(rates):
         print(f"{'devlxd':10} {ratio}")
 
@@ -93,15 +98,16 @@ def main() -> None:
         bare, _ = serve([sys.executable, "-c", BARE, bare_socket, bare_log], "ready")
         started.callback(stop, bare)
         demo = [TWISTD, "-n", "--pidfile=", "devlxd", "--demo"]
-        sockets = {}
+        servers = {}
         for name, checkout in checkouts.items():
             use(checkout)
             process, line = serve(demo, "--unix-socket")
             started.callback(stop, process)
-            sockets[name] = line.split()[3]
-        sockets["bare Site"] = bare_socket
-        rates = in_turns(sockets, ROUNDS, questions_a_second)
-    show(rates)
+            servers[name] = line.split()[3], process.pid
+        servers["bare Site"] = bare_socket, bare.pid
+        pairs = in_turns(servers, ROUNDS, questions_a_second)
+    for number, unit in enumerate(("questions/s", "questions/CPU s")):
+        show({name: [pair[number] for pair in pairs[name]] for name in servers}, unit)
 
 
 def stop(process: subprocess.Popen[str]) -> None:

@@ -135,6 +135,12 @@ def in_turns(
     return found
 
 
+def cpu_seconds(pid: int) -> float:
+    """Return for how long a process has run on a processor."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def percentile(times: Sequence[float], percent: float) -> float:
     """Return the value that ``percent`` of some values do not exceed."""
     return sorted(times)[min(int(len(times) * percent / 100), len(times) - 1)]
