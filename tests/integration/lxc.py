@@ -262,6 +262,13 @@ def unique_name(word: str) -> str:
     return f"devlxd-{secrets.token_hex(3)}-{word}"
 
 
+def hierarchies() -> list[Path]:
+    """Return where the hierarchies of cgroups are mounted, each once."""
+    mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
+    tops = [Path(m[1]) for m in mounts if m[2] in ("cgroup", "cgroup2")]
+    return list({top.stat().st_dev: top for top in tops}.values())
+
+
 def make_home() -> Path:
     """Make a directory that the root of any container may pass through."""
     home = Path(tempfile.mkdtemp(prefix="devlxd-"))

@@ -24,6 +24,7 @@ from tests.integration.lxc import (
     DevLXD,
     LXCContainer,
     Meeting,
+    hierarchies,
     make_home,
     missing,
     python,
@@ -483,13 +484,6 @@ class NameTests(ProcessTestCase):
         second.stop()
         self.write(self.name, OWN)
         wait_until(lambda: first.run(*ASK) == OWN, "the document is read")
-
-
-def hierarchies() -> list[Path]:
-    """Return where the hierarchies of cgroups are mounted, each once."""
-    mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
-    tops = [Path(m[1]) for m in mounts if m[2] in ("cgroup", "cgroup2")]
-    return list({top.stat().st_dev: top for top in tops}.values())
 
 
 def is_removed(cgroup: Path) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import select
 import shutil
@@ -13,18 +14,23 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from devlxd.model import Claim
+from devlxd.peers.claims import Claims
+from devlxd.peers.processes import ProcFS
+from devlxd.peers.runtimes import known_runtimes
 from tests.integration.lxc import (
     INIT,
     UNTIL_READY,
     DevLXD,
     LXCContainer,
     Meeting,
+    hierarchies,
     make_home,
     python,
     unique_name,
 )
 from tests.integration.lxd import LXD, missing_lxd
-from tests.integration.processes import PATIENCE, ProcessTestCase
+from tests.integration.processes import PATIENCE, ProcessTestCase, wait_until
 
 #: Listens to a socket's events, and passes them on.
 LISTEN = """
@@ -177,6 +183,29 @@ class RealLXDTests(ProcessTestCase):
                 for name in ("lxd", "devlxd")
             )
             self.assertEqual(ours, theirs, path)
+
+    def test_stale_cgroup(self) -> None:
+        """A container whose cgroup was left behind is served, and known as LXD's."""
+        self.lxd.lxc("config", "set", self.name, "user.secret", "its own")
+        self.lxd.lxc("stop", "-f", self.name)
+        (self.home / "init" / "sock").unlink()
+        for top in hierarchies():
+            path = top / f"lxc.payload.{self.name}"
+            path.mkdir()
+            self.addCleanup(path.rmdir)
+        self.lxd.lxc("start", self.name)
+        init = int(self.lxd.lxc("list", "-f", "csv", "-c", "p", self.name))
+        placed = Claims(ProcFS(), known_runtimes()).of_init(init)
+        assert placed.monitor is not None
+        os.close(placed.monitor)
+        self.assertEqual(placed.claim, Claim(f"{self.name}-1"))
+        lxcpath = str(self.lxd.containers)
+        self.assertEqual(placed.owner, Claim(self.name, runtime="lxd", lxcpath=lxcpath))
+        ask = ["curl", "-s", "--unix-socket", "/dev/devlxd/sock"]
+        question = [*ask, "http://lxd/1.0/config/user.secret"]
+        wait_until((self.home / "init" / "sock").exists, "the container runs")
+        answer = self.container.run_at(self.home / "init", *question)
+        self.assertEqual(answer, "its own")
 
 
 Told = Counter[tuple[str, str, str, str]]

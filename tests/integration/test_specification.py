@@ -186,7 +186,8 @@ class ProcessTests(ProcessTestCase):
         self.assertEqual(second.returncode, 1)
         self.assertEqual(
             second.stderr,
-            f"devlxd: --listen: {self.socket}: a server is listening there\n",
+            f"devlxd: --listen: {self.socket}: another devlxd (pid {devlxd.pid}) "
+            f"serves {self.socket}\n",
         )
         answer = run(*curl(str(self.socket), "/1.0"))
         self.assertEqual(answer, "not in a container\n500")
