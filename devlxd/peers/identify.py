@@ -160,7 +160,8 @@ class CallerIdentifier(Service):
         # That of a container, if there is one; in some hierarchies a process
         # may well be at the root.
         path = max(
-            cgroups, key=lambda path: (bool(self._claims.of_cgroup(path)), len(path))
+            dict.fromkeys(cgroups),
+            key=lambda path: (bool(self._claims.of_cgroup(path)), len(path)),
         )
         claim = self._claims.of_cgroup(path)
         whose = str(claim) if claim else "/".join(path.split("/")[:2])

@@ -13,7 +13,7 @@ from devlxd.interfaces import IIDMap
 from devlxd.model import Container
 
 #: Where LXD and Incus keep the id map of a running container; the first one
-#: that is there counts (protocol.md 6.3).
+#: that is there counts.
 _IDMAP_KEYS = ("volatile.idmap.current", "volatile.last_state.idmap")
 
 #: How many ids there are.
