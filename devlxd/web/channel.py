@@ -287,8 +287,9 @@ class GuestChannel(http.HTTPChannel):
             if line:
                 self._at_request_line = False
                 line = _ascii_request_line(line)
-        elif line[:1] in (b" ", b"\t"):
-            # Obsolete, and to be refused: RFC 9112, 5.2.
+        elif line[:1] in (b" ", b"\t") or b"\n" in line:
+            # Obsolete, and to be refused: RFC 9112, 5.2. A bare LF in a line ends
+            # none; not every Twisted refuses it.
             self._respondToBadRequestAndDisconnect()
             return
         super().lineReceived(line)
