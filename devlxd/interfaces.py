@@ -6,7 +6,7 @@ memory and a suite of contract tests that runs on all providers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 
 from twisted.internet.defer import Deferred
@@ -200,6 +200,9 @@ class IJournal(Interface):
 
     def last(incarnation: int) -> tuple[Container, int] | None:
         """Return the last snapshot that was recorded, and its timestamp."""
+
+    def prepare(container: Container) -> Iterator[None]:
+        """Do in small steps what `record` of a large snapshot would take long for."""
 
     def record(
         incarnation: int,

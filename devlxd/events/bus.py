@@ -17,7 +17,7 @@ from zope.interface import implementer
 
 from devlxd.events.diff import changes, event_of, lost
 from devlxd.events.feed import BATCH, Chain, Node, Subscription
-from devlxd.events.journal import JournalError
+from devlxd.events.journal import KEPT, JournalError
 from devlxd.interfaces import (
     IContainerStore,
     IEventBus,
@@ -80,6 +80,7 @@ class _Incarnation:
     :ivar work: what tells of them, if it has begun.
     :ivar turn: when that goes on.
     :ivar replays: how many subscribers read its past.
+    :ivar is_recorded: whether the journal knows what it is known by.
     :ivar is_over: whether its end was told.
     """
 
@@ -93,6 +94,7 @@ class _Incarnation:
         self.work: Iterator[None] | None = None
         self.turn: ITurn | None = None
         self.replays = 0
+        self.is_recorded = False
         self.is_over = False
 
 
@@ -299,8 +301,7 @@ class EventBus(Service):
         if new is not None:
             if present is None:
                 present = self._present[name] = self._begin(new)
-            if present.container is not new:
-                self._carry_out(present, new)
+            self._carry_out(present, new)
 
     def _begin(self, new: Container) -> _Incarnation:
         """Take up what is known of a container, if that is certain."""
@@ -312,11 +313,11 @@ class EventBus(Service):
             except JournalError as error:
                 self._failed(error)
         if number is None or known is None or not _is_the_same(new, known[0]):
-            timestamp = self._latest = max(self._now(), self._latest + 1)
-            incarnation = _Incarnation(_draw(), new, timestamp)
-            self._remember(incarnation, timestamp, [])
-            return incarnation
-        return _Incarnation(number, *known)
+            self._latest = max(self._now(), self._latest + 1)
+            return _Incarnation(_draw(), new, self._latest)
+        incarnation = _Incarnation(number, *known)
+        incarnation.is_recorded = True
+        return incarnation
 
     def _carry_out(self, incarnation: _Incarnation, new: Container | None) -> None:
         """Tell of a change after those before it: at once if it is not long."""
@@ -342,6 +343,11 @@ class EventBus(Service):
             new = incarnation.pending.popleft()
             chain = Chain(incarnation.last)
             yield from self._make_events(incarnation, new, chain)
+            if new is not None:
+                known = incarnation.container
+                incarnation.is_recorded &= _identity(new) == _identity(known)
+                if chain.events or not incarnation.is_recorded:
+                    yield from self._journal.prepare(new)
             self._tell(incarnation, new, chain)
 
     def _make_events(
@@ -349,6 +355,8 @@ class EventBus(Service):
     ) -> Iterator[None]:
         """Make the events of a change, some of them at a time."""
         old, done = incarnation.container, 0
+        if new is old:
+            return
         # Time goes on for this container, whatever the clock says.
         timestamp = max(self._now(), incarnation.timestamp + 1)
         for number, change in enumerate(changes(old, new)):
@@ -365,12 +373,14 @@ class EventBus(Service):
         if events:
             incarnation.timestamp = events[-1].timestamp
             self._latest = max(self._latest, incarnation.timestamp)
-        if new is not None or incarnation.replays:
-            known = incarnation.container
-            # Nobody is the one that has gone.
-            incarnation.container = new or Container(known.name)
-            if events or _identity(incarnation.container) != _identity(known):
-                self._remember(incarnation, since, events)
+        # Nobody is the one that has gone.
+        incarnation.container = new or Container(incarnation.container.name)
+        if new is None:
+            incarnation.is_recorded = not incarnation.replays
+        elif events:
+            incarnation.is_recorded = False
+        if not incarnation.is_recorded:
+            self._remember(incarnation, since, events)
         self._deliver(incarnation, chain)
         if new is None:
             for subscription in list(incarnation.subscriptions):
@@ -405,7 +415,8 @@ class EventBus(Service):
     def _remember(
         self, incarnation: _Incarnation, since: int, events: Sequence[Event]
     ) -> None:
-        for event in events:
+        # Of more than that nobody can ask.
+        for event in events[-KEPT:]:
             self._shared[incarnation.number, event.timestamp] = event
         try:
             self._record(incarnation, since, events)
@@ -427,6 +438,7 @@ class EventBus(Service):
             incarnation.timestamp,
             events,
         )
+        incarnation.is_recorded = True
         self._unrecorded.pop(incarnation, None)
 
     def _failed(self, error: JournalError) -> None:

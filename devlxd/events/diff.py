@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from heapq import heapify, heappop
 
 from devlxd.model import Container, Event
 from devlxd.timestamps import timestamp_text
@@ -34,7 +35,11 @@ def _config_changes(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[
     # There may be many keys, and few that have changed.
     changed = {key for key in new if new[key] != old.get(key, "")}
     changed.update(key for key in old if key not in new and old[key])
-    for key in sorted(key for key in changed if key.startswith(_TOLD)):
+    # To sort them all first would keep others waiting for long.
+    waiting = [key for key in changed if key.startswith(_TOLD)]
+    heapify(waiting)
+    while waiting:
+        key = heappop(waiting)
         values = {"old_value": old.get(key, ""), "value": new.get(key, "")}
         yield "config", {"key": key, **values}
 

@@ -104,6 +104,10 @@ _SLACK_BYTES = 1024 * 1024
 _FREE_PAGES = 512
 _FREED_PAGES = 128
 
+#: How many keys are written down in one piece, and how many pieces in one step.
+_PIECE = 500
+_PIECES = 4
+
 #: The file's sticky bit, which means nothing to the kernel. It says that there
 #: are events that are not in the file. To set it takes no room on the disk.
 _INCOMPLETE = stat.S_ISVTX
@@ -147,6 +151,7 @@ class SQLiteJournal:
         self._refused: JournalError | None = None
         self._is_complete = True
         self._bytes = 0
+        self._prepared: dict[int, tuple[Container, bytes]] = {}
 
     def check(self) -> None:
         """Look whether the file may be used; whether it can be is another matter.
@@ -279,6 +284,7 @@ class SQLiteJournal:
     def close(self) -> None:
         """See `IJournal.close`."""
         connection, self._connection = self._connection, None
+        self._prepared.clear()
         if connection is not None:
             with suppress(sqlite3.Error):
                 connection.close()
@@ -324,6 +330,15 @@ class SQLiteJournal:
             _verify(document, checksum)
             return Container(name, **json.loads(document)), timestamp
 
+    def prepare(self, container: Container) -> Iterator[None]:
+        """See `IJournal.prepare`."""
+        pieces = []
+        for number, piece in enumerate(_pieces_of(container), start=1):
+            pieces.append(piece)
+            if number % _PIECES == 0:
+                yield
+        self._prepared[id(container)] = container, "".join(pieces).encode()
+
     def record(
         self,
         incarnation: int,
@@ -337,8 +352,9 @@ class SQLiteJournal:
         :raises JournalError: when nothing could be written.
         """
         newest = _newest(events, self._container_bytes)
+        _, document = self._prepared.pop(id(container), (container, b""))
+        document = document or _document_of(container)
         with self._transaction():
-            document = _document_of(container)
             self._db.execute(
                 "INSERT INTO incarnations (number, name, complete_since, "
                 "last_timestamp, checksum, document) VALUES (?, ?, ?, ?, ?, ?) "
@@ -460,6 +476,7 @@ class SQLiteJournal:
     def _select(self, incarnation: int, kind: str, timestamp: int) -> sqlite3.Cursor:
         return self._db.execute(
             "SELECT timestamp, type, checksum, text FROM events "
+            "INDEXED BY events_by_type "
             "WHERE incarnation = ? AND type = ? AND timestamp > ? "
             "ORDER BY timestamp",
             (incarnation, kind, timestamp),
@@ -518,18 +535,24 @@ def _newest(events: Sequence[Event], most: int) -> Sequence[Event]:
 
 
 def _document_of(container: Container) -> bytes:
+    return "".join(_pieces_of(container)).encode()
+
+
+def _pieces_of(container: Container) -> Iterator[str]:
     """Write down what events tell of; the rest may be secret, and is of no use.
 
     And by what one container is told from another.
     """
-    document = {
-        "config": {
-            key: value
-            for key, value in container.config.items()
-            if key.startswith("user.") or key == "volatile.uuid"
-        },
-        "devices": {name: dict(device) for name, device in container.devices.items()},
-        "id": container.id,
-        "origin": container.origin,
-    }
-    return json.dumps(document).encode()
+    config = [
+        (key, value)
+        for key, value in container.config.items()
+        if key.startswith("user.") or key == "volatile.uuid"
+    ]
+    devices = {name: dict(device) for name, device in container.devices.items()}
+    known = {"id": container.id, "origin": container.origin, "devices": devices}
+    yield json.dumps(known)[:-1] + ', "config": {'
+    for start in range(0, len(config), _PIECE):
+        if start:
+            yield ", "
+        yield json.dumps(dict(config[start : start + _PIECE]))[1:-1]
+    yield "}}"
