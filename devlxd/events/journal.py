@@ -90,7 +90,8 @@ _PRAGMAS = (
     # Before anything is written, or it comes too late.
     "auto_vacuum = INCREMENTAL",
     "journal_mode = WAL",
-    "journal_size_limit = 4194304",
+    "wal_autocheckpoint = 256",
+    "journal_size_limit = 1048576",
     # Nothing is forced to the disk, which could take long: when the host goes
     # down its guests do too, and have nothing to catch up with.
     "synchronous = OFF",

@@ -494,5 +494,5 @@ class BoundTests(FileTestCase):
         for n in range(1, 300):
             journal.record(ONE, C1, 0, n, [evolve(event(n), text=bytes(100_000))])
         written = self.path.with_name("journal-wal").stat().st_size
-        self.assertLess(written, 8 * 2**20)
+        self.assertLess(written, 2 * 2**20)
         self.assertLess(self.path.stat().st_size, MAX_CONTAINER_BYTES * 1.5)

@@ -1,0 +1,283 @@
+"""What subscribers cost: memory, and the time of others."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from itertools import product
+from typing import Any
+
+from attrs import evolve
+from twisted.trial.unittest import SynchronousTestCase
+
+from devlxd.events import feed
+from devlxd.events.feed import BATCH, Chain, Node
+from devlxd.model import Container, End, Event
+from tests.events.test_bus import C1, TYPES, BusTestCase, RecordingSubscriber
+
+
+class MemoryTests(BusTestCase):
+    """What is in memory, and for how long."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        gc.collect()
+        gc.disable()
+        self.addCleanup(gc.enable)
+
+    def listeners(self, since: int | None = None) -> list[RecordingSubscriber]:
+        """Let some listen."""
+        found = []
+        for _ in range(3):
+            subscriber = RecordingSubscriber(C1)
+            self.subscribe(subscriber, since=since)
+            found.append(subscriber)
+        return found
+
+    def test_shared(self) -> None:
+        """An event is one object, however many hear it."""
+        one, *others = self.listeners()
+        self.put("1", "2")
+        for other in others:
+            for mine, theirs in zip(one.events, other.events, strict=True):
+                self.assertIs(mine, theirs)
+
+    def test_shared_past(self) -> None:
+        """So it is when it is read from the journal."""
+        since = self.bus.latest("c1")
+        self.put("1", "2")
+        one, *others = self.listeners(since)
+        for other in others:
+            for mine, theirs in zip(one.events, other.events, strict=True):
+                self.assertIs(mine, theirs)
+
+    def test_read(self) -> None:
+        """What all have read is not there any more."""
+        heard: list[weakref.ref[Event]] = []
+        subscriber = RecordingSubscriber()
+
+        def receive(event: Event) -> None:
+            heard.append(weakref.ref(event))
+
+        self.patch(subscriber, "receive", receive)
+        self.subscribe(subscriber)
+        slow, subscription = self.subscribe()
+        subscription.pause()
+        self.put("1", "2")
+        self.assertEqual([ref() is None for ref in heard], [False, False])
+        subscription.resume()
+        slow.events.clear()
+        self.put("3")
+        slow.events.clear()
+        self.assertEqual([ref() is None for ref in heard[:2]], [True, True])
+
+    def test_cancelled(self) -> None:
+        """What has ended is freed at once, without the collector."""
+        for since, paused, goes in product((None, 0), (False, True), (False, True)):
+            self.store.put(C1)
+            subscriber, subscription = self.subscribe(since=since)
+            if paused:
+                subscription.pause()
+            self.put("1")
+            if goes:
+                self.store.remove("c1")
+                subscription.resume()
+                self.clock.advance(0)
+            else:
+                subscription.cancel()
+            refs: list[weakref.ref[Any]] = [
+                weakref.ref(subscriber),
+                weakref.ref(subscription),
+            ]
+            del subscriber, subscription
+            self.assertEqual([ref() for ref in refs], [None, None])
+
+    def test_stopped(self) -> None:
+        """So it is when the bus stops."""
+        subscriber, subscription = self.subscribe()
+        subscription.pause()
+        self.put("1")
+        refs: list[weakref.ref[Any]] = [
+            weakref.ref(subscriber),
+            weakref.ref(subscription),
+        ]
+        del subscriber, subscription
+        self.bus.stopService()
+        self.assertEqual([ref() for ref in refs], [None, None])
+
+    def test_gone(self) -> None:
+        """Of what has gone nothing is kept, however many there were."""
+        for n in range(100):
+            container = Container(f"d{n}", {"user.a": "1"})
+            self.store.put(container)
+            subscriber = RecordingSubscriber(container)
+            self.bus.subscribe(f"d{n}", subscriber, TYPES, since=0).resume()
+            self.bus.latest(f"e{n}")
+            self.bus.subscribe(f"e{n}", RecordingSubscriber(), TYPES, since=0)
+            self.store.remove(f"d{n}")
+        self.clock.advance(0)
+        kept = (self.bus._present, self.bus._ended, self.bus._awaited)
+        self.assertEqual([len(known) for known in kept], [1, 0, 0])
+        self.assertEqual(len(self.bus._shared), 0)
+        self.assertEqual(len(self.journal.incarnations()), 1)
+
+    def test_long_list(self) -> None:
+        """A list that is very long is freed as well."""
+        chain = Chain(start := Node())
+        for n in range(200_000):
+            chain.add(Event("c1", "config", n, b""))
+        chain.link()
+        last = weakref.ref(chain.events[-1])
+        del chain, start
+        self.assertIsNone(last())
+
+
+class TurnsTests(BusTestCase):
+    """Who waits for whom."""
+
+    def heard_by(self, subscribers: list[RecordingSubscriber], count: int = 1) -> int:
+        """Return how many have heard so many events."""
+        return sum(len(subscriber.events) >= count for subscriber in subscribers)
+
+    def many(self, number: int, since: int | None = None) -> list[RecordingSubscriber]:
+        """Let many listen."""
+        found = []
+        for _ in range(number):
+            subscriber = RecordingSubscriber(self.store.get("c1"))
+            self.bus.subscribe("c1", subscriber, TYPES, since).resume()
+            found.append(subscriber)
+        return found
+
+    def test_few(self) -> None:
+        """A few hear of a small change at once."""
+        subscribers = self.many(50)
+        self.put("1")
+        self.assertEqual(self.heard_by(subscribers), 50)
+
+    def test_many(self) -> None:
+        """Of many, some hear of it at once and others in turn; each once."""
+        subscribers = self.many(500)
+        self.put("1", "2")
+        self.assertLessEqual(self.heard_by(subscribers, 2), 200)
+        self.clock.advance(0)
+        self.assertEqual({tuple(s.values()) for s in subscribers}, {("1", "2")})
+
+    def test_long(self) -> None:
+        """What is long is sent to one after the other."""
+        subscribers = self.many(50)
+        self.put("x" * BATCH)
+        self.assertEqual(self.heard_by(subscribers), 1)
+        self.clock.advance(0)
+        self.assertEqual(self.heard_by(subscribers), 50)
+
+    def test_replays(self) -> None:
+        """A long past is read in turns of one batch each."""
+        self.put(*(f"{n:04}" * 1000 for n in range(200)))
+        turns = 0
+        take = self.bus._turns.take
+
+        def counting(*arguments: object) -> object:
+            nonlocal turns
+            turns += 1
+            return take(*arguments)  # type: ignore[arg-type] # whatever they are
+
+        self.patch(self.bus._turns, "take", counting)
+        subscriber = RecordingSubscriber()
+        subscriber.config["user.a"] = "0"
+        self.bus.subscribe("c1", subscriber, TYPES, since=0).resume()
+        self.assertLess(len(subscriber.events), 2 * BATCH // 4000)
+        self.clock.advance(0)
+        self.assertEqual(len(subscriber.values()), 200)
+        self.assertGreater(turns, 10)
+
+    def test_waiting_is_not_slow(self) -> None:
+        """Who reads, and only waits for its turn, is not cut off."""
+        self.patch(feed, "MAX_QUEUED_EVENTS", 3)
+        subscribers = self.many(300)
+        self.put(*map(str, range(1, 20)))
+        self.clock.advance(0)
+        self.assertEqual(self.heard_by(subscribers, 19), 300)
+
+    def test_unwanted(self) -> None:
+        """Who does not want to hear of something is not behind with it."""
+        self.patch(feed, "MAX_QUEUED_EVENTS", 3)
+        subscriber, subscription = self.subscribe(types=["device"])
+        subscription.pause()
+        self.put(*"123456789")
+        self.assertEqual(subscriber.ends, [])
+        self.store.put(evolve(C1, config={"user.a": "9"}, devices={"d": {}}))
+        subscription.resume()
+        self.assertEqual([event.type for event in subscriber.events], ["device"])
+
+
+class HugeTests(BusTestCase):
+    """A change of very many keys."""
+
+    HUGE = 20_000
+
+    def huge(self, value: str) -> Container:
+        """Return the container with very many keys."""
+        return evolve(C1, config={f"user.{n}": value for n in range(self.HUGE)})
+
+    def test_slices(self) -> None:
+        """It is told in slices; other containers do not wait, its own changes do."""
+        subscriber, _ = self.subscribe()
+        self.store.put(Container("c2"))
+        other = RecordingSubscriber()
+        self.bus.subscribe("c2", other, TYPES).resume()
+        since = self.bus.latest("c1")
+        self.store.put(self.huge("x"))
+        self.assertEqual(subscriber.events, [])
+        self.store.put(Container("c2", {"user.b": "1"}))
+        self.assertEqual(other.values(), ["1"])
+        self.put("after")
+        late = RecordingSubscriber()
+        late.config.update(dict.fromkeys(self.huge("x").config, "x"))
+        self.bus.subscribe("c1", late, TYPES, since)
+        self.clock.advance(0)
+        self.assertEqual(len(subscriber.events), 2 * self.HUGE + 2)
+        self.assertEqual(subscriber.config["user.a"], "after")
+        known = self.journal.last(self.journal.names()["c1"])
+        assert known is not None
+        self.assertEqual(known[0].config, {"user.a": "after"})
+
+    def test_made_anew_meanwhile(self) -> None:
+        """Who comes after it hears nothing of it, and it ends as others do."""
+        subscriber, _ = self.subscribe()
+        self.store.put(self.huge("x"))
+        self.store.remove("c1")
+        self.store.put(C1)
+        late, _ = self.subscribe(since=0)
+        self.clock.advance(0)
+        self.assertEqual([event.type for event in late.events], ["lost"])
+        self.assertEqual(set(subscriber.config.values()), {""})
+        self.assertEqual(subscriber.ends, [End.GONE])
+        self.assertEqual(len(self.journal.incarnations()), 1)
+
+    def test_stopped_meanwhile(self) -> None:
+        """What was not told when the bus stops is told by the next one."""
+        subscriber, _ = self.subscribe()
+        since = self.bus.latest("c1")
+        self.store.put(self.huge("x"))
+        self.bus.stopService()
+        self.assertEqual((subscriber.events, subscriber.ends), ([], [End.STOPPED]))
+        self.clock.advance(0)
+        self.bus.startService()
+        late, _ = self.subscribe(RecordingSubscriber(C1), since=since)
+        self.clock.advance(0)
+        kinds = [event.type for event in late.events]
+        self.assertEqual(set(kinds), {"config"})
+        self.assertEqual(len(kinds), self.HUGE + 1)
+
+
+class LongListTests(SynchronousTestCase):
+    """The list of events itself."""
+
+    def test_distance(self) -> None:
+        """How far apart two places are is a subtraction."""
+        chain = Chain(start := Node())
+        for n in range(5):
+            chain.add(Event("c1", "config", n, b"abc"))
+        self.assertIsNone(start.next)
+        chain.link()
+        self.assertEqual((chain.last.count, chain.last.size), (5, 15))
