@@ -40,6 +40,7 @@ from devlxd.containers.places import (
     read_container,
     read_document,
     signature_of,
+    state_of,
     watched_entries,
 )
 from devlxd.containers.trees import Slices, finish, shown
@@ -73,6 +74,10 @@ LARGE = 64 * 1024
 
 #: How many of these are read at a time: each takes some ten times its length.
 MAX_LARGE = 4
+
+#: For how long a document that changed must have been the same before it is
+#: believed, in seconds, where nobody told of the change: it may be half written.
+SETTLE = 0.25
 
 #: After how many seconds what could not be read is tried again before the log
 #: says so...
@@ -222,6 +227,8 @@ class DirectoryStore(Service):
         self._reading: set[str] = set()
         self._large: set[str] = set()
         self._postponed: dict[str, None] = {}
+        # What was seen of documents that had to settle, and since when.
+        self._states: dict[str, tuple[object, float]] = {}
         self._troubles: dict[str, _Trouble] = {}
         # What the log has said, not to say it at each change.
         self._hinted: dict[str, set[str]] = {}
@@ -342,6 +349,9 @@ class DirectoryStore(Service):
     def overflowed(self) -> None:
         """See `IWatchListener.overflowed`."""
         self._log.info("events of {path} were lost", path=str(self.directory))
+        # What was told before may have begun anew since.
+        self._marked.update(self._touched)
+        self._touched.clear()
         self._torn.clear()
         self._look()
 
@@ -468,6 +478,8 @@ class DirectoryStore(Service):
             signature = signature_of(places, self._wall())
             if not must and signature and signature == self._signatures.get(name):
                 return
+            if not must and signature is None:
+                self._check_settled(name, places)
             document = read_document(name, places)
         except UnreadableError as error:
             problem = error
@@ -491,6 +503,22 @@ class DirectoryStore(Service):
             self._cooperator.cooperate(self._safely(name, large))
         else:
             self._postponed[name] = None
+
+    def _check_settled(self, name: str, places: list[Place]) -> None:
+        """Check that nobody is likely to be writing what nobody told of.
+
+        :raises UnreadableError: when somebody may be. What is read for the first
+            time is read all the same.
+        """
+        if name in self._unread or not self._snapshots.has(name):
+            return
+        state, now = state_of(places), self._reactor.seconds()
+        seen, since = self._states.get(name, (None, now))
+        if state != seen:
+            since = now
+            self._states[name] = (state, now)
+        if now - since < SETTLE:
+            raise UnreadableError(places[0].shown(), "changes", may_pass=True)
 
     def _is_marked(self, name: str) -> bool:
         return name in self._touched or name in self._marked
@@ -586,7 +614,8 @@ class DirectoryStore(Service):
         trouble = self._troubles[name]
         trouble.retry = None
         trouble.tries += 1
-        self._touched[name] = None
+        self._signatures.pop(name, None)
+        self._marked[name] = None
         self._work()
 
     def _found(self, name: str) -> None:
@@ -627,6 +656,7 @@ class DirectoryStore(Service):
     def _forget(self, name: str) -> None:
         """Hear that no document of ``name`` is there, for the moment or for good."""
         self._end_trouble(name)
+        self._states.pop(name, None)
         self._hinted.pop(name, None)
         if name not in self._missing and self._snapshots.get(name) is not None:
             self._missing[name] = self._reactor.callLater(GRACE, self._remove, name)

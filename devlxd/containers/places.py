@@ -154,6 +154,21 @@ def signature_of(
     return tuple(signature)
 
 
+def state_of(places: list[Place]) -> list[tuple[int, int, int]]:
+    """Return what changes with every piece that is written of the documents.
+
+    :raises UnreadableError: when it cannot be told.
+    """
+    states = []
+    for place in places:
+        try:
+            status = os.stat(place.path)
+        except OSError as error:
+            raise _unreadable(error, place.path) from None
+        states.append((status.st_ino, status.st_size, status.st_mtime_ns))
+    return states
+
+
 def read_document(name: str, places: list[Place]) -> Document | None:
     """Read the document of the container ``name`` from where it lies.
 

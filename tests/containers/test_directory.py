@@ -24,6 +24,7 @@ from devlxd.containers.directory import (
     MAX_LARGE,
     QUIET_RETRIES,
     RETRIES,
+    SETTLE,
     DirectoryStore,
 )
 from devlxd.files import birth_time_ns
@@ -368,6 +369,19 @@ class LiveTests(LiveStore):
                 self.clock.pump([0.5, 0])
         lines = {formatEvent(event) for event in events}
         self.assertEqual(lines, {f"events of {self.path} were lost"})
+
+    def test_half_unheard(self) -> None:
+        """Half of a document is believed neither when nobody told who writes it."""
+        self.start()
+        self.write("1")
+        for text in ("config: {}", "config: {user.b: x}", "config: {user.a: 2}"):
+            self.file.write_text(text)
+            self.watcher.listener.overflowed()
+            self.clock.pump([0, 0.1, 0, 0.1, 0])
+            self.assertEqual(self.value(), "1")
+        self.clock.pump([SETTLE, 0, SETTLE, 0])
+        self.assertEqual(self.value(), "2")
+        self.assertEqual(len(self.observer.heard), 2)
 
     def test_mended_unheard(self) -> None:
         """A document that was broken in passing is read without further word."""

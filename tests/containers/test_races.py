@@ -22,7 +22,7 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from devlxd.containers.directory import DirectoryStore
+from devlxd.containers.directory import SETTLE, DirectoryStore
 from devlxd.inotify import INotify
 from devlxd.interfaces import IStoreObserver
 from devlxd.model import Container
@@ -79,6 +79,10 @@ class RacingWatcher(MemoryWatcher):
         while self.meanwhile:
             self.meanwhile.pop()()
         return super().poll()
+
+    def forget(self) -> None:
+        """Lose what has not been reported yet."""
+        self._told.clear()
 
 
 class Writer:
@@ -153,9 +157,11 @@ class WritingMachine(RuleBasedStateMachine):
         self.observer = WholeDocumentsOnly(KEYS)
         self.store = DirectoryStore(self.path, self.clock, self.watcher)
         self.store.watch(self.observer)
+        self.writer = Writer(self.path / "c1.yaml", self.watcher)
+        self.writer.begin("rename")
+        self.writer.finish()
         self.store.startService()
         self.clock.advance(0)
-        self.writer = Writer(self.path / "c1.yaml", self.watcher)
 
     @rule(way=WAYS)
     def begin(self, way: str) -> None:
@@ -194,11 +200,24 @@ class WritingMachine(RuleBasedStateMachine):
         self.settle()
         self.watcher.meanwhile = []
 
-    @rule(seconds=st.sampled_from([0.1, 1.0]))
-    def wait(self, seconds: float) -> None:
-        """Let some time go by."""
-        with capturedLogs():
-            self.clock.advance(seconds)
+    @rule(way=WAYS, before=st.integers(0, PIECES + 2), more=st.booleans())
+    def overflow(self, way: str, before: int, more: bool) -> None:
+        """Let what was done, and not reported yet, never be reported."""
+        self.writer.begin(way)
+        self.write(before)
+        self.watcher.forget()
+        self.watcher.listener.overflowed()
+        if more:
+            self.settle()
+
+    @rule(times=st.integers(1, 12))
+    def wait(self, times: int) -> None:
+        """Let some time go by; no writer takes longer from one step to the next."""
+        for _ in range(times):
+            with capturedLogs():
+                self.clock.advance(SETTLE * 0.8)
+            self.settle()
+            self.writer.step()
 
     def settle(self) -> None:
         """Let the store do what it would do now."""
@@ -214,12 +233,11 @@ class WritingMachine(RuleBasedStateMachine):
         self.check()
         self.writer.finish()
         self.watcher.poll()
-        self.settle()
+        self.wait(10)
         self.check()
         container = self.store.get("c1")
-        if self.writer.version:
-            assert container is not None
-            assert container.config["user.0"] == f"v{self.writer.version}"
+        assert container is not None
+        assert container.config["user.0"] == f"v{self.writer.version}"
         self.store.stopService()
         shutil.rmtree(self.path)
 
