@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
+from devlxd import __version__
 from devlxd.images.adding import AddError, add_image
 from devlxd.model import is_fingerprint
 from devlxd.web.dialects import LXD
@@ -34,6 +35,7 @@ def _fingerprint(text: str) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="devlxd", description="What an operator does by hand.")
+    parser.add_argument("--version", action="version", version=f"devlxd {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     image = commands.add_parser("image", help="what has to do with images")
     actions = image.add_subparsers(required=True, metavar="ACTION")

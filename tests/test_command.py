@@ -12,7 +12,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from devlxd import command
+from devlxd import __version__, command
 
 
 class ImageAddTests(SynchronousTestCase):
@@ -63,6 +63,14 @@ class ImageAddTests(SynchronousTestCase):
         """Without a directory the documented one is meant."""
         said = command._parser().parse_args(["image", "add", "x"])
         self.assertEqual(said.images, Path("/var/lib/lxd/images"))
+
+    def test_version(self) -> None:
+        """``devlxd --version`` tells the version."""
+        output = io.StringIO()
+        self.patch(sys, "stdout", output)
+        error = self.assertRaises(SystemExit, command.main, ["--version"])
+        self.assertEqual(error.code, 0)
+        self.assertEqual(output.getvalue(), f"devlxd {__version__}\n")
 
     def test_refused(self) -> None:
         """What cannot be done is told in one line."""
