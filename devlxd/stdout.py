@@ -25,7 +25,11 @@ def without_waiting(file: TextIO) -> TextIO:
     :return: ``file`` itself where nobody has to read what is written: a
         regular file, say.
     """
-    write = _writer_to(file.fileno())
+    try:
+        write = _writer_to(file.fileno())
+    except (AttributeError, OSError, ValueError):
+        # Closed: before Python started, if there is no file at all.
+        return file
     return file if write is None else cast(TextIO, DroppingFile(write))
 
 

@@ -94,6 +94,14 @@ class WithoutWaitingTests(SynchronousTestCase):
         with tempfile.TemporaryFile("w") as file:
             self.assertIs(without_waiting(file), file)
 
+    def test_closed(self) -> None:
+        """So is one that is closed, or was never there."""
+        with open(os.devnull, "w") as file:
+            pass
+        self.assertIs(without_waiting(file), file)
+        never: TextIO = None  # type: ignore[assignment]  # sys.stdout without fd 1
+        self.assertIs(without_waiting(never), None)
+
     def test_log(self) -> None:
         """It is what twistd logs to: text as it is, whatever it has in it."""
         reading, writing = os.pipe()
