@@ -314,12 +314,16 @@ class DirectoryStore(Service):
         self._start_over()
 
     def reload(self) -> None:
-        """Read every document anew, whether or not it was touched."""
+        """Read every document anew, whether or not it was touched.
+
+        What looks like a mistake is told once more. What is being written to is
+        read when that is done.
+        """
         if not self.running:
             return
         self._log.info("all of {path} is read anew", path=str(self.directory))
-        self._signatures.clear()
-        self._torn.clear()
+        for known in (self._signatures, self._hinted, self._ignored):
+            known.clear()
         self._look()
 
     # A listener: what was touched is marked

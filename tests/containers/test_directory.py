@@ -647,17 +647,31 @@ class LiveTests(LiveStore):
         self.patch(directory, "signature_of", lambda *_: ("same",))
         self.write("1")
         self.start()
-        self.file.write_text("config: {user.a: 2}")
+        self.file.write_text("config: {user.a: 2}\nconifg: {}")
         self.clock.pump([IDLE_LOOK_INTERVAL, 0])
         self.assertEqual(self.value(), "1")
         with capturedLogs() as events:
-            self.store.reload()
-            self.clock.advance(0)
+            for _ in range(2):
+                self.store.reload()
+                self.clock.advance(0)
         self.assertEqual(self.value(), "2")
-        self.assertIn("read anew", formatEvent(events[0]))
+        lines = [formatEvent(event) for event in events]
+        self.assertEqual([line.count("read anew") for line in lines], [1, 0, 1, 0])
+        self.assertEqual([line.count("conifg") for line in lines], [0, 1, 0, 1])
         self.store.stopService()
         self.store.reload()
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_reload_half_written(self) -> None:
+        """What is being written to is not read before that is done."""
+        self.start()
+        self.file.write_text("config: {user.a: ha")
+        self.tell(self.file, complete=False)
+        self.store.reload()
+        self.clock.advance(0)
+        self.assertFalse(self.store.has("c1"))
+        self.write("whole")
+        self.assertEqual(self.value(), "whole")
 
     def test_stop_and_start(self) -> None:
         """A store that was stopped changes no more, until it is started again."""
