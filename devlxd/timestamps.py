@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta, timezone
+from functools import lru_cache
 
 _NANOSECONDS = 10**9
 
@@ -21,9 +22,17 @@ def timestamp_text(nanoseconds: int) -> str:
     :param nanoseconds: since 1970.
     """
     seconds, fraction = divmod(nanoseconds, _NANOSECONDS)
+    time, offset = local_time(seconds)
+    return f"{time}.{fraction:09d}{offset}"
+
+
+# Many events have the same second, and the zone is that of the process's start.
+@lru_cache(maxsize=16)
+def local_time(seconds: int) -> tuple[str, str]:
+    """Return the time and the offset of a second since 1970, on this host."""
     local = datetime.fromtimestamp(seconds, timezone.utc).astimezone()
     offset = local.strftime("%z")
-    return f"{local:%Y-%m-%dT%H:%M:%S}.{fraction:09d}{offset[:3]}:{offset[3:5]}"
+    return f"{local:%Y-%m-%dT%H:%M:%S}", f"{offset[:3]}:{offset[3:5]}"
 
 
 def timestamp_of(text: str) -> int:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from devlxd.timestamps import timestamp_of, timestamp_text
+from devlxd.timestamps import local_time, timestamp_of, timestamp_text
 
 
 class TimestampTests(SynchronousTestCase):
@@ -20,6 +20,8 @@ class TimestampTests(SynchronousTestCase):
         old = os.environ.get("TZ")
         os.environ["TZ"] = zone
         time.tzset()
+        local_time.cache_clear()
+        self.addCleanup(local_time.cache_clear)
         self.addCleanup(time.tzset)
         self.addCleanup(
             lambda: os.environ.pop("TZ") if old is None else os.environ.update(TZ=old)
