@@ -12,8 +12,6 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from twisted.trial.unittest import SynchronousTestCase
-
 from tests.integration.lxc import (
     TWISTD,
     LXCContainer,
@@ -22,7 +20,12 @@ from tests.integration.lxc import (
     missing,
     unique_name,
 )
-from tests.integration.processes import PATIENCE, GuestError, wait_until
+from tests.integration.processes import (
+    PATIENCE,
+    GuestError,
+    ProcessTestCase,
+    wait_until,
+)
 
 DOCUMENT = "config: {user.foo: bar}\n"
 
@@ -57,7 +60,7 @@ def give_up(*command: str) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
-class OperatorTests(SynchronousTestCase):
+class OperatorTests(ProcessTestCase):
     """A devlxd that takes every caller for one container."""
 
     def setUp(self) -> None:
@@ -160,7 +163,7 @@ class OperatorTests(SynchronousTestCase):
         self.assertRegex(read, rb"^\d+ log lines were dropped\n")
 
 
-class PrivilegeTests(SynchronousTestCase):
+class PrivilegeTests(ProcessTestCase):
     """A devlxd that is not root's, and a real container."""
 
     skip = missing()

@@ -5,12 +5,9 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-
-from twisted.trial.unittest import SynchronousTestCase
 
 from tests.integration.lxc import (
     INIT,
@@ -22,11 +19,11 @@ from tests.integration.lxc import (
     unique_name,
 )
 from tests.integration.lxd import LXD, missing_lxd
-from tests.integration.processes import PATIENCE, wait_until
+from tests.integration.processes import ProcessTestCase, run, wait_until
 from tests.readme import OPERATING, README, blocks_of
 
 
-class ReadmeTestCase(SynchronousTestCase):
+class ReadmeTestCase(ProcessTestCase):
     """Types what is told to type, but in a directory of its own."""
 
     def setUp(self) -> None:
@@ -51,15 +48,7 @@ class ReadmeTestCase(SynchronousTestCase):
 
     def run_block(self, block: str, environment: Mapping[str, str] = os.environ) -> str:
         """Run what ends; return what it printed."""
-        return subprocess.run(
-            ["sh", "-euc", self.adapt(block)],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            text=True,
-            timeout=PATIENCE,
-            check=True,
-        ).stdout
+        return run("sh", "-euc", self.adapt(block), env=environment)
 
     def serve(self, block: str) -> None:
         """Start devlxd as the last command of a block says."""
