@@ -17,7 +17,7 @@ from zope.interface import implementer
 
 from devlxd.events.diff import changes, event_of, lost
 from devlxd.events.feed import BATCH, Chain, Node, Subscription
-from devlxd.events.journal import KEPT, JournalError
+from devlxd.events.journal import KEPT, JournalError, JournalReplacedError
 from devlxd.interfaces import (
     IContainerStore,
     IEventBus,
@@ -196,6 +196,7 @@ class EventBus(Service):
         self._awaited: dict[str, int] = {}
         self._unrecorded: dict[_Incarnation, None] = {}
         self._failures = 0
+        self._is_told = False
         self._latest = 0
         self._forgetting: IDelayedCall | None = None
         self._mending: IDelayedCall | ITurn | None = None
@@ -443,7 +444,8 @@ class EventBus(Service):
 
     def _failed(self, error: JournalError) -> None:
         """Try again later what the journal could not do."""
-        if not self._failures:
+        if not self._is_told and not isinstance(error, JournalReplacedError):
+            self._is_told = True
             self._log.error(
                 "{error}: events are not remembered until that is mended", error=error
             )
@@ -479,7 +481,9 @@ class EventBus(Service):
         elif failures:
             self._failures = 0
             self._journal.set_complete(True)
-            self._log.info("events are remembered again")
+            if self._is_told:
+                self._is_told = False
+                self._log.info("events are remembered again")
 
     def _known(self) -> set[int]:
         """Return the incarnations that the journal should know."""

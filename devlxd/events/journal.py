@@ -41,6 +41,10 @@ class JournalLockedError(JournalError):
     """Another process has it."""
 
 
+class JournalReplacedError(JournalError):
+    """It was damaged: a new one is begun, and the log has a line about it."""
+
+
 class JournalVersionError(JournalError):
     """A newer devlxd has made it, and this one can't read it."""
 
@@ -271,6 +275,7 @@ class SQLiteJournal:
             if self._connection is not None and _is_damage(error):
                 with self._reported():
                     self._replace(error)
+                raise JournalReplacedError(reason) from error
             raise JournalError(reason) from error
 
     def _move(self, where: str | None) -> None:
