@@ -61,7 +61,9 @@ class Container:
         example; empty where any may be.
     :ivar origin: what two containers that have one name, one after the other,
         do not share, as its store knows: for a document on disk the inode and
-        the birth time. Empty where the store does not know.
+        the birth time. Empty where the store does not know: a container that has
+        neither ``volatile.uuid`` nor an id then begins anew, with no past, when
+        devlxd is restarted.
     """
 
     name: str

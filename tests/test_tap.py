@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import os
+import sqlite3
 import sys
 import tempfile
 from functools import partialmethod
@@ -176,6 +178,22 @@ class OptionsTests(OptionsTestCase):
         self.assert_refused("--state", *arguments)
         # apollo has no events, and nothing to remember
         self.parse(*[a.replace("listen=", "listen=apollo=") for a in arguments])
+
+    def test_journal(self) -> None:
+        """A damaged journal keeps nothing from starting; one of a newer devlxd does."""
+        arguments = [f"--listen={self.socket}", f"--containers={self.containers}"]
+        journal = self.parse(*arguments).journal(LXD)
+        (path,) = self.state.glob("*.sqlite")
+        path.write_bytes(b"nonsense" * 1000)
+        self.parse(*arguments)
+        journal.open()
+        journal.close()
+        with contextlib.closing(sqlite3.connect(path)) as newer:
+            newer.execute("PRAGMA user_version = 99")
+        self.assert_refused("its format is 99", *arguments)
+        path.unlink()
+        path.symlink_to("/nonexistent/journal")
+        self.parse(*arguments)
 
     def test_loopback(self) -> None:
         """Who takes every caller for one container may listen at a port."""
