@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from benchmarks.serving import HERE, use
+from benchmarks.serving import HERE, open_files, use
 from tests.integration.lxc import (
     DevLXD,
     LXCContainer,
@@ -146,7 +146,8 @@ def measure_memory(
 
     def show(what: str) -> None:
         memory = devlxd.memory() / 1024
-        print(f"{what:24} {memory:8.1f} MiB {devlxd.open_files():10} files")
+        files = open_files(devlxd.pid)
+        print(f"{what:24} {memory:8.1f} MiB {files:10} files")
 
     show("before")
     with ThreadPoolExecutor(GUESTS) as pool:

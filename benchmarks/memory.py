@@ -22,7 +22,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from socket import socket
 
-from benchmarks.serving import LISTENERS, Host, served_option, wait_for_events
+from benchmarks.serving import (
+    LISTENERS,
+    Host,
+    open_files,
+    served_option,
+    wait_for_events,
+)
 
 #: How many come and go, and how often: as many as one container may have.
 CROWD = 1000
@@ -71,7 +77,7 @@ def resident(host: Host) -> int:
 def wait_for_files(host: Host, count: int) -> None:
     """Wait until devlxd has closed what was closed."""
     end = time.monotonic() + 60
-    while host.devlxd.open_files() > count:
+    while open_files(host.devlxd.pid) > count:
         if time.monotonic() > end:
             raise SystemExit("devlxd keeps what was closed")
         time.sleep(0.1)
@@ -101,7 +107,7 @@ def measure_listeners(checkout: Path, kind: str, count: int) -> None:
 def measure_crowds(checkout: Path) -> None:
     """Print what listeners that came and went leave."""
     with serving(checkout) as host, host.listen(LISTENERS["lines"]) as reader:
-        files, before = host.devlxd.open_files(), resident(host)
+        files, before = open_files(host.devlxd.pid), resident(host)
         for number in range(CROWDS):
             half = CROWD // 2
             listeners = [

@@ -141,6 +141,11 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def open_files(pid: int) -> int:
+    """Count the open files of a process, connections included."""
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
 def percentile(times: Sequence[float], percent: float) -> float:
     """Return the value that ``percent`` of some values do not exceed."""
     return sorted(times)[min(int(len(times) * percent / 100), len(times) - 1)]
