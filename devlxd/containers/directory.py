@@ -522,7 +522,7 @@ class DirectoryStore(Service):
             since = now
             self._states[name] = (state, now)
         if now - since < SETTLE:
-            raise UnreadableError(places[0].shown(), "changes", may_pass=True)
+            raise UnreadableError(places[0].shown(), "keeps changing", may_pass=True)
 
     def _is_marked(self, name: str) -> bool:
         return name in self._touched or name in self._marked
