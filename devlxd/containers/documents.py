@@ -22,13 +22,18 @@ from devlxd.containers.trees import (
     Branch,
     DocumentError,
     Slices,
+    Tree,
     Value,
     finish,
     json_tree,
+    plain_json_tree,
     shown,
     yaml_tree,
 )
 from devlxd.model import Container
+
+#: How long a document may be that is read in one go, in characters.
+MAX_PLAIN = 64 * 1024
 
 #: What YAML and JSON write for "nothing here".
 _NOTHING = ("", "~", "null")
@@ -73,7 +78,30 @@ def reading(name: str, content: bytes, form: Form, origin: str = "") -> Slices[R
     if len(content) > MAX_DOCUMENT:
         raise DocumentError(f"longer than {MAX_DOCUMENT} bytes")
     text = _decoded(content)
+    if form is Form.JSON:
+        plain = _plain_reading(name, text, origin)
+        if plain is not None:
+            return plain
     tree = yield from json_tree(text) if form is Form.JSON else yaml_tree(text)
+    return (yield from _reading(name, tree, form, origin))
+
+
+def _plain_reading(name: str, text: str, origin: str) -> Reading | None:
+    """Read a short JSON document of which no line has to be named.
+
+    :return: ``None`` when it is not that.
+    """
+    tree = plain_json_tree(text) if len(text) <= MAX_PLAIN else None
+    if tree is None:
+        return None
+    try:
+        read = finish(_reading(name, tree, Form.JSON, origin))
+    except DocumentError:
+        return None
+    return read if read.id_line is None and not read.hints else None
+
+
+def _reading(name: str, tree: Tree, form: Form, origin: str) -> Slices[Reading]:
     document = _mapping(tree.root, "the document", tree.line)
     prefix = ""
     hints: list[Hint] = []

@@ -218,6 +218,48 @@ def json_tree(text: str) -> Slices[Tree]:
         raise DocumentError(error.msg, error.lineno) from None
 
 
+class _NotPlainError(Exception):
+    """What is read has to be looked at piece by piece."""
+
+
+def plain_json_tree(text: str) -> Tree | None:
+    """Read a JSON document in one go, without its lines: a few times as fast.
+
+    :return: ``None`` where there may be something to say of it.
+    """
+    # Few brackets cannot nest deeply, and without escapes all of it is text.
+    if "\\u" in text or text.count("{") + text.count("[") >= MAX_DEPTH:
+        return None
+    tree = Tree()
+    try:
+        root = json.loads(
+            text,
+            object_pairs_hook=_plain_branch,
+            parse_int=str,
+            parse_float=str,
+            parse_constant=str,
+        )
+    except (ValueError, _NotPlainError):
+        return None
+    tree.root = _plain_value(root)
+    return tree
+
+
+def _plain_branch(pairs: list[tuple[str, object]]) -> Branch:
+    entries = {key: _plain_value(value) for key, value in pairs}
+    if len(entries) != len(pairs):
+        raise _NotPlainError
+    return Branch(True, 0, entries=entries, lines=dict.fromkeys(entries, 0))
+
+
+def _plain_value(value: object) -> Value:
+    if isinstance(value, (str, Branch)):
+        return value
+    if isinstance(value, list):
+        return Branch(is_mapping=False, line=0)
+    return json.dumps(value)
+
+
 _SPACE = re.compile(r"[ \t\n\r]*")
 
 

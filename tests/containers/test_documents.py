@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 
 import yaml
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from devlxd.containers import documents
 from devlxd.containers.documents import Form, read_container, reading
 from devlxd.containers.hints import MAX_HINTS
 from devlxd.containers.trees import (
@@ -396,6 +398,41 @@ class RefusedTests(SynchronousTestCase):
             self.assertTrue(is_json, text)
 
     @settings(deadline=None)
+    @given(
+        value=st.recursive(
+            st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+            lambda inner: (
+                st.lists(inner, max_size=3)
+                | st.dictionaries(
+                    st.sampled_from(["config", "devices", "id", "name", "conifg", "a"])
+                    | st.text(),
+                    inner,
+                    max_size=4,
+                )
+            ),
+        ),
+        is_ascii=st.booleans(),
+        indent=st.none() | st.integers(0, 2),
+    )
+    def test_short_json(
+        self, value: object, is_ascii: bool, indent: int | None
+    ) -> None:
+        """A short JSON document is read as a long one is, with the same lines."""
+        text = json.dumps(value, ensure_ascii=is_ascii, indent=indent)
+        with contextlib.suppress(UnicodeEncodeError):
+            content = text.encode()
+            short = self.outcome(content)
+            self.patch(documents, "MAX_PLAIN", 0)
+            self.assertEqual(short, self.outcome(content))
+            self.patch(documents, "MAX_PLAIN", 2**20)
+
+    def outcome(self, content: bytes) -> object:
+        """Return what a JSON document says, or what is wrong with it."""
+        try:
+            return finish(reading("c1", content, Form.JSON))
+        except DocumentError as error:
+            return error.reason, error.line
+
     @given(content=st.binary(max_size=200), form=st.sampled_from(Form))
     def test_any_bytes(self, content: bytes, form: Form) -> None:
         """Any bytes are a container or a `DocumentError`, never something else."""
