@@ -118,7 +118,14 @@ _PIECES = 4
 _INCOMPLETE = stat.S_ISVTX
 
 
+#: SQLITE_IOERR_SHORT_READ: what SQLite calls a truncated file from 3.46 on, at the
+#: latest. Python has neither the name nor the code of an error before 3.11.
+_SHORT_READ = 522
+
+
 def _is_damage(error: Exception) -> bool:
+    if getattr(error, "sqlite_errorcode", None) == _SHORT_READ:
+        return True
     if isinstance(error, sqlite3.OperationalError):
         # The schema, or a text, is not what was written.
         return str(error).startswith(("no such", "Could not decode"))
