@@ -19,6 +19,9 @@ from devlxd.interfaces import IDevLXDReactor
 from devlxd.loglimit import RateLimitedLogger
 from devlxd.web.registry import ConnectionRegistry, Stranger
 
+#: To look whether there is something to read; Python takes long to put it together.
+_PEEK = int(socket.MSG_PEEK | socket.MSG_DONTWAIT)
+
 #: What is no owner.
 _UNKNOWN = object()
 
@@ -122,7 +125,7 @@ class Door:
 def _is_over(connection: socket.socket) -> bool:
     """Return whether the other end has closed, and said nothing before."""
     try:
-        return not connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        return not connection.recv(1, _PEEK)
     except BlockingIOError:
         return False
     except OSError:
