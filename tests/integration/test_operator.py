@@ -29,9 +29,15 @@ from tests.integration.processes import (
 
 DOCUMENT = "config: {user.foo: bar}\n"
 
-#: What the docs say: nobody, and the one capability.
-NOBODY = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
-CAPABLE = ["--inh-caps=+sys_ptrace", "--ambient-caps=+sys_ptrace"]
+
+def nobody(*capabilities: str) -> list[str]:
+    """Return what starts a program as the docs say: nobody, with some capabilities.
+
+    It may read Python and devlxd wherever they are.
+    """
+    given = ",".join(f"+{name}" for name in ("dac_read_search", *capabilities))
+    ids = ["--reuid=nobody", "--regid=nogroup", "--clear-groups"]
+    return ["setpriv", *ids, f"--inh-caps={given}", f"--ambient-caps={given}"]
 
 
 def ask(path: Path) -> bytes:
@@ -110,6 +116,8 @@ class OperatorTests(ProcessTestCase):
                 finally:
                     os.kill(pid, signal.SIGKILL)
                     select.select([pidfd], [], [], PATIENCE)
+            # twistd would wait for somebody to take note of its end.
+            pidfile.unlink()
 
     def test_signals(self) -> None:
         """``SIGHUP`` reads all anew, ``SIGUSR1`` and ``SIGUSR2`` do nothing."""
@@ -172,10 +180,10 @@ class PrivilegeTests(ProcessTestCase):
         self.home = make_home()
         self.addCleanup(shutil.rmtree, self.home)
         self.name = unique_name("nobody")
-        nobody = pwd.getpwnam("nobody")
+        user = pwd.getpwnam("nobody")
         for name in ("containers", "run", "state"):
             (self.home / name).mkdir()
-            os.chown(self.home / name, nobody.pw_uid, nobody.pw_gid)
+            os.chown(self.home / name, user.pw_uid, user.pw_gid)
         document = self.home / "containers" / f"{self.name}.yaml"
         document.write_text(DOCUMENT)
         self.devlxd = [
@@ -186,7 +194,7 @@ class PrivilegeTests(ProcessTestCase):
     def test_capability(self) -> None:
         """``nobody`` with CAP_SYS_PTRACE serves guests, of any user namespace."""
         twistd = [TWISTD, "-n", "--pidfile="]
-        served = Served(*NOBODY, *CAPABLE, *twistd, *self.devlxd)
+        served = Served(*nobody("sys_ptrace"), *twistd, *self.devlxd)
         self.addCleanup(served.stop)
         for host_id in (0, 100_000):
             container = LXCContainer(
@@ -205,7 +213,7 @@ class PrivilegeTests(ProcessTestCase):
     def test_no_capability(self) -> None:
         """Without it, it does not start, and says in one line what is missing."""
         twistd = [TWISTD, "-n", "--pidfile="]
-        status, printed = give_up(*NOBODY, *twistd, *self.devlxd)
+        status, printed = give_up(*nobody(), *twistd, *self.devlxd)
         self.assertEqual(status, 1)
         self.assertIn("CAP_SYS_PTRACE is missing", printed)
         self.assertEqual(printed.count("\n"), 1, printed)
