@@ -44,7 +44,7 @@ class AcceptorTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.reactor = MemoryDevLXDReactor()
         self.now = 0.0
-        self.arrived: list[socket.socket] = []
+        self.arrived: list[socket.SocketType] = []
         self.listening = self.listen(socket.socket(socket.AF_UNIX))
         self.acceptor = self.accept_at(self.listening)
 
@@ -59,7 +59,7 @@ class AcceptorTests(SynchronousTestCase):
     def accept_at(self, listening: socket.socket) -> Acceptor:
         """Make an acceptor whose connections take some time each."""
 
-        def arrived(connection: socket.socket) -> None:
+        def arrived(connection: socket.SocketType) -> None:
             self.addCleanup(connection.close)
             self.arrived.append(connection)
             self.now += SLICE / 10

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 from collections import Counter
 from collections.abc import Hashable
@@ -50,14 +49,19 @@ class Door:
         self._registry = registry
         self._reactor = reactor
         self._waiting: Counter[Hashable] = Counter()
+        # The processes of those who have too many, for a moment.
+        self._crowding: set[int] = set()
         self._is_closed = False
         self._limited_log = RateLimitedLogger(self._log, reactor)
 
-    def arrived(self, connection: socket.socket) -> None:
+    def arrived(self, connection: socket.SocketType) -> None:
         """Take a connection that was accepted: let it in, let it wait, or close it."""
         try:
             pid, uid = credentials_of(connection)
         except OSError:
+            connection.close()
+            return
+        if pid in self._crowding or _is_over(connection):
             connection.close()
             return
         cgroup_id = None
@@ -66,18 +70,21 @@ class Door:
             cgroup_id = cgroup_id_of(connection)
             owner = self._registry.cgroups.get(cgroup_id, Stranger(uid))
         if not self._registry.has_room(owner, self._waiting[owner]):
-            os.close(connection.detach())
-            self._limited_log.warn(
-                "too many connections of {owner}", of=owner, owner=owner
-            )
-        elif _is_over(connection):
-            os.close(connection.detach())
+            connection.close()
+            self._refuse(owner, pid)
         elif self._registry.may_come_now(owner):
             self._let_in(connection, pid, cgroup_id)
         else:
             self._waiting[owner] += 1
             turn = partial(self._its_turn, owner, connection, pid, cgroup_id)
             self._registry.take_turn(owner, turn)
+
+    def _refuse(self, owner: Hashable, pid: int) -> None:
+        """Refuse what else this process connects in this iteration of the reactor."""
+        if not self._crowding:
+            self._reactor.callLater(0, self._crowding.clear)
+        self._crowding.add(pid)
+        self._limited_log.warn("too many connections of {owner}", of=owner, owner=owner)
 
     def close(self) -> None:
         """Let nobody in any more, who waits included."""
@@ -86,7 +93,7 @@ class Door:
     def _its_turn(
         self,
         owner: Hashable,
-        connection: socket.socket,
+        connection: socket.SocketType,
         pid: int,
         cgroup_id: int | None,
     ) -> None:
@@ -99,7 +106,7 @@ class Door:
             self._let_in(connection, pid, cgroup_id)
 
     def _let_in(
-        self, connection: socket.socket, pid: int, cgroup_id: int | None
+        self, connection: socket.SocketType, pid: int, cgroup_id: int | None
     ) -> None:
         connection.setblocking(False)
         with contextlib.closing(connection):
@@ -122,7 +129,7 @@ class Door:
             self._registry.cgroups.put(cgroup_id, owner)
 
 
-def _is_over(connection: socket.socket) -> bool:
+def _is_over(connection: socket.SocketType) -> bool:
     """Return whether the other end has closed, and said nothing before."""
     try:
         return not connection.recv(1, _PEEK)
