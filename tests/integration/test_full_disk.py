@@ -108,14 +108,14 @@ class StateTestCase(ProcessTestCase):
         mark = self.mark()
         heard: list[dict[str, Any]] = []
         for event in events:
-            if event["type"] == "lost":
-                # That may have been among it.
-                mark = self.mark()
             if event["metadata"].get("key") == "user.mark":
                 if event["metadata"]["value"] == mark:
                     return heard
                 continue
             heard.append(event)
+            if event["type"] == "lost":
+                # The mark may be part of that.
+                mark = self.mark()
         raise AssertionError(f"it ended: {heard}")
 
     def told(self, since: str) -> list[str]:
