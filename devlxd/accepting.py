@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import os
 import socket
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 from twisted.internet.interfaces import IDelayedCall, IReadDescriptor
 from twisted.logger import Logger
@@ -48,6 +49,28 @@ _PIDFD_INFO = struct.Struct("=QQ48x")
 _PIDFD_INFO_CGROUPID = 1 << 2
 
 
+#: From ``asm-generic/socket.h``, since Linux 6.16: whether file descriptors may
+#: be sent over a UNIX socket. Connections have it from what they were made on.
+SO_PASSRIGHTS = 83
+
+_log = Logger()
+
+
+def refuse_descriptors(listening: socket.socket) -> None:
+    """Let the kernel refuse file descriptors that guests send along.
+
+    To close one may take as long as the guest likes: it may be a socket of
+    its own that lingers.
+    """
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, SO_PASSRIGHTS, 0)
+    except OSError:
+        _log.warn(
+            "this kernel has no SO_PASSRIGHTS (Linux 6.16 has): a guest may hold "
+            "this process up with file descriptors that it sends along"
+        )
+
+
 def credentials_of(connection: socket.SocketType) -> tuple[int, int]:
     """Return the pid and the uid of who connected, as this host sees them.
 
@@ -58,11 +81,16 @@ def credentials_of(connection: socket.SocketType) -> tuple[int, int]:
     return pid, uid
 
 
-def cgroup_id_of(connection: socket.SocketType) -> int | None:
-    """Return the id of the cgroup that who connected is in; no two ever have one id.
+def cgroup_of(connection: socket.SocketType, pid: int) -> Hashable:
+    """Return what names the cgroup of who connected, and no other cgroup.
 
-    :return: ``None`` where the kernel cannot tell, or the process is gone.
+    :param pid: of that process.
+    :return: ``None`` where the kernel does not tell, as the process is gone.
     """
+    return _cgroup_id_of(connection) or _cgroups_of(pid)
+
+
+def _cgroup_id_of(connection: socket.SocketType) -> int | None:
     try:
         pidfd = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD)
     except OSError:
@@ -76,6 +104,21 @@ def cgroup_id_of(connection: socket.SocketType) -> int | None:
         os.close(pidfd)
     mask, cgroup_id = _PIDFD_INFO.unpack(info)
     return cgroup_id if mask & _PIDFD_INFO_CGROUPID else None
+
+
+def _cgroups_of(pid: int) -> bytes | None:
+    """Return the text that names the cgroups of a process, for older kernels."""
+    try:
+        fd = os.open(f"/proc/{pid}/cgroup", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        # A guest can make it long; what is kept of it has an end.
+        return hashlib.blake2b(os.read(fd, 64 * 1024), digest_size=16).digest()
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
 
 
 class ListeningSocket(socket.socket):
@@ -151,7 +194,15 @@ class Acceptor:
                     self._wait(error)
                     return
             else:
-                self._arrived(connection)
+                self._hand_over(connection)
+
+    def _hand_over(self, connection: socket.SocketType) -> None:
+        try:
+            self._arrived(connection)
+        except Exception:
+            # The reactor would accept nothing any more.
+            self._log.failure("a connection was lost")
+            connection.close()
 
     def _wait(self, error: OSError) -> None:
         """Leave the connections in the queue: there may be no descriptor for one."""

@@ -8,6 +8,7 @@ left as it was found: its path is there for the next process.
 
 from __future__ import annotations
 
+import os
 import socket
 
 from twisted.internet.address import UNIXAddress
@@ -29,7 +30,8 @@ class AdoptedPort:
     """
 
     def __init__(self, fileno: int, factory: IProtocolFactory) -> None:
-        self.socket = socket.socket(fileno=fileno)
+        # The endpoint may listen again when this has stopped.
+        self.socket = socket.socket(fileno=os.dup(fileno))
         self.socket.setblocking(False)
         self._factory = factory
 
@@ -51,7 +53,7 @@ class AdoptedPort:
 class AdoptedEndpoint:
     """A UNIX socket that listens already.
 
-    :ivar fileno: its file descriptor, which belongs to the port from then on.
+    :ivar fileno: its file descriptor, which stays open.
     """
 
     def __init__(self, fileno: int) -> None:

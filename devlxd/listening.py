@@ -41,10 +41,6 @@ _log = Logger()
 #: (``net.core.somaxconn``). A whole host of guests starts at once.
 BACKLOG = 4096
 
-#: From ``asm-generic/socket.h``, since Linux 6.16: whether file descriptors may
-#: be sent over a UNIX socket. Connections have it from what they were made on.
-SO_PASSRIGHTS = 83
-
 #: How long the path of a UNIX socket may be, in bytes (``unix(7)``).
 MAX_PATH = 107
 
@@ -93,9 +89,7 @@ class SocketTakeover:
             _make_directory(_directory_of(address))
         clear(address)
         backlog = max(backlog, BACKLOG)
-        port = self.reactor.listenUNIX(address, factory, backlog, mode)
-        _refuse_descriptors(port)
-        return port
+        return self.reactor.listenUNIX(address, factory, backlog, mode)
 
     def connectUNIX(
         self,
@@ -106,24 +100,6 @@ class SocketTakeover:
     ) -> IConnector:
         """See `IReactorUNIX.connectUNIX`."""
         return self.reactor.connectUNIX(address, factory, timeout, checkPID)
-
-
-def _refuse_descriptors(port: IListeningPort) -> None:
-    """Let the kernel refuse file descriptors that guests send along.
-
-    To close one may take as long as the guest likes: it may be a socket of
-    its own that lingers.
-    """
-    listening = getattr(port, "socket", None)
-    if not isinstance(listening, socket.socket):
-        return
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, SO_PASSRIGHTS, 0)
-    except OSError:
-        _log.warn(
-            "this kernel has no SO_PASSRIGHTS (Linux 6.16 has): a guest may hold "
-            "this process up with file descriptors that it sends along"
-        )
 
 
 def _directory_of(path: str) -> str:

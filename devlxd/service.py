@@ -18,7 +18,7 @@ from twisted.internet.interfaces import (
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from devlxd.accepting import Acceptor, ListeningSocket
+from devlxd.accepting import Acceptor, ListeningSocket, refuse_descriptors
 from devlxd.events.bus import EventBus
 from devlxd.events.journal import SQLiteJournal
 from devlxd.interfaces import (
@@ -87,6 +87,7 @@ class GuestListener(Service):
             if accepts_itself is not None:
                 self._reactor.removeReader(accepts_itself)
             self._door = Door(self.site, self.site.registry, self._reactor)
+            refuse_descriptors(listening)
             self._own = ListeningSocket(fileno=os.dup(listening.fileno()))
             self._acceptor = Acceptor(self._own, self._door.arrived, self._reactor)
             self._acceptor.start()

@@ -7,19 +7,21 @@ import os
 import socket
 from collections.abc import Iterator
 from itertools import repeat
-from pathlib import Path
 
 from twisted.internet.interfaces import IReadDescriptor
 from twisted.logger import capturedLogs
-from twisted.trial.unittest import SkipTest, SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from devlxd import accepting
 from devlxd.accepting import (
     RETRY,
     SLICE,
+    SO_PASSRIGHTS,
     Acceptor,
-    cgroup_id_of,
+    cgroup_of,
     credentials_of,
+    refuse_descriptors,
 )
 from devlxd.testing import MemoryDevLXDReactor
 
@@ -114,6 +116,18 @@ class AcceptorTests(SynchronousTestCase):
         self.accept_at(self.listen(listening)).doRead()
         self.assertEqual(list(listening.errors), [])
 
+    def test_failure(self) -> None:
+        """A connection with which something goes wrong is closed, and no other."""
+
+        def fail(connection: socket.SocketType) -> None:
+            self.arrived.append(connection)
+            raise ValueError
+
+        self.connect(2)
+        Acceptor(self.listening, fail, self.reactor, lambda: self.now).doRead()
+        self.assertEqual([one.fileno() for one in self.arrived], [-1, -1])
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 2)
+
     def test_stop(self) -> None:
         """What was stopped accepts nothing, not even what it put off."""
         acceptor = self.accept_at(self.listen(FailingSocket(socket.AF_UNIX)))
@@ -138,17 +152,32 @@ class PeerTests(SynchronousTestCase):
         self.assertEqual(credentials_of(self.ours), (os.getpid(), os.getuid()))
 
     def test_cgroup(self) -> None:
-        """Where the kernel tells the id of its cgroup, it is that of the directory."""
-        cgroup_id = cgroup_id_of(self.ours)
-        lines = Path("/proc/self/cgroup").read_text().splitlines()
-        (path,) = [line[3:] for line in lines if line.startswith("0::")] or ("",)
-        tops = [Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup")]
-        top = next((top for top in tops if (top / "cgroup.procs").exists()), None)
-        if cgroup_id is None or top is None:
-            raise SkipTest("needs PIDFD_GET_INFO (Linux 6.13) and cgroup v2")
-        self.assertEqual(cgroup_id, (top / path.removeprefix("/")).stat().st_ino)
+        """Processes of one cgroup have the same, with this kernel and an older one."""
+        other, _end = socket.socketpair()
+        self.addCleanup(other.close)
+        self.addCleanup(_end.close)
+        for _ in range(2):
+            cgroup = cgroup_of(self.ours, os.getpid())
+            self.assertIsNotNone(cgroup)
+            self.assertEqual(cgroup, cgroup_of(other, os.getpid()))
+            self.patch(accepting, "_PIDFD_GET_INFO", 0)
 
-    def test_no_unix_socket(self) -> None:
-        """Of a socket of another kind nothing is known."""
+    def test_gone(self) -> None:
+        """Of a process that is gone, or has none, there is none."""
         with socket.socket() as other:
-            self.assertIsNone(cgroup_id_of(other))
+            self.assertIsNone(cgroup_of(other, 2**30))
+
+
+class DescriptorTests(SynchronousTestCase):
+    """File descriptors that guests send along."""
+
+    def test_refused(self) -> None:
+        """The kernel refuses them, or the log says that this one cannot."""
+        with socket.socket(socket.AF_UNIX) as listening, capturedLogs() as events:
+            refuse_descriptors(listening)
+            if not events:
+                option = listening.getsockopt(socket.SOL_SOCKET, SO_PASSRIGHTS)
+                self.assertEqual(option, 0)
+        with socket.socket() as other, capturedLogs() as events:
+            refuse_descriptors(other)
+        self.assertIn("SO_PASSRIGHTS", events[0]["log_format"])

@@ -28,7 +28,7 @@ class AdoptedTests(SynchronousTestCase):
         os.chmod(self.path, 0o600)
         self.systemds.listen()
         self.factory = Factory()
-        self.endpoint = AdoptedEndpoint(os.dup(self.systemds.fileno()))
+        self.endpoint = AdoptedEndpoint(self.systemds.fileno())
 
     def listen(self) -> AdoptedPort:
         """Listen at it."""
@@ -54,6 +54,13 @@ class AdoptedTests(SynchronousTestCase):
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(self.path)
             self.systemds.accept()[0].close()
+
+    def test_again(self) -> None:
+        """What has stopped may listen again, at the same socket."""
+        self.listen().stopListening()
+        port = self.listen()
+        self.addCleanup(port.stopListening)
+        self.assertEqual(port.getHost().name, self.path.encode())  # type: ignore[attr-defined] # a UNIXAddress
 
     def test_accepts(self) -> None:
         """What it listens with does not block, and is one socket with systemd's."""

@@ -13,10 +13,10 @@ from typing import Any
 from twisted.logger import Logger
 from twisted.web.server import Site
 
-from devlxd.accepting import cgroup_id_of, credentials_of
+from devlxd.accepting import cgroup_of, credentials_of
 from devlxd.interfaces import IDevLXDReactor
 from devlxd.loglimit import RateLimitedLogger
-from devlxd.web.registry import ConnectionRegistry, Stranger
+from devlxd.web.registry import STRANGERS, ConnectionRegistry
 
 #: To look whether there is something to read; Python takes long to put it together.
 _PEEK = int(socket.MSG_PEEK | socket.MSG_DONTWAIT)
@@ -57,26 +57,26 @@ class Door:
     def arrived(self, connection: socket.SocketType) -> None:
         """Take a connection that was accepted: let it in, let it wait, or close it."""
         try:
-            pid, uid = credentials_of(connection)
+            pid, _uid = credentials_of(connection)
         except OSError:
             connection.close()
             return
         if pid in self._crowding or _is_over(connection):
             connection.close()
             return
-        cgroup_id = None
+        cgroup: Hashable = None
         owner = self._registry.processes.get(pid, _UNKNOWN)
         if owner is _UNKNOWN:
-            cgroup_id = cgroup_id_of(connection)
-            owner = self._registry.cgroups.get(cgroup_id, Stranger(uid))
+            cgroup = cgroup_of(connection, pid)
+            owner = self._registry.cgroups.get(cgroup, STRANGERS)
         if not self._registry.has_room(owner, self._waiting[owner]):
             connection.close()
             self._refuse(owner, pid)
         elif self._registry.may_come_now(owner):
-            self._let_in(connection, pid, cgroup_id)
+            self._let_in(connection, pid, cgroup)
         else:
             self._waiting[owner] += 1
-            turn = partial(self._its_turn, owner, connection, pid, cgroup_id)
+            turn = partial(self._its_turn, owner, connection, pid, cgroup)
             self._registry.take_turn(owner, turn)
 
     def _refuse(self, owner: Hashable, pid: int) -> None:
@@ -95,7 +95,7 @@ class Door:
         owner: Hashable,
         connection: socket.SocketType,
         pid: int,
-        cgroup_id: int | None,
+        cgroup: Hashable,
     ) -> None:
         self._waiting[owner] -= 1
         if not self._waiting[owner]:
@@ -103,10 +103,10 @@ class Door:
         if self._is_closed or _is_over(connection):
             connection.close()
         else:
-            self._let_in(connection, pid, cgroup_id)
+            self._let_in(connection, pid, cgroup)
 
     def _let_in(
-        self, connection: socket.SocketType, pid: int, cgroup_id: int | None
+        self, connection: socket.SocketType, pid: int, cgroup: Hashable
     ) -> None:
         connection.setblocking(False)
         with contextlib.closing(connection):
@@ -126,7 +126,7 @@ class Door:
         # By now it was identified.
         owner = self._registry.processes.get(pid, None)
         if owner is not None:
-            self._registry.cgroups.put(cgroup_id, owner)
+            self._registry.cgroups.put(cgroup, owner)
 
 
 def _is_over(connection: socket.SocketType) -> bool:

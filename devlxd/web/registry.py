@@ -7,11 +7,11 @@ connections, another one is served as if it were alone with the first.
 
 from __future__ import annotations
 
+import enum
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Iterable
 from typing import Generic, TypeVar
 
-from attrs import frozen
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from devlxd.interfaces import ITurn, ITurns
@@ -33,24 +33,29 @@ PROCESS_REMEMBERED = 1.0
 #: For how long the owner of a cgroup is, in seconds: its id is never another's.
 CGROUP_REMEMBERED = 60.0
 
-#: How many of each are remembered at a time.
-MAX_REMEMBERED = 4096
+#: How many of each are remembered at a time, and of one owner.
+MAX_REMEMBERED = 65536
+MAX_REMEMBERED_OF_OWNER = 64
 
 
-@frozen
-class Stranger:
-    """The owner of what has not been placed yet.
+class Strangers(enum.Enum):
+    """The owner of all that has not been placed yet, taken together."""
 
-    :ivar uid: of the process, as the host sees it.
-    """
+    STRANGERS = "strangers"
 
-    uid: int
+    def __str__(self) -> str:
+        """Return it as the log shows it."""
+        return self.value
+
+
+STRANGERS = Strangers.STRANGERS
 
 
 class Recent:
-    """Owners that were found out a moment ago.
+    """Owners that were found out a moment ago, by something that they have.
 
-    This is for limits and turns only: nobody is let in for it.
+    This is for limits and turns only: nobody is let in for it. However much an
+    owner has, what is known of the others is not forgotten for it.
 
     :param reactor: tells the time.
     :param seconds: for how long they are remembered.
@@ -59,16 +64,31 @@ class Recent:
     def __init__(self, reactor: IReactorTime, seconds: float) -> None:
         self._reactor = reactor
         self._seconds = seconds
-        self._owners: dict[int | None, tuple[Hashable, float]] = {}
+        # Both with the oldest first.
+        self._owners: dict[Hashable, tuple[Hashable, float]] = {}
+        self._keys: dict[Hashable, dict[Hashable, None]] = {}
 
-    def put(self, key: int | None, owner: Hashable) -> None:
+    def put(self, key: Hashable, owner: Hashable) -> None:
         """Remember an owner, from now on; nothing is known by ``None``."""
-        if len(self._owners) >= MAX_REMEMBERED:
-            self._owners.clear()
-        if key is not None:
-            self._owners[key] = owner, self._reactor.seconds() + self._seconds
+        if key is None:
+            return
+        self._forget(key)
+        keys = self._keys.setdefault(owner, {})
+        if len(keys) >= MAX_REMEMBERED_OF_OWNER:
+            self._forget(next(iter(keys)))
+        elif len(self._owners) >= MAX_REMEMBERED:
+            self._forget(next(iter(self._owners)))
+        self._owners[key] = owner, self._reactor.seconds() + self._seconds
+        self._keys.setdefault(owner, {})[key] = None
 
-    def get(self, key: int | None, default: Hashable) -> Hashable:
+    def _forget(self, key: Hashable) -> None:
+        owner, _ = self._owners.pop(key, (None, 0.0))
+        keys = self._keys.get(owner, {})
+        keys.pop(key, None)
+        if not keys:
+            self._keys.pop(owner, None)
+
+    def get(self, key: Hashable, default: Hashable) -> Hashable:
         """Return the owner, if it was found out lately."""
         owner, until = self._owners.get(key, (default, 0.0))
         return owner if until > self._reactor.seconds() else default
@@ -84,7 +104,7 @@ class ConnectionRegistry(Generic[Connection]):
     :param reactor: tells the time.
     :param max_connections: how many connections one owner may have.
     :ivar processes: owners by the pids of their processes.
-    :ivar cgroups: owners by the ids of their cgroups.
+    :ivar cgroups: owners by their cgroups.
     """
 
     def __init__(

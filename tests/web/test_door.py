@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 from twisted.internet.protocol import ServerFactory
 from twisted.logger import capturedLogs
-from twisted.trial.unittest import SkipTest, SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase
 
-from devlxd.accepting import cgroup_id_of
+from devlxd.accepting import cgroup_of
 from devlxd.containers.memory import MemoryStore
 from devlxd.model import Container
 from devlxd.testing import MemoryDevLXDReactor, site_for
@@ -22,8 +22,8 @@ from devlxd.web.registry import (
     AT_ONCE,
     COST,
     PROCESS_REMEMBERED,
+    STRANGERS,
     ConnectionRegistry,
-    Stranger,
 )
 
 #: How many connections one container may have here.
@@ -116,11 +116,9 @@ class DoorTests(SynchronousTestCase):
         processes = self.registry.processes
         self.reactor.identify = lambda: processes.put(os.getpid(), "c1")
         self.connect()
-        cgroup_id = cgroup_id_of(self.guests[0])
-        if cgroup_id is None:
-            raise SkipTest("needs PIDFD_GET_INFO (Linux 6.13)")
+        cgroup = cgroup_of(self.guests[0], os.getpid())
         self.reactor.advance(PROCESS_REMEMBERED)
-        self.assertEqual(self.registry.cgroups.get(cgroup_id, None), "c1")
+        self.assertEqual(self.registry.cgroups.get(cgroup, None), "c1")
         for n in range(MOST):
             self.registry.add("c1", n)  # type: ignore[arg-type] # any will do
         self.connect()
@@ -128,7 +126,7 @@ class DoorTests(SynchronousTestCase):
 
     def test_not_its_turn_any_more(self) -> None:
         """Who went while it waited costs no more than that."""
-        self.registry.take_turn(Stranger(os.getuid()), lambda: None)
+        self.registry.take_turn(STRANGERS, lambda: None)
         self.connect(2)
         self.guests[0].close()
         del self.guests[0]
@@ -137,7 +135,7 @@ class DoorTests(SynchronousTestCase):
 
     def test_closed(self) -> None:
         """When the service stops nobody who waits is let in."""
-        self.registry.take_turn(Stranger(os.getuid()), lambda: None)
+        self.registry.take_turn(STRANGERS, lambda: None)
         self.connect()
         self.door.close()
         self.reactor.advance(0)

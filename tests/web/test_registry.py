@@ -11,6 +11,7 @@ from devlxd.web.registry import (
     AT_ONCE,
     CGROUP_REMEMBERED,
     COST,
+    MAX_REMEMBERED_OF_OWNER,
     PROCESS_REMEMBERED,
     ConnectionRegistry,
 )
@@ -100,6 +101,17 @@ class RegistryTests(SynchronousTestCase):
         """However many processes ask, only so many are remembered."""
         self.patch(registry, "MAX_REMEMBERED", 3)
         for pid in range(1, 5):
-            self.registry.processes.put(pid, "c1")
+            self.registry.processes.put(pid, f"c{pid}")
         self.assertEqual(self.registry.processes.get(1, "unknown"), "unknown")
-        self.assertEqual(self.registry.processes.get(4, "unknown"), "c1")
+        self.assertEqual(self.registry.processes.get(4, "unknown"), "c4")
+
+    def test_recent_of_one(self) -> None:
+        """What is known of others is not forgotten for an owner that has much."""
+        self.registry.cgroups.put(0, "c1")
+        for cgroup in range(1, MAX_REMEMBERED_OF_OWNER + 2):
+            self.registry.cgroups.put(cgroup, "c2")
+        self.assertEqual(self.registry.cgroups.get(0, "unknown"), "c1")
+        self.assertEqual(self.registry.cgroups.get(1, "unknown"), "unknown")
+        self.assertEqual(self.registry.cgroups.get(2, "unknown"), "c2")
+        self.registry.cgroups.put(2, "c1")
+        self.assertEqual(self.registry.cgroups.get(2, "unknown"), "c1")
