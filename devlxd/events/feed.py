@@ -5,14 +5,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
-from functools import partial
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from devlxd.interfaces import ISubscriber, ISubscription, ITurn
 from devlxd.model import End, Event
+
+#: An event, or why there are no more.
+_Told = TypeVar("_Told")
 
 #: How much a subscriber is sent at a time, in bytes, and what each event counts
 #: at least.
@@ -199,7 +201,7 @@ class Subscription:
         subscriber = self._subscriber
         if subscriber is not None:
             self.cancel()
-            self._call(partial(subscriber.end, reason))
+            self._call(subscriber.end, reason)
 
     def _next_wanted(self) -> Event | None:
         """Return the next event; what the subscriber does not want is skipped."""
@@ -249,8 +251,9 @@ class Subscription:
             if subscriber is None or event is None:
                 break
             self._step()
-            delivered += max(_LEAST, len(event.text))
-            self._call(partial(subscriber.receive, event))
+            size = len(event.text)
+            delivered += size if size > _LEAST else _LEAST
+            self._call(subscriber.receive, event)
         return delivered
 
     def _fetch(self, replay: IReplay) -> None:
@@ -267,10 +270,10 @@ class Subscription:
         self._turn = None
         self._deliver()
 
-    def _call(self, what: Callable[[], None]) -> None:
+    def _call(self, what: Callable[[_Told], None], told: _Told) -> None:
         """A subscriber that fails costs itself its subscription, nobody else."""
         try:
-            what()
+            what(told)
         except Exception:
             self._log.failure("a subscriber failed")
             self.end_now(End.FAILED)

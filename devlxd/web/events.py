@@ -294,8 +294,11 @@ class _Stream:
 
     def receive(self, event: Event) -> None:
         """See `ISubscriber.receive`."""
-        self._text, self._sent = event.text, 0
-        self._write_slices()
+        if len(event.text) < SLICE and self._paused_at is None:
+            self.write(event.text + b"\n", is_first=True, is_last=True)
+        else:
+            self._text, self._sent = event.text, 0
+            self._write_slices()
 
     def _write_slices(self) -> bool:
         """Write what is left of an event; return whether there is room for more."""
