@@ -255,8 +255,9 @@ class EventBus(Service):
         place: Node | None = incarnation.last
         replay = None
         if since is not None:
-            # Nothing that comes from now on lies before it, whatever it is.
-            since = min(since, incarnation.timestamp)
+            # Nothing that comes from now on lies before it, and nothing that was
+            # lies before 1970, whatever it is.
+            since = min(max(since, 0), incarnation.timestamp)
             place, replay = None, self._replay(incarnation, types, since)
         cancelled = partial(self._cancelled, incarnation)
         subscription = Subscription(

@@ -25,7 +25,8 @@ from devlxd.model import Container, Event
 KEPT = 1000
 
 #: How long the events that are kept may be, in bytes: of one container, and
-#: altogether.
+#: altogether. The last snapshots of the containers, no longer than their
+#: documents, come on top.
 MAX_CONTAINER_BYTES = 8 * 1024 * 1024
 MAX_BYTES = 256 * 1024 * 1024
 
@@ -71,6 +72,7 @@ _SCHEMA = f"""
         last_timestamp INTEGER NOT NULL,
         events INTEGER NOT NULL DEFAULT 0,
         bytes INTEGER NOT NULL DEFAULT 0,
+        document_checksum INTEGER NOT NULL,
         checksum INTEGER NOT NULL,
         document BLOB NOT NULL
     );
@@ -86,6 +88,9 @@ _SCHEMA = f"""
     PRAGMA user_version = {_VERSION};
     COMMIT;
 """
+
+#: What the checksum of an incarnation covers. Not what is only counted.
+_FACTS = "number, name, last_timestamp, document_checksum"
 
 #: A path that is none.
 _MEMORY = ":memory:"
@@ -123,6 +128,10 @@ _INCOMPLETE = stat.S_ISVTX
 _SHORT_READ = 522
 
 
+#: What it comes to when a value is not of the type, or the size, that was written.
+_MISREAD = (OverflowError, TypeError, ValueError)
+
+
 def _is_damage(error: Exception) -> bool:
     if getattr(error, "sqlite_errorcode", None) == _SHORT_READ:
         return True
@@ -130,7 +139,7 @@ def _is_damage(error: Exception) -> bool:
         # The schema, or a text, is not what was written.
         return str(error).startswith(("no such", "Could not decode"))
     # SQLITE_CORRUPT and SQLITE_NOTADB have no class of their own.
-    damage = (_DamagedError, IsADirectoryError)
+    damage = (_DamagedError, IsADirectoryError, *_MISREAD)
     return isinstance(error, damage) or type(error) is sqlite3.DatabaseError
 
 
@@ -171,11 +180,13 @@ class SQLiteJournal:
         :raises JournalLockedError: when another process uses it.
         :raises JournalVersionError: when a newer devlxd has made it.
         """
-        with suppress(JournalError):
-            self.open()
+        self._refused = None
+        with suppress(JournalError), self._reported():
+            self._make_private()
+            with closing(self._connected()) as connection:
+                self._version(connection)
         if self._refused is not None:
             raise self._refused
-        self.close()
 
     def open(self) -> None:
         """See `IJournal.open`.
@@ -219,11 +230,7 @@ class SQLiteJournal:
         self._refused = None
         self._is_complete = not self._make_private()
         with ExitStack() as stack:
-            connection = stack.enter_context(
-                closing(sqlite3.connect(self._path, timeout=0, isolation_level=None))
-            )
-            # Not shared: what is in it is one process's memory.
-            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+            connection = stack.enter_context(closing(self._connected()))
             version = self._version(connection)
             for pragma in _PRAGMAS:
                 connection.execute(f"PRAGMA {pragma}")
@@ -231,6 +238,12 @@ class SQLiteJournal:
             self._bytes = _number(connection, "SELECT sum(bytes) FROM incarnations")
             self._connection = connection
             stack.pop_all()
+
+    def _connected(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, timeout=0, isolation_level=None)
+        # Not shared: what is in it is one process's memory.
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        return connection
 
     def _make_private(self) -> bool:
         """Make the file, if need be, for nobody else to read.
@@ -274,7 +287,7 @@ class SQLiteJournal:
         except JournalVersionError as error:
             self._refused = error
             raise
-        except (OSError, sqlite3.Error, _DamagedError) as error:
+        except (OSError, sqlite3.Error, _DamagedError, *_MISREAD) as error:
             reason = f"{self._path}: {_reason_of(error)}"
             if "database is locked" in reason:
                 self._refused = JournalLockedError(reason)
@@ -319,8 +332,7 @@ class SQLiteJournal:
     def names(self) -> Mapping[str, int]:
         """See `IJournal.names`."""
         with self._reported():
-            select = "SELECT name, number FROM incarnations ORDER BY id"
-            return dict(self._db.execute(select))
+            return {name: number for number, name, *_ in self._all()}
 
     def incarnations(self) -> Collection[int]:
         """See `IJournal.incarnations`."""
@@ -331,16 +343,27 @@ class SQLiteJournal:
     def latest(self) -> int:
         """See `IJournal.latest`."""
         with self._reported():
-            return _number(self._db, "SELECT max(last_timestamp) FROM incarnations")
+            return max((timestamp for _, _, timestamp, _ in self._all()), default=0)
+
+    def _all(self) -> Iterator[tuple[int, str, int, int]]:
+        """Look at all incarnations, the oldest first: their `_FACTS`."""
+        for checksum, *facts in self._db.execute(
+            f"SELECT checksum, {_FACTS} FROM incarnations ORDER BY id"
+        ):
+            number, name, timestamp, document_checksum = facts
+            _verify(checksum, *facts)
+            yield number, name, timestamp, document_checksum
 
     def last(self, incarnation: int) -> tuple[Container, int] | None:
         """See `IJournal.last`."""
         with self._reported():
-            row = self._row("checksum, document, name, last_timestamp", incarnation)
+            row = self._row(f"checksum, document, {_FACTS}", incarnation)
             if row is None:
                 return None
-            checksum, document, name, timestamp = row
-            _verify(document, checksum)
+            checksum, document, *facts = row
+            _, name, timestamp, document_checksum = facts
+            _verify(checksum, *facts)
+            _verify(document_checksum, data=document)
             return Container(name, **json.loads(document)), timestamp
 
     def prepare(self, container: Container) -> Iterator[None]:
@@ -367,21 +390,16 @@ class SQLiteJournal:
         newest = _newest(events, self._container_bytes)
         _, document = self._prepared.pop(id(container), (container, b""))
         document = document or _document_of(container)
+        facts = incarnation, container.name, timestamp, _checksum(data=document)
         with self._transaction():
             self._db.execute(
-                "INSERT INTO incarnations (number, name, complete_since, "
-                "last_timestamp, checksum, document) VALUES (?, ?, ?, ?, ?, ?) "
+                f"INSERT INTO incarnations ({_FACTS}, checksum, complete_since, "
+                "document) VALUES (?, ?, ?, ?, ?, ?, ?) "
                 "ON CONFLICT (number) DO UPDATE SET document = excluded.document, "
+                "document_checksum = excluded.document_checksum, "
                 "checksum = excluded.checksum, "
                 "last_timestamp = excluded.last_timestamp",
-                (
-                    incarnation,
-                    container.name,
-                    since,
-                    timestamp,
-                    zlib.crc32(document),
-                    document,
-                ),
+                (*facts, _checksum(*facts), since, document),
             )
             if events:
                 self._insert(incarnation, newest)
@@ -394,7 +412,13 @@ class SQLiteJournal:
         self._db.executemany(
             "INSERT INTO events VALUES (?, ?, ?, ?, ?)",
             [
-                (incarnation, e.timestamp, e.type, zlib.crc32(e.text), e.text)
+                (
+                    incarnation,
+                    e.timestamp,
+                    e.type,
+                    _checksum(e.timestamp, e.type, data=e.text),
+                    e.text,
+                )
                 for e in events
             ],
         )
@@ -414,11 +438,13 @@ class SQLiteJournal:
         count, size = self._row("events, bytes", incarnation) or (0, 0)
         if count > KEPT + _SLACK or size > self._container_bytes + _SLACK_BYTES:
             self._keep(incarnation, self._container_bytes)
-        while self._bytes > self._all_bytes:
+        while (before := self._bytes) > self._all_bytes:
             most, size = self._db.execute(
                 "SELECT number, bytes FROM incarnations ORDER BY bytes DESC LIMIT 1"
             ).fetchone()
             self._keep(most, size * 3 // 4)
+            if self._bytes >= before:
+                raise _DamagedError("the lengths are wrong")
 
     def _keep(self, incarnation: int, size: int) -> None:
         """Keep the newest events of a container, so many bytes of them."""
@@ -479,7 +505,7 @@ class SQLiteJournal:
             ]
             events: list[Event] = []
             for at, kind, checksum, text in heapq.merge(*found, key=itemgetter(0)):
-                _verify(text, checksum)
+                _verify(checksum, at, kind, data=text)
                 most -= len(text)
                 if events and (most < 0 or len(events) == MAX_ROWS):
                     return complete_since, events, False
@@ -533,8 +559,12 @@ def _number(connection: sqlite3.Connection, select: str) -> int:
     return int(connection.execute(select).fetchone()[0] or 0)
 
 
-def _verify(data: bytes, checksum: int) -> None:
-    if not isinstance(data, bytes) or zlib.crc32(data) != checksum:
+def _checksum(*facts: object, data: bytes = b"") -> int:
+    return zlib.crc32(data, zlib.crc32(repr(facts).encode()))
+
+
+def _verify(checksum: int, *facts: object, data: bytes = b"") -> None:
+    if not isinstance(data, bytes) or _checksum(*facts, data=data) != checksum:
         raise _DamagedError("a checksum is wrong")
 
 

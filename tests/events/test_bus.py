@@ -354,6 +354,14 @@ class SinceTests(BusTestCase):
         self.put("1")
         self.assertEqual(subscriber.values(), ["1"])
 
+    def test_distant_past(self) -> None:
+        """A time long before anything means from the beginning."""
+        self.put("1")
+        subscriber, _ = self.subscribe(since=-(2**70))
+        self.assertEqual(
+            [event.type for event in subscriber.events], ["lost", "config"]
+        )
+
     def test_restarted(self) -> None:
         """What changed while nobody looked is an event when somebody does."""
         subscriber, _ = self.subscribe()

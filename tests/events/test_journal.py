@@ -284,6 +284,27 @@ class SQLiteJournalTests(FileTestCase):
             self.assertEqual(len(logged), known is None)
             journal.close()
 
+    def test_checked_in_no_time(self) -> None:
+        """Only the version is read of a file before it is opened, however long."""
+        journal = self.opened()
+        journal.record(ONE, C1, 4, 5, [event(5)])
+        journal.close()
+        executed: list[str] = []
+        connect = sqlite3.connect
+
+        def traced(
+            path: str, timeout: int, isolation_level: None
+        ) -> sqlite3.Connection:
+            connection = connect(path, timeout=timeout, isolation_level=isolation_level)
+            connection.set_trace_callback(executed.append)
+            return connection
+
+        self.patch(sqlite3, "connect", traced)
+        SQLiteJournal(str(self.path)).check()
+        self.assertEqual(
+            executed, ["PRAGMA locking_mode = EXCLUSIVE", "PRAGMA user_version"]
+        )
+
 
 class VersionTests(FileTestCase):
     """A file that another version of devlxd has made."""
@@ -365,6 +386,11 @@ class DamageTests(FileTestCase):
             journal.record(ONE, C1, 0, n, [evolve(event(n), text=text_of(n))])
         return journal
 
+    def execute(self, statement: str) -> None:
+        """Change what is in the file, as SQLite does."""
+        with contextlib.closing(sqlite3.connect(self.path)) as database, database:
+            database.execute(statement)
+
     def set_aside(self) -> list[str]:
         """Return the names of what was set aside."""
         names = os.listdir(self.path.parent)
@@ -421,16 +447,53 @@ class DamageTests(FileTestCase):
             "UPDATE events SET text = 5 WHERE timestamp = 7",
             "UPDATE incarnations SET document = x'ff'",
             "UPDATE incarnations SET document = 'a text'",
+            "UPDATE incarnations SET document_checksum = 5",
+            "UPDATE incarnations SET last_timestamp = 9223372036854775807",
+            "UPDATE incarnations SET name = 'c2'",
+            "UPDATE events SET timestamp = 1007 WHERE timestamp = 7",
+            "UPDATE events SET type = 'device' WHERE timestamp = 7",
             "DROP TABLE events",
             "DROP TABLE incarnations",
         ):
             self.setUp()
             self.filled().close()
-            with contextlib.closing(sqlite3.connect(self.path)) as database, database:
-                database.execute(statement)
+            self.execute(statement)
             with capturedLogs(), contextlib.suppress(JournalError):
                 self.read_all(self.opened())
             self.assertEqual(len(self.set_aside()), 1, statement)
+
+    def test_wrong_lengths(self) -> None:
+        """Lengths that cannot be true are damage, and not worked at for ever."""
+        self.filled().close()
+        self.execute("UPDATE incarnations SET bytes = bytes + (1 << 40)")
+        journal = self.opened()
+        with capturedLogs():
+            self.assertRaises(
+                JournalError, journal.record, ONE, C1, 0, 500, [event(500)]
+            )
+        self.assertEqual(len(self.set_aside()), 1)
+        journal.record(ONE, C1, 5, 6, [event(6)])
+        self.assertEqual(self.since(journal), (5, [event(6)]))
+
+    def test_wrong_timestamps(self) -> None:
+        """The timestamp of all is not believed if it is not what was written."""
+        for method in (SQLiteJournal.latest, SQLiteJournal.names):
+            self.setUp()
+            self.filled().close()
+            self.execute("UPDATE incarnations SET last_timestamp = (1 << 62)")
+            journal = self.opened()
+            with capturedLogs():
+                self.assertRaises(JournalError, method, journal)
+            self.assertEqual(journal.latest(), 0)
+
+    def test_too_large(self) -> None:
+        """A number that is larger than what was written is damage as well."""
+        journal = self.filled()
+        with capturedLogs():
+            self.assertRaises(
+                JournalError, journal.record, ONE, C1, 0, 2**63, [event(2**63)]
+            )
+        self.assertEqual(len(self.set_aside()), 1)
 
 
 class BoundTests(FileTestCase):
