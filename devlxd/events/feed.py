@@ -34,15 +34,18 @@ class Node:
 
     :ivar event: the event.
     :ivar next: the next place, if anything has happened since.
+    :ivar run: the last place of a run of events of one type, in a list that all
+        places of the run but the last share: who does not want them goes there.
     :ivar count: how many events there were until here.
     :ivar size: how long these were, in bytes.
     """
 
-    __slots__ = ("count", "event", "next", "size")
+    __slots__ = ("count", "event", "next", "run", "size")
 
     def __init__(self, event: Event | None = None, before: Node | None = None) -> None:
         self.event = event
         self.next: Node | None = None
+        self.run: list[Node] | None = None
         self.count: int = before.count + 1 if before else 0
         size = len(event.text) if event else 0
         self.size: int = before.size + size if before else 0
@@ -59,6 +62,7 @@ class Chain:
     def __init__(self, end: Node) -> None:
         self._end = end
         self._first: Node | None = None
+        self._run: list[Node] = []
         self.last = end
         self.events: list[Event] = []
 
@@ -66,9 +70,13 @@ class Chain:
         """Add an event."""
         node = Node(event, self.last)
         if self._first is None:
-            self._first = node
+            self._first, self._run = node, [node]
         else:
             self.last.next = node
+            if self.events[-1].type == event.type:
+                self.last.run, self._run[0] = self._run, node
+            else:
+                self._run = [node]
         self.last = node
         self.events.append(event)
 
@@ -212,7 +220,8 @@ class Subscription:
             event = place.next.event
             if event is not None and event.type in self._types:
                 return event
-            self._place = place = place.next
+            run = place.next.run
+            self._place = place = run[0] if run else place.next
         return None
 
     def _step(self) -> None:

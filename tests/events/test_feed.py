@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import gc
 import weakref
+from collections.abc import Collection
+from functools import partial
 from itertools import product
 from typing import Any
+from unittest import mock
 
 from attrs import evolve
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from devlxd.events import feed
-from devlxd.events.feed import BATCH, Chain, Node
+from devlxd.events.feed import BATCH, Chain, Node, Subscription
 from devlxd.model import Container, End, Event
+from devlxd.turns import Turns
 from tests.events.test_bus import C1, TYPES, BusTestCase, RecordingSubscriber
 
 
@@ -281,3 +288,58 @@ class LongListTests(SynchronousTestCase):
         self.assertIsNone(start.next)
         chain.link()
         self.assertEqual((chain.last.count, chain.last.size), (5, 15))
+
+    def subscription(
+        self, subscriber: RecordingSubscriber, types: Collection[str], place: Node
+    ) -> Subscription:
+        """Let somebody read from a place on."""
+        return Subscription(
+            subscriber, types, partial(Turns(Clock()).take, "c1"), place=place
+        )
+
+    def test_skipped(self) -> None:
+        """To skip what one does not want is one step, however much it is."""
+        asked = 0
+
+        class Types(frozenset[str]):
+            """Counts how often it is asked."""
+
+            def __contains__(self, kind: object) -> bool:
+                nonlocal asked
+                asked += 1
+                return super().__contains__(kind)
+
+        chain = Chain(start := Node())
+        for n in range(5000):
+            chain.add(Event("c1", "config" if n < 4999 else "device", n, b""))
+        chain.link()
+        subscriber = RecordingSubscriber()
+        self.assertTrue(
+            self.subscription(subscriber, Types(["device"]), start).is_behind
+        )
+        self.assertLess(asked, 5)
+
+    @settings(deadline=None)
+    @given(
+        st.lists(st.lists(st.sampled_from(["config", "device"]))),
+        st.sets(st.sampled_from(["config", "device"])),
+        st.integers(0, 20),
+    )
+    def test_any(self, lists: list[list[str]], types: set[str], first: int) -> None:
+        """Whatever comes, from every place on exactly what is wanted is heard."""
+        place = start = Node()
+        heard: list[Event] = []
+        for kinds in lists:
+            chain = Chain(place)
+            for kind in kinds:
+                chain.add(Event("c1", kind, len(heard), b""))
+                heard.append(chain.events[-1])
+            chain.link()
+            place = chain.last
+        for _ in range(first):
+            start = start.next or start
+        found: list[Event] = []
+        subscriber = RecordingSubscriber()
+        with mock.patch.object(subscriber, "receive", found.append):
+            self.subscription(subscriber, types, start).resume()
+        self.assertEqual(found, [e for e in heard[first:] if e.type in types])
