@@ -454,7 +454,7 @@ class EventBus(Service):
         self._mend_in(RETRY)
 
     def _mend_in(self, seconds: float) -> None:
-        if self._mending is None:
+        if self.running and self._mending is None:
             self._mending = self._reactor.callLater(seconds, self._mend, self._mended())
 
     def _mend(self, work: Iterator[None]) -> None:
@@ -492,7 +492,7 @@ class EventBus(Service):
         return known.union(self._awaited.values())
 
     def _forget_later(self) -> None:
-        if self.running:
+        if self.running and self._forgetting is None:
             self._forgetting = self._reactor.callLater(
                 FORGET_AFTER, self._forget_the_gone
             )
