@@ -330,27 +330,34 @@ class EventBus(Service):
 
     def _go_on(self, incarnation: _Incarnation) -> None:
         incarnation.turn = None
-        is_done = True
-        try:
-            is_done = next(incarnation.work or iter(()), _DONE) is _DONE
-        finally:
-            if is_done:
-                incarnation.work = None
-        if not is_done:
+        if next(incarnation.work or iter(()), _DONE) is _DONE:
+            incarnation.work = None
+        else:
             go_on = partial(self._go_on, incarnation)
             incarnation.turn = self._turns.take(incarnation.container.name, go_on)
 
     def _work(self, incarnation: _Incarnation) -> Iterator[None]:
         while incarnation.pending:
             new = incarnation.pending.popleft()
-            chain = Chain(incarnation.last)
-            yield from self._make_events(incarnation, new, chain)
-            if new is not None:
-                known = incarnation.container
-                incarnation.is_recorded &= _identity(new) == _identity(known)
-                if chain.events or not incarnation.is_recorded:
-                    yield from self._journal.prepare(new)
-            self._tell(incarnation, new, chain)
+            try:
+                yield from self._work_on(incarnation, new)
+            except Exception:
+                name = incarnation.container.name
+                self._log.failure("a change of {container} is not told", container=name)
+            if new is None:
+                self._end(incarnation)
+
+    def _work_on(
+        self, incarnation: _Incarnation, new: Container | None
+    ) -> Iterator[None]:
+        chain = Chain(incarnation.last)
+        yield from self._make_events(incarnation, new, chain)
+        if new is not None:
+            known = incarnation.container
+            incarnation.is_recorded &= _identity(new) == _identity(known)
+            if chain.events or not incarnation.is_recorded:
+                yield from self._journal.prepare(new)
+        self._tell(incarnation, new, chain)
 
     def _make_events(
         self, incarnation: _Incarnation, new: Container | None, chain: Chain
@@ -384,11 +391,12 @@ class EventBus(Service):
         if not incarnation.is_recorded:
             self._remember(incarnation, since, events)
         self._deliver(incarnation, chain)
-        if new is None:
-            for subscription in list(incarnation.subscriptions):
-                subscription.end_with(End.GONE)
-            incarnation.is_over = True
-            self._let_go(incarnation)
+
+    def _end(self, incarnation: _Incarnation) -> None:
+        for subscription in list(incarnation.subscriptions):
+            subscription.end_with(End.GONE)
+        incarnation.is_over = True
+        self._let_go(incarnation)
 
     def _deliver(self, incarnation: _Incarnation, chain: Chain) -> None:
         subscriptions = list(incarnation.subscriptions)
