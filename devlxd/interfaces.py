@@ -149,7 +149,11 @@ class ISubscription(Interface):
         """Let the subscriber receive, until it pauses."""
 
     def pause() -> None:
-        """Keep what comes in a queue; harmless if that is so already."""
+        """Hear nothing until it is resumed, and go on where it was then.
+
+        Harmless if that is so already. Who is paused and falls too far behind is
+        cut off.
+        """
 
     def cancel() -> None:
         """Let the subscriber receive nothing any more."""

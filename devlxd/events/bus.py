@@ -323,6 +323,10 @@ class EventBus(Service):
 
     def _carry_out(self, incarnation: _Incarnation, new: Container | None) -> None:
         """Tell of a change after those before it: at once if it is not long."""
+        if new is not None and incarnation.turn is not None and incarnation.pending:
+            # Something long is in work. Nobody was told of what waits for it: that
+            # is told in one with this, or it could become more and more.
+            incarnation.pending.pop()
         incarnation.pending.append(new)
         if incarnation.work is None:
             incarnation.work = self._work(incarnation)

@@ -3,7 +3,8 @@
 
 To a guest that asks for it as a websocket; to others as a stream of lines.
 Both say the same, one JSON and a newline for each event, and both keep to the
-pace of the guest: the bus has a queue for each, and bounds it.
+pace of the guest: the bus knows how far each has
+read in its one list of events, and cuts off who is too far behind.
 """
 
 from __future__ import annotations

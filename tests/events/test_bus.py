@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection
 from typing import NoReturn
+from unittest import mock
 
 from attrs import evolve
 from hypothesis import settings
@@ -15,6 +16,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
@@ -282,6 +284,42 @@ class EventBusTests(BusTestCase):
         self.assertEqual(subscriber.ends, [])
         subscription.resume()
         self.assertEqual(subscriber.ends, [End.GONE])
+
+    def test_failing(self) -> None:
+        """A change that cannot be told is logged, and told with the next one."""
+        subscriber, _ = self.subscribe()
+        with mock.patch.object(bus, "event_of", side_effect=UnicodeError):
+            self.put("1")
+        self.assertEqual(len(self.flushLoggedErrors(UnicodeError)), 1)
+        self.put("2")
+        self.assertEqual(subscriber.values(), ["2"])
+
+    def test_failing_end(self) -> None:
+        """That a container has gone is told even if nothing else can be."""
+        subscriber, _ = self.subscribe()
+        with mock.patch.object(bus, "event_of", side_effect=UnicodeError):
+            self.store.remove("c1")
+        self.assertEqual(len(self.flushLoggedErrors(UnicodeError)), 1)
+        self.assertEqual(subscriber.ends, [End.GONE])
+        self.assertEqual(self.bus._ended, {})
+        self.assertEqual(self.journal.incarnations(), set())
+
+    def test_stopped_before_loaded(self) -> None:
+        """However often it is started, a bus that is stopped does nothing later."""
+        loaded: list[Deferred[None]] = []
+
+        def load() -> Deferred[None]:
+            loaded.append(Deferred())
+            return loaded[-1]
+
+        self.patch(self.store, "loaded", load)
+        for _ in range(3):
+            self.bus.stopService()
+            self.bus.startService()
+        for waiting in loaded:
+            waiting.callback(None)
+        self.bus.stopService()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_stopped(self) -> None:
         """Who listens is told that the bus stops, however far behind it is."""

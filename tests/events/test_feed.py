@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from devlxd.events import feed
+from devlxd.events import bus, feed
 from devlxd.events.feed import BATCH, Chain, Node, Subscription
 from devlxd.model import Container, End, Event
 from devlxd.turns import Turns
@@ -247,6 +247,42 @@ class HugeTests(BusTestCase):
         known = self.journal.last(self.journal.names()["c1"])
         assert known is not None
         self.assertEqual(known[0].config, {"user.a": "after"})
+
+    def test_merged(self) -> None:
+        """Changes that come faster than they can be told are told as one."""
+        subscriber, _ = self.subscribe()
+        self.store.put(self.huge("x"))
+        self.put(*map(str, range(50)))
+        (incarnation,) = self.bus._present.values()
+        self.assertEqual(len(incarnation.pending), 1)
+        self.clock.advance(0)
+        self.assertEqual(len(subscriber.events), 2 * self.HUGE + 2)
+        self.assertEqual(subscriber.config["user.a"], "49")
+        self.put("50", "51")
+        self.assertEqual(subscriber.values()[-2:], ["50", "51"])
+
+    def test_merged_and_gone(self) -> None:
+        """So are those before its end, which is told in any case."""
+        subscriber, _ = self.subscribe()
+        self.store.put(self.huge("x"))
+        self.put("1", "2")
+        self.store.remove("c1")
+        self.clock.advance(0)
+        self.assertEqual([v for v in subscriber.values() if v not in "x"], ["2"])
+        self.assertEqual(set(subscriber.config.values()), {""})
+        self.assertEqual(subscriber.ends, [End.GONE])
+
+    def test_failing_meanwhile(self) -> None:
+        """What waits for a change that cannot be told is told all the same."""
+        subscriber, _ = self.subscribe()
+        self.store.put(self.huge("x"))
+        self.put("1")
+        self.store.remove("c1")
+        with mock.patch.object(bus, "event_of", side_effect=UnicodeError):
+            self.clock.advance(0)
+        self.assertEqual(len(self.flushLoggedErrors(UnicodeError)), 3)
+        self.assertEqual(subscriber.ends, [End.GONE])
+        self.assertEqual(self.bus._ended, {})
 
     def test_made_anew_meanwhile(self) -> None:
         """Who comes after it hears nothing of it, and it ends as others do."""
