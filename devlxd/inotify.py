@@ -22,12 +22,13 @@ from inotify_simple import Event, flags, parse_events
 from inotify_simple import INotify as _INotify
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReadDescriptor
-from twisted.internet.task import Cooperator, LoopingCall, SchedulerStopped
+from twisted.internet.task import LoopingCall, SchedulerStopped
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from devlxd.interfaces import IDevLXDReactor, IWatcher, IWatchListener
+from devlxd.turns import cooperator
 
 #: After these an entry is what it is, until it is written to again.
 _COMPLETE = flags.CLOSE_WRITE | flags.MOVED_TO | flags.MOVED_FROM | flags.DELETE
@@ -70,11 +71,6 @@ def _place_of(path: str) -> _Place | None:
     return status.st_dev, status.st_ino
 
 
-def _slice_end() -> Callable[[], bool]:
-    end = time.perf_counter() + SLICE
-    return lambda: time.perf_counter() >= end
-
-
 @implementer(IWatcher, IReadDescriptor)
 class INotify:
     """Watches directories.
@@ -103,10 +99,7 @@ class INotify:
         self._mounts_changed = select.poll()
         self._mounts_changed.register(self._mounts, select.POLLPRI)
         self._mounts_changed.poll(0)
-        self._cooperator = Cooperator(
-            terminationPredicateFactory=_slice_end,
-            scheduler=lambda work: self._reactor.callLater(0, work),
-        )
+        self._cooperator = cooperator(self._reactor, SLICE)
         self._mounts_call = LoopingCall(self._look_at_mounts)
         self._mounts_call.clock = self._reactor
         self._mounts_call.start(MOUNTS_INTERVAL, now=False)

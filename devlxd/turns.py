@@ -31,9 +31,24 @@ class _Turn:
         self.work = None
 
 
-def _slice_end(now: Callable[[], float]) -> Callable[[], bool]:
-    end = now() + SLICE
-    return lambda: now() >= end
+def cooperator(
+    reactor: IReactorTime, seconds: float, now: Callable[[], float] = time.perf_counter
+) -> Cooperator:
+    """Make a Cooperator that works in slices, when nothing else is to be done.
+
+    :param reactor: does what else there is.
+    :param seconds: how long a slice is.
+    :param now: tells the time, in seconds, from no point in particular.
+    """
+
+    def slice_end() -> Callable[[], bool]:
+        end = now() + seconds
+        return lambda: now() >= end
+
+    return Cooperator(
+        terminationPredicateFactory=slice_end,
+        scheduler=lambda work: reactor.callLater(0, work),
+    )
 
 
 @implementer(ITurns)
@@ -50,10 +65,7 @@ class Turns:
         self, reactor: IReactorTime, now: Callable[[], float] = time.perf_counter
     ) -> None:
         self._waiting: dict[Hashable, deque[_Turn]] = {}
-        self._cooperator = Cooperator(
-            terminationPredicateFactory=lambda: _slice_end(now),
-            scheduler=lambda work: reactor.callLater(0, work),
-        )
+        self._cooperator = cooperator(reactor, SLICE, now)
 
     def take(self, owner: Hashable, work: Callable[[], None]) -> ITurn:
         """See `ITurns.take`."""

@@ -23,7 +23,6 @@ from attrs import define, evolve, field
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.internet.task import Cooperator
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -52,6 +51,7 @@ from devlxd.interfaces import (
 )
 from devlxd.loglimit import RateLimitedLogger
 from devlxd.model import Container
+from devlxd.turns import cooperator
 
 #: For how long a document may be missing before its container is, in seconds:
 #: editors move the old file away before they write the new one.
@@ -91,11 +91,6 @@ _COMPARED = 1000
 
 #: What signature a document has.
 _Signature: TypeAlias = "tuple[str | int | None, ...] | None"
-
-
-def _slice_end() -> Callable[[], bool]:
-    end = time.perf_counter() + SLICE
-    return lambda: time.perf_counter() >= end
 
 
 def _are_equal(one: Container, other: Container) -> Slices[bool]:
@@ -239,10 +234,6 @@ class DirectoryStore(Service):
         self._unwatched: set[str] = set()
         self._next_look: IDelayedCall | None = None
         self._working = False
-        self._cooperator = Cooperator(
-            terminationPredicateFactory=_slice_end,
-            scheduler=lambda work: self._reactor.callLater(0, work),
-        )
 
     # A store
 
@@ -295,6 +286,7 @@ class DirectoryStore(Service):
     def startService(self) -> None:
         """Begin to watch, and to read."""
         super().startService()
+        self._cooperator = cooperator(self._reactor, SLICE)
         self._watcher.start(self)
         self._look()
         self._unread = {*self._touched, *self._marked}

@@ -296,11 +296,11 @@ class LiveTests(LiveStore):
 
     def test_touched_first(self) -> None:
         """A change is read before what is merely looked at."""
+        self.patch(directory, "SLICE", 0)
         self.start()
         for n in range(100):
             (self.path / f"z{n}.yaml").write_text("config: {}")
         self.file.write_text("config: {user.a: 1}")
-        self.patch(directory, "SLICE", 0)
         self.clock.__class__ = TickingClock
         self.watcher.listener.overflowed()
         self.watcher.tell(self.file)
@@ -755,8 +755,8 @@ class LargeTests(LiveStore):
     """Large documents, read while others have their turns."""
 
     def setUp(self) -> None:
-        super().setUp()
         self.patch(directory, "SLICE", 0)
+        super().setUp()
         self.clock.__class__ = TickingClock
 
     def write_large(self, name: str, value: str, keys: int = 10_000) -> Path:
