@@ -87,7 +87,8 @@ class IContainerStore(Interface):
     def loaded() -> Deferred[None]:
         """Wait until every container has been heard of that there was before.
 
-        :return: a new Deferred; it has fired already if that is long ago.
+        :return: a new Deferred; it has fired already if that is long ago. If it
+            is cancelled, nothing of it is kept.
         """
 
     def watch(observer: IStoreObserver) -> None:

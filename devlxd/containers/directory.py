@@ -204,7 +204,7 @@ class DirectoryStore(Service):
         self._watcher = watcher
         self._limited = RateLimitedLogger(self._log, reactor)
         self._snapshots = MemoryStore()
-        self._waiting: list[Deferred[None]] = []
+        self._waiting: dict[Deferred[None], None] = {}
         self._start_over()
 
     def _start_over(self) -> None:
@@ -266,11 +266,11 @@ class DirectoryStore(Service):
 
     def loaded(self) -> Deferred[None]:
         """See `IContainerStore.loaded`."""
-        loaded: Deferred[None] = Deferred()
+        loaded: Deferred[None] = Deferred(self._waiting.pop)
         if self.running and not self._unread:
             loaded.callback(None)
         else:
-            self._waiting.append(loaded)
+            self._waiting[loaded] = None
         return loaded
 
     def watch(self, observer: IStoreObserver) -> None:
@@ -455,10 +455,11 @@ class DirectoryStore(Service):
             self._tell_if_loaded()
 
     def _tell_if_loaded(self) -> None:
-        if not self._unread:
-            waiting, self._waiting = self._waiting, []
-            for loaded in waiting:
-                loaded.callback(None)
+        # One by one: what hears of it may cancel another.
+        while self._waiting and not self._unread:
+            loaded = next(iter(self._waiting))
+            del self._waiting[loaded]
+            loaded.callback(None)
 
     def _read_marked(self, name: str) -> Slices[None]:
         must = name in self._touched

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Protocol
 
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import (
     IFileDescriptorReceiver,
     IHalfCloseableProtocol,
@@ -100,29 +101,37 @@ class GuestChannel(http.HTTPChannel):
     _turn: ITurn | None = None
     _successor: IProtocol | None = None
     _has_said_all = False
-    _is_lost = False
+    _loaded: Deferred[None] | None = None
     _ignored = 0
 
     def connectionMade(self) -> None:
         """Find out who calls, before the first byte is read."""
         self.transport.bufferSize = READ_SIZE
         super().connectionMade()
-        self._place()
-        loaded = self.site.when_loaded() if self.caller is None else None
-        if loaded is not None:
-            self._hold()
-            loaded.addCallback(self._place_again)
+        if self._place() and self.caller is None:
+            self._wait_until_loaded()
 
-    def _place(self) -> None:
+    def _place(self) -> bool:
+        """Find out who calls, and whether there is room for it."""
         self.caller = self.site.caller_of(self.transport)
-        if not self.site.admit(self):
-            self.forceAbortClient()
+        if self.site.admit(self):
+            return True
+        self.forceAbortClient()
+        return False
+
+    def _wait_until_loaded(self) -> None:
+        self._loaded = self.site.when_loaded()
+        if self._loaded is not None:
+            self._hold()
+            self._loaded.addCallbacks(
+                self._place_again, lambda failure: failure.trap(CancelledError)
+            )
 
     def _place_again(self, _: object) -> None:
         """Find out again who calls, now that it is known which containers there are."""
-        if not self._is_lost:
-            self.site.release(self)
-            self._place()
+        self._loaded = None
+        self.site.release(self)
+        if self._place():
             self._take_turn()
 
     @property
@@ -132,10 +141,10 @@ class GuestChannel(http.HTTPChannel):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Make room for another connection."""
-        self._is_lost = True
         self.site.release(self)
-        if self._turn is not None:
-            self._turn.cancel()
+        for waited_for in (self._turn, self._loaded):
+            if waited_for is not None:
+                waited_for.cancel()
         if self._successor is not None:
             self._successor.connectionLost(reason)
         super().connectionLost(reason)

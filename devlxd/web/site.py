@@ -141,7 +141,7 @@ class DevLXDSite(Site):
     def when_loaded(self) -> Deferred[None] | None:
         """Wait until it is known which containers there are, but not for long.
 
-        :return: ``None`` when that is so already.
+        :return: ``None`` when that is so already. Who goes must cancel it.
         """
         if not self._is_loading:
             return None

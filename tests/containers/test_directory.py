@@ -6,10 +6,12 @@ import errno
 import os
 import tempfile
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
@@ -163,6 +165,29 @@ class DirectoryStoreTests(SynchronousTestCase):
         store.startService()
         self.addCleanup(store.stopService)
         return store, clock
+
+    def test_waits_no_longer(self) -> None:
+        """Who waits until all is read may give up, and leaves nothing behind."""
+        store = DirectoryStore(self.path, Clock(), MemoryWatcher())
+        loaded = store.loaded()
+        loaded.addErrback(lambda failure: failure.trap(CancelledError))
+        loaded.cancel()
+        kept = weakref.ref(loaded)
+        del loaded
+        self.assertIsNone(kept())
+
+    def test_one_goes_for_another(self) -> None:
+        """What hears that all is read may cancel what would hear of it next."""
+        clock = Clock()
+        store = DirectoryStore(self.path, clock, MemoryWatcher())
+        first, second, third = store.loaded(), store.loaded(), store.loaded()
+        first.addCallback(lambda _: second.cancel())
+        store.startService()
+        self.addCleanup(store.stopService)
+        clock.advance(0)
+        self.assertIsNone(self.successResultOf(first))
+        self.failureResultOf(second, CancelledError)
+        self.assertIsNone(self.successResultOf(third))
 
     def test_in_slices(self) -> None:
         """A large directory is read bit by bit, and who asks is read first."""

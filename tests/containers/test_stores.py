@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import tempfile
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
 from attrs import define, evolve, field
+from twisted.internet.defer import CancelledError
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
@@ -145,6 +147,17 @@ def store_tests(fixture: Callable[[], Fixture]) -> type[SynchronousTestCase]:
 
         def test_loaded(self) -> None:
             """Who waits until all is there does so no longer than that."""
+            self.assertIsNone(self.successResultOf(self.store.loaded()))
+
+        def test_loaded_cancelled(self) -> None:
+            """Who waits no longer costs others nothing."""
+            waiting = self.store.loaded()
+            waiting.addErrback(lambda failure: failure.trap(CancelledError))
+            waiting.cancel()
+            self.successResultOf(waiting)
+            kept = weakref.ref(waiting)
+            del waiting
+            self.assertIsNone(kept())
             self.assertIsNone(self.successResultOf(self.store.loaded()))
 
         def test_same_snapshot(self) -> None:

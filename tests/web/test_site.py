@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
+from functools import partial
 
 from attrs import evolve, field, frozen
 from hypothesis import example, given, settings
@@ -528,12 +529,18 @@ class LoadingStore(MemoryStore):
     def __init__(self) -> None:
         super().__init__()
         self.loading: Deferred[None] = Deferred()
+        self.waiting: list[Deferred[None]] = []
 
     def loaded(self) -> Deferred[None]:
         """See `IContainerStore.loaded`."""
-        loaded: Deferred[None] = Deferred()
-        self.loading.addBoth(lambda _: loaded.callback(None))
+        loaded: Deferred[None] = Deferred(self.waiting.remove)
+        self.waiting.append(loaded)
+        self.loading.addCallback(self._end, loaded)
         return loaded
+
+    def _end(self, _: None, loaded: Deferred[None]) -> None:
+        if loaded in self.waiting:
+            loaded.callback(None)
 
 
 @frozen
@@ -603,6 +610,31 @@ class LoadingTests(SynchronousTestCase):
         self.store.loading.callback(None)
         self.clock.advance(LOADING_TIMEOUT)
         self.assertEqual(list(self.site.registry.all()), [])
+
+    def test_gone_leaves_nothing(self) -> None:
+        """Nothing is kept of who hangs up meanwhile, and no time is counted for it."""
+        waiting, calls = list(self.store.waiting), self.clock.getDelayedCalls()
+        guest = GuestConnection(self.site)
+        guest.send(GET)
+        self.assertNotEqual(self.store.waiting, waiting)
+        guest.hang_up()
+        self.assertEqual(self.store.waiting, waiting)
+        self.assertEqual(self.clock.getDelayedCalls(), calls)
+
+    def test_surplus(self) -> None:
+        """Of a container with too many connections, the surplus gets no answer."""
+        aborted: list[None] = []
+        # As on a real transport, nothing else says at once that it is over.
+        abort = partial(aborted.append, None)
+        self.patch(self.guest.transport, "abortConnection", abort)
+        self.patch(self.site.registry, "_max_connections", 1)
+        self.guest.send(GET)
+        self.store.put(Container("c1", {"user.a": "1"}))
+        first = GuestConnection(self.site)
+        self.assertEqual(responses(first.send(GET)), [(200, b"1")])
+        self.store.loading.callback(None)
+        self.assertEqual(self.guest.transport.value(), b"")
+        self.assertEqual(len(aborted), 1)
 
     def test_loaded(self) -> None:
         """Once the store is loaded nobody waits."""
