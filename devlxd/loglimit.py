@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Hashable
 
 from attrs import define
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 #: How many kinds of lines are told apart at a time. What a guest can make up
@@ -31,7 +31,7 @@ class RateLimitedLogger:
     fills its own keeps nothing else out of the log.
 
     :param log: where the lines go.
-    :param reactor: tells the time.
+    :param reactor: tells the time, and when to say how much was left out.
     :param lines: how many lines of one kind are logged at most, in each...
     :param seconds: ...so many seconds.
     """
@@ -44,6 +44,7 @@ class RateLimitedLogger:
         self._lines = lines
         self._seconds = seconds
         self._kinds: OrderedDict[Hashable, _Kind] = OrderedDict()
+        self._telling: IDelayedCall | None = None
 
     def warn(self, line: str, *, of: Hashable, **fields: object) -> None:
         """Log a warning, unless its kind has had its share.
@@ -71,6 +72,7 @@ class RateLimitedLogger:
         if not known.left_out:
             left = self._seconds - (now - known.since)
             self._log.warn("no more of this is logged for {left:.0f} s", left=left)
+            self._tell_in(left)
         known.left_out += 1
         return False
 
@@ -81,6 +83,22 @@ class RateLimitedLogger:
         if len(self._kinds) > MAX_KINDS:
             self._tell_left_out(*self._kinds.popitem(last=False))
         return known
+
+    def _tell_in(self, seconds: float) -> None:
+        """Tell what is left out when its period is over: the flood may be, too."""
+        if self._telling is None:
+            self._telling = self._reactor.callLater(seconds, self._tell)
+
+    def _tell(self) -> None:
+        self._telling = None
+        now = self._reactor.seconds()
+        # The one whose period is over first comes first.
+        for kind, known in list(self._kinds.items()):
+            left = self._seconds - (now - known.since)
+            if left <= 0:
+                self._tell_left_out(kind, self._kinds.pop(kind))
+            elif known.left_out:
+                self._tell_in(left)
 
     def _tell_left_out(self, kind: Hashable, known: _Kind | None) -> None:
         if known is not None and known.left_out:

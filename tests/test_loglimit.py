@@ -28,6 +28,33 @@ class RateLimitedLoggerTests(SynchronousTestCase):
         self.assertIn("no more of this", events[2]["log_format"])
         self.assertEqual((events[3]["count"], events[3]["kind"]), (98, "c1"))
 
+    def test_flood_ends(self) -> None:
+        """How many lines were left out is told also when no other one comes."""
+        for _ in range(5):
+            self.log.warn("line", of="c1")
+        self.clock.advance(4)
+        for _ in range(7):
+            self.log.warn("line", of="c2")
+        with capturedLogs() as events:
+            self.clock.advance(6)
+            self.assertEqual([(e["kind"], e["count"]) for e in events], [("c1", 3)])
+            self.clock.advance(4)
+            self.assertEqual([e["kind"] for e in events], ["c1", "c2"])
+            self.clock.advance(100)
+        self.assertEqual(len(events), 2)
+
+    def test_nothing_left_out(self) -> None:
+        """While nothing is left out nothing waits for its time."""
+        self.log.warn("line", of="c1")
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        for _ in range(5):
+            self.log.warn("line", of="c1")
+        for _ in range(5):
+            self.log.warn("line", of="c2")
+        self.assertEqual(len(self.clock.getDelayedCalls()), 1)
+        self.clock.advance(10)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
     def test_each_kind(self) -> None:
         """Whatever fills its own limit leaves that of the others alone."""
         for n in range(100):
