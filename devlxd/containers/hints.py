@@ -54,6 +54,9 @@ _NO_MISTAKES = ("security.devlxd.management.volumes",)
 #: How alike a key must be to be taken for one of these.
 _LIKENESS = 0.85
 
+#: How many keys of one document are compared with these at most: it takes time.
+_MAX_COMPARED = 64
+
 #: No key that is meant to be another is longer, in characters.
 _MAX_LENGTH = 64
 
@@ -87,22 +90,34 @@ def hints_in_config(
 ) -> Slices[list[Hint]]:
     """Tell of switches with a wrong name, or that say neither yes nor no."""
     hints: list[Hint] = []
+    compared = 0
     for number, (key, value) in enumerate(config.items(), 1):
-        if key.startswith("sec") and len(hints) < MAX_HINTS:
-            hints += [Hint(text, lines[key]) for text in _of_switch(key, value)]
+        text = ""
+        if key in _SWITCHES:
+            text = _of_value(key, value)
+        elif key.startswith("sec") and compared < _MAX_COMPARED:
+            text = _of_name(key)
+            compared += 1
+            yield
+        if text and len(hints) < MAX_HINTS:
+            hints.append(Hint(text, lines[key]))
         if number % (16 * PIECES) == 0:
             yield
     return hints
 
 
-def _of_switch(key: str, value: str) -> Iterator[str]:
-    if key in _SWITCHES:
-        if value and not is_true(value) and not is_false(value):
-            yield f"{key} says neither true nor false: {shown(value)}"
-    elif key not in (*_PERMISSIONS, *_NO_MISTAKES):
-        meant = _meant(key, (*_SWITCHES, *_PERMISSIONS), _LIKENESS)
-        if meant or key.startswith(_SWITCHES):
-            yield f"{shown(key)} means nothing{meant}"
+def _of_value(switch: str, value: str) -> str:
+    if not value or is_true(value) or is_false(value):
+        return ""
+    return f"{switch} says neither true nor false: {shown(value)}"
+
+
+def _of_name(key: str) -> str:
+    if key in (*_PERMISSIONS, *_NO_MISTAKES):
+        return ""
+    meant = _meant(key, (*_SWITCHES, *_PERMISSIONS), _LIKENESS)
+    is_like_one = meant or key.startswith(_SWITCHES)
+    return f"{shown(key)} means nothing{meant}" if is_like_one else ""
 
 
 def _meant(key: str, known: tuple[str, ...], likeness: float) -> str:

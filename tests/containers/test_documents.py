@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from devlxd.containers import documents
+from devlxd.containers import documents, hints
 from devlxd.containers.documents import Form, read_container, reading
 from devlxd.containers.hints import MAX_HINTS
 from devlxd.containers.trees import (
@@ -239,6 +239,29 @@ lxcpath: /var/lib/lxc
             self.hints(b"config:\n  security.devlxd: flase\n"),
             [("security.devlxd says neither true nor false: flase", 2)],
         )
+
+    def test_many_likely(self) -> None:
+        """Comparing keys with known ones keeps nobody waiting, and has a bound."""
+        lines = "".join(f"  security.devl{n}: x\n" for n in range(1000))
+        content = f"config:\n{lines}  security.devlxd: flase\n".encode()
+        compared: list[str] = []
+
+        def compare(key: str, *_: object) -> list[str]:
+            compared.append(key)
+            return []
+
+        self.patch(hints, "get_close_matches", compare)
+        slices = reading("c1", content, Form.YAML)
+        most = 0
+        with contextlib.suppress(StopIteration):
+            while True:
+                before = len(compared)
+                next(slices)
+                most = max(most, len(compared) - before)
+        self.assertEqual(most, 1)
+        self.assertLess(len(compared), 100)
+        ((text, _line),) = self.hints(content)
+        self.assertIn("neither true nor false", text)
 
     def test_bounded(self) -> None:
         """So many mistakes and no more are named, in one line each."""
