@@ -35,18 +35,31 @@ def is_fingerprint(text: str) -> bool:
 
 
 def _frozen_text(values: Mapping[str, str]) -> Mapping[str, str]:
+    # Whoever gives a read-only one has done this already, in its own time.
+    if isinstance(values, MappingProxyType):
+        return values
     return MappingProxyType(dict(values))
+
+
+def _are_frozen(devices: Mapping[str, Mapping[str, str]]) -> bool:
+    parts = (devices, *devices.values())
+    return all(isinstance(part, MappingProxyType) for part in parts)
 
 
 def _frozen_devices(
     devices: Mapping[str, Mapping[str, str]],
 ) -> Mapping[str, Mapping[str, str]]:
+    if _are_frozen(devices):
+        return devices
     return MappingProxyType({name: _frozen_text(d) for name, d in devices.items()})
 
 
 @frozen
 class Container:
     """One guest: an immutable snapshot, replaced whole when it changes.
+
+    The mappings that it is made of are copied, unless they are a
+    `types.MappingProxyType`: of that one nobody may change what is behind it.
 
     :ivar name: the name that the host knows it by.
     :ivar config: its expanded configuration, text to text.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
+
 from attrs import evolve
 from attrs.exceptions import FrozenInstanceError
 from twisted.trial.unittest import SynchronousTestCase
@@ -39,6 +41,18 @@ class ContainerTests(SynchronousTestCase):
             container.devices["eth0"]["type"] = "x"  # type: ignore[index] # on purpose
         with self.assertRaises(FrozenInstanceError):
             container.name = "c2"  # type: ignore[misc] # on purpose
+
+    def test_not_copied(self) -> None:
+        """What cannot be changed is taken as it is, however large it may be."""
+        device = MappingProxyType({"type": "nic"})
+        config = MappingProxyType({"user.a": "1"})
+        devices = MappingProxyType({"eth0": device})
+        container = evolve(Container("c1", config, devices), hostname="c2")
+        self.assertIs(container.config, config)
+        self.assertIs(container.devices, devices)
+        mixed = Container("c1", {}, MappingProxyType({"eth0": {"type": "nic"}}))
+        with self.assertRaises(TypeError):
+            mixed.devices["eth0"]["type"] = "x"  # type: ignore[index] # on purpose
 
     def test_another(self) -> None:
         """A container made anew under the same name is told by uuid or id."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import TypeAlias
@@ -95,15 +95,21 @@ _Signature: TypeAlias = "tuple[str | int | None, ...] | None"
 
 def _are_equal(one: Container, other: Container) -> Slices[bool]:
     """Compare two snapshots, in slices."""
-    if len(one.config) != len(other.config):
-        return False
-    for number, (key, value) in enumerate(one.config.items(), 1):
-        if other.config.get(key) != value:
+    parts: tuple[tuple[Mapping[str, object], Mapping[str, object]], ...]
+    parts = (one.config, other.config), (one.devices, other.devices)
+    for part, other_part in parts:
+        if len(part) != len(other_part):
             return False
-        if number % _COMPARED == 0:
-            yield
-    nothing: dict[str, str] = {}
-    return evolve(one, config=nothing) == evolve(other, config=nothing)
+        for number, (key, value) in enumerate(part.items(), 1):
+            if other_part.get(key) != value:
+                return False
+            if number % _COMPARED == 0:
+                yield
+    return _without_parts(one) == _without_parts(other)
+
+
+def _without_parts(container: Container) -> Container:
+    return evolve(container, config={}, devices={})
 
 
 @define

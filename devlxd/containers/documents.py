@@ -12,6 +12,7 @@ import enum
 import os.path
 from collections.abc import Mapping
 from itertools import islice
+from types import MappingProxyType
 
 from attrs import frozen
 
@@ -176,7 +177,7 @@ def _section(parent: Branch, key: str, what: str = "") -> Branch:
     return _mapping(value, what or key, parent.lines[key])
 
 
-def _texts(section: Branch, what: str) -> Slices[dict[str, str]]:
+def _texts(section: Branch, what: str) -> Slices[Mapping[str, str]]:
     texts = {}
     for number, (key, value) in enumerate(section.entries.items(), 1):
         if not isinstance(value, str):
@@ -184,16 +185,18 @@ def _texts(section: Branch, what: str) -> Slices[dict[str, str]]:
         texts[key] = value
         if number % (16 * PIECES) == 0:
             yield
-    return texts
+    return MappingProxyType(texts)
 
 
 def _devices(section: Branch) -> Slices[Mapping[str, Mapping[str, str]]]:
     if "" in section.lines:
         raise DocumentError("a device without a name", section.lines[""])
     devices = {}
-    for number, name in enumerate(section.entries, 1):
+    for number, name in enumerate(list(section.entries), 1):
         what = f"devices: {shown(name)}"
         devices[name] = yield from _texts(_section(section, name, what), what)
+        # To free all of the tree at its end would take long.
+        del section.entries[name]
         if number % PIECES == 0:
             yield
-    return devices
+    return MappingProxyType(devices)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from attrs import evolve
 from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import Clock
@@ -877,6 +878,14 @@ class LargeTests(LiveStore):
             self.clock.pump([0.01] * 1000)
             self.assertEqual(self.store.get("c1") is before, is_same)
         self.assertEqual(len(self.observer.heard), 2)
+
+    def test_equal_in_slices(self) -> None:
+        """To compare two snapshots, also of many devices, keeps nobody waiting."""
+        some = {str(n): "x" for n in range(5000)}
+        many = {str(n): {"type": "nic"} for n in range(5000)}
+        for one in (Container("c1", some), Container("c1", {}, many)):
+            slices = list(directory._are_equal(one, evolve(one)))
+            self.assertGreater(len(slices), 3)
 
     def test_stopped(self) -> None:
         """A store that is stopped leaves no half of a document behind."""
