@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Generator, Hashable, Iterator
+from typing import TypeAlias, TypeVar
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import Cooperator
@@ -13,6 +14,11 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from devlxd.interfaces import ITurn, ITurns
+
+T = TypeVar("T")
+
+#: What is done in slices: it yields between them, and returns the result.
+Slices: TypeAlias = Generator[None, None, T]
 
 #: For how long turns are taken before the reactor does something else, in
 #: seconds.
@@ -29,6 +35,16 @@ class _Turn:
     def cancel(self) -> None:
         """See `ITurn.cancel`."""
         self.work = None
+
+
+def finish(slices: Slices[T]) -> T:
+    """Do all slices at once, and return their result."""
+    while True:
+        try:
+            next(slices)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
 
 
 def cooperator(

@@ -42,7 +42,7 @@ from devlxd.containers.places import (
     state_of,
     watched_entries,
 )
-from devlxd.containers.trees import Slices, finish, shown
+from devlxd.containers.trees import shown
 from devlxd.interfaces import (
     IContainerStore,
     IStoreObserver,
@@ -51,7 +51,7 @@ from devlxd.interfaces import (
 )
 from devlxd.loglimit import RateLimitedLogger
 from devlxd.model import Container
-from devlxd.turns import cooperator
+from devlxd.turns import Slices, cooperator, finish
 
 #: For how long a document may be missing before its container is, in seconds:
 #: editors move the old file away before they write the new one.

@@ -22,16 +22,15 @@ from devlxd.containers.trees import (
     PIECES,
     Branch,
     DocumentError,
-    Slices,
     Tree,
     Value,
-    finish,
     json_tree,
     plain_json_tree,
     shown,
     yaml_tree,
 )
 from devlxd.model import Container
+from devlxd.turns import Slices, finish
 
 #: How long a document may be that is read in one go, in characters.
 MAX_PLAIN = 64 * 1024

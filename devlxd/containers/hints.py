@@ -8,8 +8,9 @@ from difflib import get_close_matches
 
 from attrs import frozen
 
-from devlxd.containers.trees import PIECES, Slices, shown
+from devlxd.containers.trees import PIECES, shown
 from devlxd.truth import is_false, is_true
+from devlxd.turns import Slices
 
 #: What is named of one document at most.
 MAX_HINTS = 10

@@ -12,9 +12,10 @@ from typing import BinaryIO
 from attrs import frozen
 
 from devlxd.containers.documents import Form, Reading, reading
-from devlxd.containers.trees import MAX_DOCUMENT, DocumentError, Slices, shown
+from devlxd.containers.trees import MAX_DOCUMENT, DocumentError, shown
 from devlxd.files import birth_time_ns, open_regular
 from devlxd.model import is_container_name
+from devlxd.turns import Slices
 
 #: ``NAME.yaml``, by its suffix.
 _SUFFIXES = {".yaml": Form.YAML, ".yml": Form.YAML, ".json": Form.JSON}

@@ -12,16 +12,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Generator
-from typing import NoReturn, TypeAlias, TypeVar
+from collections.abc import Callable
+from typing import NoReturn, TypeAlias
 
 import yaml
 from attrs import define, field
 
-T = TypeVar("T")
-
-#: What is done in slices: it yields between them, and returns the result.
-Slices: TypeAlias = Generator[None, None, T]
+from devlxd.turns import Slices
 
 #: How long a document may be, in bytes.
 MAX_DOCUMENT = 16 * 1024 * 1024
@@ -53,16 +50,6 @@ def shown(text: str) -> str:
     """Return ``text`` as it may stand in one line of a log."""
     short = text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "..."
     return short if short.isprintable() else ascii(short)
-
-
-def finish(slices: Slices[T]) -> T:
-    """Do all slices at once, and return their result."""
-    while True:
-        try:
-            next(slices)
-        except StopIteration as stop:
-            result: T = stop.value
-            return result
 
 
 @define(eq=False)

@@ -17,10 +17,10 @@ from devlxd.containers.trees import (
     MAX_DOCUMENT,
     PIECES,
     DocumentError,
-    finish,
     json_tree,
 )
 from devlxd.model import Container
+from devlxd.turns import finish
 
 #: Any text that UTF-8 can hold.
 TEXT = st.text(st.characters(codec="utf-8"))
