@@ -367,17 +367,21 @@ class EventBus(Service):
         self, incarnation: _Incarnation, new: Container | None, chain: Chain
     ) -> Iterator[None]:
         """Make the events of a change, some of them at a time."""
-        old, done = incarnation.container, 0
+        old, done, number = incarnation.container, 0, 0
         if new is old:
             return
         # Time goes on for this container, whatever the clock says.
         timestamp = max(self._now(), incarnation.timestamp + 1)
-        for number, change in enumerate(changes(old, new)):
+        for change in changes(old, new):
             size = chain.last.size - incarnation.last.size
+            if change is None:
+                yield
+                continue
             if number and (number % _SLICE == 0 or size - done > _SLICE_BYTES):
                 done = size
                 yield
             chain.add(event_of(old.name, change, timestamp + number))
+            number += 1
 
     def _tell(
         self, incarnation: _Incarnation, new: Container | None, chain: Chain
@@ -483,9 +487,7 @@ class EventBus(Service):
         failures = self._failures
         self._journal.open()
         for incarnation in list(self._unrecorded):
-            if incarnation in self._unrecorded:
-                self._record(incarnation, incarnation.timestamp, [])
-                yield
+            yield from self._record_again(incarnation)
         for number in set(self._journal.incarnations()) - self._known():
             self._journal.forget(number)
             yield
@@ -497,6 +499,19 @@ class EventBus(Service):
             if self._is_told:
                 self._is_told = False
                 self._log.info("events are remembered again")
+
+    def _record_again(self, incarnation: _Incarnation) -> Iterator[None]:
+        container = incarnation.container
+        if incarnation not in self._unrecorded:
+            return
+        for _ in self._journal.prepare(container):
+            yield
+            known = incarnation.container if incarnation in self._unrecorded else None
+            if known is not container:
+                # Who told of another has recorded that, or failed to.
+                return
+        self._record(incarnation, incarnation.timestamp, [])
+        yield
 
     def _known(self) -> set[int]:
         """Return the incarnations that the journal should know."""

@@ -12,6 +12,7 @@ import time
 import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
+from itertools import islice
 from operator import itemgetter
 from typing import Any
 
@@ -114,9 +115,10 @@ _SLACK_BYTES = 1024 * 1024
 _FREE_PAGES = 512
 _FREED_PAGES = 128
 
-#: How many keys are written down in one piece, and how many pieces in one step.
-_PIECE = 500
-_PIECES = 4
+#: How many keys are written down in one piece, and how many pieces in one step:
+#: more than a small snapshot has.
+_PIECE = 400
+_PIECES = 6
 
 #: The file's sticky bit, which means nothing to the kernel. It says that there
 #: are events that are not in the file. To set it takes no room on the disk.
@@ -586,16 +588,22 @@ def _pieces_of(container: Container) -> Iterator[str]:
 
     And by what one container is told from another.
     """
-    config = [
+    known = {"id": container.id, "origin": container.origin}
+    yield json.dumps(known)[:-1] + ', "devices": {'
+    yield from _items_of(
+        (name, dict(device)) for name, device in container.devices.items()
+    )
+    yield '}, "config": {'
+    yield from _items_of(
         (key, value)
         for key, value in container.config.items()
         if key.startswith("user.") or key == "volatile.uuid"
-    ]
-    devices = {name: dict(device) for name, device in container.devices.items()}
-    known = {"id": container.id, "origin": container.origin, "devices": devices}
-    yield json.dumps(known)[:-1] + ', "config": {'
-    for start in range(0, len(config), _PIECE):
-        if start:
-            yield ", "
-        yield json.dumps(dict(config[start : start + _PIECE]))[1:-1]
+    )
     yield "}}"
+
+
+def _items_of(items: Iterator[tuple[str, object]]) -> Iterator[str]:
+    separator = ""
+    while piece := dict(islice(items, _PIECE)):
+        yield separator + json.dumps(piece)[1:-1]
+        separator = ", "

@@ -7,7 +7,7 @@ import json
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from devlxd.events.diff import changes, event_of, lost
+from devlxd.events.diff import Change, changes, event_of, lost
 from devlxd.model import Container
 from devlxd.timestamps import timestamp_text
 
@@ -28,13 +28,18 @@ NEW = Container(
 )
 
 
+def changed(old: Container | None, new: Container | None) -> list[Change]:
+    """Return all changes."""
+    return [change for change in changes(old, new) if change is not None]
+
+
 class ChangesTests(SynchronousTestCase):
     """What has changed between two snapshots."""
 
     def test_order(self) -> None:
         """Config before devices, removed before the others, names sorted."""
         self.assertEqual(
-            list(changes(OLD, NEW)),
+            changed(OLD, NEW),
             [
                 ("config", {"key": "user.a", "old_value": "1", "value": "2"}),
                 ("config", {"key": "user.gone", "old_value": "x", "value": ""}),
@@ -65,16 +70,55 @@ class ChangesTests(SynchronousTestCase):
     def test_nothing(self) -> None:
         """What guests cannot see, and an empty value for none, is no change."""
         hidden = evolve(OLD, config={**OLD.config, "limits.cpu": "9", "user.b": ""})
-        self.assertEqual(list(changes(OLD, hidden)), [])
-        self.assertEqual(list(changes(None, None)), [])
+        self.assertEqual(changed(OLD, hidden), [])
+        self.assertEqual(changed(None, None), [])
 
     def test_all(self) -> None:
         """A container that goes loses all that it had."""
-        gone = list(changes(OLD, None))
+        gone = changed(OLD, None)
         self.assertEqual([m["value"] for t, m in gone if t == "config"], [""] * 3)
         self.assertEqual(
             [m["action"] for t, m in gone if t == "device"], ["removed"] * 3
         )
+
+    def test_large(self) -> None:
+        """What is large is compared in steps: none is long, and nothing is missed."""
+        one, two = (
+            Container(
+                "c1",
+                {f"user.{n}": value for n in range(start, start + 10_000)},
+                {f"d{n}": {"type": value} for n in range(start, start + 5000)},
+            )
+            for start, value in ((0, "a"), (1000, "b"))
+        )
+        found = list(changes(one, two))
+        self.assertEqual(found[:4], [None] * 4)
+        self.assertEqual(found.count(None), 2 * (10_000 // 4096) + 2)
+        told = [change for change in found if change is not None]
+        keys = [metadata["key"] for kind, metadata in told if kind == "config"]
+        self.assertEqual(keys, sorted({*one.config, *two.config}))
+        devices = [(m["action"], m["name"]) for kind, m in told if kind == "device"]
+        self.assertEqual(
+            devices,
+            [
+                *(
+                    ("removed", name)
+                    for name in sorted(set(one.devices) - set(two.devices))
+                ),
+                *(
+                    ("updated", name)
+                    for name in sorted(set(one.devices) & set(two.devices))
+                ),
+                *(
+                    ("added", name)
+                    for name in sorted(set(two.devices) - set(one.devices))
+                ),
+            ],
+        )
+
+    def test_small(self) -> None:
+        """What is not large is compared in one step."""
+        self.assertNotIn(None, list(changes(OLD, NEW)))
 
 
 class EventTests(SynchronousTestCase):
@@ -100,7 +144,7 @@ class EventTests(SynchronousTestCase):
                 '{"key":"user.foo","old_value":"","value":"bar"}}',
             ),
         ):
-            (change,) = changes(old, new)
+            (change,) = changed(old, new)
             event = event_of("c1", change, when)
             self.assertEqual(event.text.decode(), expected)
             self.assertEqual((event.container, event.timestamp), ("c1", when))
@@ -108,7 +152,7 @@ class EventTests(SynchronousTestCase):
     def test_one_line(self) -> None:
         """Whatever stands in a value, an event is one line."""
         new = Container("c1", {"user.a": "two\nlines \u2028 <&> \x00"})
-        (change,) = changes(None, new)
+        (change,) = changed(None, new)
         text = event_of("c1", change, 1).text
         self.assertNotIn(b"\n", text)
         self.assertEqual(

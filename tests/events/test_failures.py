@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -184,6 +184,30 @@ class FullDiskTests(FailingTestCase):
         self.restart()
         self.put("2")
         self.assertEqual(self.since(since).values(), ["2"])
+
+    def test_mended_in_steps(self) -> None:
+        """What is large is recorded in steps then as well."""
+        config = {f"user.{n}": "x" for n in range(10_000)}
+        self.set_full(True)
+        self.store.put(evolve(C1, config=config))
+        self.clock.advance(0)
+        self.set_full(False)
+        steps = 0
+        prepare = self.journal.prepare
+
+        def counting(container: Container) -> Iterator[None]:
+            nonlocal steps
+            for _ in prepare(container):
+                steps += 1
+                yield
+
+        self.patch(self.journal, "prepare", counting)
+        self.clock.advance(bus.RETRY)
+        self.assertGreater(steps, 3)
+        known = self.journal.last(self.journal.names()["c1"])
+        assert known is not None
+        self.assertEqual(known[0].config, config)
+        self.assertEqual(self.journal._prepared, {})
 
     def test_ended_meanwhile(self) -> None:
         """When this process ends before there is room, nobody is misled."""

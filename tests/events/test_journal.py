@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import sqlite3
@@ -104,6 +105,32 @@ def journal_tests(make: Callable[[], IJournal]) -> type[SynchronousTestCase]:
             self.assertEqual(self.journal.last(ONE), (changed, 7))
             self.assertEqual(self.journal.names(), {"c1": ONE})
             self.assertEqual(self.journal.latest(), 7)
+
+        def test_prepared(self) -> None:
+            """A large snapshot is written down in steps, none of which is long."""
+            written = 0
+            dumps = json.dumps
+
+            def counting(value: object) -> str:
+                nonlocal written
+                text = dumps(value)
+                written += len(text)
+                return text
+
+            large = evolve(
+                REMEMBERED,
+                config={f"user.{n}": str(n) for n in range(10_000)},
+                devices={f"d{n}": {"type": "nic"} for n in range(10_000)},
+            )
+            self.patch(json, "dumps", counting)
+            before = steps = 0
+            for _ in self.journal.prepare(large):
+                self.assertLess(written - before, 100_000)
+                before = written
+                steps += 1
+            self.assertGreater(steps, 5)
+            self.journal.record(ONE, large, 4, 5, [])
+            self.assertEqual(self.journal.last(ONE), (large, 5))
 
         def test_since(self) -> None:
             """It tells what came after a time, and since when it knows all."""
