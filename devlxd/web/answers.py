@@ -3,13 +3,22 @@
 
 from __future__ import annotations
 
+import heapq
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from itertools import islice
+from typing import Any, TypeVar
 
 from attrs import frozen
 from twisted.web import http
 
 from devlxd.model import Container
+from devlxd.turns import Slices
+
+T = TypeVar("T")
+
+#: How many paths of a list are rendered in one slice.
+PATHS = 1000
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -35,10 +44,40 @@ class Answer:
 
 def json_answer(value: object) -> Answer:
     """Answer with one JSON value and a newline, as Go's encoder writes it."""
-    body = json.dumps(
+    return Answer(http.OK, _JSON, _json(value) + b"\n")
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(
         value, ensure_ascii=False, separators=(",", ":"), sort_keys=True
     ).encode("utf-8")
-    return Answer(http.OK, _JSON, body + b"\n")
+
+
+def list_answer(
+    root: str, items: Mapping[str, T], is_told: Callable[[str, T], bool]
+) -> Slices[Answer]:
+    """Answer with the paths of some items below ``root``, in their order.
+
+    :param is_told: whether an item is one of them.
+    """
+    left = iter(items.items())
+    parts: list[list[str]] = []
+    while some := list(islice(left, PATHS)):
+        parts.append(sorted(root + name for name, item in some if is_told(name, item)))
+        if len(some) == PATHS:
+            yield
+    in_order = heapq.merge(*parts)
+    texts: list[bytes] = []
+    while paths := list(islice(in_order, PATHS)):
+        texts.append((b"," if texts else b"[") + _json(paths)[1:-1])
+        if len(paths) == PATHS:
+            yield
+    texts.append(b"]\n" if texts else b"[]\n")
+    # To free all of them at once would take long.
+    while len(parts) > 1:
+        parts.pop()
+        yield
+    return Answer(http.OK, _JSON, b"".join(texts))
 
 
 def text_answer(text: str) -> Answer:
@@ -76,18 +115,16 @@ TOO_LARGE = refusal(http.REQUEST_ENTITY_TOO_LARGE, "request too large", headers=
 
 
 class AnswerCache:
-    """Answers that follow from a snapshot alone, kept as long as it is.
+    """Answers, or what makes them, from a snapshot alone, kept as long as it is.
 
     A snapshot that was replaced takes its answers with it the next time
     that its container asks.
     """
 
     def __init__(self) -> None:
-        self._kept: dict[str, tuple[Container, dict[object, Answer]]] = {}
+        self._kept: dict[str, tuple[Container, dict[object, Any]]] = {}
 
-    def answer(
-        self, container: Container, key: object, render: Callable[[], Answer]
-    ) -> Answer:
+    def answer(self, container: Container, key: object, render: Callable[[], T]) -> T:
         """Return the answer kept under ``key``, rendered if it is not there.
 
         :param key: what is asked for. There must be no more of them than the
@@ -97,7 +134,7 @@ class AnswerCache:
         if snapshot is not container:
             answers = {}
             self._kept[container.name] = (container, answers)
-        answer = answers.get(key)
+        answer: T | None = answers.get(key)
         if answer is None:
             answer = answers[key] = render()
         return answer

@@ -57,10 +57,14 @@ class GuestResource(Resource):
     def render(self, request: GuestRequest) -> int:
         """Send the answer, or say which methods there are."""
         if request.method in self.methods:
-            request.send(self.answer(request))
+            self.respond(request)
         else:
             request.send(not_allowed(self.methods))
         return NOT_DONE_YET
+
+    def respond(self, request: GuestRequest) -> None:
+        """Send the answer to a request that has one of the methods."""
+        request.send(self.answer(request))
 
     def answer(self, request: GuestRequest) -> Answer:
         """Answer a request that has one of the methods."""

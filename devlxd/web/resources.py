@@ -7,20 +7,25 @@ the snapshot that the gate has put into ``request.container``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 from twisted.web import http
 from twisted.web.resource import Resource
 
 from devlxd.interfaces import IEventBus
 from devlxd.model import Container
+from devlxd.turns import Slices
 from devlxd.web.answers import (
+    INTERNAL_ERROR,
     Answer,
     AnswerCache,
     json_answer,
+    list_answer,
     refusal,
     text_answer,
 )
@@ -45,15 +50,75 @@ class Fixed(GuestResource):
         return self._fixed
 
 
-class Rendered(GuestResource):
-    """A path whose answer follows from the snapshot."""
+class Rendering:
+    """An answer that is made in slices: the first at once, the others by turns.
 
-    def answer(self, request: GuestRequest) -> Answer:
-        """See `GuestResource.answer`."""
-        container = request.container
-        return self.cache.answer(container, self, lambda: self.rendered(container))
+    However many ask for it, it is made once.
 
-    def rendered(self, container: Container) -> Answer:
+    :param slices: make it.
+    :param take_turn: does something when it is the container's turn.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        slices: Slices[Answer],
+        take_turn: Callable[[Callable[[], None]], object],
+    ) -> None:
+        self._slices = slices
+        self._take_turn = take_turn
+        self._answer: Answer | None = None
+        self._waiting: dict[GuestRequest, None] = {}
+        self._go_on()
+
+    def send_to(self, request: GuestRequest) -> None:
+        """Send the answer, as soon as it is there."""
+        if self._answer is not None:
+            request.send(self._answer)
+            return
+        self._waiting[request] = None
+        gone = request.notifyFinish()
+        gone.addErrback(lambda _: self._waiting.pop(request, None))
+
+    def _go_on(self) -> None:
+        try:
+            next(self._slices)
+        except StopIteration as stop:
+            self._answer = stop.value
+        except Exception:
+            self._log.failure("an answer could not be rendered")
+            self._answer = INTERNAL_ERROR
+        else:
+            self._take_turn(self._go_on)
+            return
+        self._send_next()
+
+    def _send_next(self) -> None:
+        """Send the answer to those who wait for it, one a turn."""
+        if self._waiting and self._answer is not None:
+            request = next(iter(self._waiting))
+            del self._waiting[request]
+            self._take_turn(self._send_next)
+            request.send(self._answer)
+
+
+class Listed(GuestResource):
+    """A list of paths, which may be a long one."""
+
+    def respond(self, request: GuestRequest) -> None:
+        """See `GuestResource.respond`."""
+        container, registry = request.container, request.site.registry
+        rendering = self.cache.answer(
+            container,
+            self,
+            lambda: Rendering(
+                self.listed(container), partial(registry.take_turn, container.name)
+            ),
+        )
+        rendering.send_to(request)
+
+    def listed(self, container: Container) -> Slices[Answer]:
         """Make the answer, once a snapshot."""
         raise NotImplementedError
 
@@ -89,22 +154,19 @@ class Named(GuestResource):
         raise NotImplementedError
 
 
-class ConfigList(Rendered):
+class ConfigList(Listed):
     """``/1.0/config``: the paths of the keys that the guest may read.
 
     They are not percent-encoded, as LXD's and Incus's are not: cloud-init does
     that itself.
     """
 
-    def rendered(self, container: Container) -> Answer:
-        """See `Rendered.rendered`."""
-        return json_answer(
-            sorted(
-                f"/1.0/config/{key}"
-                for key, value in container.config.items()
-                if value and self.dialect.exports(key)
-            )
-        )
+    def listed(self, container: Container) -> Slices[Answer]:
+        """See `Listed.listed`."""
+        return list_answer("/1.0/config/", container.config, self._is_told)
+
+    def _is_told(self, key: str, value: str) -> bool:
+        return bool(value) and self.dialect.exports(key)
 
 
 class ConfigValue(Named):
@@ -124,23 +186,17 @@ class ConfigValue(Named):
         return self.cache.answer(container, (self, name), lambda: text_answer(value))
 
 
-def _is_told(device: Mapping[str, str]) -> bool:
-    """Tell whether the specification shows ``device``: the ipvlan ones only."""
+def _is_told(name: str, device: Mapping[str, str]) -> bool:
+    """Return whether the specification shows ``device``: the ipvlan ones only."""
     return device.get("nictype") == "ipvlan"
 
 
-class DeviceList(Rendered):
+class DeviceList(Listed):
     """``/1.0/devices``: the paths of the devices, as those of the keys."""
 
-    def rendered(self, container: Container) -> Answer:
-        """See `Rendered.rendered`."""
-        return json_answer(
-            sorted(
-                f"/1.0/device/{name}"
-                for name, device in container.devices.items()
-                if _is_told(device)
-            )
-        )
+    def listed(self, container: Container) -> Slices[Answer]:
+        """See `Listed.listed`."""
+        return list_answer("/1.0/device/", container.devices, _is_told)
 
 
 class DeviceValue(Named):
@@ -149,17 +205,21 @@ class DeviceValue(Named):
     def named(self, container: Container, name: str) -> Answer:
         """See `Named.named`."""
         device = container.devices.get(name)
-        if device is None or not _is_told(device):
+        if device is None or not _is_told(name, device):
             return self.not_found
         values = dict(device)
         return self.cache.answer(container, (self, name), lambda: json_answer(values))
 
 
-class MetaData(Rendered):
+class MetaData(GuestResource):
     """``/1.0/meta-data``: what cloud-init reads first."""
 
-    def rendered(self, container: Container) -> Answer:
-        """See `Rendered.rendered`."""
+    def answer(self, request: GuestRequest) -> Answer:
+        """See `GuestResource.answer`."""
+        container = request.container
+        return self.cache.answer(container, self, lambda: self._rendered(container))
+
+    def _rendered(self, container: Container) -> Answer:
         config = container.config
         instance_id = config.get("volatile.cloud-init.instance-id") or container.name
         return text_answer(

@@ -12,6 +12,7 @@ import json
 import tracemalloc
 import weakref
 from collections.abc import Callable
+from itertools import count
 
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
@@ -170,6 +171,36 @@ class FreedTests(ConnectionsTestCase):
 
         self.check(read)
         self.check(leave)
+
+    def test_long_list(self) -> None:
+        """A long list, not complete when the guest hangs up, or when we close."""
+        turns: list[Callable[[], None]] = []
+        numbers = count()
+        self.patch(self.site.registry, "take_turn", lambda _, work: turns.append(work))
+
+        def ask(guest: SocketGuest) -> None:
+            turns.clear()
+            # Another one each time: the last one is made already.
+            value = str(next(numbers))
+            keys = {f"user.{n}": value for n in range(2500)}
+            self.store.put(evolve(C1, config=keys))
+            guest.send_only(GET.replace(b"/user.a", b""))
+            self.assertEqual(len(turns), 1)
+
+        def leave(guest: SocketGuest) -> None:
+            ask(guest)
+            guest.hang_up()
+            while turns:
+                turns.pop()()
+            guest.serve()
+
+        def close(guest: SocketGuest) -> None:
+            ask(guest)
+            self.site.close_connections()
+            guest.serve()
+
+        self.check(leave)
+        self.check(close)
 
     def test_image(self) -> None:
         """A download, broken off by the guest, and by us."""

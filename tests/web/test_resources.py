@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from itertools import count
 from urllib.parse import quote
 
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from devlxd.containers.documents import Form, read_container
 from devlxd.containers.memory import MemoryStore
+from devlxd.interfaces import ITurn
 from devlxd.model import Container
 from devlxd.testing import GuestConnection, site_for
+from devlxd.turns import Turns, finish
+from devlxd.web.answers import json_answer, list_answer
 from devlxd.web.dialects import DIALECTS, LXD, Dialect
 from tests.containers.test_documents import CONFIGS, TEXT
 
@@ -175,3 +181,103 @@ class RoundTripTests(SynchronousTestCase):
             if device.get("nictype") == "ipvlan"
         }
         self.assertEqual(shown, told)
+
+
+class LongListTests(SynchronousTestCase):
+    """Lists so long that they are made while others have their turns."""
+
+    def setUp(self) -> None:
+        keys = [f"user.{n * 7919 % 2503}" for n in range(2500)]
+        self.container = Container("c1", {**dict.fromkeys(keys, "x"), "user.ä": "y"})
+        self.store = MemoryStore([self.container])
+        self.site = site_for(self.store, "c1")
+        self.turns: list[Callable[[], None]] = []
+        self.patch(self.site.registry, "take_turn", self.take_turn)
+        self.guest = GuestConnection(self.site)
+
+    def take_turn(self, owner: str, work: Callable[[], None]) -> ITurn:
+        """Remember what is to be done in a turn."""
+        self.assertEqual(owner, "c1")
+        self.turns.append(work)
+        return Turns(Clock()).take(owner, work)
+
+    def end(self) -> int:
+        """Take all turns, and return how many these were."""
+        for taken in count():
+            if not self.turns:
+                return taken
+            self.turns.pop(0)()
+        raise AssertionError
+
+    def check(self, response: bytes, container: Container) -> None:
+        """Check that a response lists all keys of a container."""
+        paths = sorted(f"/1.0/config/{key}" for key in container.config)
+        self.assertEqual(json.loads(body_of(response)), paths)
+
+    def test_slices(self) -> None:
+        """One is made bit by bit, and then it is there at once."""
+        self.assertEqual(self.guest.get("/1.0/config"), b"")
+        self.assertGreater(self.end(), 4)
+        self.check(self.guest.send(b""), self.container)
+        self.check(GuestConnection(self.site).get("/1.0/config"), self.container)
+
+    def test_as_one(self) -> None:
+        """One is the same to the byte as if it had been made in one go."""
+        made = finish(list_answer("/", self.container.config, lambda *_: True))
+        paths = sorted(f"/{key}" for key in self.container.config)
+        self.assertEqual(made, json_answer(paths))
+
+    def test_not_told(self) -> None:
+        """What is not in a list takes its time as well."""
+        slices = list_answer("/", self.container.config, lambda *_: False)
+        self.assertGreater(len(list(slices)), 1)
+
+    def test_devices(self) -> None:
+        """So it is with devices."""
+        devices = {str(n): {"nictype": "ipvlan"} for n in range(3000)}
+        self.store.put(Container("c1", {}, devices))
+        self.assertEqual(self.guest.get("/1.0/devices"), b"")
+        self.end()
+        listed = json.loads(body_of(self.guest.send(b"")))
+        self.assertEqual(listed, sorted(f"/1.0/device/{name}" for name in devices))
+
+    def test_once(self) -> None:
+        """For many who ask at the same time it is made once; each has a turn."""
+        self.guest.get("/1.0/config")
+        alone = self.end()
+        self.store.put(Container("c1", {**self.container.config, "user.new": "x"}))
+        guests = [GuestConnection(self.site) for _ in range(10)]
+        for guest in guests:
+            self.assertEqual(guest.get("/1.0/config"), b"")
+        self.assertLessEqual(self.end(), alone + len(guests))
+        for guest in guests:
+            self.assertIn(b"/1.0/config/user.new", guest.send(b""))
+
+    def test_changed(self) -> None:
+        """Who asked before a change gets the list of then, who asks now that of now."""
+        self.guest.get("/1.0/config")
+        changed = Container("c1", {"user.b": "x"})
+        self.store.put(changed)
+        self.check(GuestConnection(self.site).get("/1.0/config"), changed)
+        self.end()
+        self.check(self.guest.send(b""), self.container)
+
+    def test_gone(self) -> None:
+        """Who hangs up meanwhile gets nothing; others have their answers."""
+        gone = GuestConnection(self.site)
+        gone.get("/1.0/config")
+        self.guest.get("/1.0/config")
+        gone.hang_up()
+        self.end()
+        self.assertEqual(gone.transport.value(), b"")
+        self.check(self.guest.send(b""), self.container)
+
+    def test_failure(self) -> None:
+        """One that cannot be made is the log's business."""
+        config = {**self.container.config, "user.\ud800": "x"}
+        self.store.put(Container("c1", config))
+        self.guest.get("/1.0/config")
+        self.end()
+        self.assertIn(b" 500 ", self.guest.send(b""))
+        self.assertIn(b" 500 ", GuestConnection(self.site).get("/1.0/config"))
+        self.assertEqual(len(self.flushLoggedErrors(UnicodeEncodeError)), 1)
