@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import subprocess
+import sys
 
 import yaml
 from hypothesis import given, settings
@@ -174,6 +176,24 @@ class ReadTests(SynchronousTestCase):
         """Whatever text JSON can hold comes out as it went in."""
         content = json.dumps({"config": config, "devices": devices}).encode()
         self.assertEqual(read(content, Form.JSON), Container("c1", config, devices))
+
+
+class LibYAMLTests(SynchronousTestCase):
+    """The library that reads YAML."""
+
+    def test_missing(self) -> None:
+        """A PyYAML that was built without it is told at once, and what to do."""
+        code = (
+            "import sys; sys.modules['yaml._yaml'] = None; "
+            "import devlxd.containers.documents"
+        )
+        finished = subprocess.run(
+            [sys.executable, "-c", code], check=False, capture_output=True, text=True
+        )
+        self.assertEqual(finished.returncode, 1)
+        last_line = finished.stderr.splitlines()[-1]
+        self.assertIn("ImportError: devlxd needs a PyYAML with libyaml", last_line)
+        self.assertIn("libyaml-dev", last_line)
 
 
 class HintTests(SynchronousTestCase):
