@@ -85,6 +85,7 @@ class DevLXDSite(Site):
         super().__init__(self._gate, timeout=REQUEST_TIMEOUT, reactor=reactor)
         self.dialect = dialect
         self.wall = wall
+        self._dated: int | None = None
         self._store = store
         self._identifier = identifier
         self._peers = peers
@@ -101,8 +102,12 @@ class DevLXDSite(Site):
         return (*answer.headers, length, self.date())
 
     def date(self) -> tuple[bytes, bytes]:
-        """Return the header that every answer has."""
-        return (b"Date", http.datetimeToString(self.wall()))
+        """Return the header that every answer has; it is the same for a second."""
+        second = int(self.wall())
+        if second != self._dated:
+            self._dated = second
+            self._date = (b"Date", http.datetimeToString(second))
+        return self._date
 
     def caller_of(self, transport: ITransport) -> Caller | None:
         """Find out who is at the other end; the log hears why if that fails."""
