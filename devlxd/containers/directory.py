@@ -66,7 +66,7 @@ IDLE_LOOK_INTERVAL = 60.0
 
 #: For how long documents are read before the reactor does something else, in
 #: seconds.
-SLICE = 0.003
+SLICE = 0.002
 
 #: From how many bytes on a document is read beside the others, and not before
 #: them.
