@@ -107,10 +107,6 @@ class GuestListener(Service):
         :return: a Deferred that fires when nothing is open any more.
         """
         super().stopService()
-        if self._acceptor is not None and self._door is not None:
-            self._acceptor.stop()
-            self._own.close()
-            self._door.close()
         listening, self._listening = self._listening, None
         if listening is None:
             return self.site.close_connections()
@@ -120,6 +116,10 @@ class GuestListener(Service):
     def _stop(self, port: IListeningPort | None) -> Deferred[None]:
         if port is None:
             return self.site.close_connections()
+        if self._acceptor is not None and self._door is not None:
+            self._acceptor.stop()
+            self._own.close()
+            self._door.close()
         stopped = maybeDeferred(port.stopListening)
         return stopped.addCallback(lambda _: self.site.close_connections())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import tempfile
 
 from twisted.application.service import IService
@@ -18,6 +19,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
+from devlxd.adopted import AdoptedPort
 from devlxd.containers.memory import MemoryStore
 from devlxd.images.memory import MemoryImageStore
 from devlxd.listening import endpoint_at
@@ -139,6 +141,19 @@ class DevLXDServiceTests(SynchronousTestCase):
         port = self.reactor.listenUNIX(f"{self.directory}/x", Factory())
         endpoint.listening.callback(port)
         self.successResultOf(stopped)
+
+    def test_accepts_nothing_late(self) -> None:
+        """Nor are connections accepted on a socket that comes late."""
+        ours, systemds = socket.socket(socket.AF_UNIX), LaterEndpoint()
+        self.addCleanup(ours.close)
+        ours.bind("")
+        ours.listen()
+        service = DevLXDService(self.reactor, self.store, [(LXD, systemds)])
+        service.startService()
+        stopped = service.stopService()
+        systemds.listening.callback(AdoptedPort(ours.fileno(), Factory()))
+        self.successResultOf(stopped)
+        self.assertEqual(self.reactor.getReaders(), [])
 
     def test_fails_late(self) -> None:
         """An endpoint that fails late is named in the log, and stops all the same."""
