@@ -17,9 +17,9 @@ from twisted.internet import reactor as installed
 from devlxd.containers.directory import DirectoryStore
 from devlxd.events.bus import EventBus
 from devlxd.events.journal import SQLiteJournal
-from devlxd.inotify import INotify
+from devlxd.host.inotify import INotify
+from devlxd.host.process import disable_gc_until
 from devlxd.interfaces import IDevLXDReactor
-from devlxd.process import disable_gc_until
 
 CONTAINERS = 10_000
 

@@ -12,14 +12,14 @@ from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, maybeDeferred
 
 from devlxd.containers.directory import DirectoryStore
+from devlxd.guestapi.dialects import LXD
+from devlxd.host.inotify import INotify
+from devlxd.host.listening import endpoint_at
 from devlxd.images.memory import MemoryImageStore
-from devlxd.inotify import INotify
 from devlxd.interfaces import IDevLXDReactor
-from devlxd.listening import endpoint_at
 from devlxd.peers.credentials import AnonymousPeerSource
-from devlxd.peers.identify import AssumedIdentifier
+from devlxd.peers.identifier import AssumedIdentifier
 from devlxd.service import DevLXDService
-from devlxd.web.dialects import LXD
 
 _NAME = "demo"
 

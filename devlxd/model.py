@@ -160,13 +160,13 @@ class Caller:
     :ivar container: the name of the container that it lives in.
     :ivar uid: its user id as seen inside that container, 0 for its root;
         ``None`` for a user of the host that the container does not have.
-    :ivar life: which run of the container it belongs to, a number of the
+    :ivar run: which run of the container it belongs to, a number of the
         `devlxd.interfaces.ICallerIdentifier` that found it.
     """
 
     container: str
     uid: int | None
-    life: int = 0
+    run: int = 0
 
 
 @frozen

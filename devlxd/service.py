@@ -18,9 +18,16 @@ from twisted.internet.interfaces import (
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from devlxd.accepting import Acceptor, ListeningSocket, refuse_descriptors
 from devlxd.events.bus import EventBus
 from devlxd.events.journal import SQLiteJournal
+from devlxd.guestapi.dialects import Dialect
+from devlxd.guestapi.image_export import MAX_DOWNLOADS, Downloads
+from devlxd.host.accepting import Acceptor, ListeningSocket, refuse_descriptors
+from devlxd.host.listening import listen_now
+from devlxd.httpserver.channel import GuestChannel
+from devlxd.httpserver.door import Door
+from devlxd.httpserver.registry import MAX_CONNECTIONS, ConnectionRegistry
+from devlxd.httpserver.site import DevLXDSite
 from devlxd.interfaces import (
     ICallerIdentifier,
     IContainerStore,
@@ -29,18 +36,11 @@ from devlxd.interfaces import (
     IJournal,
     IPeerSource,
 )
-from devlxd.listening import listen_now
 from devlxd.peers.credentials import SocketPeerSource
-from devlxd.peers.identify import CallerIdentifier
+from devlxd.peers.identifier import CallerIdentifier
 from devlxd.peers.processes import ProcFS
 from devlxd.peers.runtimes import known_runtimes
 from devlxd.turns import Turns
-from devlxd.web.channel import GuestChannel
-from devlxd.web.dialects import Dialect
-from devlxd.web.door import Door
-from devlxd.web.images import MAX_DOWNLOADS, Downloads
-from devlxd.web.registry import MAX_CONNECTIONS, ConnectionRegistry
-from devlxd.web.site import DevLXDSite
 
 
 class GuestListener(Service):

@@ -36,32 +36,32 @@ from devlxd.events.journal import (
     JournalError,
     SQLiteJournal,
 )
-from devlxd.images.directory import DirectoryImageStore
-from devlxd.images.lxd import LXDImageStore
-from devlxd.inotify import INotify
-from devlxd.interfaces import (
-    ICallerIdentifier,
-    IDevLXDReactor,
-    IImageStore,
-    IPeerSource,
-)
-from devlxd.listening import check_endpoint, endpoint_at
-from devlxd.model import is_container_name
-from devlxd.peers.capabilities import check_may_identify
-from devlxd.peers.credentials import AnonymousPeerSource
-from devlxd.peers.identify import AssumedIdentifier
-from devlxd.process import (
+from devlxd.guestapi.dialects import DIALECTS, LXD, Dialect
+from devlxd.guestapi.image_export import MAX_DOWNLOADS
+from devlxd.host.inotify import INotify
+from devlxd.host.listening import check_endpoint, endpoint_at
+from devlxd.host.process import (
     LockedError,
     LockFile,
     ProcessService,
     disable_gc_until,
     use_monotonic_clock,
 )
+from devlxd.host.stdout import without_waiting
+from devlxd.httpserver.registry import MAX_CONNECTIONS
+from devlxd.images.directory import DirectoryImageStore
+from devlxd.images.lxd import LXDImageStore
+from devlxd.interfaces import (
+    ICallerIdentifier,
+    IDevLXDReactor,
+    IImageStore,
+    IPeerSource,
+)
+from devlxd.model import is_container_name
+from devlxd.peers.capabilities import check_may_identify
+from devlxd.peers.credentials import AnonymousPeerSource
+from devlxd.peers.identifier import AssumedIdentifier
 from devlxd.service import DevLXDService
-from devlxd.stdout import without_waiting
-from devlxd.web.dialects import DIALECTS, LXD, Dialect
-from devlxd.web.images import MAX_DOWNLOADS
-from devlxd.web.registry import MAX_CONNECTIONS
 
 _log = Logger()
 

@@ -8,7 +8,8 @@ import twisted.internet
 from twisted.application.service import IService, MultiService
 from twisted.trial.unittest import SynchronousTestCase
 
-from devlxd import command, tap
+from devlxd import tap
+from devlxd.commands import main as command
 from devlxd.service import DevLXDService
 from devlxd.testing import MemoryDevLXDReactor
 from tests.readme import OPERATING, README, blocks_of, commands_of

@@ -19,10 +19,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from devlxd.adopted import AdoptedPort
 from devlxd.containers.memory import MemoryStore
+from devlxd.guestapi.dialects import APOLLO, LXD
+from devlxd.host.adopted import AdoptedPort
+from devlxd.host.listening import endpoint_at
+from devlxd.httpserver.site import DevLXDSite
 from devlxd.images.memory import MemoryImageStore
-from devlxd.listening import endpoint_at
 from devlxd.model import Caller, Container
 from devlxd.service import DevLXDService
 from devlxd.testing import (
@@ -32,8 +34,6 @@ from devlxd.testing import (
     MemoryIdentifier,
     MemoryPeerSource,
 )
-from devlxd.web.dialects import APOLLO, LXD
-from devlxd.web.site import DevLXDSite
 
 
 @implementer(IStreamServerEndpoint)

@@ -24,12 +24,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from devlxd import __version__, tap
 from devlxd.containers.directory import DirectoryStore
 from devlxd.demo import DemoService
+from devlxd.guestapi.dialects import APOLLO, LXD
+from devlxd.host.process import LockedError, LockFile, ProcessService
 from devlxd.images.directory import DirectoryImageStore
 from devlxd.images.lxd import LXDImageStore
-from devlxd.process import LockedError, LockFile, ProcessService
 from devlxd.service import DevLXDService, GuestListener
 from devlxd.testing import MemoryDevLXDReactor
-from devlxd.web.dialects import APOLLO, LXD
 
 
 def no_privileges() -> None:

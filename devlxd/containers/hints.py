@@ -8,8 +8,8 @@ from difflib import get_close_matches
 
 from attrs import frozen
 
+from devlxd.booleans import is_false, is_true
 from devlxd.containers.trees import PIECES, shown
-from devlxd.truth import is_false, is_true
 from devlxd.turns import Slices
 
 #: What is named of one document at most.

@@ -15,8 +15,8 @@ from pathlib import Path
 import yaml
 from attrs import frozen
 
+from devlxd.booleans import is_false, is_true
 from devlxd.model import ImagePart
-from devlxd.truth import is_false, is_true
 
 #: How long a description may be, in bytes.
 MAX_DESCRIPTION = 64 * 1024

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.peers.test_identify -*-
+# -*- test-case-name: tests.peers.test_identifier -*-
 """Process -> claim: whose its cgroup is, and what the monitor says to that."""
 
 from __future__ import annotations

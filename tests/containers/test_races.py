@@ -23,7 +23,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from devlxd.containers.directory import SETTLE, DirectoryStore
-from devlxd.inotify import INotify
+from devlxd.host.inotify import INotify
 from devlxd.interfaces import IStoreObserver
 from devlxd.model import Container
 from devlxd.testing import MemoryDevLXDReactor, MemoryWatcher

@@ -21,17 +21,17 @@ from twisted.python import log
 from zope.interface import implementer
 
 from devlxd.containers.directory import DirectoryStore
-from devlxd.inotify import INotify
+from devlxd.guestapi.dialects import LXD
+from devlxd.host.inotify import INotify
+from devlxd.host.listening import endpoint_at
 from devlxd.interfaces import (
     ICallerIdentifier,
     IDevLXDReactor,
-    ILifeObserver,
     IPeerSource,
+    IRunObserver,
 )
-from devlxd.listening import endpoint_at
 from devlxd.model import Caller, Peer
 from devlxd.service import DevLXDService
-from devlxd.web.dialects import LXD
 
 
 def address_of(container: int) -> bytes:
@@ -56,10 +56,10 @@ class AddressIdentifier:
         """See `ICallerIdentifier.identify`."""
         return Caller(f"c{peer.pid}", uid=0)
 
-    def watch(self, observer: ILifeObserver) -> None:
+    def watch(self, observer: IRunObserver) -> None:
         """See `ICallerIdentifier.watch`."""
 
-    def unwatch(self, observer: ILifeObserver) -> None:
+    def unwatch(self, observer: IRunObserver) -> None:
         """See `ICallerIdentifier.unwatch`."""
 
 

@@ -1,0 +1,130 @@
+# -*- test-case-name: tests.guestapi.test_image_body -*-
+"""An image as the body of an answer, as protocol.md 4 tells.
+
+An image of one file is sent as it is, a split one as ``multipart/form-data``
+(RFC 7578). Its boundary follows from the fingerprint, so that the same image
+has the same bytes each time, and a download can be resumed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from urllib.parse import quote
+
+from attrs import frozen
+
+from devlxd.guestapi.responses import Headers
+from devlxd.interfaces import IOpenImage
+from devlxd.model import Image, ImagePart
+
+_BINARY = b"application/octet-stream"
+
+#: What a filename is made of that stands in a header as LXD writes it.
+_PLAIN = re.compile(r"[A-Za-z0-9_.+~-]+", re.ASCII)
+
+#: How long a boundary is, in hex digits: as long as those of LXD.
+_BOUNDARY_LENGTH = 60
+
+
+@frozen
+class _Data:
+    """Some of the data of an image.
+
+    :ivar start: where they begin in it.
+    :ivar size: how long they are, in bytes.
+    """
+
+    start: int
+    size: int
+
+    def __len__(self) -> int:
+        """Return how long they are, in bytes."""
+        return self.size
+
+
+@frozen
+class ImageBody:
+    """The body of an answer that is an image.
+
+    :ivar headers: what tells of its form.
+    """
+
+    headers: Headers
+    _opened: IOpenImage
+    _sections: Sequence[bytes | _Data]
+
+    @property
+    def size(self) -> int:
+        """How long it is, in bytes."""
+        return sum(map(len, self._sections))
+
+    @property
+    def is_seekable(self) -> bool:
+        """Whether any part of it can be asked for."""
+        return self._opened.is_seekable
+
+    async def read(self, start: int, size: int) -> bytes:
+        """Return at least one byte from ``start`` on, and at most ``size``.
+
+        :raises ImageError: when they cannot be had.
+        """
+        for section in self._sections:
+            if start < len(section):
+                break
+            start -= len(section)
+        if isinstance(section, bytes):
+            return section[start : start + size]
+        size = min(size, len(section) - start)
+        return await self._opened.read(section.start + start, size)
+
+
+def body_of(opened: IOpenImage) -> ImageBody:
+    """Return the body that an open image makes."""
+    image = opened.image
+    if len(image.parts) > 1:
+        return _split_body(opened, image)
+    (part,) = image.parts
+    headers = (
+        (b"Content-Type", _BINARY),
+        (b"Content-Disposition", _disposition(part.filename)),
+        _accept_ranges(opened),
+    )
+    return ImageBody(headers, opened, [_Data(0, part.size)])
+
+
+def _accept_ranges(opened: IOpenImage) -> tuple[bytes, bytes]:
+    return (b"Accept-Ranges", b"bytes" if opened.is_seekable else b"none")
+
+
+def _split_body(opened: IOpenImage, image: Image) -> ImageBody:
+    digest = hashlib.sha256(b"boundary of " + image.fingerprint.encode("ascii"))
+    boundary = digest.hexdigest()[:_BOUNDARY_LENGTH].encode("ascii")
+    sections: list[bytes | _Data] = []
+    start = 0
+    for part in image.parts:
+        line_end = b"\r\n" if sections else b""
+        sections.append(line_end + b"--%b\r\n%b" % (boundary, _part_head(part)))
+        sections.append(_Data(start, part.size))
+        start += part.size
+    sections.append(b"\r\n--%b--\r\n" % boundary)
+    content_type = b"multipart/form-data; boundary=" + boundary
+    headers = ((b"Content-Type", content_type), _accept_ranges(opened))
+    return ImageBody(headers, opened, sections)
+
+
+def _part_head(part: ImagePart) -> bytes:
+    filename = part.filename if _PLAIN.fullmatch(part.filename) else part.name
+    disposition = f'form-data; name="{part.name}"; filename="{filename}"'
+    return b"Content-Disposition: %b\r\nContent-Type: %b\r\n\r\n" % (
+        disposition.encode("ascii"),
+        _BINARY,
+    )
+
+
+def _disposition(filename: str) -> bytes:
+    """Write down what a file is called: as LXD does, or else as RFC 8187 wants it."""
+    if _PLAIN.fullmatch(filename):
+        return b"inline;filename=" + filename.encode("ascii")
+    return b"inline;filename*=UTF-8''" + quote(filename, safe="").encode("ascii")

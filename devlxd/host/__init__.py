@@ -1,0 +1,1 @@
+"""What the kernel and systemd offer: sockets, inotify, locks, standard output."""

@@ -1,0 +1,63 @@
+"""Every seam of devlxd, and nothing else.
+
+A host agent extends the service by providing one of these. Each has a twin in
+memory and a suite of contract tests that runs on all providers.
+"""
+
+from devlxd.interfaces.bus import (
+    IEventBus,
+    IJournal,
+    ISubscriber,
+    ISubscription,
+)
+from devlxd.interfaces.identification import (
+    ICallerIdentifier,
+    IIDMap,
+    IMonitoredRuntime,
+    IPeerSource,
+    IProcessTable,
+    IRunObserver,
+    IRuntime,
+    NotInContainer,
+)
+from devlxd.interfaces.image_stores import (
+    IImageStore,
+    ImageError,
+    IOpenImage,
+)
+from devlxd.interfaces.stores import (
+    IContainerStore,
+    IStoreObserver,
+)
+from devlxd.interfaces.system import (
+    IDevLXDReactor,
+    ITurn,
+    ITurns,
+    IWatcher,
+    IWatchListener,
+)
+
+__all__ = [
+    "ICallerIdentifier",
+    "IContainerStore",
+    "IDevLXDReactor",
+    "IEventBus",
+    "IIDMap",
+    "IImageStore",
+    "IJournal",
+    "IMonitoredRuntime",
+    "IOpenImage",
+    "IPeerSource",
+    "IProcessTable",
+    "IRunObserver",
+    "IRuntime",
+    "IStoreObserver",
+    "ISubscriber",
+    "ISubscription",
+    "ITurn",
+    "ITurns",
+    "IWatchListener",
+    "IWatcher",
+    "ImageError",
+    "NotInContainer",
+]

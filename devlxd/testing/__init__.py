@@ -1,0 +1,36 @@
+# -*- test-case-name: tests -*-
+"""Verified fakes, for the tests of devlxd and of whoever builds on it."""
+
+from devlxd.testing.callers import (
+    GUEST,
+    MemoryIdentifier,
+    MemoryPeerSource,
+    MemoryProcess,
+    MemoryProcessTable,
+    MemoryRuntime,
+)
+from devlxd.testing.guests import (
+    GuestConnection,
+    site_for,
+)
+from devlxd.testing.reactor import (
+    MemoryDevLXDReactor,
+    MemoryThreadPool,
+)
+from devlxd.testing.watcher import (
+    MemoryWatcher,
+)
+
+__all__ = [
+    "GUEST",
+    "GuestConnection",
+    "MemoryDevLXDReactor",
+    "MemoryIdentifier",
+    "MemoryPeerSource",
+    "MemoryProcess",
+    "MemoryProcessTable",
+    "MemoryRuntime",
+    "MemoryThreadPool",
+    "MemoryWatcher",
+    "site_for",
+]

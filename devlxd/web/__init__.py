@@ -1,1 +1,0 @@
-"""How guests ask: the site and its channel, the gate, dialects, resources, answers."""

@@ -1,0 +1,463 @@
+"""Tests of what a connection costs while nobody reads, and when it is closed.
+
+On real sockets: a closed connection is freed at once. What has to wait for the
+garbage collector waits until much has come together, and a guest decides how
+much.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import tracemalloc
+import weakref
+from collections.abc import Callable
+from itertools import count
+
+from attrs import evolve
+from twisted.trial.unittest import SynchronousTestCase
+
+from devlxd.containers.memory import MemoryStore
+from devlxd.events.bus import EventBus
+from devlxd.events.journal import SQLiteJournal
+from devlxd.guestapi.dialects import LXD
+from devlxd.guestapi.event_streams import KEEP_ALIVE, PING_INTERVAL, PING_TIMEOUT
+from devlxd.guestapi.image_export import Downloads
+from devlxd.httpserver.channel import CLOSE_TIMEOUT, REQUEST_TIMEOUT
+from devlxd.httpserver.site import DevLXDSite
+from devlxd.images.memory import MemoryImageStore
+from devlxd.model import Caller, Container
+from devlxd.testing import (
+    GUEST,
+    MemoryDevLXDReactor,
+    MemoryIdentifier,
+    MemoryPeerSource,
+)
+from tests.guestapi.test_event_streams import (
+    CLOSE,
+    CONTINUATION,
+    HANDSHAKE,
+    PONG,
+    TEXT,
+    chunks,
+    frame,
+    frames,
+)
+from tests.guestapi.test_image_export import path_of
+from tests.httpserver.sockets import SocketGuest
+from tests.httpserver.test_site import GET
+
+C1 = Container(
+    "c1",
+    {"user.a": "1", "user.big": "x" * 1_000_000, "security.devlxd.images": "true"},
+)
+
+EVENTS = b"GET /1.0/events HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+class ConnectionsTestCase(SynchronousTestCase):
+    """Has a site with all that there is, on sockets."""
+
+    def setUp(self) -> None:
+        self.clock = MemoryDevLXDReactor()
+        self.store = MemoryStore([C1])
+        self.bus = EventBus(self.store, SQLiteJournal(), self.clock)
+        self.bus.startService()
+        self.addCleanup(self.bus.stopService)
+        images = MemoryImageStore()
+        fingerprint = images.put(bytes(1_000_000))
+        self.image = GET.replace(b"/1.0/config/user.a", path_of(fingerprint).encode())
+        self.site = DevLXDSite(
+            LXD,
+            self.store,
+            MemoryIdentifier({GUEST.pid: Caller("c1", 0, run=1)}),
+            MemoryPeerSource(),
+            self.clock,
+            bus=self.bus,
+            downloads=Downloads(images, self.clock),
+        )
+        self.site.doStart()
+        self.addCleanup(self.site.doStop)
+
+    def connect(self) -> SocketGuest:
+        """Connect a guest."""
+        guest = SocketGuest(self.site)
+        self.addCleanup(guest.close)
+        return guest
+
+
+class FreedTests(ConnectionsTestCase):
+    """Closed connections."""
+
+    def check(self, use: Callable[[SocketGuest], object]) -> None:
+        """Check that a connection is freed when ``use`` has closed it."""
+        use(self.connect())  # what is made once is made now
+        gc.collect()
+        # What others have left is none of our business.
+        gc.freeze()
+        gc.disable()
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        try:
+            guest = self.connect()
+            transport = weakref.ref(guest.transport)
+            use(guest)
+            self.assertIsNone(guest.transport, "not closed")
+            gc.collect()
+            self.assertEqual(sorted({str(type(one)) for one in gc.garbage}), [])
+        finally:
+            gc.set_debug(0)
+            gc.enable()
+            gc.unfreeze()
+            gc.garbage.clear()
+        self.assertIsNone(transport())
+
+    def test_question(self) -> None:
+        """A question, and the connection is closed after it."""
+
+        def use(guest: SocketGuest) -> None:
+            guest.send(GET.replace(b"Host: x", b"Host: x\r\nConnection: close"))
+
+        self.check(use)
+
+    def test_keep_alive(self) -> None:
+        """Some questions, some of them refused, and the guest hangs up."""
+
+        def use(guest: SocketGuest) -> None:
+            guest.send(GET + GET.replace(b"user.a", b"user.none") + GET)
+            guest.hang_up()
+
+        self.check(use)
+
+    def test_bad_request(self) -> None:
+        """What is no request."""
+        self.check(lambda guest: guest.send(b"nonsense\r\n\r\n"))
+
+    def test_half_a_request(self) -> None:
+        """A request that ends in its head, or in its body of either coding."""
+        sized, chunked = b"Content-Length: 9", b"Transfer-Encoding: chunked"
+        for data in (
+            GET[:10],
+            GET[:-2],
+            GET.replace(b"Host: x", b"Host: x\r\n" + sized) + b"abc",
+            GET.replace(b"Host: x", b"Host: x\r\n" + chunked) + b"9\r\nabc",
+        ):
+
+            def use(guest: SocketGuest, data: bytes = data) -> None:
+                guest.send(data)
+                guest.hang_up()
+
+            self.check(use)
+
+    def test_out_of_time(self) -> None:
+        """A connection on which nothing is asked."""
+
+        def use(guest: SocketGuest) -> None:
+            self.clock.advance(REQUEST_TIMEOUT)
+            guest.serve()
+
+        self.check(use)
+
+    def test_long_answer(self) -> None:
+        """A long answer, read and unread."""
+        big = GET.replace(b"user.a", b"user.big")
+
+        def read(guest: SocketGuest) -> None:
+            self.assertGreater(len(guest.send(big)), 1_000_000)
+            guest.hang_up()
+
+        def leave(guest: SocketGuest) -> None:
+            guest.send_only(big)
+            guest.hang_up()
+
+        self.check(read)
+        self.check(leave)
+
+    def test_long_list(self) -> None:
+        """A long list, not complete when the guest hangs up, or when we close."""
+        turns: list[Callable[[], None]] = []
+        numbers = count()
+        self.patch(self.site.registry, "take_turn", lambda _, work: turns.append(work))
+
+        def ask(guest: SocketGuest) -> None:
+            turns.clear()
+            # Another one each time: the last one is made already.
+            value = str(next(numbers))
+            keys = {f"user.{n}": value for n in range(2500)}
+            self.store.put(evolve(C1, config=keys))
+            guest.send_only(GET.replace(b"/user.a", b""))
+            self.assertEqual(len(turns), 1)
+
+        def leave(guest: SocketGuest) -> None:
+            ask(guest)
+            guest.hang_up()
+            while turns:
+                turns.pop()()
+            guest.serve()
+
+        def close(guest: SocketGuest) -> None:
+            ask(guest)
+            self.site.close_connections()
+            guest.serve()
+
+        self.check(leave)
+        self.check(close)
+
+    def test_image(self) -> None:
+        """A download, broken off by the guest, and by us."""
+
+        def leave(guest: SocketGuest) -> None:
+            guest.send_only(self.image)
+            guest.hang_up()
+
+        def close(guest: SocketGuest) -> None:
+            guest.send_only(self.image)
+            self.site.close_connections()
+            guest.serve()
+
+        self.check(leave)
+        self.check(close)
+
+    def test_lines(self) -> None:
+        """A stream of lines, closed by the guest, and by us."""
+
+        def leave(guest: SocketGuest) -> None:
+            guest.send(EVENTS)
+            self.store.put(evolve(C1, config={"user.a": "2"}))
+            self.store.put(C1)
+            guest.hang_up()
+
+        def close(guest: SocketGuest) -> None:
+            guest.send(EVENTS)
+            self.site.close_connections()
+            guest.serve()
+
+        def get_stuck(guest: SocketGuest) -> None:
+            guest.send(EVENTS)
+            self.store.put(evolve(C1, config={"user.a": "2"}))
+            self.store.put(C1)
+            guest.serve()
+            self.site.close_connections()
+            self.clock.advance(CLOSE_TIMEOUT)
+            guest.serve()
+
+        for use in (leave, close, get_stuck):
+            self.check(use)
+
+    def test_websocket(self) -> None:
+        """A websocket, closed by the guest in good and bad manners, and by us."""
+
+        def leave(guest: SocketGuest) -> None:
+            guest.send(HANDSHAKE % b"")
+            self.store.put(evolve(C1, config={"user.a": "2"}))
+            self.store.put(C1)
+            guest.hang_up()
+
+        def take_leave(guest: SocketGuest) -> None:
+            guest.send(HANDSHAKE % b"")
+            guest.send(frame(TEXT, b"x") + frame(CLOSE, b"\x03\xe8"))
+
+        def talk_nonsense(guest: SocketGuest) -> None:
+            guest.send(HANDSHAKE % b"")
+            guest.send(b"\xff" * 10)
+
+        def hear_of_an_error(guest: SocketGuest) -> None:
+            guest.send(HANDSHAKE % b"")
+            guest.send(b"\x81\x01x")
+            guest.send(frame(CLOSE, b"\x03\xea"))
+
+        def close(guest: SocketGuest) -> None:
+            guest.send(HANDSHAKE % b"")
+            self.site.close_connections()
+            guest.send(frame(CLOSE, b"\x03\xe8"))
+
+        def say_nothing(guest: SocketGuest) -> None:
+            guest.send(HANDSHAKE % b"")
+            for _ in range(PING_TIMEOUT // PING_INTERVAL + 1):
+                guest.serve()
+                self.clock.advance(PING_INTERVAL)
+            guest.serve()
+
+        def stay_a_while(guest: SocketGuest) -> None:
+            guest.send(HANDSHAKE % b"")
+            for _ in range(PING_TIMEOUT // PING_INTERVAL + 1):
+                self.clock.advance(PING_INTERVAL)
+                guest.send(frame(PONG))
+            guest.hang_up()
+
+        for use in (
+            leave,
+            take_leave,
+            talk_nonsense,
+            hear_of_an_error,
+            close,
+            say_nothing,
+            stay_a_while,
+        ):
+            self.check(use)
+
+
+class UnreadTests(ConnectionsTestCase):
+    """Connections of guests that read nothing."""
+
+    def assert_cheap(
+        self,
+        most: int,
+        use: Callable[[SocketGuest], object],
+        cause: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Check what each of some guests costs in memory.
+
+        :param most: how much that may be, in bytes.
+        :param use: what each does.
+        :param cause: what happens then.
+        """
+        # The first time also costs what is made once.
+        _, one, many = (self.memory_of(count, use, cause) for count in (1, 1, 11))
+        self.assertLess((many - one) / 10, most)
+
+    def memory_of(
+        self,
+        count: int,
+        use: Callable[[SocketGuest], object],
+        cause: Callable[[], object],
+    ) -> int:
+        """Return how much memory some guests cost, in bytes."""
+        guests = [self.connect() for _ in range(count)]
+        gc.collect()
+        tracemalloc.start()
+        for guest in guests:
+            use(guest)
+        cause()
+        for guest in guests:
+            guest.serve()
+        memory, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        for guest in guests:
+            self.assertIsNotNone(guest.transport, "not open any more")
+            guest.hang_up()
+        return memory
+
+    def change(self) -> None:
+        """Let the container have another large value, and be as it was."""
+        config = {**C1.config, "user.big": "y" * 1_000_000}
+        self.store.put(evolve(C1, config=config))
+        self.store.put(C1)
+
+    def test_lines(self) -> None:
+        """An event of a megabyte costs each listener a slice of it."""
+        self.assert_cheap(64 * 1024, lambda guest: guest.send(EVENTS), self.change)
+
+    def test_websocket(self) -> None:
+        """So it does on a websocket."""
+        self.assert_cheap(
+            64 * 1024, lambda guest: guest.send(HANDSHAKE % b""), self.change
+        )
+
+    def test_answer(self) -> None:
+        """So does an answer of a megabyte."""
+        big = GET.replace(b"user.a", b"user.big")
+        self.assert_cheap(64 * 1024, lambda guest: guest.send_only(big))
+
+
+class SlowReaderTests(ConnectionsTestCase):
+    """Guests that take their time over a long event."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.lines, self.websocket = self.connect(), self.connect()
+        self.lines.send(EVENTS)
+        self.websocket.send(HANDSHAKE % b"")
+        # More than the kernel keeps, and something after it.
+        self.store.put(evolve(C1, config={**C1.config, "user.a": "y" * 1_000_000}))
+        self.store.put(evolve(C1, config={**C1.config, "user.a": "2"}))
+        for guest in self.lines, self.websocket:
+            guest.serve()
+
+    def events(self, data: bytes) -> list[str]:
+        """Return the values that lines of JSON tell."""
+        lines = data.removesuffix(b"\n").split(b"\n")
+        return [json.loads(line)["metadata"].get("value", "") for line in lines]
+
+    def read(self) -> tuple[list[bytes], list[tuple[int, bytes]]]:
+        """Let both read all that there is; return chunks and frames."""
+        return chunks(self.lines.send()), frames(self.websocket.send())
+
+    def test_pace(self) -> None:
+        """They get the event whole, in whatever time, and what comes after it."""
+        for _ in range(2):
+            self.clock.advance(PING_INTERVAL)
+            for guest in self.lines, self.websocket:
+                guest.serve()
+        lines, messages = self.read()
+        expected = ["y" * 1_000_000, "2"]
+        self.assertEqual(self.events(b"".join(lines)), expected)
+        self.assertEqual({opcode for opcode, _ in messages}, {TEXT, CONTINUATION})
+        self.assertEqual(self.events(b"".join(p for _, p in messages)), expected)
+        self.assertLess(max(map(len, lines)), 20_000)
+
+    def test_too_slow(self) -> None:
+        """A guest that stops in its middle is cut off, told why on a websocket."""
+        for _ in range(KEEP_ALIVE // PING_INTERVAL + 1):
+            self.clock.advance(PING_INTERVAL)
+        self.lines.serve()
+        self.assertIsNone(self.lines.transport)
+        *_, (opcode, payload) = frames(self.websocket.send())
+        self.assertEqual((opcode, payload[2:]), (CLOSE, b"too slow"))
+
+    def assert_last_word(self) -> None:
+        """Check that both hear the whole event, then the end, in good manners."""
+        *lines, last = chunks(self.lines.send())
+        self.assertEqual(last, b"")
+        self.assertEqual(self.events(b"".join(lines))[0], "y" * 1_000_000)
+        *messages, (opcode, payload) = frames(self.websocket.send())
+        self.assertEqual((opcode, payload[:2]), (CLOSE, b"\x03\xe8"))
+        text = b"".join(payload for _, payload in messages)
+        self.assertEqual(self.events(text)[0], "y" * 1_000_000)
+
+    def test_stop(self) -> None:
+        """When devlxd stops there is time to read it, two seconds."""
+        closed = self.site.close_connections()
+        self.assert_last_word()
+        self.websocket.send(frame(CLOSE, b"\x03\xe8"))
+        self.successResultOf(closed)
+
+    def test_stop_unread(self) -> None:
+        """And no more than that."""
+        closed = self.site.close_connections()
+        for guest in self.lines, self.websocket:
+            guest.serve()
+        self.clock.advance(CLOSE_TIMEOUT - 0.1)
+        self.assertNoResult(closed)
+        self.clock.advance(0.1)
+        self.successResultOf(closed)
+
+    def test_container_goes(self) -> None:
+        """When the container goes, there is all that happened to it, and the end."""
+        self.store.remove("c1")
+        self.assert_last_word()
+
+    def test_good_bye(self) -> None:
+        """A guest may say good-bye in the middle of it."""
+        self.websocket.send_only(frame(CLOSE, b"\x03\xe8"))
+        *_, (opcode, payload) = frames(self.websocket.send())
+        self.assertEqual((opcode, payload), (CLOSE, b"\x03\xe8"))
+        self.assertIsNone(self.websocket.transport)
+
+    def test_stop_in_the_past_of_what_is_gone(self) -> None:
+        """So there is for a guest that reads the past of a removed container."""
+        since = b"?since=1970-01-01T00:00:00Z"
+        self.lines, self.websocket = self.connect(), self.connect()
+        self.lines.send_only(EVENTS.replace(b"/events", b"/events" + since))
+        self.websocket.send_only(HANDSHAKE % since)
+        head = self.websocket.read()
+        self.store.remove("c1")
+        self.bus.stopService()
+        closed = self.site.close_connections()
+        _, _, body = self.lines.send().partition(b"\r\n\r\n")
+        *_, last = chunks(body)
+        self.assertEqual(last, b"")
+        answer = head + self.websocket.send()
+        *_, (opcode, payload) = frames(answer.partition(b"\r\n\r\n")[2])
+        self.assertEqual((opcode, payload[:2]), (CLOSE, b"\x03\xe8"))
+        self.clock.advance(CLOSE_TIMEOUT)
+        self.successResultOf(closed)

@@ -1,0 +1,729 @@
+"""Tests of `devlxd.guestapi.event_streams`: ``/1.0/events`` on the wire."""
+
+from __future__ import annotations
+
+import base64
+import json
+import struct
+from typing import Any
+
+from attrs import evolve
+from twisted.internet.task import Clock
+from twisted.logger import capturedLogs
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyClass
+
+from devlxd.containers.memory import MemoryStore
+from devlxd.events import feed
+from devlxd.events.bus import EventBus
+from devlxd.events.journal import SQLiteJournal
+from devlxd.guestapi.dialects import LXD
+from devlxd.guestapi.event_streams import (
+    KEEP_ALIVE,
+    MAX_MESSAGE,
+    PING_INTERVAL,
+    PING_TIMEOUT,
+    LineStream,
+    WebSocketStream,
+)
+from devlxd.httpserver.channel import CLOSE_TIMEOUT, IDLE_TIMEOUT, MAX_IGNORED
+from devlxd.httpserver.site import DevLXDSite
+from devlxd.interfaces import ISubscriber
+from devlxd.model import Caller, Container
+from devlxd.testing import GUEST, GuestConnection, MemoryIdentifier, MemoryPeerSource
+from devlxd.timestamps import timestamp_text
+
+C1 = Container("c1", {"user.a": "0"})
+
+HANDSHAKE = (
+    b"GET /1.0/events%b HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+    b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+
+CONTINUATION, TEXT, CLOSE, PING, PONG = 0, 1, 8, 9, 10
+
+
+def frames(data: bytes) -> list[tuple[int, bytes]]:
+    """Take unmasked frames apart: their opcodes and payloads (RFC 6455, 5.2)."""
+    found = []
+    while data:
+        opcode, length = data[0] & 0x0F, data[1]
+        start = 2
+        if length == 126:
+            (length,) = struct.unpack("!H", data[2:4])
+            start = 4
+        elif length == 127:
+            (length,) = struct.unpack("!Q", data[2:10])
+            start = 10
+        found.append((opcode, data[start : start + length]))
+        data = data[start + length :]
+    return found
+
+
+def frame(opcode: int, payload: bytes = b"") -> bytes:
+    """Make a masked frame."""
+    length = len(payload)
+    if length < 126:
+        head = bytes([0x80 | opcode, 0x80 | length])
+    elif length < 2**16:
+        head = bytes([0x80 | opcode, 0x80 | 126]) + struct.pack("!H", length)
+    else:
+        head = bytes([0x80 | opcode, 0x80 | 127]) + struct.pack("!Q", length)
+    return head + bytes(4) + payload
+
+
+def chunks(data: bytes) -> list[bytes]:
+    """Take a chunked body apart."""
+    found = []
+    while data:
+        size, _, data = data.partition(b"\r\n")
+        length = int(size, 16)
+        found.append(data[:length])
+        data = data[length + 2 :]
+    return found
+
+
+class EventsTestCase(SynchronousTestCase):
+    """Has a container, and a site with a bus."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.clock.advance(10**9)
+        self.store = MemoryStore([C1])
+        self.bus = EventBus(
+            self.store,
+            SQLiteJournal(),
+            Clock(),
+            lambda: int(self.clock.seconds() * 10**9),
+        )
+        self.bus.startService()
+        self.addCleanup(self.bus.stopService)
+        self.identifier = MemoryIdentifier({GUEST.pid: Caller("c1", 0, run=1)})
+        self.site = DevLXDSite(
+            LXD,
+            self.store,
+            self.identifier,
+            MemoryPeerSource(),
+            self.clock,
+            bus=self.bus,
+        )
+        self.site.doStart()
+        self.addCleanup(self.site.doStop)
+        self.guest = GuestConnection(self.site)
+
+    def put(self, value: str, **config: str) -> None:
+        """Let the container have a value."""
+        self.store.put(evolve(C1, config={"user.a": value, **config}))
+
+    def stall(self, guest: GuestConnection) -> None:
+        """Let a guest read no more: its transport is full."""
+        assert guest.transport.producer is not None
+        guest.transport.producer.pauseProducing()
+        # As full transports do, once for every write.
+        guest.transport.producer.pauseProducing()
+
+    def let_read(self, guest: GuestConnection) -> None:
+        """Let it read again."""
+        assert guest.transport.producer is not None
+        guest.transport.producer.resumeProducing()
+
+    def assert_nothing_left(self) -> None:
+        """Check that nothing is timed, and nobody is subscribed."""
+        known = [*self.bus._present.values(), *self.bus._ended]
+        self.assertEqual([one for one in known if one.subscriptions], [])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class RequestTests(EventsTestCase):
+    """What may be asked for."""
+
+    def assert_refused(self, question: bytes, code: bytes, body: bytes) -> bytes:
+        """Check that a question is refused in plain text; return the answer."""
+        answer = GuestConnection(self.site).send(question)
+        self.assertEqual(answer[9:12], code, answer)
+        self.assertTrue(answer.endswith(b"\r\n\r\n" + body), answer)
+        self.assertIn(b"Content-Type: text/plain; charset=utf-8\r\n", answer)
+        return answer
+
+    def test_interfaces(self) -> None:
+        """Both kinds of streams are subscribers."""
+        for kind in (LineStream, WebSocketStream):
+            self.assertTrue(verifyClass(ISubscriber, kind))
+
+    def test_types(self) -> None:
+        """Types are separated by commas, blanks do not matter, others are refused."""
+        for types in (b"", b"config", b"device,config", b"%20device%20,+config", b","):
+            answer = GuestConnection(self.site).send(
+                b"GET /1.0/events?type=%b HTTP/1.1\r\nHost: x\r\n\r\n" % types
+            )
+            self.assertEqual(answer[9:12], b"200", types)
+        for types in (b"lost", b"config,nope", b"Config", b"%FF"):
+            for question in (
+                b"GET /1.0/events?type=%b HTTP/1.1\r\nHost: x\r\n\r\n" % types,
+                HANDSHAKE % (b"?type=" + types),
+            ):
+                self.assert_refused(question, b"400", b"no such event type\n")
+
+    def test_since(self) -> None:
+        """What is no time is refused."""
+        question = b"GET /1.0/events?since=%b HTTP/1.1\r\nHost: x\r\n\r\n"
+        for since in (
+            b"x",
+            b"1",
+            b"%FF",
+            b"9999-99-99T00:00:00Z",
+            b"2017-12-21T00:00:00+99:99",
+        ):
+            self.assert_refused(question % since, b"400", b"since is not a time\n")
+        for year in (b"0001", b"9999"):
+            since = year + b"-01-01T00:00:00Z"
+            answer = GuestConnection(self.site).send(question % since)
+            self.assertEqual(answer[9:12], b"200")
+
+    def test_methods(self) -> None:
+        """Events can be got, and nothing else."""
+        answer = self.guest.send(b"HEAD /1.0/events HTTP/1.1\r\nHost: x\r\n\r\n")
+        self.assertEqual(answer[9:12], b"200")
+        answer = self.guest.send(b"POST /1.0/events HTTP/1.1\r\nHost: x\r\n\r\n")
+        self.assertEqual(answer[9:12], b"405")
+
+    def test_bad_handshake(self) -> None:
+        """What is no handshake is refused in plain text, and told the version."""
+        good = HANDSHAKE % b""
+        for bad in (
+            good.replace(b"Version: 13", b"Version: 8"),
+            good.replace(b"Sec-WebSocket-Version: 13\r\n", b""),
+            good.replace(b"Sec-WebSocket-Key", b"X"),
+            good.replace(b"dGhl", b"!!!!"),
+            good.replace(b"dGhl", b""),
+            good.replace(b"Connection: Upgrade", b"Connection: keep-alive"),
+            good.replace(b"HTTP/1.1", b"HTTP/1.0"),
+        ):
+            answer = self.assert_refused(bad, b"400", b"bad request\n")
+            self.assertIn(b"sec-websocket-version: 13\r\n", answer.lower(), bad)
+
+    def test_lists(self) -> None:
+        """A handshake may have lists, on many lines (RFC 9110, 5.3 and 7.8)."""
+        good = HANDSHAKE % b""
+        for connection, upgrade in (
+            (b"keep-alive, Upgrade", b"websocket"),
+            (b"keep-alive\r\nConnection: upgrade", b"websocket"),
+            (b"upgrade\r\nConnection: keep-alive", b"websocket"),
+            (b"Upgrade", b"h2c, websocket"),
+            (b"Upgrade", b"WebSocket ,h2c"),
+            (b"Upgrade", b"h2c\r\nUpgrade: websocket"),
+        ):
+            asked = good.replace(b"Upgrade: websocket", b"Upgrade: " + upgrade)
+            asked = asked.replace(b"Connection: Upgrade", b"Connection: " + connection)
+            answer = GuestConnection(self.site).send(asked)
+            self.assertEqual(answer[9:12], b"101", asked)
+
+    def test_handshake_with_body(self) -> None:
+        """A handshake has no body: it means nothing in a GET (RFC 9110, 9.3.1)."""
+        for header, body in (
+            (b"Content-Length: 3", b"abc"),
+            (b"Transfer-Encoding: chunked", b"3\r\nabc\r\n0\r\n\r\n"),
+        ):
+            head = (HANDSHAKE % b"").replace(b"Host: x", b"Host: x\r\n" + header)
+            self.assert_refused(head + body, b"400", b"bad request\n")
+            answer = self.guest.send(head + body + HANDSHAKE % b"")
+            self.assertIn(b"\r\n\r\nbad request\nHTTP/1.1 101 ", answer)
+            self.guest = GuestConnection(self.site)
+        none = (HANDSHAKE % b"").replace(b"Host: x", b"Host: x\r\nContent-Length: 0")
+        self.assertEqual(self.guest.send(none)[9:12], b"101")
+
+    def test_timestamp(self) -> None:
+        """The answer tells the present timestamp, good as ``since``."""
+        self.put("1")
+        self.clock.advance(1)
+        since = set()
+        for question in (
+            b"HEAD /1.0/events HTTP/1.1\r\nHost: x\r\n\r\n",
+            b"GET /1.0/events HTTP/1.1\r\nHost: x\r\n\r\n",
+            b"GET /1.0/events HTTP/1.0\r\n\r\n",
+            HANDSHAKE % b"",
+        ):
+            answer = GuestConnection(self.site).send(question)
+            head = answer.partition(b"\r\n\r\n")[0] + b"\r\n"
+            since.add(head.partition(b"X-Devlxd-Timestamp: ")[2].partition(b"\r\n")[0])
+        self.assertEqual(since, {timestamp_text(10**18 + 1).encode()})
+        self.put("2")
+        query = b"?since=" + since.pop().replace(b"+", b"%2B")
+        answer = self.guest.send(HANDSHAKE % query)
+        self.assertEqual(answer.count(b'"timestamp"'), 1)
+        self.assertIn(b'"value":"2"', answer)
+
+    def test_no_html(self) -> None:
+        """Whatever is asked, autobahn says nothing of its own (T16, T19)."""
+        plain = self.guest.send(b"GET /1.0/events HTTP/1.1\r\nHost: x\r\n\r\n")
+        shaken = GuestConnection(self.site).send(HANDSHAKE % b"")
+        for answer in (plain, shaken):
+            self.assertNotIn(b"html", answer.lower())
+            self.assertNotIn(b"autobahn", answer.lower())
+            self.assertNotIn(b"Server:", answer)
+
+
+class LineStreamTests(EventsTestCase):
+    """Events as lines."""
+
+    def begin(self, query: bytes = b"") -> bytes:
+        """Ask for events; return the head, or what came first."""
+        return self.guest.send(b"GET /1.0/events%b HTTP/1.1\r\nHost: x\r\n\r\n" % query)
+
+    def lines(self) -> list[bytes]:
+        """Return the chunks that came since the last time."""
+        return chunks(self.guest.send(b""))
+
+    def values(self) -> list[str]:
+        """Return the values that the events told since the last time."""
+        return [json.loads(line)["metadata"]["value"] for line in self.lines()]
+
+    def test_head(self) -> None:
+        """The head comes at once, as LXD's but with the line ends of HTTP/1.1."""
+        self.assertEqual(
+            sorted(self.begin().removesuffix(b"\r\n\r\n").split(b"\r\n")),
+            [
+                b"Connection: keep-alive",
+                b"Content-Type: application/json",
+                b"HTTP/1.1 200 OK",
+                b"Transfer-Encoding: chunked",
+                b"X-Content-Type-Options: nosniff",
+                b"X-Devlxd-Timestamp: 2001-09-09T01:46:40.000000000+00:00",
+            ],
+        )
+
+    def test_events(self) -> None:
+        """One JSON and a newline for each event, each once, in order."""
+        self.begin()
+        self.put("1")
+        self.put("2")
+        lines = self.lines()
+        self.assertEqual(
+            lines[0].decode(),
+            f'{{"timestamp":"{timestamp_text(10**18 + 1)}","type":"config","metadata":'
+            '{"key":"user.a","old_value":"0","value":"1"}}\n',
+        )
+        self.assertEqual(len(lines), 2)
+
+    def test_before_the_head(self) -> None:
+        """A change made after the head was sent is not missed."""
+        sequence = self.guest.transport.writeSequence
+
+        def head_and_change(data: list[bytes]) -> None:
+            sequence(data)
+            self.put("1")
+
+        self.patch(self.guest.transport, "writeSequence", head_and_change)
+        answer = self.begin()
+        self.assertEqual(answer.count(b'"value":"1"'), 1)
+
+    def test_http_1_0(self) -> None:
+        """An HTTP/1.0 client gets the lines as they are."""
+        self.guest.send(b"GET /1.0/events HTTP/1.0\r\n\r\n")
+        self.put("1")
+        self.assertEqual(json.loads(self.guest.send(b""))["type"], "config")
+
+    def test_end_of_connection(self) -> None:
+        """Where the connection is the stream's only end, it says so (RFC 9112, 6.3)."""
+        for version, options in (
+            (b"1.0", b"Connection: keep-alive\r\n"),
+            (b"1.0", b""),
+            (b"1.1", b"Connection: close\r\n"),
+        ):
+            for method in (b"GET", b"HEAD"):
+                guest = GuestConnection(self.site)
+                question = b"%b /1.0/events HTTP/%b\r\nHost: x\r\n%b\r\n"
+                answer = guest.send(question % (method, version, options))
+                self.assertEqual(answer.count(b"\r\nConnection: close\r\n"), 1, answer)
+                self.assertNotIn(b"keep-alive", answer)
+                chunked = b"Transfer-Encoding" in answer
+                self.assertEqual(chunked, (version, method) == (b"1.1", b"GET"))
+                self.assertEqual(guest.transport.disconnecting, method == b"HEAD")
+        self.guest.send(b"GET /1.0/events HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+        self.store.remove("c1")
+        self.assertTrue(self.guest.send(b"").endswith(b"}\n"))
+        self.assertTrue(self.guest.transport.disconnecting)
+
+    def test_body(self) -> None:
+        """A body is not heard, and what the guest does after it is."""
+        for header, body in (
+            (b"Content-Length: 3", b"abc"),
+            (b"Transfer-Encoding: chunked", b"3\r\nabc\r\n0\r\n\r\n"),
+        ):
+            self.guest = GuestConnection(self.site)
+            head = b"GET /1.0/events HTTP/1.1\r\nHost: x\r\n%b\r\n\r\n" % header
+            self.guest.send(head + body + b"more")
+            self.assertEqual(self.guest.transport.producerState, "producing")
+            self.guest.send(b"x" * MAX_IGNORED)
+            self.assertFalse(self.guest.transport.disconnected)
+            self.guest.send(b"x")
+            self.assertTrue(self.guest.transport.disconnected)
+
+    def test_since(self) -> None:
+        """What was missed comes first; a + may stand in the time as it is."""
+        self.put("1")
+        self.clock.advance(1)
+        self.put("2")
+        when = timestamp_text(10**18 + 1).encode()
+        for since in (when, when.replace(b"+", b"%2B")):
+            self.guest = GuestConnection(self.site)
+            answer = self.begin(b"?since=" + since)
+            self.assertEqual(answer.count(b'"value"'), 1)
+            self.assertIn(b'"value":"2"', answer)
+        self.guest = GuestConnection(self.site)
+        self.assertIn(b'"type":"lost"', self.begin(b"?since=1970-01-01T00:00:00Z"))
+
+    def test_kept_alive(self) -> None:
+        """An empty line now and then says that it is alive."""
+        self.begin()
+        self.clock.advance(KEEP_ALIVE)
+        self.assertEqual(self.lines(), [b"\n"])
+        self.clock.pump([IDLE_TIMEOUT] * 100)
+        self.assertFalse(self.guest.transport.disconnecting)
+
+    def test_what_it_sends(self) -> None:
+        """What the guest sends is not heard, and has an end."""
+        self.begin()
+        self.guest.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 100)
+        self.put("1")
+        self.assertEqual(self.values(), ["1"])
+        self.guest.send(b"x" * MAX_IGNORED)
+        self.assertTrue(self.guest.transport.disconnected)
+
+    def test_hangs_up(self) -> None:
+        """A guest that is gone is forgotten."""
+        self.begin()
+        self.guest.hang_up()
+        self.assert_nothing_left()
+        self.put("1")
+
+    def test_half_close(self) -> None:
+        """So is one that has shut down its side, as with LXD."""
+        self.begin()
+        self.guest.half_close()
+        self.assertTrue(self.guest.transport.disconnected)
+
+    def test_stalls(self) -> None:
+        """A guest that does not read for a while misses nothing (T14)."""
+        self.begin()
+        self.stall(self.guest)
+        for value in "12345":
+            self.put(value)
+        self.clock.advance(KEEP_ALIVE - 1)
+        self.assertEqual(self.lines(), [])
+        self.let_read(self.guest)
+        self.assertEqual(self.values(), list("12345"))
+
+    def test_too_slow(self) -> None:
+        """A guest that does not read is cut off, in the middle (T14)."""
+        self.patch(feed, "MAX_QUEUED_EVENTS", 3)
+        self.begin()
+        self.stall(self.guest)
+        for value in "12345":
+            self.put(value)
+        self.assertTrue(self.guest.transport.disconnected)
+        self.guest.hang_up()
+        self.assert_nothing_left()
+
+    def test_never_reads(self) -> None:
+        """A guest that does not read for long is cut off, however little it is."""
+        self.begin()
+        self.stall(self.guest)
+        self.put("1")
+        self.clock.pump([KEEP_ALIVE, KEEP_ALIVE])
+        self.assertTrue(self.guest.transport.disconnected)
+
+    def test_container_goes(self) -> None:
+        """When the container goes, that is told, and the response ends well."""
+        self.begin()
+        self.store.remove("c1")
+        *lines, last = self.lines()
+        self.assertEqual(json.loads(lines[0])["metadata"]["value"], "")
+        self.assertEqual(last, b"")
+        self.assertTrue(self.guest.transport.disconnecting)
+
+    def test_container_goes_unread(self) -> None:
+        """A guest that does not read that is cut off in the end."""
+        self.begin()
+        self.stall(self.guest)
+        self.store.remove("c1")
+        self.assertFalse(self.guest.transport.disconnected)
+        self.clock.advance(IDLE_TIMEOUT)
+        self.assertTrue(self.guest.transport.disconnected)
+
+    def test_life_ends(self) -> None:
+        """When its run ends, so does the stream, at once."""
+        self.begin()
+        self.identifier.end(1)
+        self.assertEqual(self.lines(), [b""])
+        self.assertTrue(self.guest.transport.disconnecting)
+
+    def test_switched_off(self) -> None:
+        """When the API is switched off for it, so is the stream."""
+        other = GuestConnection(self.site)
+        other.get("/1.0")
+        self.begin()
+        self.put("1", **{"security.devlxd": "true"})
+        self.assertFalse(self.guest.transport.disconnecting)
+        self.put("1", **{"security.devlxd": "false"})
+        self.assertTrue(self.guest.transport.disconnecting)
+        self.assertEqual(other.get("/1.0")[9:12], b"403")
+
+    def test_bus_stops(self) -> None:
+        """So it does when there is nobody any more who tells of events."""
+        self.begin()
+        self.bus.stopService()
+        self.assertEqual(self.lines(), [b""])
+        self.assertTrue(self.guest.transport.disconnecting)
+
+    def test_stop(self) -> None:
+        """When devlxd stops, the stream ends well."""
+        self.begin()
+        closed = self.site.close_connections()
+        self.assertEqual(self.lines(), [b""])
+        self.guest.hang_up()
+        self.successResultOf(closed)
+        self.assert_nothing_left()
+
+
+class WebSocketStreamTests(EventsTestCase):
+    """Events as messages of a websocket."""
+
+    def begin(self, query: bytes = b"", early: bytes = b"") -> bytes:
+        """Shake hands; return the head of the answer."""
+        answer = self.guest.send(HANDSHAKE % query + early)
+        head, _, self.rest = answer.partition(b"\r\n\r\n")
+        return head
+
+    def heard(self, data: bytes = b"") -> list[tuple[int, bytes]]:
+        """Send something; return the frames that came since the last time."""
+        rest, self.rest = self.rest, b""
+        return frames(rest + self.guest.send(data))
+
+    def messages(self) -> list[Any]:
+        """Return the messages that came since the last time."""
+        texts: list[bytes] = []
+        for opcode, payload in self.heard():
+            if opcode == TEXT:
+                texts.append(payload)
+            elif opcode == CONTINUATION:
+                texts[-1] += payload
+        return [json.loads(text) for text in texts]
+
+    def test_handshake(self) -> None:
+        """The handshake is answered as RFC 6455 wants it, whatever its letters."""
+        for upgrade in (b"websocket", b"WebSocket", b"WEBSOCKET"):
+            self.guest = GuestConnection(self.site)
+            answer = self.guest.send(
+                (HANDSHAKE % b"").replace(b"Upgrade: websocket", b"Upgrade: " + upgrade)
+            )
+            head = answer.lower()
+            self.assertTrue(head.startswith(b"http/1.1 101 switching protocols\r\n"))
+            self.assertIn(b"\r\nupgrade: websocket\r\n", head)
+            self.assertIn(b"\r\nconnection: upgrade\r\n", head)
+            self.assertIn(b": s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n", answer)
+
+    def test_events(self) -> None:
+        """One message for each event, JSON and a newline."""
+        self.begin()
+        self.put("1")
+        ((opcode, payload),) = self.heard()
+        self.assertEqual(opcode, TEXT)
+        self.assertTrue(payload.endswith(b"}\n"))
+        self.put("2")
+        (message,) = self.messages()
+        self.assertEqual(message["metadata"]["value"], "2")
+
+    def test_large_event(self) -> None:
+        """An event may be as long as a value is."""
+        self.begin()
+        self.put("x" * 100_000)
+        (message,) = self.messages()
+        self.assertEqual(len(message["metadata"]["value"]), 100_000)
+
+    def test_since_and_types(self) -> None:
+        """What was missed comes first, of the types that are asked for."""
+        self.put("1")
+        self.begin(b"?type=config&since=" + timestamp_text(10**18).encode())
+        self.assertEqual([m["type"] for m in self.messages()], ["config"])
+        self.store.put(evolve(C1, config={"user.a": "1"}, devices={"d": {}}))
+        self.assertEqual(self.messages(), [])
+
+    def test_pings(self) -> None:
+        """It is pinged, and cut off when it does not answer."""
+        self.begin()
+        for _ in range(10):
+            self.clock.advance(PING_INTERVAL)
+            ((opcode, payload),) = self.heard()
+            self.assertEqual(opcode, PING)
+            self.heard(frame(PONG, payload))
+        self.clock.pump([PING_INTERVAL] * (PING_TIMEOUT // PING_INTERVAL + 1))
+        self.assertTrue(self.guest.transport.disconnected)
+
+    def test_pinged(self) -> None:
+        """It may ping as well, and is answered, as long as it reads."""
+        self.begin()
+        self.assertEqual(self.heard(frame(PING, b"hi")), [(PONG, b"hi")])
+        self.stall(self.guest)
+        self.assertEqual(self.heard(frame(PING, b"hi") * 100), [])
+
+    def test_never_reads(self) -> None:
+        """A guest that does not read for long is cut off, whatever it sends."""
+        self.begin()
+        self.stall(self.guest)
+        heard = []
+        for _ in range(PING_TIMEOUT // PING_INTERVAL + 1):
+            self.clock.advance(PING_INTERVAL)
+            heard += self.heard(frame(PONG))
+        ((opcode, payload),) = heard
+        self.assertEqual((opcode, payload[:2]), (CLOSE, struct.pack("!H", 4008)))
+
+    def test_silent_log(self) -> None:
+        """Whatever it sends, there is nothing of it in the log."""
+        with capturedLogs() as events:
+            for data in (b"\x8f\x80abcd", b"\x81\x01x", b"\xff" * 50, frame(8, b"x")):
+                self.guest = GuestConnection(self.site)
+                self.begin()
+                self.guest.send(data)
+        self.assertEqual(events, [])
+
+    def test_protocol_errors(self) -> None:
+        """What is wrong with what it sends it is told (RFC 6455, 7.1.7 and 7.4.1)."""
+        for data, code in (
+            (b"\x81\x01x", 1002),
+            (b"\xc1\x80abcd", 1002),
+            (frame(3), 1002),
+            (frame(0), 1002),
+            (frame(TEXT)[:1] + b"\x80abcd" + frame(11), 1002),
+            (b"\x09\x80abcd", 1002),
+            (frame(CLOSE, b"x"), 1002),
+            (frame(CLOSE, struct.pack("!H", 999)), 1002),
+            (frame(CLOSE, struct.pack("!H", 1000) + b"\xff"), 1007),
+            (frame(TEXT, b"\xff"), 1007),
+        ):
+            self.guest.hang_up()
+            self.guest = GuestConnection(self.site)
+            self.begin()
+            ((opcode, payload),) = self.heard(data)
+            self.assertEqual((opcode, payload[:2]), (CLOSE, struct.pack("!H", code)))
+            # From now on nothing else is said.
+            self.put(str(data))
+            self.assertEqual(self.heard(frame(PING)), [])
+            if not self.guest.transport.disconnecting:
+                self.heard(frame(CLOSE, struct.pack("!H", code)))
+            self.assertTrue(self.guest.transport.disconnecting, data)
+            self.assertFalse(self.guest.transport.disconnected, data)
+        self.guest.hang_up()
+        self.assert_nothing_left()
+
+    def test_closes_and_stays(self) -> None:
+        """A guest that says good-bye, or nonsense, and stays is cut off in the end."""
+        for data in (frame(CLOSE), b"\x81\x01x"):
+            self.guest = GuestConnection(self.site)
+            self.begin()
+            self.heard(data)
+            self.clock.advance(IDLE_TIMEOUT - 1)
+            self.assertFalse(self.guest.transport.disconnected)
+            self.clock.advance(1)
+            self.assertTrue(self.guest.transport.disconnected)
+            self.guest.hang_up()
+        self.assert_nothing_left()
+
+    def test_what_it_sends(self) -> None:
+        """What the guest says is not heard, and has an end."""
+        self.begin(early=frame(TEXT, b"early"))
+        self.heard(frame(TEXT, b"x" * 1000) * 10)
+        self.put("1")
+        self.assertEqual(len(self.messages()), 1)
+        self.heard(frame(TEXT, b"x" * (MAX_MESSAGE + 1)))
+        self.assertTrue(self.guest.transport.disconnected)
+
+    def test_good_bye(self) -> None:
+        """When it says good-bye, that is answered, and it is forgotten."""
+        self.begin()
+        ((opcode, payload),) = self.heard(frame(CLOSE, struct.pack("!H", 1000)))
+        self.assertEqual((opcode, payload[:2]), (CLOSE, struct.pack("!H", 1000)))
+        self.assertTrue(self.guest.transport.disconnecting)
+        self.guest.hang_up()
+        self.assert_nothing_left()
+
+    def test_hangs_up(self) -> None:
+        """When it goes without a word, it is forgotten as well (T15)."""
+        self.begin()
+        self.guest.hang_up()
+        self.assert_nothing_left()
+
+    def test_stalls(self) -> None:
+        """A guest that does not read for a while misses nothing (T14)."""
+        self.begin()
+        self.stall(self.guest)
+        for value in "12345":
+            self.put(value)
+        self.assertEqual(self.messages(), [])
+        self.let_read(self.guest)
+        values = [m["metadata"]["value"] for m in self.messages()]
+        self.assertEqual(values, list("12345"))
+
+    def test_too_slow(self) -> None:
+        """A guest that does not read is told why it is cut off, and is (T14)."""
+        self.patch(feed, "MAX_QUEUED_EVENTS", 3)
+        self.begin()
+        self.stall(self.guest)
+        for value in "12345":
+            self.put(value)
+        ((opcode, payload),) = self.heard()
+        self.assertEqual(opcode, CLOSE)
+        self.assertEqual(payload, struct.pack("!H", 4008) + b"too slow")
+        self.clock.advance(IDLE_TIMEOUT)
+        self.assertTrue(self.guest.transport.disconnected)
+        self.guest.hang_up()
+        self.assert_nothing_left()
+
+    def test_container_goes(self) -> None:
+        """When the container goes, that is told, and good-bye is said."""
+        self.begin()
+        self.store.remove("c1")
+        (event, (opcode, payload)) = self.heard()
+        self.assertEqual(json.loads(event[1])["metadata"]["value"], "")
+        self.assertEqual((opcode, payload[:2]), (CLOSE, struct.pack("!H", 1000)))
+
+    def test_bus_stops(self) -> None:
+        """When there is nobody any more who tells of events, it hears of that."""
+        self.begin()
+        self.bus.stopService()
+        ((opcode, payload),) = self.heard()
+        self.assertEqual(opcode, CLOSE)
+        self.assertEqual(payload, struct.pack("!H", 1000) + b"devlxd stops")
+
+    def test_ends(self) -> None:
+        """Its run's end, a switch and devlxd's end are the end of it as well."""
+        for end in (
+            lambda: self.identifier.end(1),
+            lambda: self.put("1", **{"security.devlxd": "no"}),
+            self.site.close_connections,
+        ):
+            self.put("0", **{"security.devlxd": "yes"})
+            self.guest = GuestConnection(self.site)
+            self.begin()
+            end()
+            opcode, payload = self.heard()[-1]
+            self.assertEqual((opcode, payload[:2]), (CLOSE, struct.pack("!H", 1000)))
+            self.clock.advance(CLOSE_TIMEOUT)
+            self.assertTrue(self.guest.transport.disconnected)
+            self.guest.hang_up()
+
+    def test_no_global_reactor(self) -> None:
+        """Nothing of it is timed by any reactor but its own (T13)."""
+        self.begin()
+        self.assertGreater(len(self.clock.getDelayedCalls()), 0)
+        self.guest.hang_up()
+        self.assert_nothing_left()
+
+    def test_key_is_checked(self) -> None:
+        """Only a key of 16 bytes gets into the request that autobahn parses."""
+        key = base64.b64encode(b"0123456789abcdef")
+        answer = self.guest.send(
+            (HANDSHAKE % b"").replace(b"dGhlIHNhbXBsZSBub25jZQ==", key)
+        )
+        self.assertEqual(answer[9:12], b"101")

@@ -1,0 +1,857 @@
+"""Tests of `devlxd.guestapi.image_export`: ``/1.0/images/FINGERPRINT/export``."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import quote
+
+from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.address import UNIXAddress
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.error import ConnectionDone
+from twisted.internet.testing import StringTransport
+from twisted.logger import capturedLogs
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+from zope.interface.verify import verifyClass
+
+from devlxd.containers.memory import MemoryStore
+from devlxd.guestapi import image_export as images
+from devlxd.guestapi.image_export import (
+    LEAD,
+    MAX_DOWNLOADS,
+    MISS_DELAY,
+    PIECE,
+    RETRY_AFTER,
+    STALL_TIMEOUT,
+)
+from devlxd.images.directory import DirectoryImageStore
+from devlxd.images.memory import MemoryImageStore
+from devlxd.interfaces import IImageStore, ImageError, IOpenImage
+from devlxd.model import Container, Image, ImagePart
+from devlxd.testing import GuestConnection, MemoryDevLXDReactor, site_for
+from tests.descriptors import Descriptors
+
+ALLOWED = Container("c1", {"security.devlxd.images": "true"})
+
+DATA = bytes(range(256)) * 4
+
+MODIFIED = 1_000_000_000
+
+MODIFIED_TEXT = "Sun, 09 Sep 2001 01:46:40 GMT"
+
+
+def path_of(fingerprint: str) -> str:
+    """Return the path at which an image is downloaded."""
+    return f"/1.0/images/{fingerprint}/export"
+
+
+class ImagesTestCase(SynchronousTestCase):
+    """Has a site with an image, and a guest."""
+
+    def setUp(self) -> None:
+        self.clock = MemoryDevLXDReactor()
+        self.patch(images, "sleep", self.clock.advance)
+        self.clock.advance(MODIFIED * 2)
+        self.images = MemoryImageStore()
+        self.fingerprint = self.images.put(DATA, filename="x.tar.gz", modified=MODIFIED)
+        self.path = path_of(self.fingerprint)
+        self.etag = f'"{self.fingerprint}"'
+        self.store = MemoryStore([ALLOWED])
+        self.site = site_for(self.store, "c1", clock=self.clock, images=self.images)
+        self.guest = GuestConnection(self.site)
+
+    def ask(
+        self, path: str, method: str = "GET", **headers: str
+    ) -> tuple[int, dict[str, str], bytes]:
+        """Ask for a path; return status, headers and body of what comes."""
+        lines = [f"{method} {path} HTTP/1.1", "Host: x"]
+        lines += [f"{name.replace('_', '-')}: {v}" for name, v in headers.items()]
+        data = self.guest.send("\r\n".join([*lines, "", ""]).encode())
+        if not data:
+            self.clock.advance(MISS_DELAY)
+            data = self.guest.send(b"")
+        head, _, body = data.partition(b"\r\n\r\n")
+        status, *rest = head.decode().split("\r\n")
+        return int(status.split()[1]), dict(line.split(": ", 1) for line in rest), body
+
+
+class ResponseTests(ImagesTestCase):
+    """What a guest gets that may have an image."""
+
+    HEADERS: Mapping[str, str] = {
+        "Content-Type": "application/octet-stream",
+        "Content-Disposition": "inline;filename=x.tar.gz",
+        "Last-Modified": MODIFIED_TEXT,
+        "Accept-Ranges": "bytes",
+    }
+
+    def test_whole(self) -> None:
+        """All of it, with all that there is to know of it."""
+        code, headers, body = self.ask(self.path)
+        self.assertEqual((code, body), (200, DATA))
+        expected = {
+            **self.HEADERS,
+            "ETag": self.etag,
+            "Content-Length": "1024",
+            "Date": "Wed, 18 May 2033 03:33:20 GMT",
+        }
+        self.assertEqual(headers, expected)
+        self.assertEqual(self.images.open_images, [])
+
+    def test_head(self) -> None:
+        """HEAD tells the same, and sends nothing."""
+        _, headers, _ = self.ask(self.path)
+        self.assertEqual(self.ask(self.path, "HEAD"), (200, headers, b""))
+        self.assertEqual(self.ask(self.path, "HEAD", Range="bytes=1-2")[1], headers)
+        self.assertEqual(self.images.open_images, [])
+
+    def test_forms_of_the_question(self) -> None:
+        """Arguments are ignored, and so is the letter case of the digits."""
+        for path in (
+            f"{self.path}?project=x&secret=y",
+            path_of(self.fingerprint.upper()),
+            path_of(f"%{ord(self.fingerprint[0]):x}{self.fingerprint[1:]}"),
+        ):
+            code, _, body = self.ask(path)
+            self.assertEqual((code, body), (200, DATA), path)
+
+    def test_split(self) -> None:
+        """A split image is sent as a form, its length known beforehand."""
+        path = path_of(self.images.put(b"meta", b"root"))
+        code, headers, body = self.ask(path)
+        self.assertEqual(code, 200)
+        kind = "multipart/form-data; boundary="
+        self.assertTrue(headers["Content-Type"].startswith(kind))
+        self.assertNotIn("Content-Disposition", headers)
+        self.assertEqual(int(headers["Content-Length"]), len(body))
+        self.assertTrue(body.startswith(b"--"))
+        self.assertIn(b'name="metadata"', body)
+        self.assertIn(b'name="rootfs"', body)
+        code, headers, rest = self.ask(path, Range="bytes=100-")
+        self.assertEqual((code, rest), (206, body[100:]))
+
+    def test_ranges(self) -> None:
+        """A part of it, as it is asked for."""
+        for asked, start, end in (
+            ("bytes=0-9", 0, 10),
+            ("bytes=1000-", 1000, 1024),
+            ("bytes=-4", 1020, 1024),
+            ("bytes=0-9999999", 0, 1024),
+            ("bytes=-9999999", 0, 1024),
+            ("bytes=1-2,8-9", 1, 10),
+        ):
+            code, headers, body = self.ask(self.path, Range=asked)
+            self.assertEqual((code, body), (206, DATA[start:end]), asked)
+            content_range = f"bytes {start}-{end - 1}/1024"
+            self.assertEqual(headers["Content-Range"], content_range)
+            self.assertEqual(headers["Content-Length"], str(end - start))
+            self.assertEqual(headers["ETag"], self.etag)
+
+    def test_no_ranges(self) -> None:
+        """What is no range is as if nothing had been asked."""
+        for asked in ("bytes=9-1", "bytes=x", "lines=1-2", "0-1", "bytes=-"):
+            code, headers, body = self.ask(self.path, Range=asked)
+            self.assertEqual((code, body), (200, DATA), asked)
+            self.assertNotIn("Content-Range", headers)
+
+    def test_out_of_bounds(self) -> None:
+        """What lies behind the end is 416, with the length."""
+        for asked in ("bytes=1024-", "bytes=5000-6000", "bytes=-0", "bytes=1024-,-0"):
+            code, headers, body = self.ask(self.path, Range=asked)
+            self.assertEqual((code, body), (416, b"range not satisfiable\n"), asked)
+            self.assertEqual(headers["Content-Range"], "bytes */1024")
+        self.assertEqual(self.images.open_images, [])
+
+    def test_if_range(self) -> None:
+        """The rest of another image is never sent for the rest of this one."""
+        for condition, code in (
+            (self.etag, 206),
+            (MODIFIED_TEXT, 206),
+            (f"W/{self.etag}", 200),
+            ('"other"', 200),
+            ("Sun, 09 Sep 2001 01:46:41 GMT", 200),
+        ):
+            got = self.ask(self.path, Range="bytes=1-", If_Range=condition)[0]
+            self.assertEqual(got, code, condition)
+
+    def test_not_modified(self) -> None:
+        """Who has it already need not have it again."""
+        for headers in (
+            {"If_None_Match": self.etag},
+            {"If_None_Match": f'"a", W/{self.etag}'},
+            {"If_None_Match": "*"},
+            {"If_None_Match": f'"a"\r\nIf-None-Match: {self.etag}'},
+            {"If_Modified_Since": MODIFIED_TEXT},
+        ):
+            for method in ("GET", "HEAD"):
+                code, got, body = self.ask(self.path, method, **headers)
+                self.assertEqual((code, body), (304, b""), headers)
+                self.assertEqual(got["ETag"], self.etag)
+        for headers in (
+            {"If_None_Match": '"a"', "If_Modified_Since": MODIFIED_TEXT},
+            {"If_None_Match": self.fingerprint},
+            {"If_Modified_Since": "Sun, 09 Sep 2001 01:46:39 GMT"},
+            {"If_Modified_Since": "x"},
+        ):
+            self.assertEqual(self.ask(self.path, **headers)[0], 200, headers)
+        self.assertEqual(self.images.open_images, [])
+
+    def test_if_match(self) -> None:
+        """Who wants one image does not get another."""
+        for condition, code in (
+            (self.etag, 200),
+            (f'"a", {self.etag}', 200),
+            ("*", 200),
+            ('"other"', 412),
+            (f"W/{self.etag}", 412),
+            ("x", 412),
+        ):
+            self.assertEqual(self.ask(self.path, If_Match=condition)[0], code)
+        self.assertEqual(self.images.open_images, [])
+
+    def test_if_unmodified_since(self) -> None:
+        """So does who wants it as it was at a time (RFC 9110, 13.1.4)."""
+        for condition, code in (
+            (MODIFIED_TEXT, 200),
+            ("Sun, 09 Sep 2001 01:46:41 GMT", 200),
+            ("Sunday, 09-Sep-01 01:46:40 GMT", 200),
+            ("Sun Sep  9 01:46:40 2001", 200),
+            ("Sun, 09 Sep 2001 01:46:39 GMT", 412),
+            ("Thu, 01 Jan 1970 00:00:00 GMT", 412),
+            ("", 200),
+            ("\u00e4", 200),
+            ("yesterday", 200),
+            ("Sun, 09 Sep 2001 01:46:39 GMT, Sun, 09 Sep 2001 01:46:39 GMT", 200),
+        ):
+            answer = self.ask(self.path, If_Unmodified_Since=condition)
+            self.assertEqual(answer[0], code, condition)
+        self.assertEqual(self.images.open_images, [])
+
+    def test_precedence(self) -> None:
+        """Entity tags go before dates (RFC 9110, 13.2.2)."""
+        old, now = "Thu, 01 Jan 1970 00:00:00 GMT", MODIFIED_TEXT
+        for match, unmodified_since, code in (
+            (self.etag, old, 200),
+            ('"other"', now, 412),
+        ):
+            answer = self.ask(
+                self.path, If_Match=match, If_Unmodified_Since=unmodified_since
+            )
+            self.assertEqual(answer[0], code)
+        answer = self.ask(self.path, If_Unmodified_Since=old, If_None_Match=self.etag)
+        self.assertEqual(answer[0], 412)
+
+    @given(st.binary(max_size=40) | st.text("SunMo ,09-:AGTM\t", max_size=40))
+    def test_any_date(self, date: bytes | str) -> None:
+        """Whatever stands for a date, there is an answer."""
+        value = date if isinstance(date, bytes) else date.encode()
+        head = f"GET {self.path} HTTP/1.1\r\nHost: x\r\nIf-Unmodified-Since: ".encode()
+        answer = GuestConnection(self.site).send(head + value + b"\r\n\r\n")
+        self.assertIn(answer[9:12], (b"200", b"400", b"412", b""))
+
+    def test_from_the_future(self) -> None:
+        """No image is younger than the answer that tells of it."""
+        path = path_of(self.images.put(b"new", modified=2**31))
+        _, headers, _ = self.ask(path)
+        self.assertEqual(headers["Last-Modified"], headers["Date"])
+
+    def test_not_seekable(self) -> None:
+        """What can only be sent from its beginning is, and says so."""
+        held = HeldImage(size=3)
+        held.is_seekable = False
+        self.guest = GuestConnection(
+            site_for(self.store, "c1", clock=self.clock, images=held)
+        )
+        held.opening.callback(held)
+        question = f"GET {path_of('f' * 64)} HTTP/1.1\r\nHost: x\r\n"
+        self.guest.send(f"{question}Range: bytes=1-\r\n\r\n".encode())
+        held.give(b"abc")
+        response = self.guest.send(b"")
+        self.assertTrue(response.startswith(b"HTTP/1.1 200 "), response)
+        self.assertIn(b"\r\nAccept-Ranges: none\r\n", response)
+        self.assertTrue(response.endswith(b"\r\n\r\nabc"), response)
+
+    def test_many_tags(self) -> None:
+        """A list of tags is looked at as far as anybody may need it."""
+        tags = ", ".join(['"x"'] * 2000)
+        for condition, code in ((f"{self.etag}, {tags}", 304), (tags + self.etag, 200)):
+            self.assertEqual(self.ask(self.path, If_None_Match=condition)[0], code)
+
+    def test_idle_after_download(self) -> None:
+        """A connection on which nothing is sent any more is as any other."""
+        self.site.startFactory()
+        self.addCleanup(self.site.stopFactory)
+        self.ask(self.path)
+        off = {**ALLOWED.config, "security.devlxd": "false"}
+        self.store.put(evolve(ALLOWED, config=off))
+        self.assertFalse(self.guest.transport.disconnected)
+        self.assertEqual(self.ask(self.path)[0], 403)
+
+    def test_keep_alive(self) -> None:
+        """Downloads one after the other need one connection only."""
+        for _ in range(MAX_DOWNLOADS * 3):
+            self.assertEqual(self.ask(self.path)[2], DATA)
+        self.assertFalse(self.guest.transport.disconnecting)
+
+
+class GateTests(ImagesTestCase):
+    """Who may download images."""
+
+    def test_switch(self) -> None:
+        """The container's key must say yes, else it is refused, whatever there is."""
+        for value, code in (
+            ("true", 200),
+            ("TRUE", 200),
+            ("1", 200),
+            ("Yes", 200),
+            ("on", 200),
+            ("", 403),
+            ("false", 403),
+            ("0", 403),
+            ("maybe", 403),
+            ("true ", 403),
+        ):
+            self.store.put(evolve(ALLOWED, config={"security.devlxd.images": value}))
+            self.assertEqual(self.ask(self.path)[0], code, value)
+            other = self.ask(path_of("0" * 64))
+            self.assertEqual(other[0], 404 if code == 200 else 403, value)
+        self.store.put(evolve(ALLOWED, config={}))
+        code, _, body = self.ask(self.path)
+        self.assertEqual((code, body), (403, b"not authorized\n"))
+
+    def test_methods(self) -> None:
+        """An image can be read and nothing else."""
+        for method in ("POST", "PUT", "DELETE", "PATCH", "OPTIONS"):
+            code, headers, _ = self.ask(self.path, method)
+            self.assertEqual((code, headers["Allow"]), (405, "GET, HEAD"))
+
+    def test_without_images(self) -> None:
+        """An agent that has no images has no such path."""
+        self.guest = GuestConnection(site_for(self.store, "c1", clock=self.clock))
+        self.assertEqual(self.ask(self.path)[0], 404)
+
+
+class MissTests(SynchronousTestCase):
+    """What a guest cannot have, and learns nothing of."""
+
+    def setUp(self) -> None:
+        self.path = Path(tempfile.mkdtemp(dir="."))
+        self.clock = MemoryDevLXDReactor()
+        self.patch(images, "sleep", self.clock.advance)
+        store = DirectoryImageStore(self.path, self.clock)
+        site = site_for(MemoryStore([ALLOWED]), "c1", clock=self.clock, images=store)
+        self.guest = GuestConnection(site)
+        for digit in "abcdef":
+            self.write(digit * 64, "secret")
+        (self.path.parent / "secret").write_text("secret")
+        self.write(f"{'b' * 64}.yaml", "public: false")
+        self.write(f"{'c' * 64}.yaml", "public: nonsense")
+        self.write(f"{'d' * 64}.yaml", "public: true")
+        (self.path / ("d" * 64)).unlink()
+        (self.path / ("d" * 64)).symlink_to("../secret")
+        (self.path / f"{'e' * 64}.yaml").symlink_to(f"{'f' * 64}.yaml")
+        self.write(f"{'f' * 64}.yaml", "public: true")
+
+    def write(self, name: str, content: str) -> None:
+        """Write a file into the directory of images."""
+        (self.path / name).write_text(content)
+
+    def test_public(self) -> None:
+        """The one that everybody may have is there."""
+        response = self.guest.get(path_of("f" * 64))
+        self.assertTrue(response.endswith(b"\r\n\r\nsecret"), response)
+
+    def test_constant(self) -> None:
+        """One and the same answer, to the byte, at one and the same time."""
+        good, unknown = "f" * 64, "0" * 64
+        expected = self.guest.get("/1.0/nope")
+        self.assertIn(b" 404 ", expected)
+        names = [
+            # what is not there, or for nobody, or no image
+            unknown,
+            *(digit * 64 for digit in "abcde"),
+            # what is no fingerprint
+            "x",
+            "%00",
+            good[:-1],
+            good[:12],
+            f"{good}0",
+            f"{good}.yaml",
+            f"{good}%00",
+            f"{good}%0A",
+            f"%20{good}",
+            f"{'g' * 64}",
+            "%EF%BC%91" * 64,
+            "%D9%A1" * 64,
+            "\u0661" * 64,
+            f"..%2F{self.path.name}%2F{good}",
+            f".%2F{good}",
+            f"%2F{good}",
+            f"{good}%2F",
+            f"{good}%2F..%2F{unknown}",
+            "..",
+            "%2E%2E",
+            "..%2Fsecret",
+            quote(str(self.path.absolute() / good), safe=""),
+            "*",
+            "%25",
+            f"{good}%3Fpublic",
+        ]
+        paths = [
+            *map(path_of, names),
+            # what is no path
+            "/1.0/images",
+            "/1.0/images/",
+            "/1.0/images//export",
+            f"/1.0/images/{good}",
+            f"/1.0/images/{good}/",
+            f"/1.0/images/{good}/export/",
+            f"/1.0/images/{good}/export/x",
+            f"/1.0/images/{good}//export",
+            f"/1.0/images/{good}/Export",
+            f"/1.0/images/{good}%2Fexport",
+            f"/1.0/images/{good}/export%00",
+            f"/1.0/images/../images/{good}/export",
+            f"/1.0/images/./{good}/export",
+            f"/1.0//images/{good}/export",
+            f"/1.0/images/{good}/../{good}/export",
+            "/1.0/images/../../secret/export",
+        ]
+        with capturedLogs():
+            for path in paths:
+                self.check(path, expected)
+                self.check(f"{path}?project=default", expected)
+
+    def check(self, path: str, expected: bytes) -> None:
+        """Check that the answer for ``path`` is the expected one."""
+        response = self.guest.get(path)
+        if not response:
+            self.clock.advance(MISS_DELAY)
+            response = self.guest.send(b"")
+        # The clock goes on.
+        self.assertEqual(without_date(response), without_date(expected), path)
+
+    def test_same_time(self) -> None:
+        """The time tells nothing of what is there either."""
+        with capturedLogs():
+            for digit in "0abcde":
+                self.assertEqual(self.guest.get(path_of(digit * 64)), b"")
+                at = self.clock.seconds() + MISS_DELAY
+                self.clock.advance(MISS_DELAY - LEAD)
+                self.assertAlmostEqual(self.clock.seconds(), at)
+                self.assertIn(b" 404 ", self.guest.send(b""))
+
+    def test_slow_disk(self) -> None:
+        """Nor does it tell how long it took to find out."""
+        for took in (0, 0.05):
+            at = self.clock.seconds() + MISS_DELAY
+            self.clock.threads.held = True
+            self.guest.get(path_of("0" * 64))
+            self.clock.advance(took)
+            self.clock.threads.held = False
+            self.clock.threads.release()
+            self.assertEqual(self.guest.send(b""), b"")
+            self.clock.advance(at - LEAD - self.clock.seconds())
+            self.assertAlmostEqual(self.clock.seconds(), at)
+            self.assertIn(b" 404 ", self.guest.send(b""))
+
+    def test_clock_goes_back(self) -> None:
+        """A clock that is set back does not hold a download for as long."""
+        self.clock.threads.held = True
+        self.guest.get(path_of("0" * 64))
+        self.clock.rightNow -= 3600
+        self.clock.threads.held = False
+        self.clock.threads.release()
+        self.clock.advance(MISS_DELAY)
+        self.assertIn(b" 404 ", self.guest.send(b""))
+
+    def test_all_refused_alike(self) -> None:
+        """Nothing of it leaves a file open."""
+        descriptors = Descriptors()
+        self.test_constant()
+        self.assertEqual(descriptors.opened(), [])
+
+
+def without_date(response: bytes) -> list[bytes]:
+    """Return the lines of a response but for the date."""
+    return [line for line in response.split(b"\r\n") if not line.startswith(b"Date: ")]
+
+
+@implementer(IImageStore, IOpenImage)
+class HeldImage:
+    """A store with one image of which every byte is waited for."""
+
+    is_seekable = True
+
+    def __init__(self, size: int = PIECE * 10) -> None:
+        self.image = Image("f" * 64, (ImagePart("", "x", size),), 0)
+        self.opening: Deferred[IOpenImage | None] = Deferred()
+        self.reading: Deferred[bytes] | None = None
+        self.wanted = (0, 0)
+        self.closed = 0
+
+    def open(self, fingerprint: str) -> Deferred[IOpenImage | None]:
+        """See `IImageStore.open`."""
+        return self.opening
+
+    def read(self, start: int, size: int) -> Deferred[bytes]:
+        """See `IOpenImage.read`."""
+        assert self.reading is None and not self.closed
+        self.wanted = (start, size)
+        self.reading = Deferred()
+        return self.reading
+
+    def give(self, result: bytes | ImageError) -> None:
+        """Let the read succeed, or fail."""
+        reading, self.reading = self.reading, None
+        assert reading is not None
+        if isinstance(result, bytes):
+            reading.callback(result)
+        else:
+            reading.errback(result)
+
+    def close(self) -> None:
+        """See `IOpenImage.close`."""
+        assert self.reading is None
+        self.closed += 1
+
+
+verifyClass(IImageStore, HeldImage)
+verifyClass(IOpenImage, HeldImage)
+
+
+class FullTransport(StringTransport):
+    """A transport that is full after each piece, until it is read."""
+
+    def write(self, data: bytes) -> None:
+        """See `ITransport.write`."""
+        super().write(data)
+        if self.producer is not None and len(data) >= PIECE:
+            self.producer.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """See `IPushProducer.resumeProducing`; as a socket, not if it closes."""
+        if not self.disconnecting:
+            super().resumeProducing()
+
+    def read(self) -> bytes:
+        """Read what was written, and make room for more."""
+        data: bytes = self.value()
+        self.clear()
+        if self.producer is not None:
+            self.producer.resumeProducing()
+        return data
+
+
+class FlowTests(SynchronousTestCase):
+    """Guests that do not read, stores that do not give."""
+
+    def setUp(self) -> None:
+        self.clock = MemoryDevLXDReactor()
+        self.patch(images, "sleep", self.clock.advance)
+        self.held = HeldImage()
+        self.store = MemoryStore([ALLOWED])
+        self.site = site_for(self.store, "c1", clock=self.clock, images=self.held)
+        self.site.startFactory()
+        self.addCleanup(self.site.stopFactory)
+        self.channel = self.site.buildProtocol(UNIXAddress(""))
+        self.transport = FullTransport()
+        self.channel.makeConnection(self.transport)
+
+    def ask(self, more: bytes = b"") -> None:
+        """Ask for the image."""
+        path = path_of(self.held.image.fingerprint)
+        self.channel.dataReceived(
+            f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode() + more
+        )
+
+    def begin(self) -> None:
+        """Ask for the image, and get its first piece."""
+        self.ask()
+        self.held.opening.callback(self.held)
+        self.held.give(b"x" * PIECE)
+
+    def hang_up(self) -> None:
+        """Close the connection from the guest's end, as a socket tells of it."""
+        if self.transport.producer is not None:
+            self.transport.producer.stopProducing()
+        self.channel.connectionLost(Failure(ConnectionDone()))
+
+    def assert_over(self, closed: int = 1) -> None:
+        """Check that nothing is left of a download."""
+        self.assertEqual(self.held.closed, closed)
+        self.assertIsNone(self.held.reading)
+        self.hang_up()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_one_piece(self) -> None:
+        """No more is read than the guest has room for: one piece."""
+        self.begin()
+        self.assertEqual(self.held.wanted, (0, PIECE))
+        for number in range(1, 10):
+            self.assertIsNone(self.held.reading)
+            self.assertLess(len(self.transport.value()), PIECE + 1000)
+            self.transport.read()
+            self.assertEqual(self.held.wanted, (number * PIECE, PIECE))
+            self.held.give(b"x" * PIECE)
+        self.assertEqual(self.held.closed, 0)
+        self.transport.read()
+        self.assert_over()
+
+    def test_small_pieces(self) -> None:
+        """A store may give less than was wanted."""
+        self.ask()
+        self.held.opening.callback(self.held)
+        for at in (0, 1, 3):
+            self.assertEqual(self.held.wanted[0], at)
+            self.held.give(b"x" * (at + 1))
+        self.hang_up()
+        self.held.give(b"x")
+        self.assert_over()
+
+    def test_stalled(self) -> None:
+        """A guest that does not read on is cut off, in the end."""
+        self.begin()
+        self.clock.advance(STALL_TIMEOUT - 1)
+        self.assertFalse(self.transport.disconnected)
+        self.transport.read()
+        self.held.give(b"x" * PIECE)
+        self.clock.advance(STALL_TIMEOUT - 1)
+        self.assertFalse(self.transport.disconnected)
+        self.clock.advance(1)
+        self.assertTrue(self.transport.disconnected)
+        self.hang_up()
+        self.assertEqual(self.held.closed, 1)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_hangs_up_unread(self) -> None:
+        """A guest that hangs up leaves nothing open, whatever is waited for."""
+        self.begin()
+        self.hang_up()
+        self.assertEqual(self.held.closed, 1)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_hangs_up_not_read(self) -> None:
+        """Nothing more is read for a guest that hung up."""
+        self.begin()
+        reads: list[int] = []
+
+        def read(start: int, size: int) -> Deferred[bytes]:
+            reads.append(start)
+            return succeed(b"x" * size)
+
+        self.patch(self.held, "read", read)
+        self.hang_up()
+        self.assertEqual(reads, [])
+
+    def test_hangs_up_while_opening(self) -> None:
+        """Also when the image was still to be opened."""
+        self.ask()
+        self.hang_up()
+        self.held.opening.callback(self.held)
+        self.assertEqual(self.held.closed, 1)
+        self.assertIsNone(self.held.reading)
+
+    def test_hangs_up_while_reading(self) -> None:
+        """Also when it was being read: it is closed when that is done."""
+        self.begin()
+        self.transport.read()
+        self.hang_up()
+        self.assertEqual(self.held.closed, 0)
+        self.held.give(b"x" * PIECE)
+        self.assertEqual(self.held.closed, 1)
+
+    def test_hangs_up_while_missing(self) -> None:
+        """Also when there is no such image."""
+        self.ask()
+        self.held.opening.callback(None)
+        self.hang_up()
+        self.clock.advance(MISS_DELAY)
+        self.assertEqual(self.transport.value(), b"")
+
+    def test_next_question(self) -> None:
+        """What is asked meanwhile is answered after it."""
+        self.ask(b"GET /1.0 HTTP/1.1\r\nHost: x\r\n\r\n")
+        self.held.opening.callback(self.held)
+        got = b""
+        for _ in range(10):
+            self.held.give(b"x" * PIECE)
+            got += self.transport.read()
+        self.assertNotIn(b"api_version", got)
+        self.clock.advance(0)
+        self.assertIn(b"api_version", self.transport.read())
+        self.assert_over()
+
+    def test_half_close(self) -> None:
+        """A guest that has nothing more to say gets all of it."""
+        self.begin()
+        self.channel.readConnectionLost()
+        for _ in range(9):
+            self.transport.read()
+            self.held.give(b"x" * PIECE)
+        self.transport.read()
+        self.assertTrue(self.transport.disconnecting)
+        self.assert_over()
+
+    def test_cannot_open(self) -> None:
+        """A store that cannot tell is a bad gateway; the log says more."""
+        self.ask()
+        with capturedLogs() as events:
+            self.held.opening.errback(ImageError("LXD is away"))
+        response = self.transport.value()
+        self.assertTrue(response.startswith(b"HTTP/1.1 502 Bad Gateway\r\n"), response)
+        self.assertTrue(response.endswith(b"\r\n\r\nbad gateway\n"), response)
+        (event,) = events
+        self.assertIn("LXD is away", str(event["reason"]))
+        self.assertEqual(event["fingerprint"], "f" * 64)
+
+    def test_cannot_begin(self) -> None:
+        """Nor is an image begun of which nothing can be had."""
+        self.ask()
+        self.held.opening.callback(self.held)
+        with capturedLogs():
+            self.held.give(ImageError("LXD is away"))
+        response = self.transport.value()
+        self.assertTrue(response.startswith(b"HTTP/1.1 502 Bad Gateway\r\n"), response)
+        self.assertNotIn(b"ETag", response)
+        self.assertIn(b"\r\nContent-Length: 12\r\n", response)
+        self.assertFalse(self.transport.disconnecting)
+        self.assert_over()
+
+    def test_cannot_begin_and_closes(self) -> None:
+        """Who wants no more than one answer gets it in any case."""
+        path = path_of(self.held.image.fingerprint)
+        self.channel.dataReceived(
+            f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
+        )
+        self.held.opening.callback(self.held)
+        with capturedLogs():
+            self.held.give(ImageError("LXD is away"))
+        self.assertIn(b"\r\nConnection: close\r\n", self.transport.value())
+        self.assertTrue(self.transport.disconnecting)
+
+    def test_fails_for_nobody(self) -> None:
+        """A store that is broken after the guest has gone is logged, once."""
+        self.ask()
+        self.hang_up()
+        self.held.opening.errback(ZeroDivisionError("on purpose"))
+        self.assertEqual(len(self.flushLoggedErrors()), 1)
+
+    def test_breaks_off(self) -> None:
+        """What is not complete does not look as if it were."""
+        self.begin()
+        self.transport.read()
+        with capturedLogs():
+            self.held.give(ImageError("LXD is gone"))
+        self.assertTrue(self.transport.disconnected)
+        self.assert_over()
+
+    def test_fails(self) -> None:
+        """A store that is broken costs its guest the download and no more."""
+        self.ask()
+        self.held.opening.errback(ZeroDivisionError("on purpose"))
+        self.assertIn(b" 500 ", self.transport.value())
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_bounded_log(self) -> None:
+        """A guest cannot fill the log with what the store cannot do."""
+        self.patch(self.held, "open", lambda _: fail(ImageError("LXD is away")))
+        guest = GuestConnection(self.site)
+        with capturedLogs() as events:
+            for _ in range(1000):
+                self.assertIn(b" 502 ", guest.get(path_of("f" * 64)))
+        self.assertLess(len(events), 30)
+
+    def test_switched_off(self) -> None:
+        """A container that is switched off is sent no more of an image."""
+        self.begin()
+        off = {**ALLOWED.config, "security.devlxd": "false"}
+        self.store.put(evolve(ALLOWED, config=off))
+        self.assertTrue(self.transport.disconnected)
+        self.hang_up()
+        self.assert_over()
+
+    def test_switched_off_while_opening(self) -> None:
+        """Nor of one that it was about to get."""
+        self.ask()
+        off = {**ALLOWED.config, "security.devlxd": "false"}
+        self.store.put(evolve(ALLOWED, config=off))
+        self.assertTrue(self.transport.disconnected)
+        self.hang_up()
+        self.held.opening.callback(self.held)
+        self.assertEqual(self.transport.value(), b"")
+        self.assertEqual(self.held.closed, 1)
+
+    def test_no_new_downloads(self) -> None:
+        """What was begun before only images were switched off is finished."""
+        self.begin()
+        self.store.put(evolve(ALLOWED, config={}))
+        self.assertFalse(self.transport.disconnected)
+        guest = GuestConnection(self.site)
+        self.assertIn(b" 403 ", guest.get(path_of("f" * 64)))
+        guest.hang_up()
+        self.hang_up()
+        self.assert_over()
+
+    def test_removed(self) -> None:
+        """Nor is one that is no more."""
+        self.begin()
+        self.store.remove("c1")
+        self.assertTrue(self.transport.disconnected)
+        self.hang_up()
+        self.assert_over()
+
+    def test_stopped(self) -> None:
+        """Nor is anybody when devlxd stops."""
+        self.begin()
+        closed = self.site.close_connections()
+        self.assertTrue(self.transport.disconnected)
+        self.hang_up()
+        self.successResultOf(closed)
+        self.assert_over()
+
+
+class LimitTests(ImagesTestCase):
+    """How many downloads there may be at once."""
+
+    def connect(self) -> FullTransport:
+        """Begin a download, and read none of it."""
+        self.path = path_of(self.images.put(b"x" * PIECE * 3))
+        transport = FullTransport()
+        channel = self.site.buildProtocol(UNIXAddress(""))
+        channel.makeConnection(transport)
+        channel.dataReceived(f"GET {self.path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        self.addCleanup(channel.connectionLost, Failure(ConnectionDone()))
+        return transport
+
+    def test_too_many(self) -> None:
+        """One more than there may be has to wait, whatever it is for."""
+        running = [self.connect() for _ in range(MAX_DOWNLOADS)]
+        for path in (self.path, path_of("0" * 64)):
+            for method in ("GET", "HEAD"):
+                code, headers, body = self.ask(path, method)
+                self.assertEqual(code, 429)
+                self.assertEqual(headers["Retry-After"], str(RETRY_AFTER))
+                self.assertEqual(body, b"too many downloads\n" * (method == "GET"))
+        response = self.guest.send(
+            f"GET {self.path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+        )
+        self.assertTrue(response.startswith(b"HTTP/1.1 429 Too Many Requests\r\n"))
+        for _ in range(4):
+            running[0].read()
+        self.assertEqual(self.ask(self.path)[0], 200)
+
+    def test_misses(self) -> None:
+        """To look for images that are not there is limited in the same way."""
+        for _ in range(MAX_DOWNLOADS):
+            guest = GuestConnection(self.site)
+            self.assertEqual(guest.get(path_of("0" * 64)), b"")
+        self.assertEqual(self.ask(path_of("0" * 64))[0], 429)
+        self.clock.advance(MISS_DELAY)
+        self.assertEqual(self.ask(path_of("0" * 64))[0], 404)

@@ -1,0 +1,283 @@
+"""Tests of `devlxd.guestapi.resources`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from itertools import count
+from urllib.parse import quote
+
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from devlxd.containers.documents import Form, read_container
+from devlxd.containers.memory import MemoryStore
+from devlxd.guestapi.dialects import DIALECTS, LXD, Dialect
+from devlxd.guestapi.responses import json_response, list_response
+from devlxd.interfaces import ITurn
+from devlxd.model import Container
+from devlxd.testing import GuestConnection, site_for
+from devlxd.turns import Turns, finish
+from tests.containers.test_documents import CONFIGS, TEXT
+
+IPVLANS = CONFIGS.map(lambda device: {**device, "nictype": "ipvlan"})
+
+ANY_CONFIG = st.dictionaries(TEXT.map("user.".__add__) | TEXT, TEXT, max_size=5)
+
+
+def guest_of(container: Container, dialect: Dialect = LXD) -> GuestConnection:
+    """Connect as the root of ``container``."""
+    return GuestConnection(site_for(MemoryStore([container]), container.name, dialect))
+
+
+def body_of(response: bytes) -> bytes:
+    """Return the body of a response."""
+    return response.partition(b"\r\n\r\n")[2]
+
+
+class NamesTests(SynchronousTestCase):
+    """Keys and names that a URL cannot hold as they are."""
+
+    def check(self, key: str, *urls: str) -> None:
+        """Check that ``key`` is listed as it is in every dialect, and found."""
+        container = Container("c1", {key: "value"})
+        for dialect in DIALECTS.values():
+            guest = guest_of(container, dialect)
+            listed = json.loads(body_of(guest.get("/1.0/config")))
+            self.assertEqual(listed, [f"/1.0/config/{key}"])
+            for url in urls:
+                response = guest.get(f"/1.0/config/{url}")
+                self.assertEqual(body_of(response), b"value", url)
+
+    def test_plain(self) -> None:
+        """What a URL can hold is found as it is."""
+        self.check("user.a-b_c~d:e@f=g+h,i", "user.a-b_c~d:e@f=g+h,i")
+
+    def test_slash(self) -> None:
+        """A key with a ``/`` is found as it is, and as one segment."""
+        self.check("user.a/b", "user.a/b", "user.a%2Fb", "user.a%2fb")
+        self.check("user./", "user./", "user.%2F")
+        self.check("user./a//b/", "user./a//b/", "user.%2Fa%2F%2Fb%2F")
+
+    def test_percent(self) -> None:
+        """A key with a ``%`` is found encoded and, if nothing else is meant, raw."""
+        self.check("user.a%2Fb", "user.a%252Fb", "user.a%2Fb")
+        self.check("user.100%", "user.100%25", "user.100%")
+
+    def test_json(self) -> None:
+        """The list encodes as JSON does, and not otherwise."""
+        guest = guest_of(Container("c1", {'user."\\/\u00e4': "x"}))
+        self.assertEqual(
+            body_of(guest.get("/1.0/config")),
+            '["/1.0/config/user.\\"\\\\/\u00e4"]\n'.encode(),
+        )
+
+    def test_encoded_first(self) -> None:
+        """Where both readings of a URL name a key, the decoded one is meant."""
+        guest = guest_of(Container("c1", {"user.a/b": "1", "user.a%2Fb": "2"}))
+        self.assertEqual(body_of(guest.get("/1.0/config/user.a%2Fb")), b"1")
+        self.assertEqual(body_of(guest.get("/1.0/config/user.a%252Fb")), b"2")
+
+    def test_space_and_query(self) -> None:
+        """What would end a URL is found encoded."""
+        self.check("user.a b?c#d", "user.a%20b%3Fc%23d")
+
+    def test_not_ascii(self) -> None:
+        """A key in any script is found encoded, and as typed."""
+        self.check("user.größe", "user.gr%C3%B6%C3%9Fe", "user.größe")
+
+    def test_not_exported_either_way(self) -> None:
+        """No way of writing a key gets around the namespaces."""
+        guest = guest_of(Container("c1", {"limits.cpu": "2", "%75ser.x": "3"}))
+        for url in ("limits.cpu", "limits%2Ecpu", "%6cimits.cpu", "user%2E/../limits"):
+            self.assertIn(guest.get(f"/1.0/config/{url}")[9:12], (b"403", b"404"), url)
+        self.assertEqual(guest.get("/1.0/config/%75ser.x")[9:12], b"404")
+        self.assertEqual(guest.get("/1.0/config/%FF")[9:12], b"404")
+
+    def test_device(self) -> None:
+        """The same goes for devices."""
+        device = {"type": "nic", "nictype": "ipvlan"}
+        guest = guest_of(Container("c1", {}, {"a/b ö": device}))
+        listed = json.loads(body_of(guest.get("/1.0/devices")))
+        self.assertEqual(listed, ["/1.0/device/a/b ö"])
+        for url in ("/1.0/device/a%2Fb%20%C3%B6", "/1.0/device/a/b%20ö"):
+            self.assertEqual(json.loads(body_of(guest.get(url))), device)
+
+    def test_order(self) -> None:
+        """Lists are sorted."""
+        guest = guest_of(Container("c1", {f"user.{c}": "x" for c in "bca"}))
+        listed = json.loads(body_of(guest.get("/1.0/config")))
+        self.assertEqual(listed, sorted(listed))
+
+
+class MetaDataTests(SynchronousTestCase):
+    """``/1.0/meta-data``."""
+
+    def test_instance_id(self) -> None:
+        """The id that LXD gave is the instance-id."""
+        config = {"volatile.cloud-init.instance-id": "b2796b7a"}
+        guest = guest_of(Container("c1", config))
+        self.assertEqual(
+            body_of(guest.get("/1.0/meta-data")),
+            b"#cloud-config\ninstance-id: b2796b7a\nlocal-hostname: c1\n",
+        )
+
+    def test_project(self) -> None:
+        """A container in an LXD project has the hostname that LXD gave it."""
+        guest = guest_of(Container("web_c1", hostname="c1"))
+        self.assertIn(b"\nlocal-hostname: c1\n", guest.get("/1.0/meta-data"))
+
+    def test_user_meta_data(self) -> None:
+        """The operator's own meta-data are appended as they stand."""
+        guest = guest_of(Container("c1", {"user.meta-data": "a: \xe9\n\n# b"}))
+        self.assertEqual(
+            body_of(guest.get("/1.0/meta-data")),
+            "#cloud-config\ninstance-id: c1\nlocal-hostname: c1\n"
+            "a: \xe9\n\n# b".encode(),
+        )
+
+
+class RoundTripTests(SynchronousTestCase):
+    """Whatever a document can hold comes out of the API as it went in."""
+
+    @settings(max_examples=50)
+    @given(
+        config=ANY_CONFIG,
+        devices=st.dictionaries(TEXT.filter(bool), CONFIGS | IPVLANS, max_size=3),
+        form=st.sampled_from([Form.YAML, Form.JSON]),
+    )
+    def test_any_document(
+        self, config: dict[str, str], devices: dict[str, dict[str, str]], form: Form
+    ) -> None:
+        """Following the lists, as cloud-init does, gives each exported value."""
+        write = json.dumps if form is Form.JSON else yaml.safe_dump
+        document = write({"config": config, "devices": devices}).encode()
+        guest = guest_of(read_container("c1", document, form))
+
+        def follow(listed: str, prefix: str) -> dict[str, bytes]:
+            paths = json.loads(body_of(guest.get(listed)))
+            names = [path.removeprefix(prefix) for path in paths]
+            return {
+                name: body_of(guest.get(prefix + quote(name, safe="")))
+                for name in names
+            }
+
+        got = {
+            key: value.decode()
+            for key, value in follow("/1.0/config", "/1.0/config/").items()
+        }
+        expected = {k: v for k, v in config.items() if v and LXD.exports(k)}
+        self.assertEqual(got, expected)
+        shown = {
+            name: json.loads(value)
+            for name, value in follow("/1.0/devices", "/1.0/device/").items()
+        }
+        told = {
+            name: device
+            for name, device in devices.items()
+            if device.get("nictype") == "ipvlan"
+        }
+        self.assertEqual(shown, told)
+
+
+class LongListTests(SynchronousTestCase):
+    """Lists so long that they are made while others have their turns."""
+
+    def setUp(self) -> None:
+        keys = [f"user.{n * 7919 % 2503}" for n in range(2500)]
+        self.container = Container("c1", {**dict.fromkeys(keys, "x"), "user.ä": "y"})
+        self.store = MemoryStore([self.container])
+        self.site = site_for(self.store, "c1")
+        self.turns: list[Callable[[], None]] = []
+        self.patch(self.site.registry, "take_turn", self.take_turn)
+        self.guest = GuestConnection(self.site)
+
+    def take_turn(self, owner: str, work: Callable[[], None]) -> ITurn:
+        """Remember what is to be done in a turn."""
+        self.assertEqual(owner, "c1")
+        self.turns.append(work)
+        return Turns(Clock()).take(owner, work)
+
+    def end(self) -> int:
+        """Take all turns, and return how many these were."""
+        for taken in count():
+            if not self.turns:
+                return taken
+            self.turns.pop(0)()
+        raise AssertionError
+
+    def check(self, response: bytes, container: Container) -> None:
+        """Check that a response lists all keys of a container."""
+        paths = sorted(f"/1.0/config/{key}" for key in container.config)
+        self.assertEqual(json.loads(body_of(response)), paths)
+
+    def test_slices(self) -> None:
+        """One is made bit by bit, and then it is there at once."""
+        self.assertEqual(self.guest.get("/1.0/config"), b"")
+        self.assertGreater(self.end(), 4)
+        self.check(self.guest.send(b""), self.container)
+        self.check(GuestConnection(self.site).get("/1.0/config"), self.container)
+
+    def test_as_one(self) -> None:
+        """One is the same to the byte as if it had been made in one go."""
+        made = finish(list_response("/", self.container.config, lambda *_: True))
+        paths = sorted(f"/{key}" for key in self.container.config)
+        self.assertEqual(made, json_response(paths))
+
+    def test_not_told(self) -> None:
+        """What is not in a list takes its time as well."""
+        slices = list_response("/", self.container.config, lambda *_: False)
+        self.assertGreater(len(list(slices)), 1)
+
+    def test_devices(self) -> None:
+        """So it is with devices."""
+        devices = {str(n): {"nictype": "ipvlan"} for n in range(3000)}
+        self.store.put(Container("c1", {}, devices))
+        self.assertEqual(self.guest.get("/1.0/devices"), b"")
+        self.end()
+        listed = json.loads(body_of(self.guest.send(b"")))
+        self.assertEqual(listed, sorted(f"/1.0/device/{name}" for name in devices))
+
+    def test_once(self) -> None:
+        """For many who ask at the same time it is made once; each has a turn."""
+        self.guest.get("/1.0/config")
+        alone = self.end()
+        self.store.put(Container("c1", {**self.container.config, "user.new": "x"}))
+        guests = [GuestConnection(self.site) for _ in range(10)]
+        for guest in guests:
+            self.assertEqual(guest.get("/1.0/config"), b"")
+        self.assertLessEqual(self.end(), alone + len(guests))
+        for guest in guests:
+            self.assertIn(b"/1.0/config/user.new", guest.send(b""))
+
+    def test_changed(self) -> None:
+        """Who asked before a change gets the list of then, who asks now that of now."""
+        self.guest.get("/1.0/config")
+        changed = Container("c1", {"user.b": "x"})
+        self.store.put(changed)
+        self.check(GuestConnection(self.site).get("/1.0/config"), changed)
+        self.end()
+        self.check(self.guest.send(b""), self.container)
+
+    def test_gone(self) -> None:
+        """Who hangs up meanwhile gets nothing; others have their answers."""
+        gone = GuestConnection(self.site)
+        gone.get("/1.0/config")
+        self.guest.get("/1.0/config")
+        gone.hang_up()
+        self.end()
+        self.assertEqual(gone.transport.value(), b"")
+        self.check(self.guest.send(b""), self.container)
+
+    def test_failure(self) -> None:
+        """One that cannot be made is the log's business."""
+        config = {**self.container.config, "user.\ud800": "x"}
+        self.store.put(Container("c1", config))
+        self.guest.get("/1.0/config")
+        self.end()
+        self.assertIn(b" 500 ", self.guest.send(b""))
+        self.assertIn(b" 500 ", GuestConnection(self.site).get("/1.0/config"))
+        self.assertEqual(len(self.flushLoggedErrors(UnicodeEncodeError)), 1)

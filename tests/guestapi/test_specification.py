@@ -1,0 +1,132 @@
+"""The examples of both specifications, to the byte, and all that is around them."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from devlxd.containers.memory import MemoryStore
+from devlxd.guestapi.dialects import APOLLO, LXD, Dialect
+from devlxd.model import Container
+from devlxd.testing import GuestConnection, site_for
+
+IPVLAN = {
+    "type": "nic",
+    "nictype": "ipvlan",
+    "ipv4.address": "80.80.90.60",
+    "ipv6.address": "2a02:2200:1:2eee:80:80:90:60",
+}
+
+ABC = Container(
+    "abc",
+    {
+        "user.a": "blah",
+        "user.empty": "",
+        "limits.cpu": "2",
+        "cloud-init.user-data": "#cloud-config",
+    },
+    {"eth0": IPVLAN, "eth1": {"type": "nic", "nictype": "bridged"}, "root": {}},
+)
+
+META_DATA = b"#cloud-config\ninstance-id: abc\nlocal-hostname: abc\n"
+
+JSON = b"application/json"
+TEXT = b"text/plain; charset=utf-8"
+
+BOTH = [
+    # spec/lxd.md and spec/apollo.md, in their order
+    ("GET /", 200, JSON, b'["/1.0"]\n'),
+    ("GET /1.0", 200, JSON, b'{"api_version":"1.0"}\n'),
+    ("GET /1.0/config", 200, JSON, b'["/1.0/config/user.a"]\n'),
+    ("GET /1.0/config/user.a", 200, TEXT, b"blah"),
+    ("GET /1.0/meta-data", 200, TEXT, META_DATA),
+    # what they are silent about
+    ("HEAD /1.0/config/user.a", 200, TEXT, b""),
+    ("GET /1.0/config/user.b", 404, TEXT, b"not found\n"),
+    ("GET /1.0/config/user.empty", 404, TEXT, b"not found\n"),
+    ("GET /1.0/config/limits.cpu", 403, TEXT, b"not authorized\n"),
+    ("GET /1.0/config/limits.memory", 403, TEXT, b"not authorized\n"),
+    ("GET /1.0/config/cloud-init.user-data", 403, TEXT, b"not authorized\n"),
+    ("GET /1.0/config/user", 403, TEXT, b"not authorized\n"),
+    ("GET /1.0/config/", 404, TEXT, b"not found\n"),
+    ("GET /1.0/", 404, TEXT, b"not found\n"),
+    ("GET /1.0/nope", 404, TEXT, b"not found\n"),
+    ("GET /2.0", 404, TEXT, b"not found\n"),
+    ("GET //1.0", 404, TEXT, b"not found\n"),
+    ("GET /1.0/../1.0", 404, TEXT, b"not found\n"),
+    ("GET /1.0/meta-data/x", 404, TEXT, b"not found\n"),
+    ("DELETE /1.0/nope", 404, TEXT, b"not found\n"),
+    ("POST /1.0", 405, TEXT, b"method not allowed\n"),
+    ("DELETE /1.0/config/user.a", 405, TEXT, b"method not allowed\n"),
+    ("OPTIONS /", 405, TEXT, b"method not allowed\n"),
+    ("OPTIONS *", 400, TEXT, b"bad request\n"),
+    ("GET http://lxd/1.0", 200, JSON, b'{"api_version":"1.0"}\n'),
+    ("GET http://lxd", 200, JSON, b'["/1.0"]\n'),
+    ("GET HTTP://lxd?a=/1.0", 200, JSON, b'["/1.0"]\n'),
+    ("GET /1.0?type=x&y", 200, JSON, b'{"api_version":"1.0"}\n'),
+]
+
+LXD_ONLY = [
+    ("GET /1.0/devices", 200, JSON, b'["/1.0/device/eth0"]\n'),
+    (
+        "GET /1.0/device/eth0",
+        200,
+        JSON,
+        b'{"ipv4.address":"80.80.90.60",'
+        b'"ipv6.address":"2a02:2200:1:2eee:80:80:90:60",'
+        b'"nictype":"ipvlan","type":"nic"}\n',
+    ),
+    ("GET /1.0/device/eth1", 404, TEXT, b"not found\n"),
+    ("GET /1.0/device/eth9", 404, TEXT, b"not found\n"),
+    ("GET /1.0/device/", 404, TEXT, b"not found\n"),
+    ("GET /1.0/device", 404, TEXT, b"not found\n"),
+    ("POST /1.0/device", 404, TEXT, b"not found\n"),
+]
+
+NOT_IN_APOLLO = [
+    ("GET /1.0/devices", 404, TEXT, b"not found\n"),
+    ("GET /1.0/device/eth0", 404, TEXT, b"not found\n"),
+    ("GET /1.0/events", 404, TEXT, b"not found\n"),
+    ("GET /1.0/images/" + "0" * 64 + "/export", 404, TEXT, b"not found\n"),
+]
+
+
+class SpecificationTests(SynchronousTestCase):
+    """Requests and their responses."""
+
+    def check(
+        self, dialect: Dialect, rows: list[tuple[str, int, bytes, bytes]]
+    ) -> None:
+        """Ask for each row, all on one connection."""
+        guest = GuestConnection(site_for(MemoryStore([ABC]), "abc", dialect))
+        for question, code, content_type, body in rows:
+            response = guest.send(f"{question} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            head, _, got = response.partition(b"\r\n\r\n")
+            status, *headers = head.split(b"\r\n")
+            self.assertEqual(status.split()[1], b"%d" % code, question)
+            self.assertIn(b"Content-Type: " + content_type, headers, question)
+            self.assertEqual(got, body, question)
+            nosniff = b"X-Content-Type-Options: nosniff" in headers
+            self.assertEqual(nosniff, code >= 400, question)
+            allow = b"Allow: GET, HEAD" in headers
+            self.assertEqual(allow, code == 405, question)
+            if b"Connection: close" in headers:
+                guest = GuestConnection(site_for(MemoryStore([ABC]), "abc", dialect))
+
+    def test_lxd(self) -> None:
+        """Every path of spec/lxd.md but events and images."""
+        self.check(LXD, BOTH + LXD_ONLY)
+
+    def test_apollo(self) -> None:
+        """Every path of spec/apollo.md, and none more."""
+        self.check(APOLLO, BOTH + NOT_IN_APOLLO)
+
+    def test_headers(self) -> None:
+        """A response has these headers and no others, HEAD has the same."""
+        guest = GuestConnection(site_for(MemoryStore([ABC]), "abc"))
+        expected = {b"Content-Type", b"Content-Length", b"Date"}
+        for method in ("GET", "HEAD"):
+            response = guest.send(f"{method} /1.0 HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            head = response.partition(b"\r\n\r\n")[0]
+            headers = dict(line.split(b": ") for line in head.split(b"\r\n")[1:])
+            self.assertEqual(set(headers), expected)
+            self.assertEqual(headers[b"Content-Length"], b"22")

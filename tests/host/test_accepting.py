@@ -1,0 +1,183 @@
+"""Tests of `devlxd.host.accepting`."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Iterator
+from itertools import repeat
+
+from twisted.internet.interfaces import IReadDescriptor
+from twisted.logger import capturedLogs
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from devlxd.host import accepting
+from devlxd.host.accepting import (
+    RETRY,
+    SLICE,
+    SO_PASSRIGHTS,
+    Acceptor,
+    cgroup_of,
+    credentials_of,
+    refuse_descriptors,
+)
+from devlxd.testing import MemoryDevLXDReactor
+
+
+class FailingSocket(socket.socket):
+    """A listening socket on which nothing can be accepted.
+
+    :ivar errors: why not, one after the other.
+    """
+
+    errors: Iterator[int] = repeat(errno.EMFILE)
+
+    def accept(self) -> tuple[socket.socket, object]:
+        """Fail."""
+        error = next(self.errors)
+        raise OSError(error, os.strerror(error))
+
+
+class AcceptorTests(SynchronousTestCase):
+    """Accepting connections."""
+
+    def setUp(self) -> None:
+        self.reactor = MemoryDevLXDReactor()
+        self.now = 0.0
+        self.arrived: list[socket.SocketType] = []
+        self.listening = self.listen(socket.socket(socket.AF_UNIX))
+        self.acceptor = self.accept_at(self.listening)
+
+    def listen(self, listening: socket.socket) -> socket.socket:
+        """Let a socket listen at an address that nobody else has."""
+        self.addCleanup(listening.close)
+        listening.setblocking(False)
+        listening.bind("")
+        listening.listen(100)
+        return listening
+
+    def accept_at(self, listening: socket.socket) -> Acceptor:
+        """Make an acceptor whose connections take some time each."""
+
+        def arrived(connection: socket.SocketType) -> None:
+            self.addCleanup(connection.close)
+            self.arrived.append(connection)
+            self.now += SLICE / 10
+
+        return Acceptor(listening, arrived, self.reactor, lambda: self.now)
+
+    def connect(self, count: int) -> None:
+        """Connect some clients."""
+        for _ in range(count):
+            client = socket.socket(socket.AF_UNIX)
+            self.addCleanup(client.close)
+            client.connect(self.listening.getsockname())
+
+    def test_interface(self) -> None:
+        """It is something that a reactor reads from."""
+        self.assertTrue(verifyObject(IReadDescriptor, self.acceptor))
+
+    def test_all(self) -> None:
+        """All that wait are accepted at once; none that waits longer for it is lost."""
+        self.acceptor.start()
+        self.assertIn(self.acceptor, self.reactor.getReaders())
+        self.connect(5)
+        self.acceptor.doRead()
+        self.assertEqual(len(self.arrived), 5)
+        self.acceptor.doRead()
+        self.assertEqual(len(self.arrived), 5)
+
+    def test_slice(self) -> None:
+        """A flood is interrupted, so that the reactor does something else as well."""
+        self.connect(25)
+        counts = []
+        for _ in range(3):
+            self.acceptor.doRead()
+            counts.append(len(self.arrived))
+        self.assertEqual(counts, [10, 20, 25])
+
+    def test_no_descriptors(self) -> None:
+        """Where there is no descriptor left those that wait are accepted later."""
+        acceptor = self.accept_at(self.listen(FailingSocket(socket.AF_UNIX)))
+        acceptor.start()
+        with capturedLogs() as events:
+            acceptor.doRead()
+        self.assertEqual(events[0]["reason"], os.strerror(errno.EMFILE))
+        self.assertEqual(self.reactor.getReaders(), [])
+        self.reactor.advance(RETRY)
+        self.assertEqual(self.reactor.getReaders(), [acceptor])
+
+    def test_over_already(self) -> None:
+        """A connection that is over before it was accepted holds nobody up."""
+        listening = FailingSocket(socket.AF_UNIX)
+        listening.errors = iter([errno.ECONNABORTED, errno.EPROTO, errno.EAGAIN])
+        self.accept_at(self.listen(listening)).doRead()
+        self.assertEqual(list(listening.errors), [])
+
+    def test_failure(self) -> None:
+        """A connection with which something goes wrong is closed, and no other."""
+
+        def fail(connection: socket.SocketType) -> None:
+            self.arrived.append(connection)
+            raise ValueError
+
+        self.connect(2)
+        Acceptor(self.listening, fail, self.reactor, lambda: self.now).doRead()
+        self.assertEqual([one.fileno() for one in self.arrived], [-1, -1])
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 2)
+
+    def test_stop(self) -> None:
+        """What was stopped accepts nothing, not even what it put off."""
+        acceptor = self.accept_at(self.listen(FailingSocket(socket.AF_UNIX)))
+        acceptor.start()
+        acceptor.doRead()
+        acceptor.stop()
+        acceptor.stop()
+        self.reactor.advance(RETRY)
+        self.assertEqual(self.reactor.getReaders(), [])
+
+
+class PeerTests(SynchronousTestCase):
+    """What the kernel says of the other end, for limits and turns."""
+
+    def setUp(self) -> None:
+        self.ours, other = socket.socketpair()
+        self.addCleanup(self.ours.close)
+        self.addCleanup(other.close)
+
+    def test_credentials(self) -> None:
+        """The process at the other end has a pid and a uid."""
+        self.assertEqual(credentials_of(self.ours), (os.getpid(), os.getuid()))
+
+    def test_cgroup(self) -> None:
+        """Processes of one cgroup have the same, with this kernel and an older one."""
+        other, _end = socket.socketpair()
+        self.addCleanup(other.close)
+        self.addCleanup(_end.close)
+        for _ in range(2):
+            cgroup = cgroup_of(self.ours, os.getpid())
+            self.assertIsNotNone(cgroup)
+            self.assertEqual(cgroup, cgroup_of(other, os.getpid()))
+            self.patch(accepting, "_PIDFD_GET_INFO", 0)
+
+    def test_gone(self) -> None:
+        """Of a process that is gone, or has none, there is none."""
+        with socket.socket() as other:
+            self.assertIsNone(cgroup_of(other, 2**30))
+
+
+class DescriptorTests(SynchronousTestCase):
+    """File descriptors that guests send along."""
+
+    def test_refused(self) -> None:
+        """The kernel refuses them, or the log says that this one cannot."""
+        with socket.socket(socket.AF_UNIX) as listening, capturedLogs() as events:
+            refuse_descriptors(listening)
+            if not events:
+                option = listening.getsockopt(socket.SOL_SOCKET, SO_PASSRIGHTS)
+                self.assertEqual(option, 0)
+        with socket.socket() as other, capturedLogs() as events:
+            refuse_descriptors(other)
+        self.assertIn("SO_PASSRIGHTS", events[0]["log_format"])

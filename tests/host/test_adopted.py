@@ -1,0 +1,72 @@
+"""Tests of `devlxd.host.adopted`."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import tempfile
+
+from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
+from twisted.internet.protocol import Factory
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from devlxd.host.adopted import AdoptedEndpoint, AdoptedPort
+
+
+class AdoptedTests(SynchronousTestCase):
+    """Sockets that systemd has opened."""
+
+    def setUp(self) -> None:
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.path = os.path.join(directory.name, "sock")
+        self.systemds = socket.socket(socket.AF_UNIX)
+        self.addCleanup(self.systemds.close)
+        self.systemds.bind(self.path)
+        os.chmod(self.path, 0o600)
+        self.systemds.listen()
+        self.factory = Factory()
+        self.endpoint = AdoptedEndpoint(self.systemds.fileno())
+
+    def listen(self) -> AdoptedPort:
+        """Listen at it."""
+        port = self.successResultOf(self.endpoint.listen(self.factory))
+        assert isinstance(port, AdoptedPort)
+        return port
+
+    def test_interfaces(self) -> None:
+        """It is an endpoint like any other, with a port like any other."""
+        verifyObject(IStreamServerEndpoint, self.endpoint)
+        port = self.listen()
+        verifyObject(IListeningPort, port)
+        self.assertEqual(port.getHost().name, self.path.encode())  # type: ignore[attr-defined] # a UNIXAddress
+        port.stopListening()
+
+    def test_left_as_it_was(self) -> None:
+        """Neither starting nor stopping touches the path, and systemd goes on."""
+        port = self.listen()
+        self.assertEqual(self.factory.numPorts, 1)
+        port.stopListening()
+        self.assertEqual(self.factory.numPorts, 0)
+        self.assertEqual(stat.S_IMODE(os.stat(self.path).st_mode), 0o600)
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(self.path)
+            self.systemds.accept()[0].close()
+
+    def test_again(self) -> None:
+        """What has stopped may listen again, at the same socket."""
+        self.listen().stopListening()
+        port = self.listen()
+        self.addCleanup(port.stopListening)
+        self.assertEqual(port.getHost().name, self.path.encode())  # type: ignore[attr-defined] # a UNIXAddress
+
+    def test_accepts(self) -> None:
+        """What it listens with does not block, and is one socket with systemd's."""
+        port = self.listen()
+        self.addCleanup(port.stopListening)
+        self.assertRaises(BlockingIOError, port.socket.accept)
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(self.path)
+            port.socket.accept()[0].close()

@@ -1,0 +1,104 @@
+"""A guest at the other end of a real socket; the reactor is in memory."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+
+from twisted.internet.error import ConnectionDone
+from twisted.internet.unix import Server
+from twisted.python.failure import Failure
+
+from devlxd.httpserver.site import DevLXDSite
+from devlxd.testing import MemoryDevLXDReactor
+
+
+class SocketGuest:
+    """A guest that is connected by a pair of sockets.
+
+    Twisted's own transport is between it and the site, so that what a closed
+    connection leaves behind, and what is kept of what nobody reads, is what it
+    is in production.
+
+    :ivar transport: what the site writes to; ``None`` once it is closed.
+    """
+
+    def __init__(self, site: DevLXDSite) -> None:
+        assert isinstance(site.reactor, MemoryDevLXDReactor)
+        self._reactor = site.reactor
+        ours, self._socket = socket.socketpair()
+        ours.setblocking(False)
+        self._socket.setblocking(False)
+        protocol = site.buildProtocol(None)
+        self.transport: Server | None = Server(
+            ours, protocol, None, None, 0, self._reactor
+        )
+        protocol.makeConnection(self.transport)
+
+    def send(self, data: bytes = b"") -> bytes:
+        """Send ``data``, and return all that comes back."""
+        self.send_only(data)
+        return b"".join(iter(self.read, b""))
+
+    def send_only(self, data: bytes) -> None:
+        """Send ``data``, and read nothing."""
+        if data:
+            self._socket.sendall(data)
+        self.serve()
+
+    def read(self) -> bytes:
+        """Read some of what is there, once the site has written it."""
+        self.serve()
+        try:
+            return self._socket.recv(64 * 1024)
+        except BlockingIOError:
+            return b""
+
+    def serve(self) -> None:
+        """Let the reactor do what it has to do."""
+        before = None
+        while self.transport is not None and before != self._state():
+            before = self._state()
+            if self.transport in self._reactor.readers:
+                self._do(self.transport.doRead, is_read=True)
+            if self.transport is not None and self.transport in self._reactor.writers:
+                self._do(self.transport.doWrite, is_read=False)
+            self._reactor.advance(0)
+            if self.transport is not None and self.transport.disconnected:
+                self.transport = None
+
+    def _state(self) -> object:
+        transport = self.transport
+        assert transport is not None
+        return (
+            transport in self._reactor.readers,
+            transport in self._reactor.writers,
+            self.kept,
+            transport.offset,
+        )
+
+    def _do(self, method: Callable[[], object], is_read: bool) -> None:
+        """Do what a reactor does with a socket that is ready."""
+        assert self.transport is not None
+        why = method()
+        if not isinstance(why, Exception):
+            return
+        if is_read and isinstance(why, ConnectionDone):
+            self.transport.readConnectionLost(Failure(why))
+        else:
+            self.transport.connectionLost(Failure(why))
+
+    @property
+    def kept(self) -> int:
+        """How much is kept of what the guest has not read, in bytes."""
+        assert self.transport is not None
+        return len(self.transport.dataBuffer) + self.transport._tempDataLen
+
+    def hang_up(self) -> None:
+        """Close the connection from the guest's end."""
+        self._socket.close()
+        self.serve()
+
+    def close(self) -> None:
+        """Forget the guest, whatever the site does with the connection."""
+        self._socket.close()

@@ -1,0 +1,117 @@
+"""Tests of `devlxd.httpserver.registry`."""
+
+from __future__ import annotations
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from devlxd.httpserver import registry
+from devlxd.httpserver.registry import (
+    AT_ONCE,
+    CGROUP_REMEMBERED,
+    COST,
+    MAX_REMEMBERED_OF_OWNER,
+    PROCESS_REMEMBERED,
+    ConnectionRegistry,
+)
+from devlxd.turns import Turns
+
+
+class RegistryTests(SynchronousTestCase):
+    """Connections, by the container that they are of."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        turns = Turns(self.clock)
+        self.registry: ConnectionRegistry[int] = ConnectionRegistry(
+            turns, self.clock, AT_ONCE + 10
+        )
+
+    def test_limit(self) -> None:
+        """One container has so many connections, whatever the others have."""
+        for n in range(AT_ONCE + 10):
+            self.assertTrue(self.registry.has_room("c1", AT_ONCE + 9 - n))
+            self.assertTrue(self.registry.add("c1", n))
+        self.assertFalse(self.registry.has_room("c1"))
+        self.assertFalse(self.registry.add("c1", 100))
+        self.assertTrue(self.registry.add("c2", 101))
+        self.assertTrue(self.registry.add(None, 102))
+        self.registry.remove("c1", 100)
+        self.assertFalse(self.registry.add("c1", 100))
+        self.registry.remove("c1", 0)
+        self.assertTrue(self.registry.add("c1", 100))
+
+    def test_connections(self) -> None:
+        """The connections of one container are found, and those of all."""
+        for owner, connection in (("c1", 1), ("c1", 2), (None, 3)):
+            self.registry.add(owner, connection)
+        self.assertEqual(set(self.registry.of("c1")), {1, 2})
+        self.assertEqual(set(self.registry.all()), {1, 2, 3})
+        self.registry.remove("c1", 1)
+        self.registry.remove("c1", 2)
+        self.registry.remove("c1", 2)
+        self.assertEqual(set(self.registry.of("c1")), set())
+        self.assertEqual(set(self.registry.all()), {3})
+
+    def test_at_once(self) -> None:
+        """Of the new ones of one owner the first are let in at once, in each iteration.
+
+        Those of another owner are let in at once whatever the first does.
+        """
+        first = AT_ONCE // COST
+        for _ in range(2):
+            let_in = [self.registry.may_come_now("c1") for _ in range(first + 5)]
+            self.assertEqual(let_in, [True] * first + [False] * 5)
+            self.assertTrue(self.registry.may_come_now("c2"))
+            self.clock.advance(0)
+
+    def test_in_order(self) -> None:
+        """While something of an owner waits, what comes later waits behind it."""
+        self.registry.take_turn("c1", lambda: None)
+        self.assertFalse(self.registry.may_come_now("c1"))
+        self.assertTrue(self.registry.may_come_now("c2"))
+        self.clock.advance(0)
+        self.assertTrue(self.registry.may_come_now("c1"))
+
+    def test_few_connections(self) -> None:
+        """A container with few connections is always served at once."""
+        for n in range(AT_ONCE):
+            self.registry.add("c1", n)
+        for _ in range(AT_ONCE + 5):
+            self.assertTrue(self.registry.may_ask_now("c1"))
+        self.registry.add("c1", AT_ONCE)
+        served = [self.registry.may_ask_now("c1") for _ in range(AT_ONCE + 5)]
+        self.assertEqual(served, [True] * AT_ONCE + [False] * 5)
+
+    def test_recent(self) -> None:
+        """Whose a process or a cgroup is, is known for a moment, and not for ever."""
+        for recent, seconds in (
+            (self.registry.processes, PROCESS_REMEMBERED),
+            (self.registry.cgroups, CGROUP_REMEMBERED),
+        ):
+            self.assertEqual(recent.get(7, "unknown"), "unknown")
+            recent.put(7, "c1")
+            self.assertEqual(recent.get(7, "unknown"), "c1")
+            self.clock.advance(seconds)
+            self.assertEqual(recent.get(7, "unknown"), "unknown")
+            recent.put(None, "c1")
+            self.assertEqual(recent.get(None, "unknown"), "unknown")
+
+    def test_recent_many(self) -> None:
+        """However many processes ask, only so many are remembered."""
+        self.patch(registry, "MAX_REMEMBERED", 3)
+        for pid in range(1, 5):
+            self.registry.processes.put(pid, f"c{pid}")
+        self.assertEqual(self.registry.processes.get(1, "unknown"), "unknown")
+        self.assertEqual(self.registry.processes.get(4, "unknown"), "c4")
+
+    def test_recent_of_one(self) -> None:
+        """What is known of others is not forgotten for an owner that has much."""
+        self.registry.cgroups.put(0, "c1")
+        for cgroup in range(1, MAX_REMEMBERED_OF_OWNER + 2):
+            self.registry.cgroups.put(cgroup, "c2")
+        self.assertEqual(self.registry.cgroups.get(0, "unknown"), "c1")
+        self.assertEqual(self.registry.cgroups.get(1, "unknown"), "unknown")
+        self.assertEqual(self.registry.cgroups.get(2, "unknown"), "c2")
+        self.registry.cgroups.put(2, "c1")
+        self.assertEqual(self.registry.cgroups.get(2, "unknown"), "c1")

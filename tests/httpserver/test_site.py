@@ -1,0 +1,787 @@
+"""Tests of `devlxd.httpserver.site`: HTTP as hostile guests speak it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from functools import partial
+
+from attrs import evolve, field, frozen
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from twisted.internet.address import UNIXAddress
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import (
+    IFileDescriptorReceiver,
+    IHalfCloseableProtocol,
+    IProtocol,
+)
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.logger import capturedLogs
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from devlxd.containers.memory import MemoryStore
+from devlxd.guestapi.dialects import LXD
+from devlxd.httpserver.channel import CLOSE_TIMEOUT, IDLE_TIMEOUT, REQUEST_TIMEOUT
+from devlxd.httpserver.registry import AT_ONCE, ConnectionRegistry
+from devlxd.httpserver.request import MAX_BODY, MAX_PIECES, READ_TIMEOUT, SLICE
+from devlxd.httpserver.site import LOADING_TIMEOUT, DevLXDSite
+from devlxd.interfaces import NotInContainer
+from devlxd.model import Caller, Container, Peer
+from devlxd.testing import (
+    GUEST,
+    GuestConnection,
+    MemoryIdentifier,
+    MemoryPeerSource,
+    site_for,
+)
+from devlxd.turns import Turns
+
+BIG = "x" * 100_000
+
+STORE = MemoryStore([Container("c1", {"user.a": "1", "user.big": BIG})])
+
+GET = b"GET /1.0/config/user.a HTTP/1.1\r\nHost: x\r\n\r\n"
+
+#: A response with its body: what a client would take it for.
+RESPONSE = re.compile(
+    rb"HTTP/1\.[01] (\d{3}) [^\r]+\r\n(?:[A-Za-z-]+: [^\r]*\r\n)*?"
+    rb"Content-Length: (\d+)\r\n(?:[A-Za-z-]+: [^\r]*\r\n)*\r\n"
+)
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+def responses(data: bytes) -> list[tuple[int, bytes]]:
+    """Take the responses in ``data`` apart.
+
+    :raises AssertionError: where something is not a response.
+    """
+    found = []
+    while data:
+        if data.startswith(CONTINUE):
+            data = data.removeprefix(CONTINUE)
+            continue
+        match = RESPONSE.match(data)
+        assert match is not None, data
+        end = match.end() + int(match[2])
+        found.append((int(match[1]), data[match.end() : end]))
+        data = data[end:]
+    return found
+
+
+class WireTests(SynchronousTestCase):
+    """The forms of HTTP that clients use."""
+
+    def setUp(self) -> None:
+        self.guest = GuestConnection(site_for(STORE, "c1"))
+
+    def test_keep_alive(self) -> None:
+        """An HTTP/1.1 connection serves one question after the other."""
+        for _ in range(3):
+            self.assertEqual(responses(self.guest.send(GET)), [(200, b"1")])
+        self.assertFalse(self.guest.transport.disconnecting)
+
+    def test_close(self) -> None:
+        """A client that says so gets the connection closed after the answer."""
+        answer = self.guest.send(
+            GET.replace(b"Host: x", b"Host: x\r\nConnection: close")
+        )
+        self.assertIn(b"Connection: close\r\n", answer)
+        self.assertTrue(self.guest.transport.disconnecting)
+
+    def test_http_1_0(self) -> None:
+        """An HTTP/1.0 client gets an answer of its kind, and the end of it."""
+        answer = self.guest.get("/1.0", version="1.0")
+        self.assertTrue(answer.startswith(b"HTTP/1.0 200 OK\r\n"), answer)
+        self.assertTrue(self.guest.transport.disconnecting)
+
+    def test_date(self) -> None:
+        """The date is the wall's, whatever the reactor's clock counts from."""
+        site = DevLXDSite(
+            LXD,
+            STORE,
+            MemoryIdentifier({GUEST.pid: Caller("c1", uid=0)}),
+            MemoryPeerSource(),
+            Clock(),
+            wall=lambda: 10**9,
+        )
+        response = GuestConnection(site).get("/1.0")
+        self.assertIn(b"\r\nDate: Sun, 09 Sep 2001 01:46:40 GMT\r\n", response)
+
+    def test_pipelining(self) -> None:
+        """Questions sent at once are answered in their order."""
+        other = GET.replace(b"user.a", b"user.none")
+        codes = [code for code, _ in responses(self.guest.send(GET + other + GET))]
+        self.assertEqual(codes, [200, 404, 200])
+
+    def test_byte_by_byte(self) -> None:
+        """It does not matter in which pieces a question comes."""
+        data = b"".join(self.guest.send(GET[n : n + 1]) for n in range(len(GET)))
+        self.assertEqual(responses(data), [(200, b"1")])
+
+    def test_body(self) -> None:
+        """A body where none is asked for does no harm, in either coding."""
+        sized = GET.replace(b"Host: x", b"Host: x\r\nContent-Length: 3") + b"abc"
+        chunked = GET.replace(b"Host: x", b"Host: x\r\nTransfer-Encoding: chunked")
+        data = sized + chunked + b"3\r\nabc\r\n0\r\n\r\n" + GET
+        self.assertEqual(responses(self.guest.send(data)), [(200, b"1")] * 3)
+
+    def test_body_and_close(self) -> None:
+        """A question with a body may be the last one."""
+        head = b"Host: x\r\nConnection: close\r\nContent-Length: 1"
+        data = GET.replace(b"Host: x", head) + b"abc"
+        self.assertEqual(responses(self.guest.send(data)), [(200, b"1")])
+        self.assertTrue(self.guest.transport.disconnecting)
+
+    def test_host(self) -> None:
+        """HTTP/1.1 has one ``Host``, HTTP/1.0 may have none (RFC 9112, 3.2)."""
+        for version, hosts, code in (
+            (b"1.1", b"", 400),
+            (b"1.1", b"Host:\r\n", 200),
+            (b"1.1", b"Host: a\r\nHost: a\r\n", 400),
+            (b"1.0", b"", 200),
+            (b"1.0", b"Host: a\r\nHost: b\r\n", 400),
+        ):
+            guest = GuestConnection(site_for(STORE, "c1"))
+            answer = guest.send(b"GET /1.0 HTTP/%b\r\n%b\r\n" % (version, hosts))
+            self.assertEqual(answer[9:12], b"%d" % code, (version, hosts))
+            self.assertEqual(
+                guest.transport.disconnecting,
+                answer[9:12] != b"200" or version == b"1.0",
+            )
+
+    def test_close_in_a_list(self) -> None:
+        """``close`` may be one option of many, on many lines (RFC 9110, 5.3)."""
+        for lines in (
+            b"Connection: keep-alive, Close",
+            b"Connection: x,close",
+            b"Connection: keep-alive\r\nConnection: close",
+        ):
+            guest = GuestConnection(site_for(STORE, "c1"))
+            answer = guest.send(GET.replace(b"Host: x", b"Host: x\r\n" + lines))
+            self.assertIn(b"Connection: close\r\n", answer, lines)
+            self.assertTrue(guest.transport.disconnecting, lines)
+
+    def test_expect(self) -> None:
+        """Who asks before it sends a body is told to go on (RFC 9110, 10.1.1)."""
+        head = b"Host: x\r\nExpect: 100-continue\r\nContent-Length: %d"
+        answer = self.guest.send(GET.replace(b"Host: x", head % MAX_BODY))
+        self.assertEqual(answer, CONTINUE)
+        answer = self.guest.send(b"x" * MAX_BODY)
+        self.assertEqual(responses(answer), [(200, b"1")])
+
+    def test_expect_too_much(self) -> None:
+        """Unless the body is refused: then that is all it hears (RFC 9110, 10.1.1)."""
+        head = b"Host: x\r\nExpect: 100-continue\r\nContent-Length: %d"
+        answer = self.guest.send(GET.replace(b"Host: x", head % (MAX_BODY + 1)))
+        self.assertTrue(answer.startswith(b"HTTP/1.1 413 "), answer)
+        self.assertTrue(self.guest.transport.disconnecting)
+        self.assertEqual(self.guest.send(b"x" * (MAX_BODY + 1) + GET), b"")
+
+
+class BoundsTests(SynchronousTestCase):
+    """What a guest cannot do, however hostile."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.site = site_for(STORE, "c1", clock=self.clock)
+        self.guest = GuestConnection(self.site)
+
+    def assert_bad_request(self, data: bytes) -> None:
+        """Check that ``data`` is refused in plain text and the connection closed."""
+        guest = GuestConnection(self.site)
+        answer = guest.send(data)
+        self.assertEqual(responses(answer), [(400, b"bad request\n")], data[:80])
+        self.assertIn(b"Content-Type: text/plain; charset=utf-8\r\n", answer)
+        self.assertTrue(guest.transport.disconnecting)
+
+    def test_no_http(self) -> None:
+        """What is no HTTP is a bad request."""
+        for data in (
+            b"\x16\x03\x01\r\n",
+            b"GET\r\n",
+            b"GET / HTTP/2.0\r\n",
+            b"GET /1.0 x HTTP/1.1\r\n",
+            b"GET / HTTP/1.1\r\nno colon\r\n\r\n",
+            b"GET / HTTP/1.1\r\n\xff: x\r\n\r\n",
+            b"GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n",
+            b"GET / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+            b"GET / HTTP/1.1\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n",
+            b"GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+            b"CONNECT lxd:80 HTTP/1.1\r\n\r\n",
+        ):
+            self.assert_bad_request(data)
+
+    def test_bare_line_feed(self) -> None:
+        """A line ends with CR LF wherever there are lines (RFC 9112, 2.2)."""
+        chunked = b"GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        for data in (
+            b"\n",
+            b"GET / HTTP/1.1\n",
+            b"GET / HTTP/1.1\nHost: x\r\n\r\n",
+            b"GET / HTTP/1.1\r\nHost: x\n",
+            b"GET / HTTP/1.1\r\nHost: x\nA: b\r\n\r\n",
+            b"GET / HTTP/1.1\r\nHost: x\r\n\n",
+            b"GET / HTTP/1.0\n\n",
+            chunked + b"1\nx\r\n0\r\n\r\n",
+            chunked + b"1\r\nx\n0\r\n\r\n",
+            chunked + b"1\r\nx\r\n0\n\r\n\r\n",
+        ):
+            self.assert_bad_request(data)
+        # A trailer is not read; neither does it end with a bare LF.
+        self.assertEqual(self.guest.send(chunked + b"0\r\nA: b\n\n" + GET[:-4]), b"")
+        self.assertEqual(len(responses(self.guest.send(b"\r\n\r\n"))), 1)
+
+    def test_long_head(self) -> None:
+        """A head has an end, whatever it is long with."""
+        self.assert_bad_request(b"GET /" + b"x" * 20_000)
+        self.assert_bad_request(b"GET / HTTP/1.1\r\nA: " + b"x" * 20_000)
+        many = b"".join(b"A%d: x\r\n" % n for n in range(5000))
+        self.assert_bad_request(b"GET / HTTP/1.1\r\n" + many)
+
+    def test_long_body(self) -> None:
+        """A body has an end, in bytes and in pieces, and the connection with it."""
+        head = b"GET /1.0 HTTP/1.1\r\n%b\r\n\r\n"
+        for header, body in (
+            (b"Content-Length: 1000000000", b"x" * (MAX_BODY + 1)),
+            (b"Transfer-Encoding: chunked", b"1\r\nx\r\n" * (MAX_PIECES + 1)),
+        ):
+            guest = GuestConnection(self.site)
+            guest.send(head % header)
+            answer = guest.send(body)
+            self.assertEqual(responses(answer), [(413, b"request too large\n")])
+            self.assertTrue(guest.transport.disconnecting)
+
+    def test_header_names(self) -> None:
+        """A header's name has an end: twisted.web keeps names for ever."""
+        self.assert_bad_request(b"GET / HTTP/1.1\r\n" + b"x" * 65 + b": y\r\n\r\n")
+
+    def test_folded_header(self) -> None:
+        """A header of several lines is refused, as RFC 9112 wants it."""
+        self.assert_bad_request(b"GET / HTTP/1.1\r\nA: x\r\n y\r\n\r\n")
+
+    def test_file_descriptor(self) -> None:
+        """A guest that sends a file descriptor is cut off, and that is closed."""
+        channel = self.site.buildProtocol(UNIXAddress(""))
+        self.assertTrue(verifyObject(IFileDescriptorReceiver, channel))
+        transport = StringTransport()
+        channel.makeConnection(transport)
+        reader, writer = os.pipe()
+        self.addCleanup(os.close, writer)
+        channel.fileDescriptorReceived(reader)
+        self.assertTrue(transport.disconnected)
+        self.assertRaises(OSError, os.fstat, reader)
+
+    def test_half_close(self) -> None:
+        """A guest that has said all it has to say still gets its answers."""
+        channel = self.site.buildProtocol(UNIXAddress(""))
+        self.assertTrue(verifyObject(IHalfCloseableProtocol, channel))
+        for questions in (1, 3):
+            channel = self.site.buildProtocol(UNIXAddress(""))
+            transport = StringTransport()
+            channel.makeConnection(transport)
+            channel.dataReceived(GET * questions)
+            channel.readConnectionLost()
+            self.clock.advance(0)
+            self.assertEqual(len(responses(transport.value())), questions)
+            self.assertTrue(transport.disconnecting)
+
+    def test_large_answer(self) -> None:
+        """Of a large answer no more is kept than the guest has room for."""
+        store = MemoryStore([Container("c1", {"user.big": BIG * 10})])
+        site = site_for(store, "c1", clock=self.clock)
+        channel = site.buildProtocol(UNIXAddress(""))
+        transport = StringTransport()
+        channel.makeConnection(transport)
+        transport.write = self.full(transport)  # type: ignore[method-assign]
+        channel.dataReceived(GET.replace(b"user.a", b"user.big") + GET)
+        self.assertLess(len(transport.value()), 2 * SLICE)
+        assert transport.producer is not None
+        for _ in range(len(BIG) * 10 // SLICE + 1):
+            transport.producer.resumeProducing()
+            self.clock.advance(0)
+        big, small = responses(transport.value())
+        self.assertEqual(big, (200, BIG.encode() * 10))
+        self.assertEqual(small[0], 404)
+
+    def test_large_answer_unread(self) -> None:
+        """A guest that does not read a large answer is cut off."""
+        channel = self.site.buildProtocol(UNIXAddress(""))
+        transport = StringTransport()
+        channel.makeConnection(transport)
+        transport.write = self.full(transport)  # type: ignore[method-assign]
+        channel.dataReceived(GET.replace(b"user.a", b"user.big"))
+        self.clock.advance(READ_TIMEOUT - 1)
+        self.assertFalse(transport.disconnected)
+        self.clock.advance(1)
+        self.assertTrue(transport.disconnected)
+        channel.connectionLost()
+        self.guest.hang_up()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_silence(self) -> None:
+        """A connection on which nothing is asked is closed."""
+        self.clock.advance(REQUEST_TIMEOUT - 1)
+        self.assertFalse(self.guest.transport.disconnecting)
+        self.clock.advance(1)
+        self.assertTrue(self.guest.transport.disconnecting)
+
+    def test_trickle(self) -> None:
+        """Sending a byte now and then does not keep a question open."""
+        for byte in GET[:REQUEST_TIMEOUT]:
+            self.assertFalse(self.guest.transport.disconnecting)
+            self.guest.send(b"%c" % byte)
+            self.clock.advance(1)
+        self.assertTrue(self.guest.transport.disconnecting)
+
+    def test_idle(self) -> None:
+        """Between two questions there is more time, and then it is over."""
+        self.guest.send(GET)
+        self.clock.advance(IDLE_TIMEOUT - 1)
+        self.assertFalse(self.guest.transport.disconnecting)
+        self.guest.send(GET)
+        self.clock.advance(IDLE_TIMEOUT)
+        self.assertTrue(self.guest.transport.disconnecting)
+
+    def test_second_trickle(self) -> None:
+        """A second question has no more time than the first."""
+        self.guest.send(GET + GET[:5])
+        self.clock.advance(REQUEST_TIMEOUT)
+        self.assertTrue(self.guest.transport.disconnecting)
+
+    def test_second_trickle_by_lines(self) -> None:
+        """Nor if it comes in whole lines."""
+        self.guest.send(GET)
+        self.guest.send(GET.splitlines(keepends=True)[0])
+        self.clock.advance(REQUEST_TIMEOUT)
+        self.assertTrue(self.guest.transport.disconnecting)
+
+    def test_turns(self) -> None:
+        """A guest that asks much at once is answered in turns with the others."""
+        channel = self.site.buildProtocol(UNIXAddress(""))
+        transport = StringTransport()
+        channel.makeConnection(transport)
+        channel.dataReceived(GET * 100)
+        self.assertEqual(len(responses(transport.value())), 1)
+        self.assertEqual(transport.producerState, "paused")
+        self.clock.advance(0)
+        self.assertEqual(len(responses(transport.value())), 100)
+        self.assertEqual(transport.producerState, "producing")
+        channel.dataReceived(GET * 2)
+        channel.connectionLost()
+        self.clock.advance(0)
+        self.assertEqual(len(responses(transport.value())), 101)
+
+    def test_does_not_read(self) -> None:
+        """A guest that does not read its last answer is cut off all the same."""
+        self.guest.send(GET.replace(b"Host: x", b"Host: x\r\nConnection: close"))
+        self.assertTrue(self.guest.transport.disconnecting)
+        self.clock.advance(IDLE_TIMEOUT)
+        self.assertTrue(self.guest.transport.disconnected)
+
+    def test_turns_of_containers(self) -> None:
+        """A container with many busy connections leaves others their turns."""
+        identifier = MemoryIdentifier({1: Caller("c1", uid=0), 2: Caller("c2", uid=0)})
+        store = MemoryStore([Container(n, {"user.a": "1"}) for n in ("c1", "c2")])
+        site = DevLXDSite(LXD, store, identifier, MemoryPeerSource(), self.clock)
+        answered: list[int] = []
+
+        def connect(pid: int) -> IProtocol:
+            self.patch(site, "_peers", MemoryPeerSource(Peer(pid, 0, 0)))
+            channel: IProtocol = site.buildProtocol(UNIXAddress(""))
+            transport = StringTransport()
+            channel.makeConnection(transport)
+            transport.write = lambda data: answered.append(pid)  # type: ignore[method-assign] # notes who was answered
+            return channel
+
+        many = [connect(1) for _ in range(AT_ONCE * 3)]
+        one = connect(2)
+        for channel in many:
+            channel.dataReceived(GET)
+        self.assertEqual(answered, [1] * AT_ONCE)
+        answered.clear()
+        one.dataReceived(GET)
+        self.assertEqual(answered, [2])
+        self.clock.advance(0)
+        self.assertEqual(answered, [2] + [1] * AT_ONCE * 2)
+
+    def test_times_out_unread(self) -> None:
+        """A guest that is out of time has no more than a moment left."""
+        self.clock.advance(REQUEST_TIMEOUT)
+        self.clock.advance(CLOSE_TIMEOUT)
+        self.assertTrue(self.guest.transport.disconnected)
+
+    def test_pipelining_without_reading(self) -> None:
+        """Answers to a thousand questions at once are not piled up in memory."""
+        big = GET.replace(b"user.a", b"user.big")
+        channel = self.site.buildProtocol(UNIXAddress(""))
+        transport = StringTransport()
+        channel.makeConnection(transport)
+        transport.write = self.full(transport)  # type: ignore[method-assign]
+        channel.dataReceived(big * 100)
+        self.clock.advance(0)
+        self.assertLess(len(transport.value()), 2 * SLICE)
+        self.assertEqual(transport.producerState, "paused")
+
+        assert transport.producer is not None
+        received = b""
+        for _ in range(1000):
+            received += transport.value()
+            transport.clear()
+            transport.producer.resumeProducing()
+            self.clock.advance(0)
+            self.assertLess(len(transport.value()), 2 * SLICE)
+        self.assertEqual(responses(received), [(200, BIG.encode())] * 100)
+        self.assertEqual(transport.producerState, "producing")
+
+    def full(self, transport: StringTransport) -> Callable[[bytes], None]:
+        """Make a ``write`` whose buffer is full after every slice, as a socket's."""
+        write = transport.write
+
+        def full_write(data: bytes) -> None:
+            write(data)
+            if len(data) >= 10_000 and transport.producer:
+                transport.producer.pauseProducing()
+
+        return full_write
+
+    def test_too_many_connections(self) -> None:
+        """One container cannot take all the connections there are."""
+        identifier = MemoryIdentifier({1: Caller("c1", uid=0), 2: Caller("c2", uid=0)})
+        site = DevLXDSite(
+            LXD,
+            STORE,
+            identifier,
+            MemoryPeerSource(),
+            self.clock,
+            ConnectionRegistry(Turns(self.clock), self.clock, 2),
+        )
+
+        def connect(pid: int) -> bool:
+            self.patch(site, "_peers", MemoryPeerSource(Peer(pid, 0, 0)))
+            return not GuestConnection(site).transport.disconnected
+
+        self.assertEqual([connect(1) for _ in range(3)], [True, True, False])
+        self.assertTrue(connect(2))
+
+    @settings(max_examples=300, deadline=None)
+    @given(st.binary(max_size=300))
+    @example(b"GET / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n")
+    @example(b"GET http:// HTTP/1.1\r\n\r\n")
+    def test_any_bytes(self, data: bytes) -> None:
+        """Any bytes give HTTP or nothing, and nothing in the log."""
+        with capturedLogs() as events:
+            responses(GuestConnection(self.site).send(data))
+        self.assertEqual([e for e in events if e.get("log_failure")], [])
+
+    @settings(max_examples=300, deadline=None)
+    @given(
+        method=st.sampled_from([b"GET", b"HEAD", b"POST", b"*", b"g e t"]),
+        target=st.text().map(str.encode) | st.binary(),
+        headers=st.lists(
+            st.tuples(
+                st.sampled_from(
+                    [
+                        b"Content-Length",
+                        b"Transfer-Encoding",
+                        b"Connection",
+                        b"Expect",
+                        b"Upgrade",
+                        b"Cookie",
+                        b"Content-Type",
+                    ]
+                ),
+                st.sampled_from(
+                    [b"0", b"1", b"-1", b"chunked", b"identity", b"close", b"a=b"]
+                )
+                | st.binary(),
+            ),
+            max_size=4,
+        ),
+        body=st.binary(),
+    )
+    def test_almost_http(
+        self,
+        method: bytes,
+        target: bytes,
+        headers: list[tuple[bytes, bytes]],
+        body: bytes,
+    ) -> None:
+        """So does what looks like HTTP from afar."""
+        head = b"".join(b"%b: %b\r\n" % header for header in headers)
+        data = b"%b /1.0/%b HTTP/1.1\r\n%b\r\n%b" % (method, target, head, body)
+        with capturedLogs() as events:
+            answer = GuestConnection(self.site).send(data)
+            if method != b"HEAD":
+                responses(answer)
+        self.assertEqual([e for e in events if e.get("log_failure")], [])
+        for name in (b"<html", b"Twisted", b"Traceback", b"Error"):
+            self.assertNotIn(name, answer)
+
+
+class LoadingStore(MemoryStore):
+    """A store that does not know yet which containers there are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loading: Deferred[None] = Deferred()
+        self.waiting: list[Deferred[None]] = []
+
+    def loaded(self) -> Deferred[None]:
+        """See `IContainerStore.loaded`."""
+        loaded: Deferred[None] = Deferred(self.waiting.remove)
+        self.waiting.append(loaded)
+        self.loading.addCallback(self._end, loaded)
+        return loaded
+
+    def _end(self, _: None, loaded: Deferred[None]) -> None:
+        if loaded in self.waiting:
+            loaded.callback(None)
+
+
+@frozen
+class LateIdentifier(MemoryIdentifier):
+    """Finds only those containers that are in the store, as those of podman."""
+
+    store: MemoryStore = field(kw_only=True)
+
+    def identify(self, peer: Peer) -> Caller:
+        """See `ICallerIdentifier.identify`."""
+        if not self.store.names():
+            raise NotInContainer("not in the store")
+        return Caller("c1", uid=0)
+
+
+class LoadingTests(SynchronousTestCase):
+    """Questions that come before it is known which containers there are."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.store = LoadingStore()
+        self.site = DevLXDSite(
+            LXD,
+            self.store,
+            LateIdentifier(store=self.store),
+            MemoryPeerSource(),
+            self.clock,
+        )
+        self.site.startFactory()
+        self.addCleanup(self.site.stopFactory)
+        self.guest = GuestConnection(self.site)
+
+    def answer(self) -> list[tuple[int, bytes]]:
+        """Return what has come back."""
+        return responses(self.guest.send(b""))
+
+    def test_waits(self) -> None:
+        """They wait until the store is loaded, and are answered then."""
+        with capturedLogs() as events:
+            self.assertEqual(self.guest.send(GET), b"")
+            self.store.put(Container("c1", {"user.a": "1"}))
+            self.store.loading.callback(None)
+            self.assertEqual(self.answer(), [(200, b"1")])
+        self.assertEqual(events, [])
+        self.assertEqual(len(list(self.site.registry.of("c1"))), 1)
+
+    def test_half_close(self) -> None:
+        """Who says nothing more meanwhile is answered all the same."""
+        self.guest.send(GET)
+        self.guest.half_close()
+        self.assertFalse(self.guest.transport.disconnecting)
+        self.store.put(Container("c1", {"user.a": "1"}))
+        self.store.loading.callback(None)
+        self.assertEqual(self.answer(), [(200, b"1")])
+        self.assertTrue(self.guest.transport.disconnecting)
+
+    def test_waits_no_longer(self) -> None:
+        """After some seconds they get the answer that there is."""
+        self.assertEqual(self.guest.send(GET), b"")
+        self.clock.advance(LOADING_TIMEOUT)
+        self.assertEqual(self.answer(), [(500, b"not in a container\n")])
+
+    def test_gone(self) -> None:
+        """Who hangs up meanwhile is not counted for ever."""
+        self.guest.send(GET)
+        self.guest.hang_up()
+        self.store.loading.callback(None)
+        self.clock.advance(LOADING_TIMEOUT)
+        self.assertEqual(list(self.site.registry.all()), [])
+
+    def test_gone_leaves_nothing(self) -> None:
+        """Nothing is kept of who hangs up meanwhile, and no time is counted for it."""
+        waiting, calls = list(self.store.waiting), self.clock.getDelayedCalls()
+        guest = GuestConnection(self.site)
+        guest.send(GET)
+        self.assertNotEqual(self.store.waiting, waiting)
+        guest.hang_up()
+        self.assertEqual(self.store.waiting, waiting)
+        self.assertEqual(self.clock.getDelayedCalls(), calls)
+
+    def test_surplus(self) -> None:
+        """Of a container with too many connections, the surplus gets no answer."""
+        aborted: list[None] = []
+        # As on a real transport, nothing else says at once that it is over.
+        abort = partial(aborted.append, None)
+        self.patch(self.guest.transport, "abortConnection", abort)
+        self.patch(self.site.registry, "_max_connections", 1)
+        self.guest.send(GET)
+        self.store.put(Container("c1", {"user.a": "1"}))
+        first = GuestConnection(self.site)
+        self.assertEqual(responses(first.send(GET)), [(200, b"1")])
+        self.store.loading.callback(None)
+        self.assertEqual(self.guest.transport.value(), b"")
+        self.assertEqual(len(aborted), 1)
+
+    def test_loaded(self) -> None:
+        """Once the store is loaded nobody waits."""
+        self.store.loading.callback(None)
+        guest = GuestConnection(self.site)
+        self.assertEqual(responses(guest.send(GET)), [(500, b"not in a container\n")])
+
+
+class FailureTests(SynchronousTestCase):
+    """When devlxd itself is at fault."""
+
+    def test_request(self) -> None:
+        """A failing request is the log's business, the guest learns nothing."""
+        site = site_for(STORE, "c1")
+        self.patch(site.resource, "getChildWithDefault", lambda *_: 1 // 0)
+        guest = GuestConnection(site)
+        answer = guest.send(GET)
+        self.assertEqual(responses(answer), [(500, b"internal server error\n")])
+        self.assertTrue(guest.transport.disconnecting)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_identifier(self) -> None:
+        """An identifier that fails places nobody."""
+        site = site_for(STORE, "c1")
+        self.patch(site, "_identifier", None)
+        answer = GuestConnection(site).send(GET)
+        self.assertEqual(responses(answer), [(500, b"not in a container\n")])
+        self.assertEqual(len(self.flushLoggedErrors(AttributeError)), 1)
+
+    def test_peers(self) -> None:
+        """A peer that cannot be told is nobody, and the log says why."""
+        site = DevLXDSite(
+            LXD, STORE, MemoryIdentifier(), MemoryPeerSource(None), Clock()
+        )
+        with capturedLogs() as events:
+            answer = GuestConnection(site).send(GET)
+        self.assertEqual(responses(answer), [(500, b"not in a container\n")])
+        (event,) = events
+        self.assertEqual(str(event["reason"]), "nobody is there")
+
+
+class LifeTests(SynchronousTestCase):
+    """Who called from one run of a container is nobody to the next."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.container = Container("c1", {"user.a": "1", "volatile.uuid": "x"})
+        self.store = MemoryStore([self.container, Container("c2")])
+        self.identifier = MemoryIdentifier(
+            {1: Caller("c1", 0, run=1), 2: Caller("c2", 0, run=2)}
+        )
+        self.site = DevLXDSite(
+            LXD, self.store, self.identifier, MemoryPeerSource(), self.clock
+        )
+        self.site.doStart()
+        self.addCleanup(self.site.doStop)
+        self.guests = [self.connect(pid) for pid in (1, 2)]
+
+    def connect(self, pid: int) -> GuestConnection:
+        """Connect as the process ``pid``."""
+        self.patch(self.site, "_peers", MemoryPeerSource(Peer(pid, 0, 0)))
+        return GuestConnection(self.site)
+
+    def assert_closed(self, *closed: bool) -> None:
+        """Check which of the two guests are disconnected."""
+        self.assertEqual(
+            [guest.transport.disconnecting for guest in self.guests], list(closed)
+        )
+
+    def test_changed(self) -> None:
+        """A container that is merely changed keeps its connections."""
+        self.store.put(evolve(self.container, config={"volatile.uuid": "x"}))
+        self.store.put(evolve(self.container, config={}))
+        self.store.put(self.container)
+        self.assert_closed(False, False)
+
+    def test_removed(self) -> None:
+        """The connections of a container that went are closed, no others are."""
+        self.store.remove("c1")
+        self.assert_closed(True, False)
+
+    def test_answers_are_forgotten(self) -> None:
+        """What was rendered for a container that went is not kept."""
+        self.guests[0].get("/1.0/config")
+        self.store.remove("c1")
+        self.assertEqual(self.site._cache._kept, {})
+
+    def test_made_anew(self) -> None:
+        """So are those of one that was made anew under the same name."""
+        self.store.put(evolve(self.container, config={"volatile.uuid": "y"}))
+        self.assert_closed(True, False)
+
+    def test_other_id(self) -> None:
+        """By the id that podman or docker gave it as well."""
+        self.store.put(evolve(self.container, id="y"))
+        self.assert_closed(True, False)
+
+    def test_ended(self) -> None:
+        """The end of a container's init is the end of its connections."""
+        self.identifier.end(2)
+        self.assert_closed(False, True)
+
+    def test_not_listened_for(self) -> None:
+        """A site that is stopped hears of nothing any more."""
+        self.site.doStop()
+        self.store.remove("c1")
+        self.assert_closed(False, False)
+        self.site.doStart()
+
+
+class CloseTests(SynchronousTestCase):
+    """Closing every connection."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.site = site_for(STORE, "c1", clock=self.clock)
+
+    def test_none(self) -> None:
+        """Where there is no connection it is done at once."""
+        self.assertIsNone(self.successResultOf(self.site.close_connections()))
+
+    def test_twice(self) -> None:
+        """Whoever waits for it is told."""
+        guest = GuestConnection(self.site)
+        waiting = [self.site.close_connections() for _ in range(2)]
+        guest.hang_up()
+        for closed in waiting:
+            self.successResultOf(closed)
+
+    def test_waits(self) -> None:
+        """It is done when the last connection is closed."""
+        channels = []
+        for _ in range(2):
+            channel = self.site.buildProtocol(UNIXAddress(""))
+            channel.makeConnection(StringTransport())
+            channels.append(channel)
+        closed = self.site.close_connections()
+        for channel in channels:
+            self.assertNoResult(closed)
+            self.assertTrue(channel.transport.disconnecting)
+            channel.connectionLost()
+        self.successResultOf(closed)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_stuck(self) -> None:
+        """A connection whose guest does not read is cut."""
+        guest = GuestConnection(self.site)
+        self.site.close_connections()
+        self.clock.advance(CLOSE_TIMEOUT)
+        self.assertTrue(guest.transport.disconnected)
