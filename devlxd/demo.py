@@ -12,7 +12,7 @@ from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, maybeDeferred
 
 from devlxd.containers.directory import DirectoryStore
-from devlxd.guestapi.dialects import LXD
+from devlxd.guestapi.dialects import DEFAULT_DIALECT
 from devlxd.host.inotify import INotify
 from devlxd.host.listening import endpoint_at
 from devlxd.images.memory import MemoryImageStore
@@ -78,7 +78,7 @@ class DemoService(MultiService):
         DevLXDService(
             self._reactor,
             store,
-            [(LXD, endpoint)],
+            [(DEFAULT_DIALECT, endpoint)],
             AssumedIdentifier(_NAME),
             AnonymousPeerSource(),
             images=images,

@@ -36,8 +36,9 @@ from devlxd.events.journal import (
     JournalError,
     SQLiteJournal,
 )
-from devlxd.guestapi.dialects import DIALECTS, LXD, Dialect
-from devlxd.guestapi.image_export import MAX_DOWNLOADS
+from devlxd.guestapi.dialect import Dialect
+from devlxd.guestapi.dialects import DEFAULT_DIALECT, DIALECTS
+from devlxd.guestapi.downloads import MAX_DOWNLOADS
 from devlxd.host.inotify import INotify
 from devlxd.host.listening import check_endpoint, endpoint_at
 from devlxd.host.process import (
@@ -167,7 +168,7 @@ class Options(usage.Options):
         [default: /var/lib/lxd/devlxd, for apollo /var/lib/apollo/devapollo]
         """
         match = _DIALECT.fullmatch(value)
-        name, endpoint = match.groups() if match else (LXD.name, value)
+        name, endpoint = match.groups() if match else (DEFAULT_DIALECT.name, value)
         if name not in DIALECTS:
             known = ", ".join(DIALECTS)
             raise usage.UsageError(f"--listen: no dialect {name}; there are {known}")
@@ -206,7 +207,8 @@ class Options(usage.Options):
             self._check_demo()
             return
         if not self["listen"]:
-            self["listen"].append(Listen(LXD, str(LXD.socket)))
+            default = Listen(DEFAULT_DIALECT, str(DEFAULT_DIALECT.socket))
+            self["listen"].append(default)
         if self["switch"] is not None:
             self["listen"] = [at.switched_by(self["switch"]) for at in self["listen"]]
         if self["assume"] is not None and not is_container_name(self["assume"]):

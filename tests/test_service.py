@@ -20,7 +20,8 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from devlxd.containers.memory import MemoryStore
-from devlxd.guestapi.dialects import APOLLO, LXD
+from devlxd.guestapi.dialects.apollo import DIALECT as APOLLO
+from devlxd.guestapi.dialects.lxd import DIALECT as LXD
 from devlxd.host.adopted import AdoptedPort
 from devlxd.host.listening import endpoint_at
 from devlxd.httpserver.site import DevLXDSite

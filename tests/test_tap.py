@@ -24,7 +24,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from devlxd import __version__, tap
 from devlxd.containers.directory import DirectoryStore
 from devlxd.demo import DemoService
-from devlxd.guestapi.dialects import APOLLO, LXD
+from devlxd.guestapi.dialects.apollo import DIALECT as APOLLO
+from devlxd.guestapi.dialects.lxd import DIALECT as LXD
 from devlxd.host.process import LockedError, LockFile, ProcessService
 from devlxd.images.directory import DirectoryImageStore
 from devlxd.images.lxd import LXDImageStore
@@ -280,7 +281,7 @@ class MakeServiceTests(OptionsTestCase):
         )
         self.assertEqual(self.directory_of(service), self.containers.absolute())
         listeners = [s for s in service if isinstance(s, GuestListener)]
-        self.assertEqual([s.site.dialect for s in listeners], [LXD, APOLLO])
+        self.assertEqual([s.dialect for s in listeners], [LXD, APOLLO])
 
     def test_own_stores(self) -> None:
         """Without it, each dialect has the directory that its document names."""

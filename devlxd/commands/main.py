@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from devlxd import __version__
-from devlxd.guestapi.dialects import LXD
+from devlxd.guestapi.dialects import DEFAULT_DIALECT
 from devlxd.images.adding import AddError, add_image
 from devlxd.model import is_fingerprint
 
@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument(
         "--images",
         type=Path,
-        default=LXD.images,
+        default=DEFAULT_DIALECT.images,
         metavar="DIR",
         help="the directory of images (default: %(default)s)",
     )

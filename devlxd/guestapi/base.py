@@ -1,80 +1,171 @@
 # -*- test-case-name: tests.guestapi.test_resources -*-
-"""What every path of the API has: an answer for each method, and no HTML."""
+"""What the resources of all paths have in common."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Callable
+from typing import ClassVar
+from urllib.parse import unquote_to_bytes
 
+from twisted.internet.defer import Deferred
 from twisted.web import http
+from twisted.web.http import Request
 from twisted.web.resource import IResource, Resource
-from twisted.web.server import NOT_DONE_YET
 
-from devlxd.guestapi.dialects import Dialect
-from devlxd.guestapi.responses import Response, ResponseCache, not_allowed, refusal
+from devlxd.guestapi.dialect import PathPattern, Route, Services
+from devlxd.guestapi.responses import SlicedResponse, json_response
+from devlxd.httpserver.responses import (
+    MessageResponse,
+    Response,
+    StreamResponse,
+    not_allowed,
+    refusal,
+)
+from devlxd.model import Container
+from devlxd.turns import Slices
 
-if TYPE_CHECKING:
-    from devlxd.httpserver.request import GuestRequest
-
-
-class Says(Resource):
-    """Says the same to everybody, whatever the method."""
-
-    isLeaf = True
-
-    def __init__(self, answer: Response) -> None:
-        super().__init__()
-        self._answer = answer
-
-    def render(self, request: GuestRequest) -> int:
-        """Send the answer."""
-        request.send(self._answer)
-        return NOT_DONE_YET
+#: What a resource returns; see `devlxd.interfaces.IRequestHandler.respond`.
+AnyResponse = (
+    Response
+    | StreamResponse
+    | MessageResponse
+    | Deferred[Response]
+    | Deferred[Response | StreamResponse]
+)
 
 
 class GuestResource(Resource):
     """A path of the API.
+
+    Resources are put together as those of Twisted, and return responses instead
+    of rendering themselves.
 
     :cvar methods: the methods that it has.
     """
 
     methods: ClassVar[tuple[bytes, ...]] = (b"GET", b"HEAD")
 
-    def __init__(self, dialect: Dialect, cache: ResponseCache) -> None:
+    def __init__(self, services: Services, path: PathPattern) -> None:
         super().__init__()
-        self.dialect = dialect
-        self.cache = cache
-        self.not_found = refusal(http.NOT_FOUND, dialect.not_found)
-        self._below: IResource = Says(self.not_found)
+        self.services = services
+        self.dialect = services.dialect
+        self.path = path
+        self.not_found = refusal(http.NOT_FOUND, self.dialect.not_found)
+        self.not_authorized = refusal(http.FORBIDDEN, self.dialect.not_authorized)
+        self._below: IResource | None = None
 
-    def put_all_below(self, resource: IResource) -> None:
-        """Let ``resource`` answer for whatever is asked for below this path."""
+    def put_below(self, resource: IResource) -> None:
+        """Let ``resource`` respond for every path below this one that has no other."""
         self._below = resource
 
-    def getChild(self, path: bytes, request: GuestRequest) -> IResource:
-        """Find what is below this path and has no place of its own."""
+    def getChild(self, path: bytes, request: Request) -> IResource:
+        """See `IResource.getChildWithDefault`."""
+        if self._below is None:
+            self._below = NotFoundResource(self.services, self.path)
         return self._below
 
-    def render(self, request: GuestRequest) -> int:
-        """Send the answer, or say which methods there are."""
-        if request.method in self.methods:
-            self.respond(request)
-        else:
-            request.send(not_allowed(self.methods))
-        return NOT_DONE_YET
+    def respond(self, request: Request, container: Container) -> AnyResponse:
+        """Respond to a request of any method."""
+        if request.method not in self.methods:
+            return not_allowed(self.methods)
+        return self.get(request, container)
 
-    def respond(self, request: GuestRequest) -> None:
-        """Send the answer to a request that has one of the methods."""
-        request.send(self.answer(request))
-
-    def answer(self, request: GuestRequest) -> Response:
-        """Answer a request that has one of the methods."""
+    def get(self, request: Request, container: Container) -> AnyResponse:
+        """Respond to a request that has one of the methods."""
         raise NotImplementedError
 
 
-class Missing(GuestResource):
-    """A path that is not there itself, though there are paths below it."""
+class NotFoundResource(GuestResource):
+    """A path where nothing is, though there may be paths below it."""
 
-    def render(self, request: GuestRequest) -> int:
-        """Say that it is not there."""
-        request.send(self.not_found)
-        return NOT_DONE_YET
+    def respond(self, request: Request, container: Container) -> Response:
+        """See `GuestResource.respond`."""
+        return self.not_found
+
+
+class ConstantResource(GuestResource):
+    """A path with the same response for every container."""
+
+    response: Response
+
+    def get(self, request: Request, container: Container) -> Response:
+        """See `GuestResource.get`."""
+        return self.response
+
+
+def constant(value: object) -> Route:
+    """Return a route to a resource that always responds with a JSON value."""
+
+    def route(services: Services, path: PathPattern) -> ConstantResource:
+        resource = ConstantResource(services, path)
+        resource.response = json_response(value)
+        return resource
+
+    return route
+
+
+class SnapshotResource(GuestResource):
+    """A path whose response follows from the container's snapshot."""
+
+    def get(self, request: Request, container: Container) -> Response:
+        """See `GuestResource.get`."""
+        return self.services.cache.get(container, self, lambda: self.render(container))
+
+    def render(self, container: Container) -> Response:
+        """Make the response, once a snapshot."""
+        raise NotImplementedError
+
+
+class ListResource(GuestResource):
+    """A path that lists paths, possibly many: it is rendered in turns."""
+
+    def get(self, request: Request, container: Container) -> AnyResponse:
+        """See `GuestResource.get`."""
+        sliced = self.services.cache.get(
+            container,
+            self,
+            lambda: SlicedResponse(self.slices(container), self._turns_of(container)),
+        )
+        response = sliced.get()
+        if isinstance(response, Deferred):
+            request.notifyFinish().addErrback(lambda _: response.cancel())
+        return response
+
+    def _turns_of(self, container: Container) -> Callable[[Callable[[], None]], object]:
+        name, turns = container.name, self.services.turns
+        return lambda work: turns.take(name, work)
+
+    def slices(self, container: Container) -> Slices[Response]:
+        """Make the response, once a snapshot."""
+        raise NotImplementedError
+
+
+class NamedResource(GuestResource):
+    """A path with a variable: ``/1.0/config/{key}``, ``/1.0/device/{name}``.
+
+    A name may contain a ``/``. It is found as it stands, as lists show it, and
+    percent-encoded.
+    """
+
+    isLeaf = True
+
+    def get(self, request: Request, container: Container) -> Response:
+        """See `GuestResource.get`."""
+        raw = self.path.variable_in(request.path)
+        if not raw:
+            return self.not_found
+        decoded = self._get_by_bytes(container, unquote_to_bytes(raw))
+        if decoded.code == http.NOT_FOUND and b"%" in raw:
+            as_it_stands = self._get_by_bytes(container, raw)
+            return as_it_stands if as_it_stands.code == http.OK else decoded
+        return decoded
+
+    def _get_by_bytes(self, container: Container, name: bytes) -> Response:
+        try:
+            return self.get_by_name(container, name.decode("utf-8"))
+        except UnicodeDecodeError:
+            return self.not_found
+
+    def get_by_name(self, container: Container, name: str) -> Response:
+        """Respond for one name."""
+        raise NotImplementedError

@@ -1,73 +1,50 @@
 # -*- test-case-name: tests.guestapi.test_gate -*-
-"""The gate: who may not ask learns nothing, not even which paths exist."""
+"""The gate: a caller that may not ask learns nothing, not even which paths exist."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from twisted.web import http
-from twisted.web.resource import IResource, Resource
 
 from devlxd.booleans import is_false
-from devlxd.guestapi.base import Says
-from devlxd.guestapi.dialects import Dialect
-from devlxd.guestapi.responses import NOT_IN_CONTAINER, refusal
-from devlxd.interfaces import IContainerStore
+from devlxd.guestapi.dialect import Dialect
+from devlxd.guestapi.responses import NOT_IN_CONTAINER
+from devlxd.httpserver.responses import Response, refusal
 from devlxd.model import Caller, Container
-
-if TYPE_CHECKING:
-    from devlxd.httpserver.request import GuestRequest
 
 
 def is_switched_off(container: Container, switch: str) -> bool:
-    """Tell whether the config key ``switch`` says no; unset means yes."""
+    """Return whether the config key ``switch`` is false; it is true by default."""
     return is_false(container.config.get(switch, ""))
 
 
 def allowed_uids(container: Container, permissions: str) -> frozenset[str]:
-    """Return the users, besides root, that the key ``PERMISSIONS.uids`` lets ask.
+    """Return the users, besides root, that the key ``PERMISSIONS.uids`` permits.
 
-    :return: what stands between its commas: uids as seen inside, or ``*``.
+    :return: its comma-separated values: uids as seen in the container, or ``*``.
     """
     uids = container.config.get(f"{permissions}.uids", "")
     return frozenset(uid.strip() for uid in uids.split(","))
 
 
-class Gate(Resource):
-    """Stands before a tree of resources and lets through who may ask.
+class Gate:
+    """Decides which callers may ask, by the rules of a dialect."""
 
-    Whoever passes has the present snapshot of its container as
-    ``request.container``.
-    """
-
-    def __init__(
-        self, dialect: Dialect, store: IContainerStore, tree: IResource
-    ) -> None:
-        super().__init__()
+    def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
-        self._store = store
-        self._tree = tree
-        self._not_in_container = Says(NOT_IN_CONTAINER)
-        self._not_root = Says(
-            refusal(http.UNAUTHORIZED, "Access denied for non-root user")
-        )
-        self._not_authorized = Says(refusal(http.FORBIDDEN, dialect.not_authorized))
+        self._not_root = refusal(http.UNAUTHORIZED, dialect.not_root)
+        self._not_authorized = refusal(http.FORBIDDEN, dialect.not_authorized)
 
-    def getChildWithDefault(self, path: bytes, request: GuestRequest) -> IResource:
-        """Find the resource for ``path``, or the refusal for this caller."""
-        caller = request.caller
-        container = self._store.get(caller.container) if caller else None
+    def refusal(
+        self, caller: Caller | None, container: Container | None
+    ) -> Response | None:
+        """Return the response for a caller that may not ask.
+
+        :param caller: ``None`` if it was not identified.
+        :param container: the present snapshot of its container, if there is one.
+        :return: ``None`` if it may ask.
+        """
         if caller is None or container is None:
-            return self._not_in_container
-        refusal = self.refusal_for(caller, container)
-        if refusal is not None:
-            return refusal
-        request.container = container
-        resource: IResource = self._tree.getChildWithDefault(path, request)
-        return resource
-
-    def refusal_for(self, caller: Caller, container: Container) -> IResource | None:
-        """Return what a caller of ``container`` is told who may not ask."""
+            return NOT_IN_CONTAINER
         if is_switched_off(container, self._dialect.switch):
             return self._not_authorized
         if not self._may_ask(caller.uid, container):

@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.guestapi.test_image_body -*-
-"""An image as the body of an answer, as protocol.md 4 tells.
+"""An image as the body of a response, in the form that LXD sends.
 
 An image of one file is sent as it is, a split one as ``multipart/form-data``
 (RFC 7578). Its boundary follows from the fingerprint, so that the same image
@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from attrs import frozen
 
-from devlxd.guestapi.responses import Headers
+from devlxd.httpserver.responses import Headers
 from devlxd.interfaces import IOpenImage
 from devlxd.model import Image, ImagePart
 
@@ -46,11 +46,13 @@ class _Data:
 
 @frozen
 class ImageBody:
-    """The body of an answer that is an image.
+    """The body of a response that is an image.
 
-    :ivar headers: what tells of its form.
+    :ivar image: the image.
+    :ivar headers: the headers that describe its form.
     """
 
+    image: Image
     headers: Headers
     _opened: IOpenImage
     _sections: Sequence[bytes | _Data]
@@ -91,7 +93,7 @@ def body_of(opened: IOpenImage) -> ImageBody:
         (b"Content-Disposition", _disposition(part.filename)),
         _accept_ranges(opened),
     )
-    return ImageBody(headers, opened, [_Data(0, part.size)])
+    return ImageBody(image, headers, opened, [_Data(0, part.size)])
 
 
 def _accept_ranges(opened: IOpenImage) -> tuple[bytes, bytes]:
@@ -111,7 +113,7 @@ def _split_body(opened: IOpenImage, image: Image) -> ImageBody:
     sections.append(b"\r\n--%b--\r\n" % boundary)
     content_type = b"multipart/form-data; boundary=" + boundary
     headers = ((b"Content-Type", content_type), _accept_ranges(opened))
-    return ImageBody(headers, opened, sections)
+    return ImageBody(image, headers, opened, sections)
 
 
 def _part_head(part: ImagePart) -> bytes:

@@ -1,69 +1,49 @@
 # -*- test-case-name: tests.guestapi.test_image_export -*-
-"""``/1.0/images/FINGERPRINT/export``: an image of the host.
+"""``/1.0/images/{fingerprint}/export``: an image of the host.
 
-What is not there and what is not for guests get one and the same answer, and
-get it at the same time: nobody finds out what the host has.
+An image that is not there and one that is not for guests have the same response,
+after the same time: a guest cannot find out what the host has.
 """
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from collections.abc import Mapping
 from http import HTTPStatus
-from time import sleep
-from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
 from twisted.internet.defer import Deferred
-from twisted.internet.task import deferLater
-from twisted.internet.threads import deferToThreadPool
-from twisted.logger import Logger
 from twisted.web import http
-from twisted.web.server import NOT_DONE_YET
+from twisted.web.http import Request
 
 from devlxd.booleans import is_true
-from devlxd.guestapi.base import GuestResource
-from devlxd.guestapi.dialects import Dialect
+from devlxd.guestapi.base import AnyResponse, GuestResource
+from devlxd.guestapi.dialect import PathPattern, Services
+from devlxd.guestapi.downloads import Downloads
 from devlxd.guestapi.image_body import ImageBody, body_of
-from devlxd.guestapi.responses import Headers, Response, ResponseCache, refusal
+from devlxd.httpserver.conditions import (
+    PRECONDITION_FAILED,
+    Validators,
+    is_not_modified,
+    precondition_holds,
+    requested_range,
+)
 from devlxd.httpserver.paced_body import PacedBody
-from devlxd.httpserver.ranges import UnsatisfiableError, range_of
-from devlxd.interfaces import IDevLXDReactor, IImageStore, ImageError, IOpenImage
-from devlxd.loglimit import RateLimitedLogger
-from devlxd.model import Container, Image, is_fingerprint
+from devlxd.httpserver.ranges import UnsatisfiableError
+from devlxd.httpserver.responses import (
+    Headers,
+    Response,
+    ResponseError,
+    StreamResponse,
+    refusal,
+)
+from devlxd.interfaces import ImageError, IOpenImage
+from devlxd.model import Container, is_fingerprint
 
-if TYPE_CHECKING:
-    from devlxd.httpserver.request import GuestRequest
-
-#: How many downloads one container may have at a time.
-MAX_DOWNLOADS = 4
-
-#: After how long a container that has too many may ask again, in seconds.
+#: After how long a container that has too many downloads may retry, in seconds.
 RETRY_AFTER = 10
 
-#: How long it takes until a guest hears that there is no such image, in
-#: seconds: longer than it takes to find out why.
-MISS_DELAY = 0.1
-
-#: For how much of that a thread waits, in seconds.
-LEAD = 0.002
-
-#: How much of an image is in memory for each download, in bytes. With more it
-#: is not faster.
+#: How much of an image is in memory for each download, in bytes. Larger pieces are
+#: not faster.
 PIECE = 128 * 1024
-
-#: For how long a guest may stop to read an image, in seconds: its disk may
-#: be slow.
-STALL_TIMEOUT = 300
-
-_PATH = re.compile(rb"/1\.0/images/([^/]+)/export")
-
-#: How much of a list of entity tags is looked at, in bytes.
-MAX_TAGS = 4096
-
-#: An entity tag, or ``*`` for any (RFC 9110, 8.8.3).
-_TAG = re.compile(rb'(?:W/)?"[^"]*"|\*')
 
 _TOO_MANY = refusal(
     HTTPStatus.TOO_MANY_REQUESTS,
@@ -71,223 +51,140 @@ _TOO_MANY = refusal(
     headers=((b"Retry-After", b"%d" % RETRY_AFTER),),
 )
 
-_PRECONDITION_FAILED = refusal(http.PRECONDITION_FAILED, "precondition failed")
-
 _BAD_GATEWAY = refusal(http.BAD_GATEWAY, "bad gateway")
 
 
-class Downloads:
-    """The images that guests may have, and how many of them are on their way.
-
-    :param store: where they come from.
-    :param reactor: for the time, and its threads.
-    :param most: how many downloads one container may have at a time.
-    """
-
-    _log = Logger()
-
-    def __init__(
-        self, store: IImageStore, reactor: IDevLXDReactor, most: int = MAX_DOWNLOADS
-    ) -> None:
-        self.store = store
-        self.reactor = reactor
-        self._most = most
-        self._running: Counter[str] = Counter()
-        self._limited_log = RateLimitedLogger(self._log, reactor)
-
-    def begin(self, container: str) -> bool:
-        """Count a download in, unless the container has too many."""
-        if self._running[container] >= self._most:
-            return False
-        self._running[container] += 1
-        return True
-
-    def end(self, container: str) -> None:
-        """Count a download out."""
-        self._running[container] -= 1
-        if not self._running[container]:
-            del self._running[container]
-
-    def log_failure(self, fingerprint: str, error: ImageError) -> None:
-        """Log why an image cannot be had."""
-        self._limited_log.warn(
-            "image {fingerprint}: {reason}",
-            of=fingerprint,
-            fingerprint=fingerprint,
-            reason=str(error),
-        )
-
-
-class ImageExport(GuestResource):
-    """All that is below ``/1.0/images``."""
+class ImageExportResource(GuestResource):
+    """Every path below ``/1.0/images``."""
 
     isLeaf = True
 
     def __init__(
-        self, dialect: Dialect, cache: ResponseCache, downloads: Downloads
+        self, services: Services, path: PathPattern, downloads: Downloads
     ) -> None:
-        super().__init__(dialect, cache)
+        super().__init__(services, path)
         self._downloads = downloads
-        self._not_authorized = refusal(http.FORBIDDEN, dialect.not_authorized)
 
-    def render(self, request: GuestRequest) -> int:
-        """Begin a download, unless there is something to say against it."""
-        match = _PATH.fullmatch(request.path)
-        if match is None:
-            request.send(self.not_found)
-        elif request.method not in self.methods:
-            super().render(request)
-        elif not self._is_switched_on(request.container):
-            request.send(self._not_authorized)
-        else:
-            self._download(request, _fingerprint_in(match[1]))
-        return NOT_DONE_YET
+    def respond(self, request: Request, container: Container) -> AnyResponse:
+        """See `GuestResource.respond`."""
+        if self.path.variable_in(request.path) is None:
+            return self.not_found
+        return super().respond(request, container)
 
-    def _is_switched_on(self, container: Container) -> bool:
-        return is_true(container.config.get(f"{self.dialect.permissions}.images", ""))
-
-    def _download(self, request: GuestRequest, fingerprint: str) -> None:
+    def get(self, request: Request, container: Container) -> AnyResponse:
+        """See `GuestResource.get`."""
+        if not is_true(container.config.get(f"{self.dialect.permissions}.images", "")):
+            return self.not_authorized
+        raw = self.path.variable_in(request.path) or b""
+        fingerprint = unquote_to_bytes(raw).decode("latin-1").lower()
         if not is_fingerprint(fingerprint):
-            request.send(self.not_found)
-        elif not self._downloads.begin(request.container.name):
-            request.send(_TOO_MANY)
-        else:
-            exporting = Deferred.fromCoroutine(self._export(request, fingerprint))
-            exporting.addErrback(request.fail)
+            return self.not_found
+        if not self._downloads.begin(container.name):
+            return _TOO_MANY
+        download = _Download(self._downloads, container.name, fingerprint)
+        return Deferred.fromCoroutine(self._open(request, download))
 
-    async def _export(self, request: GuestRequest, fingerprint: str) -> None:
-        container = request.container.name
+    async def _open(
+        self, request: Request, download: _Download
+    ) -> Response | StreamResponse:
         try:
-            with PacedBody(request, PIECE, STALL_TIMEOUT) as paced:
-                await self._answer(request, paced, fingerprint)
+            response = await self._respond_with(request, download)
+        except BaseException:
+            download.close()
+            raise
+        if isinstance(response, Response):
+            download.close()
+        return response
+
+    async def _respond_with(
+        self, request: Request, download: _Download
+    ) -> Response | StreamResponse:
+        body = await download.open()
+        if body is None:
+            return self.not_found
+        # Nothing was modified later than now.
+        modified = min(body.image.modified, int(self.services.wall()))
+        etag = b'"%b"' % body.image.fingerprint.encode("ascii")
+        return _response(request, download, body, Validators(etag, modified))
+
+
+class _Download:
+    """One download, from when it is counted until it is closed."""
+
+    def __init__(self, downloads: Downloads, container: str, fingerprint: str) -> None:
+        self._downloads = downloads
+        self._container = container
+        self._fingerprint = fingerprint
+        self._opened: IOpenImage | None = None
+
+    async def open(self) -> ImageBody | None:
+        """Open the image.
+
+        :return: its body; ``None`` if there is no such image for guests.
+        :raises ResponseError: if it cannot be read.
+        """
+        try:
+            self._opened = await self._downloads.open(self._fingerprint)
         except ImageError as error:
-            self._downloads.log_failure(fingerprint, error)
-            request.break_off(_BAD_GATEWAY)
-        finally:
-            self._downloads.end(container)
+            raise self._failed(error) from error
+        return None if self._opened is None else body_of(self._opened)
 
-    async def _answer(
-        self, request: GuestRequest, paced: PacedBody, fingerprint: str
-    ) -> None:
-        reactor = self._downloads.reactor
-        missed_at = reactor.seconds() + MISS_DELAY
-        opened = await self._downloads.store.open(fingerprint)
-        if opened is None:
-            await _wait_until(missed_at, reactor)
-            if not request.is_gone:
-                request.send(self.not_found)
-            return
-        try:
-            if not request.is_gone:
-                await _send(request, paced, opened)
-        finally:
-            opened.close()
+    def stream(self, body: ImageBody, start: int, end: int) -> PacedBody:
+        """Return what sends a part of the body, and closes this at its end."""
 
+        async def read(start: int, size: int) -> bytes:
+            try:
+                return await body.read(start, size)
+            except ImageError as error:
+                raise self._failed(error) from error
 
-async def _wait_until(at: float, reactor: IDevLXDReactor) -> None:
-    """Wait for a time, and leave no trace of what was done until now.
+        return PacedBody(start, end, read, PIECE, release=self.close)
 
-    The reactor waits for whole milliseconds from when it was last busy. How
-    long it was would show in the last digits; a thread waits for the rest.
-    """
-    # Whatever somebody does to the clock.
-    left = min(max(at - LEAD - reactor.seconds(), 0), MISS_DELAY)
-    await deferLater(reactor, left)
-    left = min(max(at - reactor.seconds(), 0), LEAD)
-    await deferToThreadPool(reactor, reactor.getThreadPool(), sleep, left)
+    def _failed(self, error: ImageError) -> ResponseError:
+        self._downloads.log_failure(self._fingerprint, error)
+        return ResponseError(_BAD_GATEWAY)
+
+    def close(self) -> None:
+        """Close the image, and count the download no more."""
+        self._downloads.end(self._container)
+        if self._opened is not None:
+            self._opened.close()
 
 
-def _fingerprint_in(segment: bytes) -> str:
-    """Return the fingerprint that a segment of a path may be."""
-    return unquote_to_bytes(segment).decode("latin-1").lower()
+def export(services: Services, path: PathPattern) -> ImageExportResource | None:
+    """Return the resource, where there are images; see `Route`."""
+    if services.downloads is None:
+        return None
+    return ImageExportResource(services, path, services.downloads)
 
 
-async def _send(request: GuestRequest, paced: PacedBody, opened: IOpenImage) -> None:
-    """Send what is asked for of an open image."""
-    body = body_of(opened)
-    # Nothing is from later than now.
-    modified = min(opened.image.modified, int(request.site.wall()))
-    validators = _validators_of(opened.image, modified)
-    if not _is_meant(request, validators[b"ETag"], modified):
-        request.send(_PRECONDITION_FAILED)
-        return
-    if _has_it(request, validators):
-        request.begin(http.NOT_MODIFIED, (*validators.items(), request.site.date()))
-        request.finish()
-        return
+def _response(
+    request: Request, download: _Download, body: ImageBody, validators: Validators
+) -> Response | StreamResponse:
+    """Respond with what is requested of an open image."""
+    if not precondition_holds(request, validators):
+        return PRECONDITION_FAILED
+    if is_not_modified(request, validators):
+        return Response(http.NOT_MODIFIED, validators.headers, b"")
     try:
         part = _part_of(request, body, validators)
     except UnsatisfiableError:
-        request.send(_not_satisfiable(body.size))
-        return
+        return _not_satisfiable(body.size)
     start, end = part or (0, body.size)
     length: Headers = ((b"Content-Length", b"%d" % (end - start)),)
     if part is not None:
         length += ((b"Content-Range", b"bytes %d-%d/%d" % (start, end - 1, body.size)),)
-    headers = (*body.headers, *validators.items(), *length, request.site.date())
-    request.begin(http.PARTIAL_CONTENT if part else http.OK, headers)
-    if request.method == b"HEAD":
-        request.finish()
-    else:
-        await paced.send(start, end, body.read)
-
-
-def _validators_of(image: Image, modified: int) -> dict[bytes, bytes]:
-    """Return the headers that tell one image from another (RFC 9110, 8.8)."""
-    return {
-        b"ETag": b'"%b"' % image.fingerprint.encode("ascii"),
-        b"Last-Modified": http.datetimeToString(modified),
-    }
-
-
-# Conditions: RFC 9110, 13.1; entity tags go before dates, 13.2.2. Twisted's
-# `Request.setETag` does not know lists of tags. Who has the image is, as with
-# nginx, who says the very date that was told.
-
-
-def _tags(request: GuestRequest, header: bytes) -> list[bytes] | None:
-    """Return the entity tags in a header; ``None`` where there is no such header."""
-    values = request.requestHeaders.getRawHeaders(header)
-    return None if values is None else _TAG.findall(b",".join(values)[:MAX_TAGS])
-
-
-def _is_meant(request: GuestRequest, etag: bytes, modified: int) -> bool:
-    """Tell whether the image is the one that the guest wants, if it says so."""
-    tags = _tags(request, b"if-match")
-    if tags is not None:
-        return b"*" in tags or etag in tags
-    try:
-        since: int = http.stringToDatetime(
-            request.getHeader(b"if-unmodified-since") or b""
-        )
-    except (ValueError, LookupError):
-        # What is no date is no condition: RFC 9110, 13.1.4.
-        return True
-    return modified <= since
-
-
-def _has_it(request: GuestRequest, validators: Mapping[bytes, bytes]) -> bool:
-    """Tell whether the guest says that it has the image."""
-    tags = _tags(request, b"if-none-match")
-    if tags is None:
-        since = request.getHeader(b"if-modified-since")
-        return since == validators[b"Last-Modified"]
-    etag = validators[b"ETag"]
-    return b"*" in tags or etag in [tag.removeprefix(b"W/") for tag in tags]
+    headers = (*body.headers, *validators.headers, *length)
+    code = http.PARTIAL_CONTENT if part else http.OK
+    return StreamResponse(code, headers, download.stream(body, start, end))
 
 
 def _part_of(
-    request: GuestRequest, body: ImageBody, validators: Mapping[bytes, bytes]
+    request: Request, body: ImageBody, validators: Validators
 ) -> tuple[int, int] | None:
-    """Return where what is asked for begins and ends; ``None`` for all of it.
-
-    :raises UnsatisfiableError: when there is nothing there.
-    """
-    condition = request.getHeader(b"if-range")
-    is_part = condition is None or condition in validators.values()
-    if request.method == b"HEAD" or not is_part or not body.is_seekable:
+    if not body.is_seekable:
         return None
-    return range_of(request.getHeader(b"range"), body.size)
+    return requested_range(request, body.size, validators)
 
 
 def _not_satisfiable(size: int) -> Response:

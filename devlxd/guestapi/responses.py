@@ -1,5 +1,5 @@
-# -*- test-case-name: tests.guestapi.test_specification -*-
-"""Answers: status, headers and body of one response, and nothing half-done."""
+# -*- test-case-name: tests.guestapi.test_resources -*-
+"""Responses made of snapshots: JSON, text and long lists."""
 
 from __future__ import annotations
 
@@ -9,9 +9,18 @@ from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import Any, TypeVar
 
-from attrs import frozen
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
 from twisted.web import http
 
+from devlxd.httpserver.responses import (
+    CLOSE,
+    INTERNAL_ERROR,
+    TEXT,
+    Headers,
+    Response,
+    refusal,
+)
 from devlxd.model import Container
 from devlxd.turns import Slices
 
@@ -20,31 +29,18 @@ T = TypeVar("T")
 #: How many paths of a list are rendered in one slice.
 PATHS = 1000
 
-Headers = tuple[tuple[bytes, bytes], ...]
+JSON: Headers = ((b"Content-Type", b"application/json"),)
 
-_JSON: Headers = ((b"Content-Type", b"application/json"),)
-_TEXT: Headers = ((b"Content-Type", b"text/plain; charset=utf-8"),)
-NOSNIFF: Headers = ((b"X-Content-Type-Options", b"nosniff"),)
-_CLOSE: Headers = ((b"Connection", b"close"),)
-
-
-@frozen
-class Response:
-    """One response, ready to be sent any number of times."""
-
-    code: int
-    headers: Headers
-    body: bytes
-
-    @property
-    def closes(self) -> bool:
-        """Whether the connection is closed after it."""
-        return _CLOSE[0] in self.headers
+#: The peer is in no container. cloud-init retries after a 500 and nothing else,
+#: and has to do so on a new connection, whose peer is identified anew.
+NOT_IN_CONTAINER = refusal(
+    http.INTERNAL_SERVER_ERROR, "not in a container", headers=CLOSE
+)
 
 
 def json_response(value: object) -> Response:
-    """Answer with one JSON value and a newline, as Go's encoder writes it."""
-    return Response(http.OK, _JSON, _json(value) + b"\n")
+    """Return one JSON value and a newline, as Go's encoder writes it."""
+    return Response(http.OK, JSON, _json(value) + b"\n")
 
 
 def _json(value: object) -> bytes:
@@ -53,17 +49,24 @@ def _json(value: object) -> bytes:
     ).encode("utf-8")
 
 
-def list_response(
-    root: str, items: Mapping[str, T], is_told: Callable[[str, T], bool]
-) -> Slices[Response]:
-    """Answer with the paths of some items below ``root``, in their order.
+def text_response(text: str) -> Response:
+    """Return ``text`` to the byte."""
+    return Response(http.OK, TEXT, text.encode("utf-8"))
 
-    :param is_told: whether an item is one of them.
+
+def list_response(
+    root: str, items: Mapping[str, T], is_listed: Callable[[str, T], bool]
+) -> Slices[Response]:
+    """Return the sorted paths of items below ``root``, in slices.
+
+    :param is_listed: returns whether an item is in the list.
     """
-    left = iter(items.items())
+    rest = iter(items.items())
     parts: list[list[str]] = []
-    while some := list(islice(left, PATHS)):
-        parts.append(sorted(root + name for name, item in some if is_told(name, item)))
+    while some := list(islice(rest, PATHS)):
+        parts.append(
+            sorted(root + name for name, item in some if is_listed(name, item))
+        )
         if len(some) == PATHS:
             yield
     in_order = heapq.merge(*parts)
@@ -73,72 +76,93 @@ def list_response(
         if len(paths) == PATHS:
             yield
     texts.append(b"]\n" if texts else b"[]\n")
-    # To free all of them at once would take long.
+    # Freeing all parts at once would take long.
     while len(parts) > 1:
         parts.pop()
         yield
-    return Response(http.OK, _JSON, b"".join(texts))
-
-
-def text_response(text: str) -> Response:
-    """Answer with ``text`` to the byte."""
-    return Response(http.OK, _TEXT, text.encode("utf-8"))
-
-
-def refusal(code: int, text: str, headers: Headers = ()) -> Response:
-    """Answer with one line that says no."""
-    return Response(code, _TEXT + NOSNIFF + headers, text.encode("utf-8") + b"\n")
-
-
-def not_allowed(methods: tuple[bytes, ...]) -> Response:
-    """Answer that a path has no such method but ``methods``."""
-    allow = ((b"Allow", b", ".join(methods)),)
-    return refusal(http.NOT_ALLOWED, "method not allowed", allow)
-
-
-#: The peer cannot be placed. cloud-init asks again after a 500 and nothing
-#: else; it has to do so on a connection of its own, which is placed anew.
-NOT_IN_CONTAINER = refusal(
-    http.INTERNAL_SERVER_ERROR, "not in a container", headers=_CLOSE
-)
-
-#: What the log says more of.
-INTERNAL_ERROR = refusal(
-    http.INTERNAL_SERVER_ERROR, "internal server error", headers=_CLOSE
-)
-
-#: A request whose bytes are not HTTP.
-BAD_REQUEST = refusal(http.BAD_REQUEST, "bad request", headers=_CLOSE)
-
-#: A request with a body of more than a guest has to say.
-TOO_LARGE = refusal(http.REQUEST_ENTITY_TOO_LARGE, "request too large", headers=_CLOSE)
+    return Response(http.OK, JSON, b"".join(texts))
 
 
 class ResponseCache:
-    """Answers, or what makes them, from a snapshot alone, kept as long as it is.
+    """Responses, or what makes them, that follow from a snapshot alone.
 
-    A snapshot that was replaced takes its answers with it the next time
-    that its container asks.
+    They are kept as long as the snapshot is the present one, and dropped the next
+    time that its container asks.
     """
 
     def __init__(self) -> None:
         self._kept: dict[str, tuple[Container, dict[object, Any]]] = {}
 
-    def answer(self, container: Container, key: object, render: Callable[[], T]) -> T:
-        """Return the answer kept under ``key``, rendered if it is not there.
+    def get(self, container: Container, key: object, render: Callable[[], T]) -> T:
+        """Return what is kept under ``key``, rendered if there is nothing yet.
 
-        :param key: what is asked for. There must be no more of them than the
-            snapshot has parts: a guest must not be able to make them up.
+        :param key: what is asked for. There must be no more keys than the snapshot
+            has parts, so that a guest cannot fill the cache.
         """
-        snapshot, answers = self._kept.get(container.name, (None, {}))
+        snapshot, kept = self._kept.get(container.name, (None, {}))
         if snapshot is not container:
-            answers = {}
-            self._kept[container.name] = (container, answers)
-        answer: T | None = answers.get(key)
-        if answer is None:
-            answer = answers[key] = render()
-        return answer
+            kept = {}
+            self._kept[container.name] = (container, kept)
+        rendered: T | None = kept.get(key)
+        if rendered is None:
+            rendered = kept[key] = render()
+        return rendered
 
     def forget(self, name: str) -> None:
         """Drop what is kept for the container ``name``."""
         self._kept.pop(name, None)
+
+
+class SlicedResponse:
+    """A response that is rendered in slices: the first at once, the rest in turns.
+
+    It is rendered once, however many requests wait for it.
+
+    :param slices: render it.
+    :param take_turn: calls a function when it is the container's turn.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        slices: Slices[Response],
+        take_turn: Callable[[Callable[[], None]], object],
+    ) -> None:
+        self._slices = slices
+        self._take_turn = take_turn
+        self._response: Response | None = None
+        self._waiting: dict[Deferred[Response], None] = {}
+        self._render()
+
+    def get(self) -> Response | Deferred[Response]:
+        """Return the response, or a Deferred that may be cancelled."""
+        if self._response is not None:
+            return self._response
+        waiting: Deferred[Response] = Deferred(self._forget)
+        self._waiting[waiting] = None
+        return waiting
+
+    def _forget(self, waiting: Deferred[Response]) -> None:
+        self._waiting.pop(waiting, None)
+
+    def _render(self) -> None:
+        try:
+            next(self._slices)
+        except StopIteration as stop:
+            self._response = stop.value
+        except Exception:
+            self._log.failure("a response could not be rendered")
+            self._response = INTERNAL_ERROR
+        else:
+            self._take_turn(self._render)
+            return
+        self._send_next()
+
+    def _send_next(self) -> None:
+        """Pass the response to the requests that wait for it, one a turn."""
+        if self._waiting and self._response is not None:
+            waiting = next(iter(self._waiting))
+            del self._waiting[waiting]
+            self._take_turn(self._send_next)
+            waiting.callback(self._response)

@@ -8,13 +8,12 @@ import socket
 from collections import Counter
 from collections.abc import Hashable
 from functools import partial
-from typing import Any
 
 from twisted.logger import Logger
-from twisted.web.server import Site
 
 from devlxd.host.accepting import cgroup_of, credentials_of
-from devlxd.httpserver.registry import STRANGERS, ConnectionRegistry
+from devlxd.httpserver.registry import STRANGERS
+from devlxd.httpserver.site import DevLXDSite
 from devlxd.interfaces import IDevLXDReactor
 from devlxd.loglimit import RateLimitedLogger
 
@@ -32,8 +31,7 @@ class Door:
     surplus is closed before anything is made for it, and by what has been found
     out of the process already. Who is let in is identified all the same.
 
-    :param site: makes the protocols of those that are let in.
-    :param registry: the connections that there are.
+    :param site: makes the channels of connections.
     :param reactor: makes their transports.
     """
 
@@ -41,12 +39,11 @@ class Door:
 
     def __init__(
         self,
-        site: Site,
-        registry: ConnectionRegistry[Any],
+        site: DevLXDSite,
         reactor: IDevLXDReactor,
     ) -> None:
         self._site = site
-        self._registry = registry
+        self._registry = site.server.registry
         self._reactor = reactor
         self._waiting: Counter[Hashable] = Counter()
         # The processes of those who have too many, for a moment.
@@ -84,7 +81,7 @@ class Door:
         if not self._crowding:
             self._reactor.callLater(0, self._crowding.clear)
         self._crowding.add(pid)
-        self._limited_log.warn("too many connections of {owner}", of=owner, owner=owner)
+        self._site.server.admission.refused(owner)
 
     def close(self) -> None:
         """Let nobody in any more, who waits included."""

@@ -1,95 +1,97 @@
 # -*- test-case-name: tests.httpserver.test_site -*-
-"""One request of a guest, and how it is answered."""
+"""One request, and how its response is sent."""
 
 from __future__ import annotations
 
-import re
 from http import HTTPStatus
 from io import BytesIO
-from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web import http
-from twisted.web.resource import getChildForRequest
 from twisted.web.server import Request
 
-from devlxd.guestapi.responses import BAD_REQUEST, INTERNAL_ERROR, Headers, Response
+from devlxd.httpserver.body_sink import BodySink
+from devlxd.httpserver.channel import GuestChannel
+from devlxd.httpserver.grammar import (
+    MAX_BODY,
+    MAX_PIECES,
+    BodyTooLargeError,
+    origin_form,
+)
+from devlxd.httpserver.message_sink import BodyMessageSink
 from devlxd.httpserver.paced_body import PacedBody
-from devlxd.model import Caller, Container
+from devlxd.httpserver.responses import (
+    BAD_REQUEST,
+    INTERNAL_ERROR,
+    NOSNIFF,
+    Headers,
+    MessageResponse,
+    Response,
+    ResponseError,
+    StreamResponse,
+)
+from devlxd.httpserver.websocket import (
+    NO_HANDSHAKE,
+    MessageWebSocket,
+    WebSocketSink,
+    asks_for_websocket,
+    websocket_key,
+)
 
-if TYPE_CHECKING:
-    from devlxd.httpserver.channel import GuestChannel
-    from devlxd.httpserver.site import DevLXDSite
-
-#: How long the body of a request may be, in bytes, and in how many pieces.
-MAX_BODY = 16 * 1024
-MAX_PIECES = 256
-
-#: How much of an answer is sent at once, in bytes: what the guest does not
-#: read of the rest is not kept for each connection. With more it is not faster.
+#: How much of a response is sent at once, in bytes: the rest is not buffered for
+#: a client that does not read. Larger slices are not faster.
 SLICE = 32 * 1024
 
-#: How long a guest may stop to read an answer, in seconds.
+#: For how long a client may stop to read a response, in seconds.
 READ_TIMEOUT = 30
+
+#: For how long it may stop to read a stream, in seconds: its disk may be slow.
+STALL_TIMEOUT = 300
 
 #: The reason phrases that Twisted does not know.
 _REASONS: dict[int, bytes] = {HTTPStatus.TOO_MANY_REQUESTS: b"Too Many Requests"}
 
-#: ``http://HOST/PATH?QUERY``, all but ``http://HOST`` in a group.
-_ABSOLUTE_FORM = re.compile(rb"http://[^/?]*(.*)", re.IGNORECASE | re.DOTALL)
 
+class _PendingResponse:
+    """A response that the handler does not have yet."""
 
-def tokens_of(request: http.Request, header: bytes) -> list[bytes]:
-    """Return the members of a list of tokens, in lower case.
+    #: See `devlxd.httpserver.closing_channel.ActiveResponse.endless`.
+    endless = False
 
-    A list may be spread over any number of lines (RFC 9110, 5.3 and 5.6.1).
-    """
-    values = request.requestHeaders.getRawHeaders(header, [])
-    return [token.strip(b" \t").lower() for token in b",".join(values).split(b",")]
-
-
-class BodyTooLargeError(Exception):
-    """A request has a body of more than a guest has to say."""
+    def __init__(self, channel: GuestChannel) -> None:
+        self.close = channel.forceAbortClient
 
 
 class GuestRequest(Request):
-    """A request of a guest.
+    """A request of a client.
 
-    :ivar container: the snapshot to answer from, put there by the gate.
-    :ivar is_gone: whether the guest has gone before the end of the answer.
+    :ivar is_gone: whether the connection was lost before the response ended.
     """
 
     defaultContentType = None
     channel: GuestChannel
     content: BytesIO
-    site: DevLXDSite
-    container: Container
     is_gone = False
     _log = Logger()
     _pieces = 0
 
-    @property
-    def caller(self) -> Caller | None:
-        """Who asks, ``None`` if it could not be placed."""
-        return self.channel.caller
-
     def connectionLost(self, reason: Failure) -> None:
-        """Hear that the guest is gone, and let go of what refers to this."""
+        """See `Request.connectionLost`; drop references that make cycles."""
         self.is_gone = True
         self.producer = None
         super().connectionLost(reason)
 
     def gotLength(self, length: int | None) -> None:
-        """Make room for a body, in memory and bounded."""
+        """See `Request.gotLength`: the body is kept in memory, and bounded."""
         self.content = BytesIO()
 
     def handleContentChunk(self, data: bytes) -> None:
-        """Take a piece of the body.
+        """See `Request.handleContentChunk`.
 
-        :raises BodyTooLargeError: when there is too much of it.
+        :raises BodyTooLargeError: if the body is too long.
         """
         self._pieces += 1
         if self._pieces > MAX_PIECES or self.content.tell() + len(data) > MAX_BODY:
@@ -97,73 +99,130 @@ class GuestRequest(Request):
         self.content.write(data)
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
-        """Take the request apart and process it.
-
-        Twisted's own also parses forms, which no guest has to send.
-        """
+        """See `Request.requestReceived`; Twisted's own also parses forms."""
         self.content.seek(0)
         self.method, self.uri, self.clientproto = command, path, version
-        self.path, _, query = _origin_form(path).partition(b"?")
+        self.path, _, query = origin_form(path).partition(b"?")
         self.args = http.parse_qs(query, keep_blank_values=True)
         self.process()
 
     def process(self) -> None:
-        """Let the gate and the resources answer; never with a traceback."""
-        self.site = self.channel.site
+        """See `Request.process`: let the handler respond."""
         self.prepath = []
         self.postpath = [unquote_to_bytes(s) for s in self.path[1:].split(b"/")]
-        if not self.path.startswith(b"/") or not self._names_its_host():
+        if not self.path.startswith(b"/") or not self._has_one_host():
             self.send(BAD_REQUEST)
-        else:
-            self._process()
-
-    def _names_its_host(self) -> bool:
-        """Return whether there is a ``Host`` header, and one (RFC 9112, 3.2)."""
-        hosts = self.requestHeaders.getRawHeaders(b"Host", [])
-        return len(hosts) == 1 or (not hosts and self.clientproto == b"HTTP/1.0")
-
-    def _process(self) -> None:
+            return
         try:
-            getChildForRequest(self.site.resource, self).render(self)
+            handler = self.channel.server.handler
+            self._deliver(handler.respond(self, self.channel.caller))
         except Exception:
             self.fail(Failure())
 
-    def begin(self, code: int, headers: Headers) -> None:
-        """Make the head of a response; it is sent with the first of its body."""
+    def _has_one_host(self) -> bool:
+        """Return whether there is one ``Host`` header (RFC 9112, 3.2)."""
+        hosts = self.requestHeaders.getRawHeaders(b"Host", [])
+        return len(hosts) == 1 or (not hosts and self.clientproto == b"HTTP/1.0")
+
+    def _deliver(self, response: object) -> None:
+        """Send a response of any kind; see `IRequestHandler.respond`."""
+        if isinstance(response, Response):
+            self.send(response)
+        elif isinstance(response, StreamResponse):
+            self._send_stream(response)
+        elif isinstance(response, MessageResponse):
+            self._send_messages(response)
+        else:
+            assert isinstance(response, Deferred)
+            self.channel.response = _PendingResponse(self.channel)
+            response.addBoth(self._not_pending).addCallback(self._deliver_late)
+            response.addErrback(self.fail)
+
+    def _not_pending(self, result: object) -> object:
+        if not self.is_gone:
+            self.channel.response = None
+        return result
+
+    def _deliver_late(self, response: object) -> None:
+        if not self.is_gone:
+            self._deliver(response)
+        elif isinstance(response, (StreamResponse, MessageResponse)):
+            response.stream.close()
+
+    def send(self, response: Response) -> None:
+        """Send a whole response."""
+        self._begin(response.code, self.channel.server.headers_of(response))
+        if response.closes:
+            self.channel.persistent = 0
+        if len(response.body) <= SLICE or self.method == b"HEAD":
+            self.write(response.body)
+            self.finish()
+        else:
+            self._send_long(response.body)
+
+    def _begin(self, code: int, headers: Headers) -> None:
+        """Set status and headers; they are sent with the first of the body."""
         self.setResponseCode(code, _REASONS.get(code))
         for name, value in headers:
             self.responseHeaders.setRawHeaders(name, [value])
 
-    def send(self, answer: Response) -> None:
-        """Send ``answer`` whole, and be done."""
-        self.begin(answer.code, self.site.headers_of(answer))
-        if answer.closes:
-            self.channel.persistent = 0
-        if len(answer.body) <= SLICE or self.method == b"HEAD":
-            self.write(answer.body)
-            self.finish()
-        else:
-            self._send_paced(answer.body)
-
-    def _send_paced(self, body: bytes) -> None:
-        """Send a long body: what the guest does not read is not kept for it."""
-
+    def _send_long(self, body: bytes) -> None:
         async def read(start: int, size: int) -> bytes:
             return body[start : start + size]
 
-        async def send() -> None:
-            with PacedBody(self, SLICE, READ_TIMEOUT) as paced:
-                await paced.send(0, len(body), read)
+        BodySink(self, PacedBody(0, len(body), read, SLICE), READ_TIMEOUT).start()
 
-        Deferred.fromCoroutine(send()).addErrback(self.fail)
+    def _send_stream(self, response: StreamResponse) -> None:
+        self._begin(response.code, (*response.headers, self.channel.server.date()))
+        if self.method == b"HEAD":
+            response.stream.close()
+            self.finish()
+        else:
+            BodySink(self, response.stream, STALL_TIMEOUT).start()
+
+    def _send_messages(self, response: MessageResponse) -> None:
+        server = self.channel.server
+        if not asks_for_websocket(self):
+            self._send_message_body(response)
+            return
+        key = websocket_key(self)
+        if key is None:
+            response.stream.close()
+            self.send(NO_HANDSHAKE)
+            return
+        websocket = MessageWebSocket(server.websockets, response.headers)
+        WebSocketSink(self.channel, response.stream, server.reactor, websocket).start(
+            key
+        )
+
+    def _send_message_body(self, response: MessageResponse) -> None:
+        # On a connection that does not persist, its end is the end of the
+        # response: RFC 9112, 6.3.
+        connection = b"keep-alive" if self.channel.persistent else b"close"
+        headers = ((b"Connection", connection), *response.body_headers)
+        self._begin(http.OK, (*headers, *response.headers, *NOSNIFF))
+        if self.method == b"HEAD":
+            response.stream.close()
+            self.finish()
+        else:
+            BodyMessageSink(self, response.stream, self.channel.server.reactor).start()
 
     def fail(self, failure: Failure) -> None:
-        """Log that something went wrong, and give the guest no more than that."""
-        self._log.failure("request failed: {request}", failure, request=self)
-        self.break_off(INTERNAL_ERROR)
+        """End the response because of an error.
 
-    def break_off(self, answer: Response) -> None:
-        """Send ``answer`` instead of what was begun, or no more if that is too late."""
+        The client receives the response of a `ResponseError`; of any other error
+        it learns nothing, and the log everything.
+        """
+        if self.is_gone and failure.check(CancelledError):
+            return
+        if isinstance(failure.value, ResponseError):
+            self._replace(failure.value.response)
+        else:
+            self._log.failure("request failed: {request}", failure, request=self)
+            self._replace(INTERNAL_ERROR)
+
+    def _replace(self, response: Response) -> None:
+        """Send ``response`` instead of what was begun, or abort if that is sent."""
         if self.is_gone:
             return
         if self.startedWriting:
@@ -172,14 +231,4 @@ class GuestRequest(Request):
         for name, _ in list(self.responseHeaders.getAllRawHeaders()):
             if name.lower() != b"connection":
                 self.responseHeaders.removeHeader(name)
-        self.send(answer)
-
-
-def _origin_form(target: bytes) -> bytes:
-    """Return the path and query of a request target (RFC 9112, 3.2).
-
-    A guest behind a proxy sends ``http://lxd/1.0``; the host in it is of no
-    consequence.
-    """
-    match = _ABSOLUTE_FORM.fullmatch(target)
-    return b"/" + match[1].removeprefix(b"/") if match else target
+        self.send(response)

@@ -25,6 +25,15 @@ from devlxd.interfaces.image_stores import (
     ImageError,
     IOpenImage,
 )
+from devlxd.interfaces.observation import IServiceObserver
+from devlxd.interfaces.serving import (
+    IAdmission,
+    IConnection,
+    IConnections,
+    IRequestHandler,
+    ISink,
+    IStream,
+)
 from devlxd.interfaces.stores import (
     IContainerStore,
     IStoreObserver,
@@ -38,7 +47,10 @@ from devlxd.interfaces.system import (
 )
 
 __all__ = [
+    "IAdmission",
     "ICallerIdentifier",
+    "IConnection",
+    "IConnections",
     "IContainerStore",
     "IDevLXDReactor",
     "IEventBus",
@@ -49,9 +61,13 @@ __all__ = [
     "IOpenImage",
     "IPeerSource",
     "IProcessTable",
+    "IRequestHandler",
     "IRunObserver",
     "IRuntime",
+    "IServiceObserver",
+    "ISink",
     "IStoreObserver",
+    "IStream",
     "ISubscriber",
     "ISubscription",
     "ITurn",

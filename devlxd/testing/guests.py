@@ -7,19 +7,24 @@ from typing import cast
 
 from twisted.internet.address import UNIXAddress
 from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
-from devlxd.guestapi.dialects import LXD, Dialect
-from devlxd.guestapi.image_export import Downloads
+from devlxd.guestapi.dialect import Dialect
+from devlxd.guestapi.dialects import DEFAULT_DIALECT
+from devlxd.guestapi.downloads import Downloads
 from devlxd.httpserver.site import DevLXDSite
 from devlxd.interfaces import (
     IContainerStore,
     IDevLXDReactor,
+    IEventBus,
     IImageStore,
+    IServiceObserver,
 )
 from devlxd.model import Caller
+from devlxd.service import GuestSites
 from devlxd.testing.callers import GUEST, MemoryIdentifier, MemoryPeerSource
 from devlxd.testing.reactor import MemoryDevLXDReactor
 
@@ -62,22 +67,29 @@ class GuestConnection:
 def site_for(
     store: IContainerStore,
     name: str,
-    dialect: Dialect = LXD,
-    clock: Clock | None = None,
+    dialect: Dialect = DEFAULT_DIALECT,
+    clock: IReactorTime | None = None,
     images: IImageStore | None = None,
+    bus: IEventBus | None = None,
+    observer: IServiceObserver | None = None,
 ) -> DevLXDSite:
-    """Build a site on which everybody is the root of the container ``name``.
+    """Return a site on which every caller is root in the container ``name``.
 
-    :param clock: for what waits, and tells the time; with images, a
+    :param clock: for timeouts and the time of day; with images, a
         `MemoryDevLXDReactor`.
+    :param images: the images that can be downloaded; default: none.
+    :param bus: the events; default: none.
+    :param observer: is notified of what the site does.
     """
     clock = clock or MemoryDevLXDReactor()
-    return DevLXDSite(
-        dialect,
+    downloads = Downloads(images, cast(IDevLXDReactor, clock)) if images else None
+    return GuestSites(
         store,
         MemoryIdentifier({GUEST.pid: Caller(name, uid=0)}),
         MemoryPeerSource(),
         clock,
-        downloads=Downloads(images, cast(IDevLXDReactor, clock)) if images else None,
+        bus=bus,
+        downloads=downloads,
+        observer=observer,
         wall=clock.seconds,
-    )
+    ).site(dialect)

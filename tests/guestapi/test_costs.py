@@ -13,6 +13,7 @@ import tracemalloc
 import weakref
 from collections.abc import Callable
 from itertools import count
+from typing import cast
 
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
@@ -20,13 +21,17 @@ from twisted.trial.unittest import SynchronousTestCase
 from devlxd.containers.memory import MemoryStore
 from devlxd.events.bus import EventBus
 from devlxd.events.journal import SQLiteJournal
-from devlxd.guestapi.dialects import LXD
-from devlxd.guestapi.event_streams import KEEP_ALIVE, PING_INTERVAL, PING_TIMEOUT
-from devlxd.guestapi.image_export import Downloads
-from devlxd.httpserver.channel import CLOSE_TIMEOUT, REQUEST_TIMEOUT
+from devlxd.guestapi.api import GuestAPI
+from devlxd.guestapi.dialects.lxd import DIALECT as LXD
+from devlxd.guestapi.downloads import Downloads
+from devlxd.httpserver.closing_channel import CLOSE_TIMEOUT, REQUEST_TIMEOUT
+from devlxd.httpserver.message_sink import KEEP_ALIVE
 from devlxd.httpserver.site import DevLXDSite
+from devlxd.httpserver.websocket import PING_INTERVAL, PING_TIMEOUT
 from devlxd.images.memory import MemoryImageStore
+from devlxd.interfaces import ITurns
 from devlxd.model import Caller, Container
+from devlxd.service import GuestSites
 from devlxd.testing import (
     GUEST,
     MemoryDevLXDReactor,
@@ -55,6 +60,11 @@ C1 = Container(
 EVENTS = b"GET /1.0/events HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
+def turns_of(site: DevLXDSite) -> ITurns:
+    """Return what gives the turns of a site."""
+    return cast(GuestAPI, site.server.handler).services.turns
+
+
 class ConnectionsTestCase(SynchronousTestCase):
     """Has a site with all that there is, on sockets."""
 
@@ -67,15 +77,14 @@ class ConnectionsTestCase(SynchronousTestCase):
         images = MemoryImageStore()
         fingerprint = images.put(bytes(1_000_000))
         self.image = GET.replace(b"/1.0/config/user.a", path_of(fingerprint).encode())
-        self.site = DevLXDSite(
-            LXD,
+        self.site = GuestSites(
             self.store,
             MemoryIdentifier({GUEST.pid: Caller("c1", 0, run=1)}),
             MemoryPeerSource(),
             self.clock,
             bus=self.bus,
             downloads=Downloads(images, self.clock),
-        )
+        ).site(LXD)
         self.site.doStart()
         self.addCleanup(self.site.doStop)
 
@@ -176,7 +185,7 @@ class FreedTests(ConnectionsTestCase):
         """A long list, not complete when the guest hangs up, or when we close."""
         turns: list[Callable[[], None]] = []
         numbers = count()
-        self.patch(self.site.registry, "take_turn", lambda _, work: turns.append(work))
+        self.patch(turns_of(self.site), "take", lambda _, work: turns.append(work))
 
         def ask(guest: SocketGuest) -> None:
             turns.clear()

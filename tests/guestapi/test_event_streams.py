@@ -17,19 +17,20 @@ from devlxd.containers.memory import MemoryStore
 from devlxd.events import feed
 from devlxd.events.bus import EventBus
 from devlxd.events.journal import SQLiteJournal
-from devlxd.guestapi.dialects import LXD
-from devlxd.guestapi.event_streams import (
-    KEEP_ALIVE,
+from devlxd.guestapi.dialects.lxd import DIALECT as LXD
+from devlxd.guestapi.event_streams import EventStream
+from devlxd.httpserver.channel import MAX_IGNORED
+from devlxd.httpserver.closing_channel import CLOSE_TIMEOUT, IDLE_TIMEOUT
+from devlxd.httpserver.message_sink import KEEP_ALIVE, BodyMessageSink
+from devlxd.httpserver.websocket import (
     MAX_MESSAGE,
     PING_INTERVAL,
     PING_TIMEOUT,
-    LineStream,
-    WebSocketStream,
+    WebSocketSink,
 )
-from devlxd.httpserver.channel import CLOSE_TIMEOUT, IDLE_TIMEOUT, MAX_IGNORED
-from devlxd.httpserver.site import DevLXDSite
-from devlxd.interfaces import ISubscriber
+from devlxd.interfaces import ISink, IStream, ISubscriber
 from devlxd.model import Caller, Container
+from devlxd.service import GuestSites
 from devlxd.testing import GUEST, GuestConnection, MemoryIdentifier, MemoryPeerSource
 from devlxd.timestamps import timestamp_text
 
@@ -100,14 +101,13 @@ class EventsTestCase(SynchronousTestCase):
         self.bus.startService()
         self.addCleanup(self.bus.stopService)
         self.identifier = MemoryIdentifier({GUEST.pid: Caller("c1", 0, run=1)})
-        self.site = DevLXDSite(
-            LXD,
+        self.site = GuestSites(
             self.store,
             self.identifier,
             MemoryPeerSource(),
             self.clock,
             bus=self.bus,
-        )
+        ).site(LXD)
         self.site.doStart()
         self.addCleanup(self.site.doStop)
         self.guest = GuestConnection(self.site)
@@ -147,9 +147,11 @@ class RequestTests(EventsTestCase):
         return answer
 
     def test_interfaces(self) -> None:
-        """Both kinds of streams are subscribers."""
-        for kind in (LineStream, WebSocketStream):
-            self.assertTrue(verifyClass(ISubscriber, kind))
+        """A stream of events is a subscriber; it is sent in two ways."""
+        self.assertTrue(verifyClass(ISubscriber, EventStream))
+        self.assertTrue(verifyClass(IStream, EventStream))
+        for kind in (BodyMessageSink, WebSocketSink):
+            self.assertTrue(verifyClass(ISink, kind))
 
     def test_types(self) -> None:
         """Types are separated by commas, blanks do not matter, others are refused."""
@@ -264,7 +266,7 @@ class RequestTests(EventsTestCase):
             self.assertNotIn(b"Server:", answer)
 
 
-class LineStreamTests(EventsTestCase):
+class BodyMessageSinkTests(EventsTestCase):
     """Events as lines."""
 
     def begin(self, query: bytes = b"") -> bytes:
@@ -487,7 +489,7 @@ class LineStreamTests(EventsTestCase):
         self.assert_nothing_left()
 
 
-class WebSocketStreamTests(EventsTestCase):
+class WebSocketSinkTests(EventsTestCase):
     """Events as messages of a websocket."""
 
     def begin(self, query: bytes = b"", early: bytes = b"") -> bytes:

@@ -9,9 +9,11 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from devlxd.containers.memory import MemoryStore
-from devlxd.guestapi.dialects import APOLLO, LXD, Dialect
-from devlxd.httpserver.site import DevLXDSite
+from devlxd.guestapi.dialect import Dialect
+from devlxd.guestapi.dialects.apollo import DIALECT as APOLLO
+from devlxd.guestapi.dialects.lxd import DIALECT as LXD
 from devlxd.model import Caller, Container
+from devlxd.service import GuestSites
 from devlxd.testing import GUEST, GuestConnection, MemoryIdentifier, MemoryPeerSource
 
 PATHS = ["/", "/1.0", "/1.0/config/user.secret", "/nope", "/1.0/config/limits.cpu"]
@@ -28,14 +30,13 @@ class GateTests(SynchronousTestCase):
         """Connect as ``caller``."""
         callers = {GUEST.pid: caller} if caller else {}
         identifier = MemoryIdentifier(callers)
-        site = DevLXDSite(
-            dialect,
+        site = GuestSites(
             self.store,
             identifier,
             MemoryPeerSource(),
             Clock(),
             wall=lambda: 0,
-        )
+        ).site(dialect)
         return GuestConnection(site)
 
     def assert_refused(

@@ -21,15 +21,10 @@ from zope.interface import implementer
 from zope.interface.verify import verifyClass
 
 from devlxd.containers.memory import MemoryStore
-from devlxd.guestapi import image_export as images
-from devlxd.guestapi.image_export import (
-    LEAD,
-    MAX_DOWNLOADS,
-    MISS_DELAY,
-    PIECE,
-    RETRY_AFTER,
-    STALL_TIMEOUT,
-)
+from devlxd.guestapi import downloads
+from devlxd.guestapi.downloads import LEAD, MAX_DOWNLOADS, MISS_DELAY
+from devlxd.guestapi.image_export import PIECE, RETRY_AFTER
+from devlxd.httpserver.request import STALL_TIMEOUT
 from devlxd.images.directory import DirectoryImageStore
 from devlxd.images.memory import MemoryImageStore
 from devlxd.interfaces import IImageStore, ImageError, IOpenImage
@@ -56,7 +51,7 @@ class ImagesTestCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = MemoryDevLXDReactor()
-        self.patch(images, "sleep", self.clock.advance)
+        self.patch(downloads, "sleep", self.clock.advance)
         self.clock.advance(MODIFIED * 2)
         self.images = MemoryImageStore()
         self.fingerprint = self.images.put(DATA, filename="x.tar.gz", modified=MODIFIED)
@@ -343,7 +338,7 @@ class MissTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.path = Path(tempfile.mkdtemp(dir="."))
         self.clock = MemoryDevLXDReactor()
-        self.patch(images, "sleep", self.clock.advance)
+        self.patch(downloads, "sleep", self.clock.advance)
         store = DirectoryImageStore(self.path, self.clock)
         site = site_for(MemoryStore([ALLOWED]), "c1", clock=self.clock, images=store)
         self.guest = GuestConnection(site)
@@ -554,7 +549,7 @@ class FlowTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = MemoryDevLXDReactor()
-        self.patch(images, "sleep", self.clock.advance)
+        self.patch(downloads, "sleep", self.clock.advance)
         self.held = HeldImage()
         self.store = MemoryStore([ALLOWED])
         self.site = site_for(self.store, "c1", clock=self.clock, images=self.held)

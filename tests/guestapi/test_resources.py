@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from itertools import count
+from typing import cast
 from urllib.parse import quote
 
 import yaml
@@ -15,9 +16,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from devlxd.containers.documents import Form, read_container
 from devlxd.containers.memory import MemoryStore
-from devlxd.guestapi.dialects import DIALECTS, LXD, Dialect
+from devlxd.guestapi.api import GuestAPI
+from devlxd.guestapi.dialect import Dialect
+from devlxd.guestapi.dialects import DIALECTS
+from devlxd.guestapi.dialects.lxd import DIALECT as LXD
 from devlxd.guestapi.responses import json_response, list_response
-from devlxd.interfaces import ITurn
+from devlxd.httpserver.site import DevLXDSite
+from devlxd.interfaces import ITurn, ITurns
 from devlxd.model import Container
 from devlxd.testing import GuestConnection, site_for
 from devlxd.turns import Turns, finish
@@ -36,6 +41,11 @@ def guest_of(container: Container, dialect: Dialect = LXD) -> GuestConnection:
 def body_of(response: bytes) -> bytes:
     """Return the body of a response."""
     return response.partition(b"\r\n\r\n")[2]
+
+
+def turns_of(site: DevLXDSite) -> ITurns:
+    """Return what gives the turns of a site."""
+    return cast(GuestAPI, site.server.handler).services.turns
 
 
 class NamesTests(SynchronousTestCase):
@@ -192,7 +202,7 @@ class LongListTests(SynchronousTestCase):
         self.store = MemoryStore([self.container])
         self.site = site_for(self.store, "c1")
         self.turns: list[Callable[[], None]] = []
-        self.patch(self.site.registry, "take_turn", self.take_turn)
+        self.patch(turns_of(self.site), "take", self.take_turn)
         self.guest = GuestConnection(self.site)
 
     def take_turn(self, owner: str, work: Callable[[], None]) -> ITurn:

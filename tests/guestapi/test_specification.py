@@ -5,7 +5,9 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from devlxd.containers.memory import MemoryStore
-from devlxd.guestapi.dialects import APOLLO, LXD, Dialect
+from devlxd.guestapi.dialect import Dialect
+from devlxd.guestapi.dialects.apollo import DIALECT as APOLLO
+from devlxd.guestapi.dialects.lxd import DIALECT as LXD
 from devlxd.model import Container
 from devlxd.testing import GuestConnection, site_for
 

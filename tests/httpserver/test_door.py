@@ -12,19 +12,23 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from devlxd.containers.memory import MemoryStore
+from devlxd.guestapi.dialects import DEFAULT_DIALECT
 from devlxd.host.accepting import cgroup_of
-from devlxd.httpserver.channel import GuestChannel
 from devlxd.httpserver.door import Door
 from devlxd.httpserver.registry import (
     AT_ONCE,
     COST,
     PROCESS_REMEMBERED,
     STRANGERS,
-    ConnectionRegistry,
 )
-from devlxd.model import Container
-from devlxd.testing import MemoryDevLXDReactor, site_for
-from devlxd.turns import Turns
+from devlxd.model import Caller, Container
+from devlxd.service import GuestSites
+from devlxd.testing import (
+    GUEST,
+    MemoryDevLXDReactor,
+    MemoryIdentifier,
+    MemoryPeerSource,
+)
 
 #: How many connections one container may have here.
 MOST = AT_ONCE + 10
@@ -59,11 +63,15 @@ class DoorTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.reactor = Reactor()
-        self.registry: ConnectionRegistry[GuestChannel] = ConnectionRegistry(
-            Turns(self.reactor), self.reactor, MOST
-        )
-        site = site_for(MemoryStore([Container("c1")]), "c1", clock=self.reactor)
-        self.door = Door(site, self.registry, self.reactor)
+        site = GuestSites(
+            MemoryStore([Container("c1")]),
+            MemoryIdentifier({GUEST.pid: Caller("c1", uid=0)}),
+            MemoryPeerSource(),
+            self.reactor,
+            max_connections=MOST,
+        ).site(DEFAULT_DIALECT)
+        self.registry = site.server.registry
+        self.door = Door(site, self.reactor)
         self.guests: list[socket.socket] = []
 
     def connect(self, count: int = 1) -> None:

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable
 from functools import partial
+from typing import cast
 
 from attrs import evolve, field, frozen
 from hypothesis import example, given, settings
@@ -24,13 +25,20 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from devlxd.containers.memory import MemoryStore
-from devlxd.guestapi.dialects import LXD
-from devlxd.httpserver.channel import CLOSE_TIMEOUT, IDLE_TIMEOUT, REQUEST_TIMEOUT
-from devlxd.httpserver.registry import AT_ONCE, ConnectionRegistry
-from devlxd.httpserver.request import MAX_BODY, MAX_PIECES, READ_TIMEOUT, SLICE
-from devlxd.httpserver.site import LOADING_TIMEOUT, DevLXDSite
+from devlxd.guestapi.api import GuestAPI
+from devlxd.guestapi.dialects.lxd import DIALECT as LXD
+from devlxd.httpserver.closing_channel import (
+    CLOSE_TIMEOUT,
+    IDLE_TIMEOUT,
+    REQUEST_TIMEOUT,
+)
+from devlxd.httpserver.grammar import MAX_BODY, MAX_PIECES
+from devlxd.httpserver.registry import AT_ONCE
+from devlxd.httpserver.request import READ_TIMEOUT, SLICE
 from devlxd.interfaces import NotInContainer
 from devlxd.model import Caller, Container, Peer
+from devlxd.peers.admission import LOADING_TIMEOUT
+from devlxd.service import GuestSites
 from devlxd.testing import (
     GUEST,
     GuestConnection,
@@ -38,7 +46,6 @@ from devlxd.testing import (
     MemoryPeerSource,
     site_for,
 )
-from devlxd.turns import Turns
 
 BIG = "x" * 100_000
 
@@ -73,6 +80,11 @@ def responses(data: bytes) -> list[tuple[int, bytes]]:
     return found
 
 
+def peer_with(pid: int) -> MemoryPeerSource:
+    """Return a source of peers that all have a pid."""
+    return MemoryPeerSource(Peer(pid, 0, 0))
+
+
 class WireTests(SynchronousTestCase):
     """The forms of HTTP that clients use."""
 
@@ -101,14 +113,13 @@ class WireTests(SynchronousTestCase):
 
     def test_date(self) -> None:
         """The date is the wall's, whatever the reactor's clock counts from."""
-        site = DevLXDSite(
-            LXD,
+        site = GuestSites(
             STORE,
             MemoryIdentifier({GUEST.pid: Caller("c1", uid=0)}),
             MemoryPeerSource(),
             Clock(),
             wall=lambda: 10**9,
-        )
+        ).site(LXD)
         response = GuestConnection(site).get("/1.0")
         self.assertIn(b"\r\nDate: Sun, 09 Sep 2001 01:46:40 GMT\r\n", response)
 
@@ -387,11 +398,11 @@ class BoundsTests(SynchronousTestCase):
         """A container with many busy connections leaves others their turns."""
         identifier = MemoryIdentifier({1: Caller("c1", uid=0), 2: Caller("c2", uid=0)})
         store = MemoryStore([Container(n, {"user.a": "1"}) for n in ("c1", "c2")])
-        site = DevLXDSite(LXD, store, identifier, MemoryPeerSource(), self.clock)
+        site = GuestSites(store, identifier, MemoryPeerSource(), self.clock).site(LXD)
         answered: list[int] = []
 
         def connect(pid: int) -> IProtocol:
-            self.patch(site, "_peers", MemoryPeerSource(Peer(pid, 0, 0)))
+            self.patch(site.server.admission, "_peers", peer_with(pid))
             channel: IProtocol = site.buildProtocol(UNIXAddress(""))
             transport = StringTransport()
             channel.makeConnection(transport)
@@ -452,17 +463,16 @@ class BoundsTests(SynchronousTestCase):
     def test_too_many_connections(self) -> None:
         """One container cannot take all the connections there are."""
         identifier = MemoryIdentifier({1: Caller("c1", uid=0), 2: Caller("c2", uid=0)})
-        site = DevLXDSite(
-            LXD,
+        site = GuestSites(
             STORE,
             identifier,
             MemoryPeerSource(),
             self.clock,
-            ConnectionRegistry(Turns(self.clock), self.clock, 2),
-        )
+            max_connections=2,
+        ).site(LXD)
 
         def connect(pid: int) -> bool:
-            self.patch(site, "_peers", MemoryPeerSource(Peer(pid, 0, 0)))
+            self.patch(site.server.admission, "_peers", peer_with(pid))
             return not GuestConnection(site).transport.disconnected
 
         self.assertEqual([connect(1) for _ in range(3)], [True, True, False])
@@ -562,13 +572,12 @@ class LoadingTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.store = LoadingStore()
-        self.site = DevLXDSite(
-            LXD,
+        self.site = GuestSites(
             self.store,
             LateIdentifier(store=self.store),
             MemoryPeerSource(),
             self.clock,
-        )
+        ).site(LXD)
         self.site.startFactory()
         self.addCleanup(self.site.stopFactory)
         self.guest = GuestConnection(self.site)
@@ -585,7 +594,7 @@ class LoadingTests(SynchronousTestCase):
             self.store.loading.callback(None)
             self.assertEqual(self.answer(), [(200, b"1")])
         self.assertEqual(events, [])
-        self.assertEqual(len(list(self.site.registry.of("c1"))), 1)
+        self.assertEqual(len(list(self.site.server.registry.of("c1"))), 1)
 
     def test_half_close(self) -> None:
         """Who says nothing more meanwhile is answered all the same."""
@@ -609,7 +618,7 @@ class LoadingTests(SynchronousTestCase):
         self.guest.hang_up()
         self.store.loading.callback(None)
         self.clock.advance(LOADING_TIMEOUT)
-        self.assertEqual(list(self.site.registry.all()), [])
+        self.assertEqual(list(self.site.server.registry.all()), [])
 
     def test_gone_leaves_nothing(self) -> None:
         """Nothing is kept of who hangs up meanwhile, and no time is counted for it."""
@@ -627,7 +636,7 @@ class LoadingTests(SynchronousTestCase):
         # As on a real transport, nothing else says at once that it is over.
         abort = partial(aborted.append, None)
         self.patch(self.guest.transport, "abortConnection", abort)
-        self.patch(self.site.registry, "_max_connections", 1)
+        self.patch(self.site.server.registry, "_max_connections", 1)
         self.guest.send(GET)
         self.store.put(Container("c1", {"user.a": "1"}))
         first = GuestConnection(self.site)
@@ -649,7 +658,7 @@ class FailureTests(SynchronousTestCase):
     def test_request(self) -> None:
         """A failing request is the log's business, the guest learns nothing."""
         site = site_for(STORE, "c1")
-        self.patch(site.resource, "getChildWithDefault", lambda *_: 1 // 0)
+        self.patch(site.server.handler, "respond", lambda *_: 1 // 0)
         guest = GuestConnection(site)
         answer = guest.send(GET)
         self.assertEqual(responses(answer), [(500, b"internal server error\n")])
@@ -659,16 +668,16 @@ class FailureTests(SynchronousTestCase):
     def test_identifier(self) -> None:
         """An identifier that fails places nobody."""
         site = site_for(STORE, "c1")
-        self.patch(site, "_identifier", None)
+        self.patch(site.server.admission, "_identifier", None)
         answer = GuestConnection(site).send(GET)
         self.assertEqual(responses(answer), [(500, b"not in a container\n")])
         self.assertEqual(len(self.flushLoggedErrors(AttributeError)), 1)
 
     def test_peers(self) -> None:
         """A peer that cannot be told is nobody, and the log says why."""
-        site = DevLXDSite(
-            LXD, STORE, MemoryIdentifier(), MemoryPeerSource(None), Clock()
-        )
+        site = GuestSites(
+            STORE, MemoryIdentifier(), MemoryPeerSource(None), Clock()
+        ).site(LXD)
         with capturedLogs() as events:
             answer = GuestConnection(site).send(GET)
         self.assertEqual(responses(answer), [(500, b"not in a container\n")])
@@ -686,16 +695,16 @@ class LifeTests(SynchronousTestCase):
         self.identifier = MemoryIdentifier(
             {1: Caller("c1", 0, run=1), 2: Caller("c2", 0, run=2)}
         )
-        self.site = DevLXDSite(
-            LXD, self.store, self.identifier, MemoryPeerSource(), self.clock
-        )
+        self.site = GuestSites(
+            self.store, self.identifier, MemoryPeerSource(), self.clock
+        ).site(LXD)
         self.site.doStart()
         self.addCleanup(self.site.doStop)
         self.guests = [self.connect(pid) for pid in (1, 2)]
 
     def connect(self, pid: int) -> GuestConnection:
         """Connect as the process ``pid``."""
-        self.patch(self.site, "_peers", MemoryPeerSource(Peer(pid, 0, 0)))
+        self.patch(self.site.server.admission, "_peers", peer_with(pid))
         return GuestConnection(self.site)
 
     def assert_closed(self, *closed: bool) -> None:
@@ -720,7 +729,8 @@ class LifeTests(SynchronousTestCase):
         """What was rendered for a container that went is not kept."""
         self.guests[0].get("/1.0/config")
         self.store.remove("c1")
-        self.assertEqual(self.site._cache._kept, {})
+        handler = cast(GuestAPI, self.site.server.handler)
+        self.assertEqual(handler.services.cache._kept, {})
 
     def test_made_anew(self) -> None:
         """So are those of one that was made anew under the same name."""

@@ -21,7 +21,7 @@ from twisted.python import log
 from zope.interface import implementer
 
 from devlxd.containers.directory import DirectoryStore
-from devlxd.guestapi.dialects import LXD
+from devlxd.guestapi.dialects.lxd import DIALECT as LXD
 from devlxd.host.inotify import INotify
 from devlxd.host.listening import endpoint_at
 from devlxd.interfaces import (

@@ -1,0 +1,127 @@
+# -*- test-case-name: tests.guestapi.test_gate -*-
+"""One dialect of the API, served to the containers of a store."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+from twisted.web.http import Request
+from twisted.web.resource import getChildForRequest
+from zope.interface import implementer
+
+from devlxd.guestapi.base import AnyResponse, GuestResource
+from devlxd.guestapi.dialect import Services
+from devlxd.guestapi.gate import Gate
+from devlxd.guestapi.tree import resource_tree
+from devlxd.httpserver.responses import Response, ResponseError
+from devlxd.interfaces import (
+    ICallerIdentifier,
+    IConnections,
+    IContainerStore,
+    IRequestHandler,
+    IRunObserver,
+    IStoreObserver,
+)
+from devlxd.model import Caller, Container
+
+
+@implementer(IRequestHandler, IStoreObserver, IRunObserver)
+class GuestAPI:
+    """Responds to the requests of guests.
+
+    While it is started, it closes the connections of a container that is removed
+    or replaced by another one of its name, or whose run ends: the caller of one
+    run is no caller of the next.
+
+    :param services: what the resources are made with.
+    :param store: the containers.
+    :param identifier: notifies of runs that end.
+    """
+
+    def __init__(
+        self,
+        services: Services,
+        store: IContainerStore,
+        identifier: ICallerIdentifier,
+    ) -> None:
+        self.services = services
+        self._observer = services.observer
+        self._store = store
+        self._identifier = identifier
+        self._gate = Gate(services.dialect)
+        self._tree = resource_tree(services)
+        self._connections: IConnections | None = None
+
+    def start(self, connections: IConnections) -> None:
+        """See `IRequestHandler.start`."""
+        self._connections = connections
+        self._store.watch(self)
+        self._identifier.watch(self)
+
+    def stop(self) -> None:
+        """See `IRequestHandler.stop`."""
+        self._store.unwatch(self)
+        self._identifier.unwatch(self)
+        self._connections = None
+
+    def respond(self, request: Request, caller: object | None) -> AnyResponse:
+        """See `IRequestHandler.respond`: first the gate, then the tree."""
+        caller = cast("Caller | None", caller)
+        container = self._store.get(caller.container) if caller is not None else None
+        refusal = self._gate.refusal(caller, container)
+        if refusal is not None or container is None or caller is None:
+            return self._refuse(caller, refusal)
+        resource = cast(GuestResource, getChildForRequest(self._tree, request))
+        response = resource.respond(request, container)
+        self._observe(container.name, request, response)
+        return response
+
+    def _refuse(self, caller: Caller | None, refusal: Response | None) -> Response:
+        assert refusal is not None
+        name = caller.container if caller is not None else None
+        reason = refusal.body.decode("utf-8").rstrip("\n")
+        self._observer.refused(name, reason)
+        return refusal
+
+    def _observe(self, name: str, request: Request, response: AnyResponse) -> None:
+        path = request.path.decode("latin-1")
+        if isinstance(response, Deferred):
+            response.addCallbacks(
+                self._observe_late, self._observe_error, (name, path), {}, (name, path)
+            )
+        else:
+            self._observer.asked(name, path, response.code)
+
+    def _observe_late(self, response: Response, name: str, path: str) -> Response:
+        self._observer.asked(name, path, response.code)
+        return response
+
+    def _observe_error(self, failure: Failure, name: str, path: str) -> Failure:
+        if isinstance(failure.value, ResponseError):
+            self._observer.asked(name, path, failure.value.response.code)
+        return failure
+
+    def changed(self, name: str, old: Container | None, new: Container | None) -> None:
+        """See `IStoreObserver.changed`."""
+        if new is None:
+            self.services.cache.forget(name)
+        assert self._connections is not None
+        for connection in self._connections.of(name):
+            caller = connection.caller
+            if not isinstance(caller, Caller):
+                continue
+            if new is None or (old is not None and new.is_another_than(old)):
+                # The bus ends streams of events itself, after the last event.
+                connection.retire()
+            elif self._gate.refusal(caller, new) is not None:
+                connection.interrupt()
+
+    def ended(self, run: int) -> None:
+        """See `IRunObserver.ended`."""
+        assert self._connections is not None
+        for connection in self._connections.all():
+            caller = connection.caller
+            if isinstance(caller, Caller) and caller.run == run:
+                connection.close()

@@ -1,0 +1,30 @@
+# -*- test-case-name: tests.guestapi.test_dialects -*-
+"""The dialects, one module each; a module is found by being in this package.
+
+Each module defines ``DIALECT``, a `devlxd.guestapi.dialect.Dialect`.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from types import MappingProxyType
+
+from devlxd.guestapi.dialect import Dialect
+
+
+def _dialects() -> Iterator[Dialect]:
+    for module in pkgutil.iter_modules(__path__, f"{__name__}."):
+        dialect = import_module(module.name).DIALECT
+        assert isinstance(dialect, Dialect), module.name
+        yield dialect
+
+
+#: Every dialect by its name, in the order of their ranks.
+DIALECTS: Mapping[str, Dialect] = MappingProxyType(
+    {d.name: d for d in sorted(_dialects(), key=lambda d: (d.rank, d.name))}
+)
+
+#: The dialect that is spoken where none is named.
+DEFAULT_DIALECT = next(iter(DIALECTS.values()))

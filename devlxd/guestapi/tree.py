@@ -1,0 +1,43 @@
+# -*- test-case-name: tests.guestapi.test_dialects -*-
+"""A dialect's table of routes -> a tree of resources that mirrors its paths."""
+
+from __future__ import annotations
+
+from devlxd.guestapi.base import GuestResource, NotFoundResource
+from devlxd.guestapi.dialect import PathPattern, Services
+
+
+def resource_tree(services: Services) -> GuestResource:
+    """Return the root of the tree of ``services.dialect``."""
+    root = NotFoundResource(services, PathPattern("/"))
+    # A path comes after those above it.
+    for pattern in sorted(services.dialect.routes, key=lambda p: (p.count("/"), p)):
+        path = PathPattern(pattern)
+        resource = services.dialect.routes[pattern](services, path)
+        if resource is None:
+            continue
+        assert isinstance(resource, GuestResource), pattern
+        _put(root, path, resource)
+    return root
+
+
+def _put(root: GuestResource, path: PathPattern, resource: GuestResource) -> None:
+    *above, last = path.fixed
+    parent = root
+    for segment in above:
+        parent = _child(parent, segment)
+    if path.has_variable:
+        _child(parent, last).put_below(resource)
+    else:
+        parent.putChild(last.encode("ascii"), resource)
+
+
+def _child(parent: GuestResource, segment: str) -> GuestResource:
+    """Return the child at a segment; nothing is there itself if it is new."""
+    name = segment.encode("ascii")
+    child = parent.children.get(name)
+    if child is None:
+        child = NotFoundResource(parent.services, parent.path)
+        parent.putChild(name, child)
+    assert isinstance(child, GuestResource)
+    return child

@@ -1,0 +1,125 @@
+# -*- test-case-name: tests.httpserver.test_paced_body -*-
+"""Sends the body of one response, and gives up on clients that do not read."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IPushProducer
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from devlxd.httpserver.channel import GuestChannel
+from devlxd.interfaces import ISink, IStream
+
+
+class Exchange(Protocol):
+    """What a sink uses of the request that it responds to.
+
+    :ivar channel: the connection.
+    :ivar is_gone: whether the connection was lost.
+    """
+
+    channel: GuestChannel
+    is_gone: bool
+
+    def write(self, data: bytes) -> None:
+        """See `IRequest.write`."""
+
+    def finish(self) -> None:
+        """See `IRequest.finish`."""
+
+    def fail(self, failure: Failure) -> None:
+        """End the response because of an error."""
+
+    def notifyFinish(self) -> Deferred[None]:
+        """See `Request.notifyFinish`."""
+
+    def registerProducer(self, producer: IPushProducer, streaming: bool) -> None:
+        """See `Request.registerProducer`."""
+
+    def unregisterProducer(self) -> None:
+        """See `Request.unregisterProducer`."""
+
+
+@implementer(ISink, IPushProducer)
+class BodySink:
+    """The body of a response, as long as its headers say.
+
+    The head is sent with the first data, so that the response can still be
+    replaced if there is none.
+
+    :param stall_timeout: for how long the client may stop to read, in seconds.
+    """
+
+    #: See `devlxd.httpserver.closing_channel.ActiveResponse.endless`.
+    endless = False
+
+    def __init__(
+        self, request: Exchange, stream: IStream, stall_timeout: float
+    ) -> None:
+        self._request = request
+        self._channel = request.channel
+        self._stream = stream
+        self._stall_timeout = stall_timeout
+        self._stall_call: IDelayedCall | None = None
+
+    def start(self) -> None:
+        """Send the body."""
+        self._channel.response = self
+        self._request.notifyFinish().addErrback(lambda _: self._stop())
+        self._request.registerProducer(self, True)
+        self._stream.start(self)
+
+    def write(self, data: bytes) -> None:
+        """See `ISink.write`."""
+        self._request.write(data)
+
+    def finish(self, reason: str = "") -> None:
+        """See `ISink.finish`."""
+        self._stop()
+        self._request.finish()
+
+    def fail(self, failure: Failure) -> None:
+        """See `ISink.fail`."""
+        self._stop()
+        self._request.fail(failure)
+
+    def cut_off(self, reason: str) -> None:
+        """See `ISink.cut_off`."""
+        self.abort()
+
+    def abort(self) -> None:
+        """See `ISink.abort`."""
+        self._channel.forceAbortClient()
+
+    def close(self) -> None:
+        """See `ActiveResponse.close`: the client notices that the body is short."""
+        self.abort()
+
+    def _stop(self) -> None:
+        self._cancel_stall_call()
+        self._stream.close()
+        if not self._request.is_gone:
+            self._channel.response = None
+            self._request.unregisterProducer()
+
+    def pauseProducing(self) -> None:
+        """See `IPushProducer.pauseProducing`."""
+        if self._stall_call is None:
+            self._stall_call = self._channel.callLater(self._stall_timeout, self.abort)
+        self._stream.pause()
+
+    def resumeProducing(self) -> None:
+        """See `IPushProducer.resumeProducing`."""
+        self._cancel_stall_call()
+        self._stream.resume()
+
+    def stopProducing(self) -> None:
+        """See `IProducer.stopProducing`: `Exchange.notifyFinish` fires next."""
+
+    def _cancel_stall_call(self) -> None:
+        stall_call, self._stall_call = self._stall_call, None
+        if stall_call is not None and stall_call.active():
+            stall_call.cancel()

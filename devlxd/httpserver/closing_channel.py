@@ -1,0 +1,103 @@
+# -*- test-case-name: tests.httpserver.test_site -*-
+"""When a connection is closed: timeouts, and clients that do not read."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from twisted.internet.tcp import Connection
+
+from devlxd.httpserver.server import Server
+from devlxd.httpserver.twisted_private import HTTPChannelBase
+
+#: How long a client may take to send a request, in seconds. For the first one on
+#: a connection this is counted from the connection.
+REQUEST_TIMEOUT = 10
+
+#: How long a connection may be idle between two requests, and how long a client
+#: may take to read its last response, in seconds.
+IDLE_TIMEOUT = 30
+
+#: How long closing may take once a timeout has passed, in seconds.
+CLOSE_TIMEOUT = 2
+
+
+class ActiveResponse(Protocol):
+    """A response that is being sent, or is still to come.
+
+    :ivar endless: whether it has no end of its own.
+    """
+
+    endless: bool
+
+    def close(self) -> None:
+        """End it, and the connection with it; may be called again."""
+
+
+class ClosingChannel(HTTPChannelBase):
+    """A connection that is always closed in the end, whatever the client does.
+
+    HTTPChannel restarts its timer with every byte, so that a client that sends a
+    byte now and then could keep a request open for ever. Here the first byte of a
+    request starts it, see `GuestChannel`.
+
+    :ivar server: what it shares with other connections.
+    :ivar response: the response that takes its time, if there is one.
+    """
+
+    server: Server
+    # Ports of UNIX and TCP sockets make such a transport.
+    transport: Connection
+    response: ActiveResponse | None = None
+
+    @property
+    def only_listens(self) -> bool:
+        """Whether the connection carries an endless stream."""
+        return self.response is not None and self.response.endless
+
+    def resetTimeout(self) -> None:
+        """See `TimeoutMixin.resetTimeout`: do nothing, bytes are no progress."""
+
+    def timeoutConnection(self) -> None:
+        """See `TimeoutMixin.timeoutConnection`."""
+        self.close()
+
+    def loseConnection(self) -> None:
+        """See `ITransport.loseConnection`: abort it if the client does not read."""
+        self.abort_within(IDLE_TIMEOUT)
+        super().loseConnection()
+
+    def close(self) -> None:
+        """See `IConnection.close`."""
+        self.abort_within(CLOSE_TIMEOUT)
+        if self.response is not None:
+            self.response.close()
+        elif not self.transport.disconnecting:
+            super().loseConnection()
+
+    def interrupt(self) -> None:
+        """See `IConnection.interrupt`."""
+        if self.response is not None:
+            self.close()
+
+    def retire(self) -> None:
+        """See `IConnection.retire`."""
+        if self.only_listens:
+            self.abort_within(IDLE_TIMEOUT)
+        else:
+            self.close()
+
+    def abort_within(self, seconds: float) -> None:
+        """Abort the connection after ``seconds``, or earlier if that is scheduled."""
+        if self.abort_call is not None:
+            if self.abort_call.getTime() <= self.server.reactor.seconds() + seconds:
+                return
+            self.abort_call.cancel()
+        self.abort_call = self.callLater(seconds, self.forceAbortClient)
+
+    def forceAbortClient(self) -> None:
+        """See `HTTPChannel.forceAbortClient`: close at once."""
+        if self.abort_call is not None and self.abort_call.active():
+            self.abort_call.cancel()
+        self.abort_call = None
+        self.transport.abortConnection()

@@ -1,0 +1,61 @@
+# -*- test-case-name: tests.httpserver.test_site -*-
+"""Details of HTTP's grammar that Twisted is too lenient or too strict about."""
+
+from __future__ import annotations
+
+import re
+
+from twisted.web.http import Request
+
+#: How long the body of a request may be, in bytes, and in how many pieces.
+MAX_BODY = 16 * 1024
+MAX_PIECES = 256
+
+#: How long the name of a header may be, in bytes: Twisted keeps every name that it
+#: has seen.
+MAX_NAME = 64
+
+#: How many bytes the value of Content-Length may have.
+MAX_LENGTH_DIGITS = 18
+
+#: ``http://HOST/PATH?QUERY``; everything after ``http://HOST`` is a group.
+_ABSOLUTE_FORM = re.compile(rb"http://[^/?]*(.*)", re.IGNORECASE | re.DOTALL)
+
+
+class BodyTooLargeError(Exception):
+    """The body of a request is too long."""
+
+
+def with_ascii_target(line: bytes) -> bytes:
+    """Percent-encode the bytes of a request line that are not ASCII.
+
+    ``curl`` sends a URL as it was typed; Twisted refuses one in UTF-8.
+    """
+    if line.isascii():
+        return line
+    return b"".join(b"%c" % byte if byte < 128 else b"%%%02X" % byte for byte in line)
+
+
+def is_measured_header(line: bytes) -> bool:
+    """Return whether the name of a header, and its length if it is one, is bounded."""
+    name, _, value = line.partition(b":")
+    is_length = name.lower() == b"content-length"
+    return len(name) <= MAX_NAME and not (is_length and len(value) > MAX_LENGTH_DIGITS)
+
+
+def tokens_of(request: Request, header: bytes) -> list[bytes]:
+    """Return the members of a list of tokens, in lower case.
+
+    A list may be spread over several lines (RFC 9110, 5.3 and 5.6.1).
+    """
+    values = request.requestHeaders.getRawHeaders(header, [])
+    return [token.strip(b" \t").lower() for token in b",".join(values).split(b",")]
+
+
+def origin_form(target: bytes) -> bytes:
+    """Return the path and query of a request target (RFC 9112, 3.2).
+
+    A client that uses a proxy sends ``http://lxd/1.0``; the host is ignored.
+    """
+    match = _ABSOLUTE_FORM.fullmatch(target)
+    return b"/" + match[1].removeprefix(b"/") if match else target

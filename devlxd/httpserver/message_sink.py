@@ -1,0 +1,226 @@
+# -*- test-case-name: tests.guestapi.test_event_streams -*-
+"""Sends messages without end, at the pace at which the client reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from devlxd.httpserver.body_sink import Exchange
+from devlxd.httpserver.channel import GuestChannel
+from devlxd.interfaces import ISink, IStream
+
+#: How often a stream of lines is kept alive with an empty line, in seconds.
+KEEP_ALIVE = 30
+
+#: How much of a message is written at a time, in bytes: more than that is not
+#: buffered for a client that does not read.
+SLICE = 16 * 1024
+
+#: Why a client that does not read is cut off.
+_TOO_SLOW = "too slow"
+
+
+@implementer(ISink, IPushProducer)
+class MessageSink:
+    """Writes messages in slices.
+
+    What the client has no room for is not copied: the rest of a message is a
+    reference to the bytes that all receivers share.
+
+    :param channel: the connection.
+    :param stream: writes the messages.
+    :param interval: how often the client is checked, in seconds.
+    """
+
+    #: See `devlxd.httpserver.closing_channel.ActiveResponse.endless`.
+    endless = True
+
+    def __init__(
+        self,
+        channel: GuestChannel,
+        stream: IStream,
+        reactor: IReactorTime,
+        interval: float,
+    ) -> None:
+        self._channel = channel
+        self._stream: IStream | None = stream
+        self._reactor = reactor
+        self._interval = interval
+        self._check_call: IDelayedCall | None = None
+        self._paused_at: float | None = None
+        self._message = b""
+        self._written = 0
+        self._when_written: Callable[[], None] | None = None
+
+    # What a subclass implements
+
+    def check(self) -> None:
+        """Find out whether the client is still there."""
+        raise NotImplementedError
+
+    def write_slice(self, data: bytes, *, is_first: bool, is_last: bool) -> None:
+        """Write one slice of a message."""
+        raise NotImplementedError
+
+    def finish(self, reason: str = "") -> None:
+        """See `ISink.finish`."""
+        raise NotImplementedError
+
+    def cut_off(self, reason: str) -> None:
+        """See `ISink.cut_off`."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """See `ActiveResponse.close`."""
+        raise NotImplementedError
+
+    # The stream
+
+    def attach(self) -> None:
+        """Make the stream the response of the connection."""
+        self._channel.response = self
+        if self._stream is not None:
+            self._stream.start(self)
+
+    def write(self, data: bytes) -> None:
+        """See `ISink.write`."""
+        if len(data) <= SLICE and self._paused_at is None:
+            self.write_slice(data, is_first=True, is_last=True)
+        else:
+            self._message, self._written = data, 0
+            self._write_slices()
+
+    def _write_slices(self) -> bool:
+        """Write the rest of a message; return whether there is room for more."""
+        while self._message and self._paused_at is None:
+            start, self._written = self._written, self._written + SLICE
+            data = self._message[start : self._written]
+            is_last = self._written >= len(self._message)
+            if is_last:
+                self._message = b""
+            self.write_slice(data, is_first=start == 0, is_last=is_last)
+        return self._paused_at is None
+
+    def pauseProducing(self) -> None:
+        """See `IPushProducer.pauseProducing`."""
+        if self._paused_at is None:
+            self._paused_at = self._reactor.seconds()
+        if self._stream is not None:
+            self._stream.pause()
+
+    def resumeProducing(self) -> None:
+        """See `IPushProducer.resumeProducing`."""
+        self._paused_at = None
+        if not self._write_slices():
+            return
+        if self._when_written is not None:
+            when_written, self._when_written = self._when_written, None
+            when_written()
+        elif self._stream is not None:
+            self._stream.resume()
+
+    def stopProducing(self) -> None:
+        """See `IProducer.stopProducing`: the connection is lost."""
+        self.detach()
+
+    # The client
+
+    @property
+    def paused_for(self) -> float | None:
+        """For how long the client has not read, in seconds; ``None`` if it reads."""
+        if self._paused_at is None:
+            return None
+        return self._reactor.seconds() - self._paused_at
+
+    def check_later(self) -> None:
+        """Check the client from now on."""
+        self._check_call = self._reactor.callLater(self._interval, self._check)
+
+    def _check(self) -> None:
+        self.check_later()
+        self.check()
+
+    # The end
+
+    def end_with(self, when_written: Callable[[], None]) -> None:
+        """Close the stream; call ``when_written`` after the rest of a message."""
+        self._close_stream()
+        if self._channel.transport.disconnecting:
+            return
+        if self._message:
+            self._when_written = when_written
+        else:
+            when_written()
+
+    def _close_stream(self) -> None:
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.close()
+        check_call, self._check_call = self._check_call, None
+        if check_call is not None and check_call.active():
+            check_call.cancel()
+
+    def detach(self) -> None:
+        """Close the stream, and write nothing more, not even the rest of a message."""
+        self._close_stream()
+        self._message, self._when_written = b"", None
+
+    def abort(self) -> None:
+        """See `ISink.abort`."""
+        self._channel.forceAbortClient()
+
+    def fail(self, failure: Failure) -> None:
+        """See `ISink.fail`: what has been sent cannot be replaced any more."""
+        self.abort()
+
+
+class BodyMessageSink(MessageSink):
+    """Messages as the body of a response that has no end of its own."""
+
+    def __init__(
+        self, request: Exchange, stream: IStream, reactor: IReactorTime
+    ) -> None:
+        super().__init__(request.channel, stream, reactor, KEEP_ALIVE)
+        self._request = request
+
+    def start(self) -> None:
+        """Send the head of the response, then the messages."""
+        self.attach()
+        self._request.notifyFinish().addErrback(lambda _: self.detach())
+        self._request.registerProducer(self, True)
+        self._request.write(b"")
+        self.check_later()
+        self.resumeProducing()
+
+    def check(self) -> None:
+        """See `MessageSink.check`: an empty line fails if the client is gone."""
+        paused_for = self.paused_for
+        if paused_for is None:
+            self._request.write(b"\n")
+        elif paused_for >= KEEP_ALIVE:
+            self.cut_off(_TOO_SLOW)
+
+    def write_slice(self, data: bytes, *, is_first: bool, is_last: bool) -> None:
+        """See `MessageSink.write_slice`."""
+        self._request.write(data)
+
+    def cut_off(self, reason: str) -> None:
+        """See `ISink.cut_off`: there is no room for a regular end."""
+        self.abort()
+
+    def finish(self, reason: str = "") -> None:
+        """See `ISink.finish`."""
+        self._channel.close()
+
+    def close(self) -> None:
+        """See `ActiveResponse.close`: finish the response."""
+        self.end_with(self._finish)
+
+    def _finish(self) -> None:
+        self._channel.persistent = 0
+        self._request.unregisterProducer()
+        self._request.finish()

@@ -1,0 +1,97 @@
+# -*- test-case-name: tests.httpserver.test_site -*-
+"""What all connections of one site share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.web import http
+from zope.interface import implementer
+
+from devlxd.httpserver.autobahn_private import websocket_factory
+from devlxd.httpserver.registry import ConnectionRegistry
+from devlxd.httpserver.responses import Headers, Response
+from devlxd.interfaces import IAdmission, IConnection, IConnections, IRequestHandler
+
+
+@implementer(IConnections)
+class Server:
+    """What the connections of a site need to serve requests.
+
+    :ivar handler: responds to requests.
+    :ivar admission: identifies callers.
+    :ivar registry: the connections, of this site and of those it shares limits with.
+    :ivar reactor: for timeouts.
+    :ivar wall: returns the time of day, in seconds since 1970.
+    :ivar websockets: the factory of all websockets.
+    """
+
+    def __init__(
+        self,
+        handler: IRequestHandler,
+        admission: IAdmission,
+        registry: ConnectionRegistry[IConnection],
+        reactor: IReactorTime,
+        wall: Callable[[], float],
+    ) -> None:
+        self.handler = handler
+        self.admission = admission
+        self.registry = registry
+        self.reactor = reactor
+        self.wall = wall
+        self.websockets = websocket_factory(reactor)
+        self._closed: list[Deferred[None]] = []
+        self._date_second: int | None = None
+        self._date = (b"Date", b"")
+
+    def headers_of(self, response: Response) -> Headers:
+        """Return all headers that ``response`` is sent with."""
+        if response.code == http.NOT_MODIFIED:
+            return (*response.headers, self.date())
+        length = (b"Content-Length", b"%d" % len(response.body))
+        return (*response.headers, length, self.date())
+
+    def date(self) -> tuple[bytes, bytes]:
+        """Return the ``Date`` header; it is rendered once a second."""
+        second = int(self.wall())
+        if second != self._date_second:
+            self._date_second = second
+            self._date = (b"Date", http.datetimeToString(second))
+        return self._date
+
+    def add(self, connection: IConnection, owner: Hashable) -> bool:
+        """Count a connection; return whether its owner may have it."""
+        return self.registry.add(owner, connection)
+
+    def remove(self, connection: IConnection, owner: Hashable) -> None:
+        """Count a connection no more."""
+        self.registry.remove(owner, connection)
+        self._fire_if_closed()
+
+    def of(self, owner: Hashable) -> list[IConnection]:
+        """See `IConnections.of`."""
+        return [one for one in self.registry.of(owner) if one.server is self]
+
+    def all(self) -> list[IConnection]:
+        """See `IConnections.all`."""
+        return [one for one in self.registry.all() if one.server is self]
+
+    def close_connections(self) -> Deferred[None]:
+        """Close every connection, also of clients that do not read.
+
+        :return: a Deferred that fires when the last one is closed.
+        """
+        closed: Deferred[None] = Deferred()
+        self._closed.append(closed)
+        for connection in self.all():
+            connection.close()
+        self._fire_if_closed()
+        return closed
+
+    def _fire_if_closed(self) -> None:
+        if self._closed and not self.all():
+            closed, self._closed = self._closed, []
+            for deferred in closed:
+                deferred.callback(None)

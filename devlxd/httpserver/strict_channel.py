@@ -1,0 +1,96 @@
+# -*- test-case-name: tests.httpserver.test_site -*-
+"""What of a request is refused before it is one."""
+
+from __future__ import annotations
+
+from twisted.web import http
+
+from devlxd.httpserver.closing_channel import IDLE_TIMEOUT, ClosingChannel
+from devlxd.httpserver.grammar import (
+    MAX_BODY,
+    is_measured_header,
+    tokens_of,
+    with_ascii_target,
+)
+from devlxd.httpserver.responses import BAD_REQUEST, TOO_LARGE, Response
+
+#: How many headers a request may have.
+MAX_HEADERS = 100
+
+
+class StrictChannel(ClosingChannel):
+    """A connection that parses requests strictly, and bounds their parts.
+
+    :ivar at_request_line: whether the next line begins a request.
+    :ivar between_requests: whether a request was received, and no byte since.
+    """
+
+    maxHeaders = MAX_HEADERS
+    at_request_line = True
+    between_requests = False
+
+    def lineReceived(self, line: bytes) -> None:
+        """See `LineReceiver.lineReceived`: one line of the head of a request."""
+        if self.at_request_line:
+            if line:
+                self.at_request_line = False
+                line = with_ascii_target(line)
+        elif line[:1] in (b" ", b"\t") or b"\n" in line:
+            # Obsolete line folding must be refused (RFC 9112, 5.2). A bare LF
+            # inside a line ends no line, but not every Twisted refuses it.
+            self.refuse_bad_request()
+            return
+        super().lineReceived(line)
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        """See `LineReceiver.lineLengthExceeded`: refuse the request."""
+        self.refuse_bad_request()
+
+    def headerReceived(self, line: bytes) -> bool:
+        """See `HTTPChannel.headerReceived`: refuse one that is out of bounds."""
+        if not is_measured_header(line):
+            self.refuse_bad_request()
+            return False
+        received: bool = super().headerReceived(line)
+        return received
+
+    def checkPersistence(self, request: http.Request, version: bytes) -> bool:
+        """Return whether another request may follow (RFC 9112, 9.3).
+
+        Twisted's own considers the first ``Connection`` line only, and only spaces
+        between its options.
+        """
+        if version != b"HTTP/1.1":
+            return False
+        if b"close" in tokens_of(request, b"connection"):
+            request.responseHeaders.setRawHeaders(b"Connection", [b"close"])
+            return False
+        return True
+
+    def accept_body(self) -> None:
+        """See `HTTPChannelBase.accept_body`: ask for no body that is too long."""
+        if self.length is not None and self.length > MAX_BODY:
+            self.refuse(TOO_LARGE)
+        else:
+            self.send_continue()
+
+    def allContentReceived(self) -> None:
+        """See `HTTPChannel.allContentReceived`: from here the idle timeout holds."""
+        # HTTPChannel sets this timeout when the request is done.
+        self.timeOut = IDLE_TIMEOUT
+        self.between_requests = True
+        self.at_request_line = True
+        super().allContentReceived()
+
+    def refuse_bad_request(self) -> None:
+        """See `HTTPChannelBase.refuse_bad_request`; Twisted's own has no body."""
+        self.refuse(BAD_REQUEST)
+
+    def refuse(self, response: Response) -> None:
+        """Respond to what has not become a request, and close."""
+        if not self.transport.disconnecting:
+            reason = http.RESPONSES[response.code]
+            headers = self.server.headers_of(response)
+            self.writeHeaders(b"HTTP/1.1", b"%d" % response.code, reason, headers)
+            self.write(response.body)
+            self.loseConnection()

@@ -1,0 +1,85 @@
+# -*- test-case-name: tests.httpserver.test_private -*-
+"""The private names of Twisted's HTTP server that this package depends on.
+
+=======================================  =======================================
+Twisted's name                           name here
+=======================================  =======================================
+``_handlingRequest``                     `HTTPChannelBase.is_busy`
+``_waitingForTransport``                 `HTTPChannelBase.is_transport_full`
+``_buffer``                              `HTTPChannelBase.unparsed`
+``_networkProducer``                     `HTTPChannelBase.pause_reading`,
+                                         `HTTPChannelBase.resume_reading`
+``_abortingCall``                        `HTTPChannelBase.abort_call`
+``_requestProducer``,                    `HTTPChannelBase.release_references`
+``_transferDecoder``
+``_respondToBadRequestAndDisconnect``    `HTTPChannelBase.refuse_bad_request`
+``_send100Continue``                     `HTTPChannelBase.send_continue`,
+                                         `HTTPChannelBase.accept_body`
+=======================================  =======================================
+
+Nothing else in this package uses a private name of Twisted.
+"""
+
+from __future__ import annotations
+
+from twisted.internet.interfaces import IDelayedCall
+from twisted.web import http
+
+
+class HTTPChannelBase(http.HTTPChannel):
+    """`HTTPChannel` with public names for what a subclass needs of it."""
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a request is being responded to."""
+        return bool(self._handlingRequest)
+
+    @property
+    def is_transport_full(self) -> bool:
+        """Whether the client does not read, and more is not written for now."""
+        return bool(self._waitingForTransport)
+
+    @property
+    def unparsed(self) -> bytes:
+        """What was received and is not parsed yet."""
+        return bytes(self._buffer)
+
+    def pause_reading(self) -> None:
+        """Read nothing from the transport until `resume_reading`."""
+        self._networkProducer.pauseProducing()
+
+    def resume_reading(self) -> None:
+        """Read from the transport."""
+        self._networkProducer.resumeProducing()
+
+    @property
+    def abort_call(self) -> IDelayedCall | None:
+        """The scheduled call that aborts the connection, if there is one."""
+        call: IDelayedCall | None = self._abortingCall
+        return call
+
+    @abort_call.setter
+    def abort_call(self, call: IDelayedCall | None) -> None:
+        self._abortingCall = call
+
+    def release_references(self) -> None:
+        """Drop the references that would keep a closed channel in a cycle."""
+        self._requestProducer = self._transferDecoder = None
+
+    def refuse_bad_request(self) -> None:
+        """Respond to bytes that are not a request, and close."""
+        super()._respondToBadRequestAndDisconnect()
+
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        self.refuse_bad_request()
+
+    def send_continue(self) -> None:
+        """Send the interim response 100 (RFC 9110, 15.2.1)."""
+        super()._send100Continue()
+
+    def accept_body(self) -> None:
+        """Called when a client waits before it sends a body (RFC 9110, 10.1.1)."""
+        self.send_continue()
+
+    def _send100Continue(self) -> None:
+        self.accept_body()

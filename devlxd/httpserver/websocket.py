@@ -1,0 +1,194 @@
+# -*- test-case-name: tests.guestapi.test_event_streams -*-
+"""Messages over a websocket (RFC 6455): the handshake, pings and the closing."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+
+from autobahn.twisted.websocket import WebSocketServerFactory
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+from twisted.web import http
+from twisted.web.http import Request
+
+from devlxd.httpserver.autobahn_private import WebSocketBase
+from devlxd.httpserver.channel import GuestChannel
+from devlxd.httpserver.closing_channel import CLOSE_TIMEOUT, IDLE_TIMEOUT
+from devlxd.httpserver.grammar import tokens_of
+from devlxd.httpserver.message_sink import MessageSink
+from devlxd.httpserver.responses import Headers, refusal
+from devlxd.interfaces import IStream
+
+#: How often a client is pinged, and how long it may take to respond, in seconds.
+PING_INTERVAL = 10
+PING_TIMEOUT = 30
+
+#: How long a message of the client may be, in bytes; it is ignored.
+MAX_MESSAGE = 64 * 1024
+
+#: The opcodes of the frames of a message (RFC 6455, 5.2).
+CONTINUATION = 0
+TEXT = 1
+
+#: The close codes (RFC 6455, 7.4), the second one for private use.
+CLOSE_NORMAL = 1000
+CLOSE_TOO_SLOW = 4008
+
+#: The request for a websocket is not a valid handshake.
+NO_HANDSHAKE = refusal(
+    http.BAD_REQUEST, "bad request", headers=((b"Sec-WebSocket-Version", b"13"),)
+)
+
+#: autobahn parses a request of its own: nothing in it is the client's but the key.
+_HANDSHAKE = (
+    b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
+    b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: %b\r\n\r\n"
+)
+
+
+def asks_for_websocket(request: Request) -> bool:
+    """Return whether ``websocket`` is among the protocols asked for (RFC 9110, 7.8)."""
+    return b"websocket" in tokens_of(request, b"upgrade")
+
+
+def websocket_key(request: Request) -> bytes | None:
+    """Return the key of a handshake (RFC 6455, 4.2.1).
+
+    :return: ``None`` if the request is no valid handshake. One with a body is
+        not: the meaning of a GET's body is undefined (RFC 9110, 9.3.1), and so is
+        whether frames may come before it.
+    """
+    if (request.method, request.clientproto) != (b"GET", b"HTTP/1.1"):
+        return None
+    has_body = request.content is not None and request.content.read()
+    if has_body or b"upgrade" not in tokens_of(request, b"connection"):
+        return None
+    if request.getHeader(b"sec-websocket-version") != b"13":
+        return None
+    key: bytes = request.getHeader(b"sec-websocket-key") or b""
+    try:
+        nonce = base64.b64decode(key, validate=True)
+    except binascii.Error:
+        return None
+    return key if len(nonce) == 16 else None
+
+
+class MessageWebSocket(WebSocketBase):
+    """The websocket of a `WebSocketSink`."""
+
+    sink: WebSocketSink
+
+    def __init__(self, factory: WebSocketServerFactory, headers: Headers) -> None:
+        super().__init__(
+            factory, {n.decode("ascii"): v.decode("ascii") for n, v in headers}
+        )
+
+    def opened(self) -> None:
+        """See `WebSocketBase.opened`."""
+        self.sink.opened()
+
+    def received(self, size: int) -> None:
+        """See `WebSocketBase.received`: abort a client that sends too much."""
+        if size > MAX_MESSAGE:
+            self.sink.abort()
+
+    def pinged(self, payload: bytes) -> None:
+        """See `WebSocketBase.pinged`."""
+        if self.sink.paused_for is None:
+            self.sendPong(payload)
+
+    def ponged(self) -> None:
+        """See `WebSocketBase.ponged`."""
+        self.sink.ponged()
+
+    def closing(self) -> None:
+        """See `WebSocketBase.closing`."""
+        self.sink.closing()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """See `IProtocol.connectionLost`."""
+        self.sink.detach()
+        super().connectionLost(reason)
+        # The two would keep each other alive.
+        del self.sink
+
+
+class WebSocketSink(MessageSink):
+    """Messages as those of a websocket.
+
+    Each slice of a message is a frame, so that control frames may be sent between
+    them (RFC 6455, 5.4).
+    """
+
+    def __init__(
+        self,
+        channel: GuestChannel,
+        stream: IStream,
+        reactor: IReactorTime,
+        websocket: MessageWebSocket,
+    ) -> None:
+        super().__init__(channel, stream, reactor, PING_INTERVAL)
+        self._websocket = websocket
+        websocket.sink = self
+        self._pinged_at: float | None = None
+
+    def start(self, key: bytes) -> None:
+        """Take the connection over, and respond to the handshake.
+
+        :param key: see `websocket_key`.
+        """
+        self.attach()
+        self._channel.hand_over(self._websocket)
+        self._channel.transport.registerProducer(self, True)
+        self._websocket.dataReceived(_HANDSHAKE % key)
+
+    def opened(self) -> None:
+        """Send messages from now on."""
+        self.check_later()
+        self.resumeProducing()
+
+    def ponged(self) -> None:
+        """Note that the client has responded to a ping."""
+        self._pinged_at = None
+
+    def check(self) -> None:
+        """See `MessageSink.check`."""
+        now, paused_for = self._reactor.seconds(), self.paused_for
+        if self._pinged_at is None:
+            self._pinged_at = now
+        if paused_for is not None:
+            self._pinged_at = None
+            if paused_for >= PING_TIMEOUT:
+                self.cut_off("too slow")
+        elif now - self._pinged_at >= PING_TIMEOUT:
+            self.abort()
+        else:
+            self._websocket.sendPing()
+
+    def write_slice(self, data: bytes, *, is_first: bool, is_last: bool) -> None:
+        """See `MessageSink.write_slice`."""
+        self._websocket.sendFrame(TEXT if is_first else CONTINUATION, data, is_last)
+
+    def cut_off(self, reason: str) -> None:
+        """See `ISink.cut_off`."""
+        self._send_close(CLOSE_TOO_SLOW, reason, IDLE_TIMEOUT)
+
+    def finish(self, reason: str = "") -> None:
+        """See `ISink.finish`."""
+        self._send_close(CLOSE_NORMAL, reason, CLOSE_TIMEOUT)
+
+    def close(self) -> None:
+        """See `ActiveResponse.close`."""
+        self.finish()
+
+    def _send_close(self, code: int, reason: str, seconds: float) -> None:
+        self._channel.abort_within(seconds)
+        self.end_with(lambda: self._websocket.sendClose(code, reason or None))
+
+    def closing(self) -> None:
+        """Called before a close frame is sent: nothing may follow it."""
+        self._channel.abort_within(IDLE_TIMEOUT)
+        self.detach()

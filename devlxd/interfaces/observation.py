@@ -1,0 +1,39 @@
+"""The seam for those who observe a service: metrics, audits, host agents."""
+
+from __future__ import annotations
+
+from zope.interface import Interface
+
+from devlxd.model import Caller, Container
+
+
+class IServiceObserver(Interface):
+    """Is notified of what a service does.
+
+    Every method is called in the reactor's thread and must return soon. What it
+    raises is logged, and costs no guest its response.
+    """
+
+    def connected(caller: Caller) -> None:
+        """Called when a caller was identified and may have its connection."""
+
+    def refused(container: str | None, reason: str) -> None:
+        """Called when a connection or a request is refused.
+
+        :param container: the container's name; ``None`` if the caller was not
+            identified.
+        :param reason: one line for the operator, never sent to the guest.
+        """
+
+    def asked(container: str, path: str, code: int) -> None:
+        """Called when a request that passed the gate has its response.
+
+        :param path: the path that was asked for.
+        :param code: the status code of the response.
+        """
+
+    def changed(name: str, old: Container | None, new: Container | None) -> None:
+        """Called when a container has changed; see `IStoreObserver.changed`."""
+
+    def lost(container: str) -> None:
+        """Called when a subscriber is sent the event ``lost``."""

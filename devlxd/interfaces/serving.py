@@ -1,0 +1,134 @@
+"""Seams of the HTTP server: where connections meet callers and the guest API."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import ITransport
+from twisted.python.failure import Failure
+from twisted.web.http import Request
+from zope.interface import Attribute, Interface
+
+
+class IAdmission(Interface):
+    """Identifies the callers of connections, and their owners.
+
+    A caller is whatever `identify` returns; the HTTP server only passes it on. An
+    owner is what limits and turns are counted by: usually a container's name.
+    """
+
+    def identify(transport: ITransport) -> object | None:
+        """Return the caller at the other end of ``transport``.
+
+        :return: ``None`` if it cannot be identified; the reason is logged.
+        """
+
+    def owner(caller: object | None) -> Hashable:
+        """Return the owner of the connections of ``caller``."""
+
+    def refused(owner: Hashable) -> None:
+        """Called when a connection is refused because its owner has too many."""
+
+    def when_ready() -> Deferred[None] | None:
+        """Return a Deferred that fires when identification is worth a retry.
+
+        :return: ``None`` if an unidentified caller stays unidentified. The
+            Deferred may be cancelled.
+        """
+
+
+class IRequestHandler(Interface):
+    """Responds to requests."""
+
+    def start(connections: IConnections) -> None:
+        """Called when the first port listens.
+
+        :param connections: the connections on which requests arrive.
+        """
+
+    def stop() -> None:
+        """Called when the last port has stopped listening."""
+
+    def respond(request: Request, caller: object | None) -> object:
+        """Respond to a request.
+
+        :param caller: what `IAdmission.identify` returned for the connection.
+        :return: a `devlxd.httpserver.responses.Response` or ``StreamResponse``, or
+            a Deferred that fires with one. A failure with a ``ResponseError`` sends
+            that error's response; any other failure is logged, and the client
+            receives a 500.
+        """
+
+
+class IConnections(Interface):
+    """The open connections of one site."""
+
+    def of(owner: Hashable) -> Iterable[IConnection]:
+        """Return the connections of an owner."""
+
+    def all() -> Iterable[IConnection]:
+        """Return all connections."""
+
+
+class IConnection(Interface):
+    """One connection of a client."""
+
+    caller: object = Attribute("What `IAdmission.identify` returned, or ``None``.")
+
+    server: object = Attribute("The `IConnections` that it belongs to.")
+
+    def close() -> None:
+        """Close it; abort it if the client does not read within two seconds."""
+
+    def interrupt() -> None:
+        """Close it if a response is being sent."""
+
+    def retire() -> None:
+        """Close it; an endless stream has 30 seconds to end by itself."""
+
+
+class IStream(Interface):
+    """The source of a body that takes its time: an image, or events."""
+
+    def start(sink: ISink) -> None:
+        """Called once, before anything else.
+
+        A stream of messages writes nothing before the first `resume`; any other
+        one begins to write.
+        """
+
+    def pause() -> None:
+        """Write nothing until `resume`; the client does not read."""
+
+    def resume() -> None:
+        """Continue to write."""
+
+    def close() -> None:
+        """Release everything; nothing can be written any more.
+
+        Called at the end in any case, also if `start` was never called, and
+        possibly more than once.
+        """
+
+
+class ISink(Interface):
+    """Where a stream writes to: the rest of one response."""
+
+    def write(data: bytes) -> None:
+        """Write some data; of a stream of messages, exactly one message."""
+
+    def finish(reason: str = "") -> None:
+        """End the response well.
+
+        :param reason: told to the client if the protocol has a place for it.
+        """
+
+    def cut_off(reason: str) -> None:
+        """End the response of a client that reads too slowly."""
+
+    def abort() -> None:
+        """Close the connection at once."""
+
+    def fail(failure: Failure) -> None:
+        """End the response because of an error; see `IRequestHandler.respond`."""

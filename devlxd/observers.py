@@ -1,0 +1,73 @@
+# -*- test-case-name: tests.test_observers -*-
+"""Observers of a service, one or none of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from devlxd.interfaces import IServiceObserver
+from devlxd.model import Caller, Container
+
+
+@implementer(IServiceObserver)
+class NullObserver:
+    """Observes nothing."""
+
+    def connected(self, caller: Caller) -> None:
+        """See `IServiceObserver.connected`."""
+
+    def refused(self, container: str | None, reason: str) -> None:
+        """See `IServiceObserver.refused`."""
+
+    def asked(self, container: str, path: str, code: int) -> None:
+        """See `IServiceObserver.asked`."""
+
+    def changed(self, name: str, old: Container | None, new: Container | None) -> None:
+        """See `IServiceObserver.changed`."""
+
+    def lost(self, container: str) -> None:
+        """See `IServiceObserver.lost`."""
+
+
+@implementer(IServiceObserver)
+class GuardedObserver:
+    """Passes everything on to an observer, and logs what it raises."""
+
+    _log = Logger()
+
+    def __init__(self, observer: IServiceObserver) -> None:
+        self._observer = observer
+
+    def connected(self, caller: Caller) -> None:
+        """See `IServiceObserver.connected`."""
+        self._notify(self._observer.connected, caller)
+
+    def refused(self, container: str | None, reason: str) -> None:
+        """See `IServiceObserver.refused`."""
+        self._notify(self._observer.refused, container, reason)
+
+    def asked(self, container: str, path: str, code: int) -> None:
+        """See `IServiceObserver.asked`."""
+        self._notify(self._observer.asked, container, path, code)
+
+    def changed(self, name: str, old: Container | None, new: Container | None) -> None:
+        """See `IServiceObserver.changed`."""
+        self._notify(self._observer.changed, name, old, new)
+
+    def lost(self, container: str) -> None:
+        """See `IServiceObserver.lost`."""
+        self._notify(self._observer.lost, container)
+
+    def _notify(self, method: Callable[..., None], *args: object) -> None:
+        try:
+            method(*args)
+        except Exception:
+            self._log.failure("an observer of the service failed")
+
+
+def guarded(observer: IServiceObserver | None) -> IServiceObserver:
+    """Return an observer that never raises; ``None`` observes nothing."""
+    return NullObserver() if observer is None else GuardedObserver(observer)

@@ -1,0 +1,114 @@
+# -*- test-case-name: tests.peers.test_admission -*-
+"""Transport -> caller: what the HTTP server asks of each connection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime, ITransport
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from devlxd.interfaces import (
+    IAdmission,
+    ICallerIdentifier,
+    IContainerStore,
+    IPeerSource,
+    IServiceObserver,
+    NotInContainer,
+)
+from devlxd.loglimit import RateLimitedLogger
+from devlxd.model import Caller
+from devlxd.observers import NullObserver
+
+#: For how long a connection whose caller is unknown waits for the store to be
+#: loaded, in seconds.
+LOADING_TIMEOUT = 3.0
+
+
+@implementer(IAdmission)
+class CallerAdmission:
+    """Identifies callers by the peers of their connections.
+
+    :param store: the containers; while it is not loaded, an unidentified caller
+        may still turn out to be in one of them.
+    :param identifier: finds the caller that a peer is.
+    :param peers: returns the peer of a transport.
+    :param reactor: for timeouts.
+    :param identified: called with the pid and the container of each caller.
+    :param observer: is notified of connections and refusals.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        store: IContainerStore,
+        identifier: ICallerIdentifier,
+        peers: IPeerSource,
+        reactor: IReactorTime,
+        identified: Callable[[Hashable, Hashable], None],
+        observer: IServiceObserver | None = None,
+    ) -> None:
+        self._store = store
+        self._identifier = identifier
+        self._peers = peers
+        self._reactor = reactor
+        self._identified = identified
+        self._observer = observer or NullObserver()
+        self._limited_log = RateLimitedLogger(self._log, reactor)
+
+    def identify(self, transport: ITransport) -> Caller | None:
+        """See `IAdmission.identify`."""
+        try:
+            with self._peers.hold(transport) as peer:
+                caller = self._identifier.identify(peer)
+                self._identified(peer.pid, caller.container)
+        except NotInContainer as refused:
+            if self._is_loaded():
+                self._refuse(refused)
+            return None
+        except Exception:
+            self._log.failure("a peer could not be identified")
+            return None
+        self._observer.connected(caller)
+        return caller
+
+    def _is_loaded(self) -> bool:
+        loaded = self._store.loaded()
+        if loaded.called:
+            return True
+        loaded.addErrback(lambda _: None).cancel()
+        return False
+
+    def _refuse(self, refused: NotInContainer) -> None:
+        self._limited_log.warn(
+            "not in a container: {reason}",
+            of=("unplaced", refused.kind),
+            reason=str(refused),
+        )
+        self._observer.refused(None, f"not in a container: {refused}")
+
+    def owner(self, caller: object | None) -> str | None:
+        """See `IAdmission.owner`: the container's name."""
+        return caller.container if isinstance(caller, Caller) else None
+
+    def refused(self, owner: Hashable) -> None:
+        """See `IAdmission.refused`."""
+        self._limited_log.warn(
+            "too many connections of {container}",
+            of=("crowded", owner),
+            container=owner,
+        )
+        name = owner if isinstance(owner, str) else None
+        self._observer.refused(name, "too many connections")
+
+    def when_ready(self) -> Deferred[None] | None:
+        """See `IAdmission.when_ready`: when the store is loaded, or soon enough."""
+        loaded = self._store.loaded()
+        if loaded.called:
+            return None
+        return loaded.addTimeout(
+            LOADING_TIMEOUT, self._reactor, onTimeoutCancel=lambda *_: None
+        )
