@@ -26,7 +26,7 @@ from devlxd.events.journal import SQLiteJournal
 from devlxd.guestapi.api import GuestAPI
 from devlxd.guestapi.dialect import Dialect, Services
 from devlxd.guestapi.downloads import MAX_DOWNLOADS, Downloads
-from devlxd.host.accepting import Acceptor, ListeningSocket, refuse_descriptors
+from devlxd.host.accepting import Acceptor, ListeningSocket
 from devlxd.host.listening import listen_now
 from devlxd.httpserver.door import Door
 from devlxd.httpserver.registry import MAX_CONNECTIONS, ConnectionRegistry
@@ -49,6 +49,7 @@ from devlxd.peers.credentials import SocketPeerSource
 from devlxd.peers.identifier import CallerIdentifier
 from devlxd.peers.processes import ProcFS
 from devlxd.peers.runtimes import known_runtimes
+from devlxd.socket_options import refuse_descriptors
 from devlxd.turns import Turns
 
 

@@ -22,7 +22,7 @@ LAYERS = [
     {"service"},
     {"guestapi"},
     {"httpserver", "events", "peers", "containers", "images", "host"},
-    {"turns", "loglimit", "files", "observers"},
+    {"turns", "loglimit", "files", "observers", "socket_options"},
     {"interfaces"},
     {"model", "timestamps", "booleans"},
 ]

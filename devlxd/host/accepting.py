@@ -1,20 +1,12 @@
 # -*- test-case-name: tests.host.test_accepting -*-
-"""Accepts connections on a listening socket, as many at a time as there are.
-
-What the kernel says of the other end in a moment is told here too; it is for
-limits and turns. Who may ask is found out by `devlxd.peers`.
-"""
+"""Accepts connections on a listening socket, as many at a time as there are."""
 
 from __future__ import annotations
 
 import errno
-import fcntl
-import hashlib
-import os
 import socket
-import struct
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 
 from twisted.internet.interfaces import IDelayedCall, IReadDescriptor
 from twisted.logger import Logger
@@ -34,91 +26,6 @@ RETRY = 0.1
 
 #: What ``accept(2)`` says of a connection that is over already.
 _OVER = frozenset((errno.ECONNABORTED, errno.EINTR, errno.EPERM, errno.EPROTO))
-
-
-#: ``struct ucred``: pid, uid, gid. The ids are unsigned.
-_UCRED = struct.Struct("iII")
-
-#: From ``asm-generic/socket.h``, since Linux 6.5.
-_SO_PEERPIDFD = 77
-
-#: ``PIDFD_GET_INFO`` of ``<linux/pidfd.h>``, since Linux 6.13: the first fields of
-#: its 64 bytes are a mask of what is asked for, and the id of the cgroup.
-_PIDFD_GET_INFO = 0xC040FF0B
-_PIDFD_INFO = struct.Struct("=QQ48x")
-_PIDFD_INFO_CGROUPID = 1 << 2
-
-
-#: From ``asm-generic/socket.h``, since Linux 6.16: whether file descriptors may
-#: be sent over a UNIX socket. Connections have it from what they were made on.
-SO_PASSRIGHTS = 83
-
-_log = Logger()
-
-
-def refuse_descriptors(listening: socket.socket) -> None:
-    """Let the kernel refuse file descriptors that guests send along.
-
-    To close one may take as long as the guest likes: it may be a socket of
-    its own that lingers.
-    """
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, SO_PASSRIGHTS, 0)
-    except OSError:
-        _log.warn(
-            "this kernel has no SO_PASSRIGHTS (Linux 6.16 has): a guest may hold "
-            "this process up with file descriptors that it sends along"
-        )
-
-
-def credentials_of(connection: socket.SocketType) -> tuple[int, int]:
-    """Return the pid and the uid of who connected, as this host sees them.
-
-    :raises OSError: when the kernel cannot tell.
-    """
-    ucred = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
-    pid, uid, _gid = _UCRED.unpack(ucred)
-    return pid, uid
-
-
-def cgroup_of(connection: socket.SocketType, pid: int) -> Hashable:
-    """Return what names the cgroup of who connected, and no other cgroup.
-
-    :param pid: of that process.
-    :return: ``None`` where the kernel does not tell, as the process is gone.
-    """
-    return _cgroup_id_of(connection) or _cgroups_of(pid)
-
-
-def _cgroup_id_of(connection: socket.SocketType) -> int | None:
-    try:
-        pidfd = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD)
-    except OSError:
-        return None
-    info = bytearray(_PIDFD_INFO.pack(_PIDFD_INFO_CGROUPID, 0))
-    try:
-        fcntl.ioctl(pidfd, _PIDFD_GET_INFO, info)
-    except OSError:
-        return None
-    finally:
-        os.close(pidfd)
-    mask, cgroup_id = _PIDFD_INFO.unpack(info)
-    return cgroup_id if mask & _PIDFD_INFO_CGROUPID else None
-
-
-def _cgroups_of(pid: int) -> bytes | None:
-    """Return the text that names the cgroups of a process, for older kernels."""
-    try:
-        fd = os.open(f"/proc/{pid}/cgroup", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        # A guest can make it long; what is kept of it has an end.
-        return hashlib.blake2b(os.read(fd, 64 * 1024), digest_size=16).digest()
-    except OSError:
-        return None
-    finally:
-        os.close(fd)
 
 
 class ListeningSocket(socket.socket):

@@ -8,7 +8,6 @@ import ipaddress
 import os
 import socket
 import stat
-import struct
 
 from attrs import frozen
 from twisted.internet.address import UNIXAddress
@@ -34,6 +33,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from devlxd.host.adopted import AdoptedEndpoint
+from devlxd.socket_options import credentials_of
 
 _log = Logger()
 
@@ -191,9 +191,7 @@ def _check_dead(path: str) -> None:
 
 def _server_of(connection: socket.socket) -> str:
     """Return what is known of who listens at the other end (``unix(7)``)."""
-    size = struct.calcsize("3i")
-    ucred = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
-    pid, _uid, _gid = struct.unpack("3i", ucred)
+    pid, _uid, _gid = credentials_of(connection)
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as file:
             words = file.read().split(b"\0")

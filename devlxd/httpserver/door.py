@@ -11,11 +11,11 @@ from functools import partial
 
 from twisted.logger import Logger
 
-from devlxd.host.accepting import cgroup_of, credentials_of
 from devlxd.httpserver.registry import STRANGERS
 from devlxd.httpserver.site import DevLXDSite
 from devlxd.interfaces import IDevLXDReactor
 from devlxd.loglimit import RateLimitedLogger
+from devlxd.socket_options import cgroup_of, credentials_of
 
 #: To look whether there is something to read; Python takes long to put it together.
 _PEEK = int(socket.MSG_PEEK | socket.MSG_DONTWAIT)
@@ -54,7 +54,7 @@ class Door:
     def arrived(self, connection: socket.SocketType) -> None:
         """Take a connection that was accepted: let it in, let it wait, or close it."""
         try:
-            pid, _uid = credentials_of(connection)
+            pid, _uid, _gid = credentials_of(connection)
         except OSError:
             connection.close()
             return

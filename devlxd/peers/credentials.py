@@ -6,7 +6,6 @@ from __future__ import annotations
 import errno
 import os
 import socket
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -16,17 +15,10 @@ from zope.interface import implementer
 
 from devlxd.interfaces import IPeerSource, NotInContainer
 from devlxd.model import Peer
-
-#: ``struct ucred``: pid, uid, gid. The ids are unsigned.
-_UCRED = struct.Struct("iII")
+from devlxd.socket_options import SO_PEERPIDFD, credentials_of, pidfd_of
 
 #: What the kernel says of ids that it cannot map (``user_namespaces(7)``).
 _NOBODY = 65534
-
-_PIDFD = struct.Struct("i")
-
-#: From ``asm-generic/socket.h``, since Linux 6.5; Python does not name it yet.
-SO_PEERPIDFD = 77
 
 
 @implementer(IPeerSource)
@@ -54,7 +46,7 @@ class SocketPeerSource:
         one, other = socket.socketpair()
         with one, other:
             try:
-                os.close(_pidfd(one, self._peerpidfd))
+                os.close(pidfd_of(one, self._peerpidfd))
             except OSError as error:
                 if error.errno != errno.ENOPROTOOPT:
                     raise
@@ -66,10 +58,7 @@ class SocketPeerSource:
         """See `devlxd.interfaces.IPeerSource.hold`."""
         handle = _handle(transport)
         try:
-            ucred = handle.getsockopt(
-                socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size
-            )
-            pid, uid, gid = _UCRED.unpack(ucred)
+            pid, uid, gid = credentials_of(handle)
             pidfd = self._hold(handle, pid)
         except (OSError, OverflowError) as error:
             raise NotInContainer(f"no peer: {error}", "no peer") from error
@@ -84,7 +73,7 @@ class SocketPeerSource:
         :raises OSError: when the peer is gone already.
         """
         try:
-            return _pidfd(handle, self._peerpidfd)
+            return pidfd_of(handle, self._peerpidfd)
         except OSError as error:
             if error.errno != errno.ENOPROTOOPT:
                 raise
@@ -111,8 +100,3 @@ def _handle(transport: ITransport) -> socket.socket:
     if not isinstance(handle, socket.socket) or handle.family != socket.AF_UNIX:
         raise NotInContainer("a connection on no UNIX socket", "no UNIX socket")
     return handle
-
-
-def _pidfd(handle: socket.socket, option: int) -> int:
-    (pidfd,) = _PIDFD.unpack(handle.getsockopt(socket.SOL_SOCKET, option, _PIDFD.size))
-    return int(pidfd)

@@ -13,15 +13,10 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from devlxd.host import accepting
 from devlxd.host.accepting import (
     RETRY,
     SLICE,
-    SO_PASSRIGHTS,
     Acceptor,
-    cgroup_of,
-    credentials_of,
-    refuse_descriptors,
 )
 from devlxd.testing import MemoryDevLXDReactor
 
@@ -137,47 +132,3 @@ class AcceptorTests(SynchronousTestCase):
         acceptor.stop()
         self.reactor.advance(RETRY)
         self.assertEqual(self.reactor.getReaders(), [])
-
-
-class PeerTests(SynchronousTestCase):
-    """What the kernel says of the other end, for limits and turns."""
-
-    def setUp(self) -> None:
-        self.ours, other = socket.socketpair()
-        self.addCleanup(self.ours.close)
-        self.addCleanup(other.close)
-
-    def test_credentials(self) -> None:
-        """The process at the other end has a pid and a uid."""
-        self.assertEqual(credentials_of(self.ours), (os.getpid(), os.getuid()))
-
-    def test_cgroup(self) -> None:
-        """Processes of one cgroup have the same, with this kernel and an older one."""
-        other, _end = socket.socketpair()
-        self.addCleanup(other.close)
-        self.addCleanup(_end.close)
-        for _ in range(2):
-            cgroup = cgroup_of(self.ours, os.getpid())
-            self.assertIsNotNone(cgroup)
-            self.assertEqual(cgroup, cgroup_of(other, os.getpid()))
-            self.patch(accepting, "_PIDFD_GET_INFO", 0)
-
-    def test_gone(self) -> None:
-        """Of a process that is gone, or has none, there is none."""
-        with socket.socket() as other:
-            self.assertIsNone(cgroup_of(other, 2**30))
-
-
-class DescriptorTests(SynchronousTestCase):
-    """File descriptors that guests send along."""
-
-    def test_refused(self) -> None:
-        """The kernel refuses them, or the log says that this one cannot."""
-        with socket.socket(socket.AF_UNIX) as listening, capturedLogs() as events:
-            refuse_descriptors(listening)
-            if not events:
-                option = listening.getsockopt(socket.SOL_SOCKET, SO_PASSRIGHTS)
-                self.assertEqual(option, 0)
-        with socket.socket() as other, capturedLogs() as events:
-            refuse_descriptors(other)
-        self.assertIn("SO_PASSRIGHTS", events[0]["log_format"])

@@ -13,7 +13,6 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from devlxd.containers.memory import MemoryStore
 from devlxd.guestapi.dialects import DEFAULT_DIALECT
-from devlxd.host.accepting import cgroup_of
 from devlxd.httpserver.door import Door
 from devlxd.httpserver.registry import (
     AT_ONCE,
@@ -23,6 +22,7 @@ from devlxd.httpserver.registry import (
 )
 from devlxd.model import Caller, Container
 from devlxd.service import GuestSites
+from devlxd.socket_options import cgroup_of
 from devlxd.testing import (
     GUEST,
     MemoryDevLXDReactor,

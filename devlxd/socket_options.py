@@ -1,0 +1,122 @@
+# -*- test-case-name: tests.test_socket_options -*-
+"""What the kernel knows about the peers of UNIX sockets.
+
+The functions take any socket object with ``getsockopt``. Everything here is of
+the process that called ``connect()``, whatever process holds the socket now
+(``unix(7)``). It is enough for limits and for log lines. Which container may
+ask is decided by `devlxd.peers` alone.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import socket
+import struct
+from collections.abc import Hashable
+
+from twisted.logger import Logger
+
+#: A pidfd of the peer: from ``asm-generic/socket.h``, since Linux 6.5.
+SO_PEERPIDFD = 77
+
+#: Whether file descriptors may be sent over a UNIX socket: from
+#: ``asm-generic/socket.h``, since Linux 6.16. An accepted connection inherits
+#: the option of its listening socket.
+SO_PASSRIGHTS = 83
+
+#: ``struct ucred``: pid, uid, gid. The ids are unsigned.
+_UCRED = struct.Struct("iII")
+
+#: ``PIDFD_GET_INFO`` of ``<linux/pidfd.h>``, since Linux 6.13. The first fields
+#: of its 64 bytes are a mask of the requested facts and the id of the cgroup.
+_PIDFD_GET_INFO = 0xC040FF0B
+_PIDFD_INFO = struct.Struct("=QQ48x")
+_PIDFD_INFO_CGROUPID = 1 << 2
+
+#: How much of ``/proc/PID/cgroup`` is read, in bytes. A guest can make it long.
+_MAX_CGROUPS_SIZE = 64 * 1024
+
+_log = Logger()
+
+
+def credentials_of(connection: socket.SocketType) -> tuple[int, int, int]:
+    """Return the pid, uid and gid of the peer, as this process sees them.
+
+    They are those of the moment of its ``connect()``.
+
+    :raises OSError: when the kernel does not know them.
+    """
+    ucred = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+    pid, uid, gid = _UCRED.unpack(ucred)
+    return pid, uid, gid
+
+
+def pidfd_of(connection: socket.SocketType, option: int = SO_PEERPIDFD) -> int:
+    """Return a new pidfd of the peer. The caller closes it.
+
+    :param option: the socket option to use.
+    :raises OSError: with ``ENOPROTOOPT`` when the kernel has no such option,
+        with another ``errno`` when the peer has ended.
+    """
+    return connection.getsockopt(socket.SOL_SOCKET, option)
+
+
+def cgroup_of(connection: socket.SocketType, pid: int) -> Hashable:
+    """Return a value that identifies the cgroup of the peer.
+
+    :param pid: the pid of the peer.
+    :return: the id of the cgroup, or a hash of all its cgroups where the kernel
+        is older than Linux 6.13; ``None`` when the peer has ended.
+    """
+    return _cgroup_id_of(connection) or _hash_of_cgroups(pid)
+
+
+def _cgroup_id_of(connection: socket.SocketType) -> int | None:
+    try:
+        pidfd = pidfd_of(connection)
+    except OSError:
+        return None
+    info = bytearray(_PIDFD_INFO.pack(_PIDFD_INFO_CGROUPID, 0))
+    try:
+        fcntl.ioctl(pidfd, _PIDFD_GET_INFO, info)
+    except OSError:
+        return None
+    finally:
+        os.close(pidfd)
+    mask, cgroup_id = _PIDFD_INFO.unpack(info)
+    return cgroup_id if mask & _PIDFD_INFO_CGROUPID else None
+
+
+def _hash_of_cgroups(pid: int) -> bytes | None:
+    try:
+        fd = os.open(f"/proc/{pid}/cgroup", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        text = os.read(fd, _MAX_CGROUPS_SIZE)
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+    return hashlib.blake2b(text, digest_size=16).digest()
+
+
+def refuse_descriptors(listening: socket.socket) -> None:
+    """Make the kernel refuse file descriptors that peers send along.
+
+    Closing such a descriptor can block for as long as its sender likes: it may
+    be a socket that lingers (``SO_LINGER``, ``socket(7)``).
+
+    A warning is logged where the kernel is older than Linux 6.16.
+
+    :param listening: the socket whose connections this applies to.
+    """
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, SO_PASSRIGHTS, 0)
+    except OSError:
+        _log.warn(
+            "this kernel has no SO_PASSRIGHTS (Linux 6.16 has): a guest can block "
+            "this process with file descriptors that it sends along"
+        )

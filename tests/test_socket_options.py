@@ -1,0 +1,77 @@
+"""Tests of `devlxd.socket_options`."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+
+from twisted.logger import capturedLogs
+from twisted.trial.unittest import SynchronousTestCase
+
+from devlxd import socket_options
+from devlxd.socket_options import (
+    SO_PASSRIGHTS,
+    cgroup_of,
+    credentials_of,
+    pidfd_of,
+    refuse_descriptors,
+)
+from tests.descriptors import Descriptors
+
+
+class PeerTests(SynchronousTestCase):
+    """The peer of a connection; here it is this process."""
+
+    def setUp(self) -> None:
+        self.ours, self.theirs = socket.socketpair()
+        self.addCleanup(self.ours.close)
+        self.addCleanup(self.theirs.close)
+
+    def test_credentials(self) -> None:
+        """The peer has a pid, a uid and a gid."""
+        self.assertEqual(
+            credentials_of(self.ours), (os.getpid(), os.getuid(), os.getgid())
+        )
+
+    def test_pidfd(self) -> None:
+        """The pidfd of the peer names its process."""
+        pidfd = pidfd_of(self.ours)
+        self.addCleanup(os.close, pidfd)
+        with open(f"/proc/self/fdinfo/{pidfd}") as file:
+            self.assertIn(f"Pid:\t{os.getpid()}\n", file.read())
+
+    def test_no_pidfd(self) -> None:
+        """A kernel without the option is told from a peer that has ended."""
+        error = self.assertRaises(OSError, pidfd_of, self.ours, 9999)
+        self.assertEqual(error.errno, errno.ENOPROTOOPT)
+
+    def test_cgroup(self) -> None:
+        """Peers in one cgroup have the same value, on older kernels too."""
+        descriptors = Descriptors()
+        for _ in range(2):
+            cgroup = cgroup_of(self.ours, os.getpid())
+            self.assertIsNotNone(cgroup)
+            self.assertEqual(cgroup, cgroup_of(self.theirs, os.getpid()))
+            self.patch(socket_options, "_PIDFD_GET_INFO", 0)
+        self.assertEqual(descriptors.opened(), [])
+
+    def test_no_cgroup(self) -> None:
+        """A peer that has ended has no cgroup."""
+        with socket.socket() as other:
+            self.assertIsNone(cgroup_of(other, 2**30))
+
+
+class RefuseDescriptorsTests(SynchronousTestCase):
+    """File descriptors that peers send along."""
+
+    def test_refused(self) -> None:
+        """The kernel refuses them, or a line is logged that it cannot."""
+        with socket.socket(socket.AF_UNIX) as listening, capturedLogs() as events:
+            refuse_descriptors(listening)
+            if not events:
+                option = listening.getsockopt(socket.SOL_SOCKET, SO_PASSRIGHTS)
+                self.assertEqual(option, 0)
+        with socket.socket() as other, capturedLogs() as events:
+            refuse_descriptors(other)
+        self.assertIn("SO_PASSRIGHTS", events[0]["log_format"])
