@@ -45,8 +45,9 @@ from devlxd.interfaces import (
 )
 from devlxd.observers import guarded
 from devlxd.peers.admission import CallerAdmission
-from devlxd.peers.credentials import SocketPeerSource
+from devlxd.peers.peer_sources import SocketPeerSource
 from devlxd.peers.identifier import CallerIdentifier
+from devlxd.peers.peer_sources import SocketPeerSource
 from devlxd.peers.processes import ProcFS
 from devlxd.peers.runtimes import known_runtimes
 from devlxd.socket_options import refuse_descriptors

@@ -60,8 +60,8 @@ from devlxd.interfaces import (
 )
 from devlxd.model import is_container_name
 from devlxd.peers.capabilities import check_may_identify
-from devlxd.peers.credentials import AnonymousPeerSource
 from devlxd.peers.identifier import AssumedIdentifier
+from devlxd.peers.peer_sources import AnonymousPeerSource
 from devlxd.service import DevLXDService
 
 _log = Logger()

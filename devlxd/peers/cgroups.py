@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 
-def cgroups_in(text: str) -> Iterator[str]:
+def parse_cgroups(text: str) -> Iterator[str]:
     """Read the paths off ``/proc/PID/cgroup``, one for each hierarchy.
 
     A host with cgroup v2 has one, ``0::/path``; with v1 it has one for each

@@ -30,7 +30,7 @@ from devlxd.interfaces import (
 )
 from devlxd.model import Caller, Claim, Container, Peer
 from devlxd.peers.claims import Claims
-from devlxd.peers.idmap import IDMapError, recorded_id_map
+from devlxd.peers.id_maps import IDMapError, recorded_id_map
 from devlxd.peers.runs import Run, Runs
 
 #: How much of what a guest may have chosen is logged at a time, in characters.

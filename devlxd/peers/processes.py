@@ -15,8 +15,8 @@ from zope.interface import implementer
 
 from devlxd.interfaces import IIDMap, IProcessTable
 from devlxd.model import ProcessStatus
-from devlxd.peers.cgroups import cgroups_in
-from devlxd.peers.idmap import PRIVILEGED, id_map_of_process
+from devlxd.peers.cgroups import parse_cgroups
+from devlxd.peers.id_maps import PRIVILEGED, parse_uid_map
 
 # From <linux/nsfs.h>.
 
@@ -61,7 +61,7 @@ class ProcFS:
     def cgroups(self, pid: int) -> Sequence[str]:
         """See `IProcessTable.cgroups`."""
         try:
-            return list(cgroups_in(self._read(pid, "cgroup")))
+            return list(parse_cgroups(self._read(pid, "cgroup")))
         except ValueError as error:
             raise OSError(errno.EINVAL, str(error)) from error
 
@@ -127,7 +127,7 @@ class ProcFS:
         own = os.stat("/proc/self/ns/user").st_ino
         if os.stat(f"/proc/{pid}/ns/user").st_ino == own:
             return PRIVILEGED
-        return id_map_of_process(self._read(pid, "uid_map"))
+        return parse_uid_map(self._read(pid, "uid_map"))
 
     def status(self, pid: int) -> ProcessStatus:
         """See `IProcessTable.status`."""

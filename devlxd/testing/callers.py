@@ -22,8 +22,8 @@ from devlxd.interfaces import (
     NotInContainer,
 )
 from devlxd.model import Caller, Claim, Peer, ProcessStatus
-from devlxd.peers.cgroups import cgroups_in
-from devlxd.peers.idmap import id_map_of_process
+from devlxd.peers.cgroups import parse_cgroups
+from devlxd.peers.id_maps import parse_uid_map
 
 #: Root of an unprivileged container, as the host sees it.
 GUEST = Peer(pid=4321, uid=100000, gid=100000)
@@ -135,7 +135,7 @@ class MemoryProcessTable:
 
     def cgroups(self, pid: int) -> Sequence[str]:
         """See `IProcessTable.cgroups`."""
-        return list(cgroups_in(self._process(pid).cgroup))
+        return list(parse_cgroups(self._process(pid).cgroup))
 
     def pid_namespaces(self, pid: int) -> Sequence[int]:
         """See `IProcessTable.pid_namespaces`."""
@@ -150,7 +150,7 @@ class MemoryProcessTable:
 
     def id_map(self, pid: int) -> IIDMap:
         """See `IProcessTable.id_map`."""
-        return id_map_of_process(self._process(pid).uid_map)
+        return parse_uid_map(self._process(pid).uid_map)
 
     def status(self, pid: int) -> ProcessStatus:
         """See `IProcessTable.status`."""

@@ -18,7 +18,7 @@ from tests.integration.lxc import (
     unique_name,
 )
 from tests.integration.processes import PATIENCE, ProcessTestCase, run
-from tests.peers.test_idmap import CURRENT, idmap
+from tests.peers.test_id_maps import CURRENT, idmap
 
 #: Every path of the specifications, and what a container is told there.
 PATHS = {

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from devlxd.peers.cgroups import cgroups_in
+from devlxd.peers.cgroups import parse_cgroups
 from tests.peers import hosts
 
 
-class CgroupsInTests(SynchronousTestCase):
+class ParseCgroupsTests(SynchronousTestCase):
     """The text of ``/proc/PID/cgroup``."""
 
     def test_hosts(self) -> None:
         """Each kind of host tells one path for each hierarchy."""
         paths = {
-            name: list(cgroups_in(text.format(cgroup="/lxc.payload.c1")))
+            name: list(parse_cgroups(text.format(cgroup="/lxc.payload.c1")))
             for name, text in hosts.ALL.items()
         }
         self.assertEqual(paths["v2"], ["/lxc.payload.c1"])
@@ -24,7 +24,7 @@ class CgroupsInTests(SynchronousTestCase):
     def test_colon(self) -> None:
         """A path may have colons in it; a guest may choose the end of it."""
         self.assertEqual(
-            list(cgroups_in("0::/lxc.payload.c1/a:0::/b\n")),
+            list(parse_cgroups("0::/lxc.payload.c1/a:0::/b\n")),
             ["/lxc.payload.c1/a:0::/b"],
         )
 
@@ -33,8 +33,8 @@ class CgroupsInTests(SynchronousTestCase):
         for end in "\r\v\f\x1c\x1d\x1e\x85\u2028\u2029":
             path = f"/user.slice/x{end}0::/lxc.payload.victim"
             for text in (f"0::{path}\n", f"1:cpu:{path}\n0::{path}\n"):
-                self.assertEqual(set(cgroups_in(text)), {path})
+                self.assertEqual(set(parse_cgroups(text)), {path})
 
     def test_something_else(self) -> None:
         """What is no such text is an error."""
-        self.assertRaises(ValueError, list, cgroups_in("nonsense\n"))
+        self.assertRaises(ValueError, list, parse_cgroups("nonsense\n"))

@@ -26,8 +26,8 @@ from devlxd.testing import (
     MemoryProcessTable,
 )
 from tests.peers import hosts
-from tests.peers.test_idmap import CURRENT, idmap
-from tests.peers.test_runs import RecordingLifeObserver
+from tests.peers.test_id_maps import CURRENT, idmap
+from tests.peers.test_runs import RecordingRunObserver
 
 #: The pid namespaces of the containers' inits.
 ATTACKER, VICTIM = 100, 200
@@ -339,7 +339,7 @@ class MonitorTests(IdentifierTestCase):
 
     def test_monitor_is_killed(self) -> None:
         """When the monitor ends so does the run, whatever its init does."""
-        observer = RecordingLifeObserver()
+        observer = RecordingRunObserver()
         self.identifier.watch(observer)
         self.add_init(30, "/lxc.payload.c1", 300, "c1")
         run = self.identify("/lxc.payload.c1", [300]).run
@@ -468,7 +468,7 @@ class SameNameTests(IdentifierTestCase):
 
     def test_document_changes(self) -> None:
         """When a document is another's from now on, the run ends for observers."""
-        observer = RecordingLifeObserver()
+        observer = RecordingRunObserver()
         self.identifier.watch(observer)
         self.identifier.startService()
         first = self.lxc()
@@ -621,7 +621,7 @@ class CallerIdentifierTests(IdentifierTestCase):
 
     def test_restarted(self) -> None:
         """A container that was started anew has another run."""
-        observer = RecordingLifeObserver()
+        observer = RecordingRunObserver()
         self.identifier.watch(observer)
         first = self.identify("/lxc.payload.attacker")
         self.assertEqual(self.identify("/lxc.payload.attacker"), first)
@@ -655,7 +655,7 @@ class AssumedIdentifierTests(SynchronousTestCase):
     def test_everybody(self) -> None:
         """Everybody is the root of the container, for ever."""
         identifier = AssumedIdentifier("c1")
-        observer = RecordingLifeObserver()
+        observer = RecordingRunObserver()
         identifier.watch(observer)
         self.assertEqual(identifier.identify(Peer(1, 2, 3)), Caller("c1", 0))
         identifier.unwatch(observer)

@@ -18,7 +18,7 @@ NAMESPACE = 77
 
 @implementer(IRunObserver)
 @define
-class RecordingLifeObserver:
+class RecordingRunObserver:
     """Remembers which runs have ended."""
 
     heard: list[int] = field(factory=list)
@@ -29,7 +29,7 @@ class RecordingLifeObserver:
 
 
 @implementer(IRunObserver)
-class RaisingLifeObserver:
+class RaisingRunObserver:
     """Fails at whatever it hears."""
 
     def ended(self, run: int) -> None:
@@ -37,7 +37,7 @@ class RaisingLifeObserver:
         raise ZeroDivisionError("on purpose")
 
 
-class LivesTests(SynchronousTestCase):
+class RunsTests(SynchronousTestCase):
     """What is remembered of a container while its init lives."""
 
     monitor = 0
@@ -49,7 +49,7 @@ class LivesTests(SynchronousTestCase):
         self.table.inits[NAMESPACE] = 10
         self.reactor = MemoryDevLXDReactor()
         self.runs = Runs(self.table, self.place, self.reactor)
-        self.observer = RecordingLifeObserver()
+        self.observer = RecordingRunObserver()
         self.runs.observers.append(self.observer)
 
     def place(self, pid: int) -> Placed:
@@ -142,7 +142,7 @@ class LivesTests(SynchronousTestCase):
 
     def test_raising_observer(self) -> None:
         """An observer that fails costs nobody else anything."""
-        self.runs.observers.insert(0, RaisingLifeObserver())
+        self.runs.observers.insert(0, RaisingRunObserver())
         run = self.runs.of(NAMESPACE, 11)
         self.runs.forget_all()
         self.assertEqual(self.observer.heard, [run.number])

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.peers.test_credentials -*-
+# -*- test-case-name: tests.peers.test_peer_sources -*-
 """Connection -> peer: what the kernel says of the other end."""
 
 from __future__ import annotations

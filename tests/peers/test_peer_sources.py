@@ -1,4 +1,4 @@
-"""Tests of `devlxd.peers.credentials`."""
+"""Tests of `devlxd.peers.peer_sources`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from zope.interface import alsoProvides
 from zope.interface.verify import verifyObject
 
 from devlxd.interfaces import IPeerSource, NotInContainer
-from devlxd.peers.credentials import AnonymousPeerSource, SocketPeerSource
+from devlxd.peers.peer_sources import AnonymousPeerSource, SocketPeerSource
 from devlxd.testing import MemoryPeerSource
 from tests.descriptors import Descriptors
 

@@ -1,4 +1,4 @@
-"""Tests of `devlxd.peers.idmap`."""
+"""Tests of `devlxd.peers.id_maps`."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from zope.interface.verify import verifyObject
 
 from devlxd.interfaces import IIDMap
 from devlxd.model import Container
-from devlxd.peers.idmap import (
+from devlxd.peers.id_maps import (
     PRIVILEGED,
     IDMap,
     IDMapError,
-    id_map_of_process,
+    parse_uid_map,
     recorded_id_map,
 )
 
@@ -45,7 +45,7 @@ class IDMapTests(SynchronousTestCase):
 
     def test_ranges(self) -> None:
         """An id is found in its range, and in no other."""
-        id_map = id_map_of_process(
+        id_map = parse_uid_map(
             "         0     100000       1000\n      1000       5000          1\n"
         )
         for host_id, inside in (
@@ -61,18 +61,18 @@ class IDMapTests(SynchronousTestCase):
 
     def test_privileged(self) -> None:
         """Every user of the host is the same one in a privileged container."""
-        self.assertEqual(PRIVILEGED, id_map_of_process("0 0 4294967295\n"))
+        self.assertEqual(PRIVILEGED, parse_uid_map("0 0 4294967295\n"))
         self.assertEqual(PRIVILEGED.inside(0), 0)
         self.assertEqual(PRIVILEGED.inside(1000), 1000)
 
     def test_no_map_yet(self) -> None:
         """A user namespace without a map has nobody in it."""
-        self.assertIsNone(id_map_of_process("").inside(0))
+        self.assertIsNone(parse_uid_map("").inside(0))
 
     def test_no_uid_map(self) -> None:
         """What is no uid_map is an error."""
         for text in ("x", "0 0", "0 0 1 2", "a b c"):
-            self.assertRaises(IDMapError, id_map_of_process, text)
+            self.assertRaises(IDMapError, parse_uid_map, text)
 
 
 class RecordedTests(SynchronousTestCase):

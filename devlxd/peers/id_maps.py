@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.peers.test_idmap -*-
+# -*- test-case-name: tests.peers.test_id_maps -*-
 """Which users of the host are which users of a container."""
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class IDMap:
 PRIVILEGED = IDMap(((0, 0, _ALL),))
 
 
-def id_map_of_process(text: str) -> IDMap:
+def parse_uid_map(text: str) -> IDMap:
     """Read ``/proc/PID/uid_map``.
 
     :raises IDMapError: when it is something else.
