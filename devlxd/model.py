@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.test_model -*-
-"""The frozen values that travel between the rooms."""
+"""The immutable values that the packages of devlxd exchange."""
 
 from __future__ import annotations
 
@@ -137,14 +137,14 @@ class End(enum.Enum):
 
 @frozen
 class Peer:
-    """The process at the other end of a connection, as the kernel said.
+    """The process at the other end of a connection, as the kernel knows it.
 
-    :ivar pid: its process id in the pid namespace of this process.
-    :ivar uid: its effective user id, as seen from the host.
-    :ivar gid: its effective group id, as seen from the host.
-    :ivar pidfd: a file descriptor that names the process itself; it belongs to
-        the `devlxd.interfaces.IPeerSource` that made it. ``None`` where nobody
-        can tell.
+    :ivar pid: its process id in the pid namespace of devlxd.
+    :ivar uid: its effective user id on the host.
+    :ivar gid: its effective group id on the host.
+    :ivar pidfd: a file descriptor of the process (``pidfd_open(2)``). It belongs
+        to the `devlxd.interfaces.IPeerSource`, which closes it. ``None`` where
+        the process is not known.
     """
 
     pid: int
@@ -155,13 +155,13 @@ class Peer:
 
 @frozen
 class Caller:
-    """What a peer turned out to be.
+    """The container and the user that a peer was identified as.
 
-    :ivar container: the name of the container that it lives in.
-    :ivar uid: its user id as seen inside that container, 0 for its root;
-        ``None`` for a user of the host that the container does not have.
-    :ivar run: which run of the container it belongs to, a number of the
-        `devlxd.interfaces.ICallerIdentifier` that found it.
+    :ivar container: the name of its container.
+    :ivar uid: its user id inside that container, 0 for root; ``None`` for a user
+        of the host that has no id there.
+    :ivar run: the number of its container's run, by which
+        `devlxd.interfaces.IRunObserver` is notified of the end of that run.
     """
 
     container: str
@@ -205,11 +205,11 @@ class Image:
 
 @frozen
 class ProcessStatus:
-    """What ``/proc/PID/status`` says of a process.
+    """Facts of ``/proc/PID/status`` (``proc_pid_status(5)``).
 
-    :ivar parent: the pid of its parent; 0 where this process cannot see it.
-    :ivar uid: its real user id, as this process sees it.
-    :ivar name: what it calls itself, at most 15 bytes of anything.
+    :ivar parent: the pid of its parent; 0 where devlxd cannot see the parent.
+    :ivar uid: its real user id, as devlxd sees it.
+    :ivar name: its own name, up to 15 bytes. The process can choose it.
     """
 
     parent: int
@@ -219,29 +219,31 @@ class ProcessStatus:
 
 @frozen
 class Monitor:
-    """The process of the host's root that is the parent of a container's init.
+    """The parent of a container's init, a process of the host's root.
 
     :ivar program: the path of the program that it runs.
-    :ivar command: its command line, a NUL after each word; it may have written
-        a title over it.
+    :ivar command_line: its command line, with NUL after each word. The
+        monitor may have replaced it by a title.
     :ivar cgroups: the paths of its cgroups.
     """
 
     program: str
-    command: str
+    command_line: str
     cgroups: tuple[str, ...]
 
 
 @frozen
 class Claim:
-    """Whose a cgroup is, by what its runtime called it: a name or an id.
+    """The container that a cgroup, or a run, belongs to, as its runtime names it.
 
-    :ivar name: the container's name.
-    :ivar id: the container's id.
-    :ivar runtime: the name of the runtime that started it; empty where that is
-        not known, or not yet.
-    :ivar lxcpath: the LXC path that it was started from; empty where there is
-        none, or it is not known.
+    A claim has either a name or an id.
+
+    :ivar name: the name of the container.
+    :ivar id: the id of the container.
+    :ivar runtime: the name of the runtime that started it; empty where it is not
+        known.
+    :ivar lxcpath: the LXC path from which it was started; empty where it is not
+        known, or there is none.
     """
 
     name: str = ""
@@ -250,5 +252,5 @@ class Claim:
     lxcpath: str = ""
 
     def __str__(self) -> str:
-        """Return it as the log shows it."""
+        """Return the text for the log."""
         return self.name or f"id {self.id}"

@@ -1,13 +1,11 @@
-"""Seams of who asks: peers, processes, runtimes and callers."""
+"""Seams of `devlxd.peers`: peers, callers, runtimes and processes."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from contextlib import AbstractContextManager
 
-from twisted.internet.interfaces import (
-    ITransport,
-)
+from twisted.internet.interfaces import ITransport
 from zope.interface import Attribute, Interface
 
 from devlxd.model import (
@@ -20,10 +18,13 @@ from devlxd.model import (
 
 
 class NotInContainer(Exception):
-    """The peer cannot be placed; the text says why, for the log only.
+    """The peer of a connection cannot be identified as a process of a container.
 
-    :ivar kind: whose limit of log lines this counts against: the container or
-        cgroup and the reason, without what each process says anew.
+    The text is the reason. It is for the log only, never for a guest.
+
+    :ivar kind: groups the log lines of such refusals: there is a limit of lines
+        for each kind. It has the container, or the cgroup, and the reason, but
+        nothing that each process could choose anew.
     """
 
     def __init__(self, reason: str, kind: Hashable = None) -> None:
@@ -32,138 +33,148 @@ class NotInContainer(Exception):
 
 
 class IPeerSource(Interface):
-    """What the kernel says of the other end of a connection."""
+    """Finds the process at the other end of a connection."""
 
     def hold(transport: ITransport) -> AbstractContextManager[Peer]:
-        """Ask who is at the other end of ``transport``.
+        """Return a context manager for the peer of a connection.
 
-        The peer's ``pidfd`` is open inside the ``with`` block and nowhere else.
+        The ``pidfd`` of the peer is open inside the ``with`` block only.
 
-        :raises NotInContainer: on entering the block, when the transport
-            cannot tell.
+        :raises NotInContainer: on entering the block, when the peer of
+            ``transport`` is not known.
         """
 
 
 class ICallerIdentifier(Interface):
-    """Who finds out what a peer is."""
+    """Finds the container that a peer belongs to."""
 
     def identify(peer: Peer) -> Caller:
-        """Find the container that ``peer`` lives in.
+        """Return the container and the user that ``peer`` is.
 
-        :raises NotInContainer: when it cannot be placed, or any doubt remains.
+        :param peer: a peer whose ``pidfd`` is open.
+        :raises NotInContainer: when it is not certain that ``peer`` belongs to
+            one container.
         """
 
     def watch(observer: IRunObserver) -> None:
-        """Tell ``observer`` of each run that ends from now on."""
+        """Notify ``observer`` of each run that ends from now on."""
 
     def unwatch(observer: IRunObserver) -> None:
-        """Tell ``observer`` of nothing any more.
+        """Stop notifying ``observer``.
 
-        :raises ValueError: when it does not watch.
+        :raises ValueError: when ``observer`` is not being notified.
         """
 
 
 class IRunObserver(Interface):
-    """Who hears of ended runs of containers."""
+    """Is notified when runs of containers end."""
 
     def ended(run: int) -> None:
-        """Hear that the run ``run`` of a container is over.
+        """Called when a run has ended; see `devlxd.model.Caller.run`.
 
-        Whoever was a caller of it is nobody any more.
+        From now on no peer is identified as a caller of this run.
         """
 
 
 class IProcessTable(Interface):
-    """What the host's kernel says of processes; every method may be slow once.
+    """The processes of the host, as its kernel knows them.
 
-    Each raises `OSError` when the process is gone, or may not be looked at.
+    Each method that takes a pid raises `OSError` when that process does not
+    exist, or may not be examined.
     """
 
     def cgroups(pid: int) -> Sequence[str]:
         """Return the paths of the cgroups of ``pid``, one for each hierarchy."""
 
     def pid_namespaces(pid: int) -> Sequence[int]:
-        """Return the pid namespaces that ``pid`` lives in, by their numbers.
+        """Return the numbers of the pid namespaces of ``pid``, below the host's.
 
-        :return: from its own to the outermost below the host's; empty for a
-            process of the host.
+        :return: from its own namespace to the outermost one; empty for a process
+            in the host's pid namespace.
         """
 
     def init(pid: int) -> int:
-        """Return the process that is pid 1 of ``pid``'s outermost namespace."""
+        """Return the pid of the init of the outermost pid namespace of ``pid``.
+
+        :raises OSError: also when ``pid`` is in the host's pid namespace.
+        """
 
     def id_map(pid: int) -> IIDMap:
-        """Return how ``pid``'s user namespace maps the uids that we see."""
+        """Return the map between the uids of the host and those of ``pid``."""
 
     def status(pid: int) -> ProcessStatus:
-        """Return what the kernel says of ``pid``, and nobody can make up."""
+        """Return those facts of ``/proc/PID/status`` that devlxd uses."""
 
-    def command(pid: int) -> str:
-        """Return the command line of ``pid``, a NUL after each word.
+    def command_line(pid: int) -> str:
+        r"""Return the command line of ``pid``, with ``\0`` after each word.
 
-        Ask it of the host's own processes only: it is read from the memory of
-        ``pid``, which can keep the reader waiting for ever.
+        Only for processes that no guest controls: it is read from the memory of
+        the process, which can block the reader for ever.
         """
 
     def program(pid: int) -> str:
         """Return the path of the program that ``pid`` runs."""
 
-    def hold(pid: int) -> int:
-        """Return a new pidfd of ``pid``, for the caller to close."""
+    def open_pidfd(pid: int) -> int:
+        """Return a new pidfd of ``pid``, to close with `close_pidfd`."""
 
     def is_alive(pidfd: int) -> bool:
-        """Tell whether the process that ``pidfd`` names has not ended."""
+        """Return whether the process of ``pidfd`` has not ended."""
 
-    def let_go(pidfd: int) -> None:
-        """Close ``pidfd``."""
+    def close_pidfd(pidfd: int) -> None:
+        """Close a pidfd of `open_pidfd`."""
 
 
 class IIDMap(Interface):
-    """Which ids inside a container are which on the host."""
+    """Maps the ids of the host to the ids of a container."""
 
     def inside(host_id: int) -> int | None:
-        """Return the id inside of ``host_id``; ``None`` if it has none."""
+        """Return the id that ``host_id`` is inside the container.
+
+        :return: ``None`` when it is not mapped.
+        """
 
 
 class IRuntime(Interface):
-    """How one runtime names the cgroups of its containers.
+    """How one container runtime names the cgroups of its containers.
 
-    A Twisted plugin that provides this, and `twisted.plugin.IPlugin`, is asked
-    as the built-in ones are.
+    Twisted plugins that provide this interface and `twisted.plugin.IPlugin` are
+    used as well as the built-in runtimes.
     """
 
     name: str = Attribute(
-        "What documents call it (``runtime:``). A plugin need not have one; no "
-        "document can ask for its containers then."
+        "The name of the runtime in documents (``runtime:``). A plugin without "
+        "one is used as well, but no document can name it."
     )
 
     def claim(cgroup: str) -> Claim | None:
-        """Read off the path of a cgroup whose it is.
+        """Return the container that a cgroup belongs to, by its path.
 
-        Only what the host's root can have made may count: a path has to be
-        read from its root, as everything below a container's own cgroup is
-        the guest's to choose, and everything below ``user.slice`` some user's.
+        Only the components that the host's root has created may count. Read the
+        path from its root: a guest chooses everything below the cgroup of its
+        container, and a user everything below ``user.slice``.
 
         :param cgroup: a path as in ``/proc/PID/cgroup``, for example
             ``/lxc.payload.c1/init.scope``.
-        :return: ``None`` where this runtime made no such cgroup.
+        :return: ``None`` when it is no cgroup of a container of this runtime.
         """
 
 
 class IMonitoredRuntime(IRuntime):
-    """A runtime whose cgroups do not tell for sure whose they are.
+    """A runtime whose cgroups may have the name of another container.
 
-    It is asked once for each run of a container, when the run's init is first
-    seen.
+    Each of its containers has a monitor: the parent of the container's init. The
+    runtime is asked once for each run, when the init is first seen.
     """
 
     def confirm(claim: Claim, monitor: Monitor) -> Claim:
-        """Find out whose a run is that has one of this runtime's cgroups.
+        """Return the container of a run, by its monitor.
 
-        :param claim: whose the cgroup of its init seems to be.
-        :param monitor: the parent of its init; no guest can make such a
-            process, nor choose its command line.
-        :return: whose it is, with the runtime, and the LXC path if there is one.
-        :raises NotInContainer: when the two contradict each other, or leave a
-            doubt.
+        :param claim: the claim to the cgroup of the run's init.
+        :param monitor: the parent of the init: a process of the host's root that
+            is in no container. Guests cannot choose its command line.
+        :return: the container's claim, with the name of the runtime and, where
+            it has one, the LXC path.
+        :raises NotInContainer: when ``monitor`` contradicts ``claim``, or does
+            not say which of several containers it belongs to.
         """

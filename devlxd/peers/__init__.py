@@ -1,1 +1,12 @@
-"""Who asks: credentials, /proc, the cgroups of runtimes, the caller."""
+"""Identifies callers: connection -> peer -> container, user and run.
+
+`peer_sources` asks the kernel for the process that made a connection.
+`identifier` finds its container:
+
+* by its cgroup (`cgroup_claims`, with the names of `runtimes`),
+* by the init of its pid namespace (`init_identifier`), which is examined once for
+  each run of a container (`runs`).
+
+`processes` reads ``/proc``, `cgroups` and `id_maps` know the formats of its files.
+Here is nothing of what a caller may do: that is decided by `devlxd.guestapi`.
+"""

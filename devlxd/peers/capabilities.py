@@ -1,33 +1,34 @@
 # -*- test-case-name: tests.peers.test_capabilities -*-
-"""Which capabilities finding a caller needs (``capabilities(7)``)."""
+"""The capability that identifying callers needs (``capabilities(7)``)."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-#: From <linux/capability.h>.
+#: From ``<linux/capability.h>``.
 _CAP_SYS_PTRACE = 19
 
 _STATUS = Path("/proc/self/status")
 
 
 def check_may_identify(status: Path = _STATUS) -> None:
-    """Check that this process may look at the namespaces of other users' processes.
+    """Check that this process may examine the namespaces of guests' processes.
 
-    The kernel lets it follow the links in ``/proc/PID/ns`` of any process if
-    it has ``CAP_SYS_PTRACE`` (``ptrace(2)``, "Ptrace access mode checking").
-    To be root without that capability is not enough: a guest may have ids and
-    capabilities that this process has not. To try it out on some process would
-    tell less, as it depends on the process.
+    The links in ``/proc/PID/ns`` of other users' processes need
+    ``CAP_SYS_PTRACE`` (``ptrace(2)``, "Ptrace access mode checking"). Being root
+    without it is not enough: a guest's process may have ids and capabilities
+    that this process does not have. For the same reason it proves nothing to
+    examine the namespaces of some other process.
 
-    :param status: what ``proc_pid_status(5)`` describes, of this process.
-    :raises PermissionError: when it may not; the text is one line that says
-        which capability is missing.
+    :param status: the file ``/proc/PID/status`` of this process
+        (``proc_pid_status(5)``).
+    :raises PermissionError: when the capability is missing; its text is one
+        line for the operator.
     """
     effective = re.search(r"^CapEff:\t([0-9a-f]+)$", status.read_text(), re.MULTILINE)
     if effective is None or not int(effective[1], 16) & 1 << _CAP_SYS_PTRACE:
         raise PermissionError(
-            "CAP_SYS_PTRACE is missing: without it no guest can be told from "
-            "another; run devlxd as root, or give it that capability"
+            "CAP_SYS_PTRACE is missing: devlxd cannot identify callers without it; "
+            "run devlxd as root, or give it that capability"
         )

@@ -1,22 +1,25 @@
 # -*- test-case-name: tests.peers.test_cgroups -*-
-"""The text of ``/proc/PID/cgroup``."""
+"""The format of ``/proc/PID/cgroup``."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 
 
-def parse_cgroups(text: str) -> Iterator[str]:
-    """Read the paths off ``/proc/PID/cgroup``, one for each hierarchy.
+def parse_cgroups(text: str) -> Sequence[str]:
+    r"""Return the paths in ``/proc/PID/cgroup``, one for each hierarchy.
 
-    A host with cgroup v2 has one, ``0::/path``; with v1 it has one for each
-    ``N:controllers:/path``; a hybrid host has both (``cgroups(7)``).
+    With cgroup v2 there is one line, ``0::PATH``, with v1 one
+    ``ID:CONTROLLERS:PATH`` for each hierarchy, on a hybrid host both
+    (``cgroups(7)``).
 
-    The kernel forbids newlines in the names of cgroups and nothing else: what
-    else Python takes for the end of a line, a guest may have put there.
+    Only ``\n`` ends a line: the kernel forbids it in the names of cgroups. Guests
+    may use all other characters at which `str.splitlines` splits.
 
-    :raises ValueError: when it is something else.
+    :raises ValueError: when ``text`` has another format.
     """
+    paths = []
     for line in text.removesuffix("\n").split("\n"):
         _hierarchy, _controllers, path = line.split(":", 2)
-        yield path
+        paths.append(path)
+    return paths

@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.peers.test_id_maps -*-
-"""Which users of the host are which users of a container."""
+"""Maps from the uids of the host to the uids of a container."""
 
 from __future__ import annotations
 
@@ -12,24 +12,25 @@ from zope.interface import implementer
 from devlxd.interfaces import IIDMap
 from devlxd.model import Container
 
-#: Where LXD and Incus keep the id map of a running container; the first one
-#: that is there counts.
+#: The keys under which LXD and Incus record the id map of a container: of the
+#: running one, and of its last start. The first one that is set counts.
 _IDMAP_KEYS = ("volatile.idmap.current", "volatile.last_state.idmap")
 
-#: How many ids there are.
+#: The number of ids: all of 32 bits but the last, which means "no id".
 _ALL = 2**32 - 1
 
 
 class IDMapError(ValueError):
-    """An id map that cannot be read."""
+    """An id map has an unknown format."""
 
 
 @implementer(IIDMap)
 @frozen
 class IDMap:
-    """Ranges of ids, each as ``user_namespaces(7)`` has it.
+    """Ranges of ids, as in ``user_namespaces(7)``.
 
-    :ivar ranges: the first id inside, the first on the host, and how many.
+    :ivar ranges: of each range the first id in the container, the first id on
+        the host, and the number of ids.
     """
 
     ranges: tuple[tuple[int, int, int], ...]
@@ -42,43 +43,43 @@ class IDMap:
         return None
 
 
-#: The ids of a privileged container: those that this process sees.
+#: The map of a privileged container: all ids are the same as on the host.
 PRIVILEGED = IDMap(((0, 0, _ALL),))
 
 
 def parse_uid_map(text: str) -> IDMap:
-    """Read ``/proc/PID/uid_map``.
+    """Return the map in ``/proc/PID/uid_map``.
 
-    :raises IDMapError: when it is something else.
+    :raises IDMapError: when ``text`` has another format.
     """
     try:
-        return IDMap(tuple(_range(line.split()) for line in text.splitlines()))
+        return IDMap(tuple(_parse_range(line.split()) for line in text.splitlines()))
     except ValueError as error:
         raise IDMapError(f"not a uid_map: {error}") from error
 
 
-def _range(numbers: Iterable[str]) -> tuple[int, int, int]:
+def _parse_range(numbers: Iterable[str]) -> tuple[int, int, int]:
     inside, on_host, count = map(int, numbers)
     return inside, on_host, count
 
 
 def recorded_id_map(container: Container) -> IDMap | None:
-    """Return the id map that the runtime has written down for ``container``.
+    """Return the uid map that LXD or Incus has recorded in the configuration.
 
-    An empty list says that it is privileged.
+    An empty list is the map of a privileged container.
 
-    :return: ``None`` where nothing is written down.
-    :raises IDMapError: when what is written down cannot be read.
+    :return: ``None`` when none is recorded.
+    :raises IDMapError: when the recorded map has an unknown format.
     """
     for key in _IDMAP_KEYS:
         if container.config.get(key):
-            return _recorded(key, container.config[key])
+            return _parse_recorded(key, container.config[key])
     return None
 
 
-def _recorded(key: str, idmap: str) -> IDMap:
+def _parse_recorded(key: str, value: str) -> IDMap:
     try:
-        entries = json.loads(idmap)
+        entries = json.loads(value)
         if not isinstance(entries, list):
             raise TypeError("not a list")
         ranges = [

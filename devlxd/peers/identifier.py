@@ -1,16 +1,16 @@
 # -*- test-case-name: tests.peers.test_identifier -*-
-"""Peer -> caller, by checks that must agree.
+"""Peer -> caller: the container of a process, by checks that must agree.
 
-One is the cgroup that the runtime made for the container, another the pid
-namespace that the peer lives in: the init of the outermost one below the host's
-must live in a cgroup of the same container. The third is the monitor of that
-init, where the runtime has one. A guest can change none of them.
-docs/security.rst tells the whole story.
+1. The cgroup of the peer belongs to a container, by its runtime.
+2. The init of the peer's outermost pid namespace below the host's is in a cgroup
+   of the same container.
+3. The monitor of that init, where the runtime has monitors, confirms it.
+
+A guest can change none of them. ``docs/security.rst`` has the details.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Sequence
 
@@ -29,25 +29,25 @@ from devlxd.interfaces import (
     NotInContainer,
 )
 from devlxd.model import Caller, Claim, Container, Peer
-from devlxd.peers.claims import Claims
+from devlxd.peers.cgroup_claims import CgroupClaims
 from devlxd.peers.id_maps import IDMapError, recorded_id_map
-from devlxd.peers.runs import Run, Runs
-
-#: How much of what a guest may have chosen is logged at a time, in characters.
-_MAX_LOGGED = 200
+from devlxd.peers.init_identifier import InitIdentifier
+from devlxd.peers.refusals import describe_refusal, printable
+from devlxd.peers.runs import Run, RunRegistry
 
 
 @implementer(ICallerIdentifier, IRunObserver, IStoreObserver)
 class CallerIdentifier(Service):
-    """Finds the container of a peer.
+    """Identifies the callers of a host.
 
-    As a service it hears of changed documents while it runs, and lets go of
-    what it remembers when it stops.
+    While it runs as a service it observes the store, to end a run whose
+    container's document is changed to that of another runtime's container. When
+    it is stopped it ends all runs.
 
-    :param store: the containers that a peer may live in.
-    :param processes: what the kernel says of processes.
-    :param runtimes: who is asked for the meaning of a cgroup.
-    :param reactor: hears of inits that end.
+    :param store: the containers that callers may belong to.
+    :param processes: what the kernel knows about processes.
+    :param runtimes: the runtimes, in the order in which they are asked.
+    :param reactor: notices the end of runs.
     """
 
     def __init__(
@@ -59,10 +59,11 @@ class CallerIdentifier(Service):
     ) -> None:
         self._store = store
         self._processes = processes
-        self._claims = Claims(processes, runtimes)
-        self._runs = Runs(processes, self._claims.of_init, reactor)
+        self._claims = CgroupClaims(processes, runtimes)
+        inits = InitIdentifier(processes, self._claims)
+        self._runs = RunRegistry(processes, inits.identify, reactor)
         self._runs.observers.append(self)
-        # Of each container the one run that is served, by its name.
+        # The only run of each container that is served, by the container's name.
         self._served: dict[str, Run] = {}
 
     def identify(self, peer: Peer) -> Caller:
@@ -70,111 +71,95 @@ class CallerIdentifier(Service):
         try:
             return self._identify(peer)
         except (NotInContainer, OSError, IDMapError) as error:
-            raise self._refusal(peer, error) from error
+            raise describe_refusal(
+                peer, error, self._processes, self._claims
+            ) from error
 
     def _identify(self, peer: Peer) -> Caller:
         if peer.pidfd is None:
-            raise NotInContainer("nothing holds it", "not held")
-        claim = self._claims.of(peer.pid)
-        namespaces = self._processes.pid_namespaces(peer.pid)
-        if not namespaces:
+            raise NotInContainer("it has no pidfd", "no pidfd")
+        claim, _runtime = self._claims.of_process(peer.pid)
+        run = self._runs.run_in(self._outermost_namespace(peer, claim), peer.pid)
+        if run.cgroup_claim != claim:
             raise NotInContainer(
-                f"its cgroup is of {claim}, its pid namespace is the host's",
-                "host's namespace",
-            )
-        run = self._runs.of(namespaces[-1], peer.pid)
-        if run.claim != claim:
-            raise NotInContainer(
-                f"its cgroup is of {claim}, its pid namespace of {run.claim}",
+                f"it is in the cgroup of {claim}, but in the pid namespace of "
+                f"{run.cgroup_claim}",
                 "contradiction",
             )
-        # Only now is it certain that all this was read of the peer, and not
-        # of another process that was given its pid.
+        # If the peer is still alive, all facts are those of the peer, and not of
+        # a later process with its pid.
         if not self._processes.is_alive(peer.pidfd):
-            raise NotInContainer("gone before it was placed", "gone")
-        container = self._container(run.owner)
+            raise NotInContainer("it ended before it was identified", "ended")
+        container = self._container_of(run.confirmed_claim)
         self._serve(container, run)
         id_map = recorded_id_map(container) or run.id_map
         return Caller(container.name, id_map.inside(peer.uid), run.number)
 
-    def _container(self, owner: Claim) -> Container:
+    def _outermost_namespace(self, peer: Peer, claim: Claim) -> int:
+        """Return the peer's outermost pid namespace below the host's."""
+        namespaces = self._processes.pid_namespaces(peer.pid)
+        if not namespaces:
+            raise NotInContainer(
+                f"it is in the cgroup of {claim}, but in the host's pid namespace",
+                "host's pid namespace",
+            )
+        return namespaces[-1]
+
+    def _container_of(self, claim: Claim) -> Container:
+        """Return the container of a confirmed claim, from the store.
+
+        :raises NotInContainer: when the store does not have it, or its document
+            is that of another container of the same name.
+        """
         container = (
-            self._store.get(owner.name) if owner.name else self._store.by_id(owner.id)
+            self._store.get(claim.name) if claim.name else self._store.by_id(claim.id)
         )
         if container is None:
-            raise NotInContainer(f"container {owner} is not in the store", "unknown")
-        if owner.name and container.id:
             raise NotInContainer(
-                f"container {owner} is known by its id, not its name", "has an id"
+                f"container {claim} is not in the store", "not in the store"
             )
-        if not _is_of(container, owner):
+        if claim.name and container.id:
             raise NotInContainer(
-                f"the document of {container.name} is for "
+                f"the document of {claim} is for a container with an id", "has an id"
+            )
+        if not _matches(container, claim):
+            raise NotInContainer(
+                f"the document of {container.name} is for a container of "
                 f"{container.runtime or 'any runtime'} in "
                 f"{container.lxcpath or 'any path'}, this one is of "
-                f"{owner.runtime or 'an unknown runtime'} in "
-                f"{owner.lxcpath or 'an unknown path'}",
+                f"{claim.runtime or 'an unknown runtime'} in "
+                f"{claim.lxcpath or 'an unknown path'}",
                 "another runtime",
             )
         return container
 
     def _serve(self, container: Container, run: Run) -> None:
-        """Serve a run, unless another one of the same name is served."""
+        """Make ``run`` the served run of its container.
+
+        :raises NotInContainer: when another run with the same name is served.
+        """
         other = self._served.setdefault(container.name, run)
         if other is run:
             return
-        if self._runs.goes_on(other):
+        if self._runs.is_running(other):
             raise NotInContainer(
-                f"another container {container.name} runs and is served "
-                f"({_origin(other.owner)}), this one is not ({_origin(run.owner)}): "
-                "write 'runtime:' or 'lxcpath:' in the document to tell them apart",
-                "two of one name",
+                f"another container {container.name} "
+                f"({_origin(other.confirmed_claim)}) is running and is served, this "
+                f"one ({_origin(run.confirmed_claim)}) is not: write 'runtime:' or "
+                "'lxcpath:' in the document to distinguish them",
+                "name in use",
             )
         self._served[container.name] = run
-
-    def _refusal(self, peer: Peer, error: Exception) -> NotInContainer:
-        """Say who is refused and why, and whose limit of log lines that counts for.
-
-        Both for the log only, as far as the kernel still knows.
-        """
-        whose, who = self._description(peer)
-        if isinstance(error, NotInContainer):
-            reason = error.kind
-        elif isinstance(error, OSError):
-            reason = errno.errorcode.get(error.errno or 0, "error")
-        else:
-            reason = "id map"
-        return NotInContainer(f"pid {peer.pid} ({who}): {error}", (whose, reason))
-
-    def _description(self, peer: Peer) -> tuple[str, str]:
-        who = f"uid {peer.uid}"
-        if peer.pidfd is None:
-            return "", who
-        try:
-            cgroups = self._processes.cgroups(peer.pid)
-            name = self._processes.status(peer.pid).name
-        except OSError:
-            return "", f"{who}, gone"
-        if not cgroups or not self._processes.is_alive(peer.pidfd):
-            return "", f"{who}, gone"
-        # That of a container, if there is one; in some hierarchies a process
-        # may well be at the root.
-        path = max(
-            dict.fromkeys(cgroups),
-            key=lambda path: (bool(self._claims.of_cgroup(path)), len(path)),
-        )
-        claim = self._claims.of_cgroup(path)
-        whose = str(claim) if claim else "/".join(path.split("/")[:2])
-        return whose, f"{who}, command {_printable(name)}, cgroup {_printable(path)}"
 
     def changed(self, name: str, old: Container | None, new: Container | None) -> None:
         """See `IStoreObserver.changed`.
 
-        A run whose container the document is not any more ends for observers.
+        The served run ends if its container has now the document of another one.
         """
         run = self._served.get(name)
-        if run is not None and new is not None and not _is_of(new, run.owner):
-            self._runs.end(run)
+        if run is None or new is None or _matches(new, run.confirmed_claim):
+            return
+        self._runs.end(run)
 
     def ended(self, run: int) -> None:
         """See `IRunObserver.ended`."""
@@ -191,48 +176,43 @@ class CallerIdentifier(Service):
         self._runs.observers.remove(observer)
 
     def startService(self) -> None:
-        """Hear of changed documents."""
+        """See `IService.startService`: start to observe the store."""
         super().startService()
         self._store.watch(self)
 
     def stopService(self) -> None:
-        """Let go of every init."""
+        """See `IService.stopService`: end all runs."""
         if self.running:
             self._store.unwatch(self)
         super().stopService()
         self._served.clear()
-        self._runs.forget_all()
+        self._runs.end_all()
 
 
-def _is_of(container: Container, owner: Claim) -> bool:
-    """Tell whether ``container`` is the one that ``owner`` is a run of."""
+def _matches(container: Container, claim: Claim) -> bool:
+    """Return whether a document may be that of the container of ``claim``."""
     return (
-        container.id == owner.id
-        and container.runtime in ("", owner.runtime)
+        container.id == claim.id
+        and container.runtime in ("", claim.runtime)
         and (
             not container.lxcpath
-            or os.path.normpath(container.lxcpath) == os.path.normpath(owner.lxcpath)
+            or os.path.normpath(container.lxcpath) == os.path.normpath(claim.lxcpath)
         )
     )
 
 
-def _origin(owner: Claim) -> str:
-    runtime = owner.runtime or "an unknown runtime"
-    return f"{runtime} in {_printable(owner.lxcpath)}" if owner.lxcpath else runtime
-
-
-def _printable(text: str) -> str:
-    """Return what a guest may have chosen as the log can show it."""
-    shown = "".join(c if c.isascii() and c.isprintable() else "?" for c in text)
-    return shown if len(shown) <= _MAX_LOGGED else f"{shown[:_MAX_LOGGED]}..."
+def _origin(claim: Claim) -> str:
+    """Return the runtime and the LXC path of a container, for the log."""
+    runtime = claim.runtime or "an unknown runtime"
+    return f"{runtime} in {printable(claim.lxcpath)}" if claim.lxcpath else runtime
 
 
 @implementer(ICallerIdentifier)
 @frozen
 class AssumedIdentifier:
-    """Takes every peer for the root of one container, to try things out.
+    """Takes every peer for the root of one container (``--assume``).
 
-    :ivar container: that container's name.
+    :ivar container: the name of that container.
     """
 
     container: str
@@ -242,7 +222,7 @@ class AssumedIdentifier:
         return Caller(self.container, uid=0)
 
     def watch(self, observer: IRunObserver) -> None:
-        """See `ICallerIdentifier.watch`: nothing ever ends."""
+        """See `ICallerIdentifier.watch`: its only run never ends."""
 
     def unwatch(self, observer: IRunObserver) -> None:
         """See `ICallerIdentifier.unwatch`."""

@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.peers.test_peer_sources -*-
-"""Connection -> peer: what the kernel says of the other end."""
+"""Connection -> peer: the process that made a connection."""
 
 from __future__ import annotations
 
@@ -17,32 +17,34 @@ from devlxd.interfaces import IPeerSource, NotInContainer
 from devlxd.model import Peer
 from devlxd.socket_options import SO_PEERPIDFD, credentials_of, pidfd_of
 
-#: What the kernel says of ids that it cannot map (``user_namespaces(7)``).
-_NOBODY = 65534
+#: The id that the kernel shows for ids without a mapping
+#: (``user_namespaces(7)``).
+_OVERFLOW_ID = 65534
 
 
 @implementer(IPeerSource)
 class SocketPeerSource:
-    """Asks the kernel who called ``connect()`` at the other end of a socket.
+    """Asks the kernel which process called ``connect()`` on a UNIX socket.
 
-    The answer was fixed at that moment: whoever holds the socket now does
-    not change it (``unix(7)``, ``SO_PEERCRED``).
+    The peer is fixed at that moment. It stays the same when the socket is passed
+    to another process (``SO_PEERCRED``, ``unix(7)``).
 
-    :param peerpidfd: the socket option that gives a pidfd of that process.
+    :param peerpidfd: the socket option that returns a pidfd of the peer.
     """
 
     _log = Logger()
 
     def __init__(self, peerpidfd: int = SO_PEERPIDFD) -> None:
         self._peerpidfd = peerpidfd
-        if not self._kernel_has_pidfds():
+        if not self._has_option():
             self._log.warn(
-                "this kernel has no SO_PEERPIDFD (Linux 6.5 has): a caller that "
-                "ends before it was accepted may be taken for another one that "
-                "was given its pid since"
+                "this kernel has no SO_PEERPIDFD (Linux 6.5 has): a caller that ends "
+                "before its connection is accepted may be mistaken for a later "
+                "process with the same pid"
             )
 
-    def _kernel_has_pidfds(self) -> bool:
+    def _has_option(self) -> bool:
+        """Return whether the kernel returns a pidfd of a peer."""
         one, other = socket.socketpair()
         with one, other:
             try:
@@ -55,48 +57,54 @@ class SocketPeerSource:
 
     @contextmanager
     def hold(self, transport: ITransport) -> Iterator[Peer]:
-        """See `devlxd.interfaces.IPeerSource.hold`."""
-        handle = _handle(transport)
+        """See `IPeerSource.hold`."""
+        connection = _unix_socket_of(transport)
         try:
-            pid, uid, gid = credentials_of(handle)
-            pidfd = self._hold(handle, pid)
+            pid, uid, gid = credentials_of(connection)
+            pidfd = self._open_pidfd(connection, pid)
         except (OSError, OverflowError) as error:
-            raise NotInContainer(f"no peer: {error}", "no peer") from error
+            raise NotInContainer(f"it has no peer: {error}", "no peer") from error
         try:
             yield Peer(pid, uid, gid, pidfd)
         finally:
             os.close(pidfd)
 
-    def _hold(self, handle: socket.socket, pid: int) -> int:
-        """Return a pidfd of the peer.
+    def _open_pidfd(self, connection: socket.socket, pid: int) -> int:
+        """Return a new pidfd of the peer.
 
-        :raises OSError: when the peer is gone already.
+        On kernels without the socket option it is opened by ``pid``, which may
+        belong to another process by now.
+
+        :raises OSError: when the peer has ended.
         """
         try:
-            return pidfd_of(handle, self._peerpidfd)
+            return pidfd_of(connection, self._peerpidfd)
         except OSError as error:
             if error.errno != errno.ENOPROTOOPT:
                 raise
         return os.pidfd_open(pid)
 
 
+def _unix_socket_of(transport: ITransport) -> socket.socket:
+    """Return the UNIX socket of ``transport``.
+
+    :raises NotInContainer: when it has none.
+    """
+    system_handle = ISystemHandle(transport, None)
+    handle = system_handle.getHandle() if system_handle is not None else None
+    if not isinstance(handle, socket.socket) or handle.family != socket.AF_UNIX:
+        raise NotInContainer("it is not a UNIX socket", "no UNIX socket")
+    return handle
+
+
 @implementer(IPeerSource)
 class AnonymousPeerSource:
-    """Says of every connection that nobody in particular is there.
+    """Returns the same unknown peer for every connection, also over TCP.
 
-    For services that take every caller for the same one, whatever it is that
-    they listen at.
+    For services that do not distinguish callers; see `AssumedIdentifier`.
     """
 
     @contextmanager
     def hold(self, transport: ITransport) -> Iterator[Peer]:
-        """See `devlxd.interfaces.IPeerSource.hold`."""
-        yield Peer(pid=0, uid=_NOBODY, gid=_NOBODY)
-
-
-def _handle(transport: ITransport) -> socket.socket:
-    system_handle = ISystemHandle(transport, None)
-    handle = system_handle.getHandle() if system_handle is not None else None
-    if not isinstance(handle, socket.socket) or handle.family != socket.AF_UNIX:
-        raise NotInContainer("a connection on no UNIX socket", "no UNIX socket")
-    return handle
+        """See `IPeerSource.hold`."""
+        yield Peer(pid=0, uid=_OVERFLOW_ID, gid=_OVERFLOW_ID)

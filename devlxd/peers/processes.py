@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.peers.test_processes -*-
-"""What the kernel says of processes: ``/proc``, namespaces, pidfds."""
+"""What the kernel knows about processes: ``/proc``, namespaces and pidfds."""
 
 from __future__ import annotations
 
@@ -18,18 +18,17 @@ from devlxd.model import ProcessStatus
 from devlxd.peers.cgroups import parse_cgroups
 from devlxd.peers.id_maps import PRIVILEGED, parse_uid_map
 
-# From <linux/nsfs.h>.
-
-#: A file descriptor of the parent of a pid namespace.
+#: Opens the parent of a pid namespace (``ioctl_nsfs(2)``, ``<linux/nsfs.h>``).
 _NS_GET_PARENT = 0xB702
 
-#: The process that has a pid in a pid namespace, since Linux 6.11.
+#: Returns the process that has a pid in a pid namespace; since Linux 6.11.
 _NS_GET_TGID_FROM_PIDNS = 0x8004B707
 
-#: How much is read at a time, in bytes; nearly always that is all.
+#: How much is read from a file in ``/proc`` at a time, in bytes. Nearly all are
+#: shorter.
 _READ_SIZE = 4096
 
-#: How deep the kernel lets pid namespaces nest.
+#: How deep pid namespaces can be nested (``pid_namespaces(7)``).
 _MAX_LEVEL = 32
 
 
@@ -38,7 +37,11 @@ def _own_namespace() -> int:
 
 
 def _init_of(namespace: int) -> int:
-    """Ask the kernel for the init of a pid namespace; 0 where it cannot say."""
+    """Return the pid of a pid namespace's init.
+
+    :param namespace: a file descriptor of the namespace.
+    :return: 0 where the kernel cannot say.
+    """
     try:
         return fcntl.ioctl(namespace, _NS_GET_TGID_FROM_PIDNS, 1)
     except OSError as error:
@@ -50,69 +53,77 @@ def _init_of(namespace: int) -> int:
 @implementer(IProcessTable)
 @frozen
 class ProcFS:
-    """Asks ``/proc`` and the kernel behind it.
+    """The processes of this host, by ``/proc`` (``proc(5)``).
 
-    A namespace's number is that of its inode; as nsfs has but one device and
-    a namespace lives as long as its init, two that live never share one.
+    The number of a namespace is that of its inode. All namespaces are on one
+    device, and each exists as long as its init: no two present ones have the
+    same number.
     """
 
-    _host: int = field(factory=_own_namespace)
+    _host_namespace: int = field(factory=_own_namespace)
 
     def cgroups(self, pid: int) -> Sequence[str]:
         """See `IProcessTable.cgroups`."""
         try:
-            return list(parse_cgroups(self._read(pid, "cgroup")))
+            return parse_cgroups(self._read(pid, "cgroup"))
         except ValueError as error:
             raise OSError(errno.EINVAL, str(error)) from error
 
     def pid_namespaces(self, pid: int) -> Sequence[int]:
         """See `IProcessTable.pid_namespaces`."""
-        return [number for _fd, number in self._upwards(pid)]
+        return [number for _fd, number in self._walk_outwards(pid)]
 
     def init(self, pid: int) -> int:
-        """See `IProcessTable.init`."""
+        """See `IProcessTable.init`.
+
+        On kernels before Linux 6.11 all processes are searched for it.
+        """
         number = init = 0
-        for fd, outer in self._upwards(pid):
+        for fd, outer in self._walk_outwards(pid):
             number, init = outer, _init_of(fd)
         if not number:
-            raise ProcessLookupError(errno.ESRCH, f"pid {pid} is the host's")
+            raise ProcessLookupError(
+                errno.ESRCH, f"pid {pid} is in the host's pid namespace"
+            )
         return init or self._search_init(number)
 
-    def _upwards(self, pid: int) -> Iterator[tuple[int, int]]:
-        """Walk from the pid namespace of ``pid`` up to the host's.
+    def _walk_outwards(self, pid: int) -> Iterator[tuple[int, int]]:
+        """Walk from the pid namespace of ``pid`` to the last one below the host's.
 
-        :return: a file descriptor, open for one step, and the number of each.
+        :return: of each namespace a file descriptor, which is closed at the next
+            step, and the number.
         """
         fd = os.open(f"/proc/{pid}/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         try:
             for _level in range(_MAX_LEVEL + 1):
                 number = os.fstat(fd).st_ino
-                if number == self._host:
+                if number == self._host_namespace:
                     return
                 yield fd, number
-                # EPERM where the parent is none of ours: such a process is
-                # not below this host, and cannot be placed.
+                # EPERM when the namespace is not below that of this process: the
+                # process cannot be identified.
                 parent = fcntl.ioctl(fd, _NS_GET_PARENT)
                 os.close(fd)
                 fd = parent
         finally:
             os.close(fd)
 
-    def _search_init(self, number: int) -> int:
-        """Look through all processes, where the kernel cannot be asked."""
+    def _search_init(self, namespace: int) -> int:
         for pid in filter(str.isdecimal, os.listdir("/proc")):
-            if self._is_init(pid, number):
+            if self._is_init(pid, namespace):
                 return int(pid)
-        raise ProcessLookupError(errno.ESRCH, f"pid namespace {number} has no init")
+        raise ProcessLookupError(errno.ESRCH, f"pid namespace {namespace} has no init")
 
-    def _is_init(self, pid: str, number: int) -> bool:
+    def _is_init(self, pid: str, namespace: int) -> bool:
+        """Return whether a process is the init of a pid namespace."""
         try:
-            if os.stat(f"/proc/{pid}/ns/pid").st_ino != number:
+            if os.stat(f"/proc/{pid}/ns/pid").st_ino != namespace:
                 return False
             status = self._read(int(pid), "status")
         except OSError:
             return False
-        # Its name stands in it too, in which the kernel escapes newlines only.
+        # The process may choose its name, in which the kernel escapes newlines
+        # but no other line ends.
         for line in status.split("\n"):
             if line.startswith("NSpid:"):
                 return line.split()[-1] == "1"
@@ -121,17 +132,19 @@ class ProcFS:
     def id_map(self, pid: int) -> IIDMap:
         """See `IProcessTable.id_map`.
 
-        A process reads another map of its own user namespace than of the
-        others: what its ids are in the parent (``user_namespaces(7)``).
+        For the user namespace of the reader itself ``uid_map`` does not contain
+        the ids that the reader sees, but those of the parent namespace
+        (``user_namespaces(7)``).
         """
-        own = os.stat("/proc/self/ns/user").st_ino
-        if os.stat(f"/proc/{pid}/ns/user").st_ino == own:
+        own_namespace = os.stat("/proc/self/ns/user").st_ino
+        if os.stat(f"/proc/{pid}/ns/user").st_ino == own_namespace:
             return PRIVILEGED
         return parse_uid_map(self._read(pid, "uid_map"))
 
     def status(self, pid: int) -> ProcessStatus:
         """See `IProcessTable.status`."""
-        # The name comes first, in which the kernel escapes newlines only.
+        # Of lines with the same name the first one counts. In the process's own
+        # name the kernel escapes newlines, but no other line ends.
         fields = dict(
             line.split(":\t", 1)
             for line in reversed(self._read(pid, "status").split("\n"))
@@ -143,30 +156,33 @@ class ProcFS:
         except (KeyError, ValueError, IndexError) as error:
             raise OSError(errno.EINVAL, f"not a status: {error}") from error
 
-    def command(self, pid: int) -> str:
-        """See `IProcessTable.command`."""
+    def command_line(self, pid: int) -> str:
+        """See `IProcessTable.command_line`."""
         return self._read(pid, "cmdline")
 
     def program(self, pid: int) -> str:
         """See `IProcessTable.program`."""
         return os.readlink(f"/proc/{pid}/exe").removesuffix(" (deleted)")
 
-    def hold(self, pid: int) -> int:
-        """See `IProcessTable.hold`."""
+    def open_pidfd(self, pid: int) -> int:
+        """See `IProcessTable.open_pidfd`."""
         return os.pidfd_open(pid)
 
     def is_alive(self, pidfd: int) -> bool:
-        """See `IProcessTable.is_alive`: a pidfd can be read when it has ended."""
+        """See `IProcessTable.is_alive`.
+
+        The pidfd of a process that has ended is readable (``pidfd_open(2)``).
+        """
         poll = select.poll()
         poll.register(pidfd, select.POLLIN)
         return not poll.poll(0)
 
-    def let_go(self, pidfd: int) -> None:
-        """See `IProcessTable.let_go`."""
+    def close_pidfd(self, pidfd: int) -> None:
+        """See `IProcessTable.close_pidfd`."""
         os.close(pidfd)
 
     def _read(self, pid: int, name: str) -> str:
-        # Without the layers of open(), which would take most of the time.
+        # The layers of open() would take most of the time.
         fd = os.open(f"/proc/{pid}/{name}", os.O_RDONLY | os.O_CLOEXEC)
         try:
             return os.fsdecode(b"".join(iter(partial(os.read, fd, _READ_SIZE), b"")))

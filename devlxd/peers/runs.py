@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.peers.test_runs -*-
-"""The runs of containers: what is remembered of one while it runs."""
+"""The runs of containers, and what is known about each while it lasts."""
 
 from __future__ import annotations
 
@@ -19,44 +19,47 @@ from devlxd.interfaces import (
     NotInContainer,
 )
 from devlxd.model import Claim
-from devlxd.peers.claims import Placed
+from devlxd.peers.init_identifier import IdentifiedInit
 
 
 @frozen
 class Run:
     """One run of a container, from the start of its init to its end.
 
-    It ends with the init's monitor as well: an init that has outlived its
-    monitor runs beside whatever is started under its name next.
+    Where the init has a monitor the run ends with the monitor as well. An init
+    that outlives its monitor may run beside another container of its name.
 
-    :ivar number: never given to another one.
-    :ivar namespace: its pid namespace.
-    :ivar claim: whose the cgroup of its init is.
-    :ivar owner: whose it is, when the runtime was asked to confirm that.
-    :ivar id_map: the ids of the user namespace of its init.
-    :ivar pidfds: name its init, and the init's monitor if it has one.
+    :ivar number: the number of the run; each run has its own.
+    :ivar namespace: the number of its pid namespace.
+    :ivar cgroup_claim: the claim to the cgroup of its init.
+    :ivar confirmed_claim: the same claim as the runtime has confirmed it.
+    :ivar id_map: the uid map of its init.
+    :ivar pidfds: pidfds of its init and, if there is one, of the monitor.
     """
 
     number: int
     namespace: int
-    claim: Claim
-    owner: Claim
+    cgroup_claim: Claim
+    confirmed_claim: Claim
     id_map: IIDMap
     pidfds: tuple[int, ...]
 
 
 class InitError(NotInContainer):
-    """The init of a pid namespace cannot be what a container is known by."""
+    """A process is not the init of a pid namespace, or no longer."""
 
 
-class Runs:
-    """The runs that are known, by the number of their pid namespace.
+class RunRegistry:
+    """The known runs, each by the number of its pid namespace.
 
-    What ends is heard of through its pidfd, which the reactor watches.
+    The init of each run is identified once, when the run is first asked for. The
+    reactor watches the pidfds of each run to notice its end.
 
-    :param processes: what the kernel says of processes.
-    :param place: finds out whose an init is; it may raise whatever it likes.
-    :param reactor: watches pidfds.
+    :param processes: what the kernel knows about processes.
+    :param identify_init: returns the container that an init belongs to; its
+        exceptions reach the caller of `run_in`.
+    :param reactor: watches the pidfds.
+    :ivar observers: notified of each run that ends.
     """
 
     _log = Logger()
@@ -64,110 +67,130 @@ class Runs:
     def __init__(
         self,
         processes: IProcessTable,
-        place: Callable[[int], Placed],
+        identify_init: Callable[[int], IdentifiedInit],
         reactor: IReactorFDSet,
     ) -> None:
         self._processes = processes
-        self._place = place
+        self._identify_init = identify_init
         self._reactor = reactor
-        self._runs: dict[int, tuple[Run, Sequence[_Watch]]] = {}
+        self._runs: dict[int, tuple[Run, Sequence[_PidfdReader]]] = {}
         self._numbers = count(1)
         self.observers: list[IRunObserver] = []
 
-    def of(self, namespace: int, pid: int) -> Run:
-        """Return the run whose pid namespace is ``namespace``.
+    def run_in(self, namespace: int, pid: int) -> Run:
+        """Return the present run in a pid namespace.
 
-        :param pid: a process that lives in it or below it.
-        :raises InitError: when its init lives elsewhere, or has just ended.
-        :raises OSError: when its init cannot be looked at.
+        :param namespace: the number of the pid namespace.
+        :param pid: a process in it, or in a namespace below it.
+        :raises InitError: when the init of ``pid`` is in another namespace, or
+            has just ended.
+        :raises NotInContainer: when the init belongs to no container.
+        :raises OSError: when the init cannot be examined.
         """
         run, _ = self._runs.get(namespace, (None, None))
         if run is not None:
-            if self.goes_on(run):
+            if self.is_running(run):
                 return run
             self._end(namespace)
         return self._begin(namespace, self._processes.init(pid))
 
-    def goes_on(self, run: Run) -> bool:
-        """Tell whether a run has not ended, even if nobody has heard of that."""
-        return self._knows(run) and all(map(self._processes.is_alive, run.pidfds))
+    def is_running(self, run: Run) -> bool:
+        """Return whether a run has not ended, also if observers do not know yet."""
+        return self._is_known(run) and all(map(self._processes.is_alive, run.pidfds))
 
-    def _knows(self, run: Run) -> bool:
+    def end(self, run: Run) -> None:
+        """End a run for its observers, even if its init is still alive."""
+        if self._is_known(run):
+            self._end(run.namespace)
+
+    def end_all(self) -> None:
+        """End all runs for their observers, and close their pidfds."""
+        for namespace in list(self._runs):
+            self._end(namespace)
+
+    def _is_known(self, run: Run) -> bool:
         known, _ = self._runs.get(run.namespace, (None, None))
         return known is run
 
-    def end(self, run: Run) -> None:
-        """Let a run end for observers, whatever its init does."""
-        if self._knows(run):
-            self._end(run.namespace)
-
     def _begin(self, namespace: int, init: int) -> Run:
-        pidfds = [self._processes.hold(init)]
+        pidfds = [self._processes.open_pidfd(init)]
         try:
-            placed = self._place(init)
-            if placed.monitor is not None:
-                pidfds.append(placed.monitor)
+            identified = self._identify_init(init)
+            if identified.monitor_pidfd is not None:
+                pidfds.append(identified.monitor_pidfd)
             id_map = self._processes.id_map(init)
             if list(self._processes.pid_namespaces(init)) != [namespace]:
                 raise InitError(f"pid {init} is not its init", "init")
             if not self._processes.is_alive(pidfds[0]):
-                raise InitError(f"its init, pid {init}, has ended", "init")
+                raise InitError(f"its init (pid {init}) has ended", "init")
         except BaseException:
-            self._let_go(pidfds)
+            self._close(pidfds)
             raise
-        number = next(self._numbers)
-        run = Run(number, namespace, placed.claim, placed.owner, id_map, tuple(pidfds))
-        watches = [_Watch(fd, lambda: self._end_if_over(run)) for fd in pidfds]
-        self._runs[namespace] = (run, watches)
-        for watch in watches:
-            self._reactor.addReader(watch)
+        run = Run(
+            next(self._numbers),
+            namespace,
+            identified.cgroup_claim,
+            identified.confirmed_claim,
+            id_map,
+            tuple(pidfds),
+        )
+        self._watch(run)
         return run
 
+    def _watch(self, run: Run) -> None:
+        readers = [
+            _PidfdReader(fd, lambda: self._end_if_over(run)) for fd in run.pidfds
+        ]
+        self._runs[run.namespace] = (run, readers)
+        for reader in readers:
+            self._reactor.addReader(reader)
+
     def _end_if_over(self, run: Run) -> None:
-        # The reactor may have heard of a file descriptor that had this number.
-        if self._knows(run) and not self.goes_on(run):
+        # The reactor may report a file descriptor that had the same number.
+        if self._is_known(run) and not self.is_running(run):
             self._end(run.namespace)
 
-    def _let_go(self, pidfds: Sequence[int]) -> None:
-        for pidfd in pidfds:
-            self._processes.let_go(pidfd)
-
     def _end(self, namespace: int) -> None:
-        run, watches = self._runs.pop(namespace)
-        for watch in watches:
-            self._reactor.removeReader(watch)
-        self._let_go(run.pidfds)
+        run, readers = self._runs.pop(namespace)
+        for reader in readers:
+            self._reactor.removeReader(reader)
+        self._close(run.pidfds)
         for observer in list(self.observers):
             try:
                 observer.ended(run.number)
             except Exception:
-                self._log.failure("an observer failed on run {n}", n=run.number)
+                self._log.failure(
+                    "an observer failed when run {run} ended", run=run.number
+                )
 
-    def forget_all(self) -> None:
-        """Let go of every pidfd; what was known has ended for observers."""
-        for namespace in list(self._runs):
-            self._end(namespace)
+    def _close(self, pidfds: Sequence[int]) -> None:
+        for pidfd in pidfds:
+            self._processes.close_pidfd(pidfd)
 
 
 @implementer(IReadDescriptor)
-class _Watch:
-    """Waits for a process to end."""
+class _PidfdReader:
+    """Notices the end of a process: its pidfd becomes readable (``pidfd_open(2)``).
 
-    def __init__(self, pidfd: int, ended: Callable[[], None]) -> None:
+    :param pidfd: the pidfd; its owner closes it.
+    :param on_end: called when the process has ended.
+    """
+
+    def __init__(self, pidfd: int, on_end: Callable[[], None]) -> None:
         self._pidfd = pidfd
-        self._ended = ended
+        self._on_end = on_end
 
     def fileno(self) -> int:
-        """Return the pidfd."""
+        """See `IFileDescriptor.fileno`."""
         return self._pidfd
 
     def doRead(self) -> None:
-        """Hear that it has ended."""
-        self._ended()
+        """See `IReadDescriptor.doRead`."""
+        self._on_end()
 
     def connectionLost(self, reason: Failure) -> None:
-        """Hear that the reactor stops."""
+        """See `IFileDescriptor.connectionLost`: the reactor stops."""
 
     def logPrefix(self) -> str:
-        """Return what log lines are said to be of."""
+        """See `ILoggingContext.logPrefix`."""
         return "devlxd"

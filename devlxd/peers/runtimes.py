@@ -1,7 +1,8 @@
 # -*- test-case-name: tests.peers.test_runtimes -*-
-"""How the runtimes name the cgroups of their containers.
+"""The container runtimes, and the names of their cgroups.
 
-Each path is read from its root, where only the host's root can make a cgroup.
+Each pattern matches a path from its root: only the host's root can create a
+cgroup there.
 """
 
 from __future__ import annotations
@@ -17,38 +18,45 @@ from zope.interface import implementer
 from devlxd.interfaces import IMonitoredRuntime, IRuntime, NotInContainer
 from devlxd.model import Claim, Monitor, is_container_name
 
-#: What systemd writes for a character that a unit's name cannot have.
+#: A character of a unit's name that systemd has escaped (``systemd.unit(5)``).
 _ESCAPED = re.compile(r"\\x([0-9a-f]{2})")
 
-
-def _pattern(prefix: str, what: str, suffix: str = "") -> re.Pattern[str]:
-    """Compile what a path must start with, whole components of it."""
-    return re.compile(rf"{prefix}({what}){suffix}(?:/.*)?", re.DOTALL)
-
-
-#: What LXC's monitor writes over its command line.
+#: The title that LXC's monitor writes over its command line.
 _TITLE = re.compile(r"\[lxc monitor\] ([^\0]+) ([^\0 ]+)\0*", re.DOTALL)
 
-#: How long LXC lets that become, and cuts off the rest; lxccontainer.c.
+#: The maximum length of that title, in characters. LXC cuts off longer ones
+#: (``lxccontainer.c``).
 _TITLE_SIZE = 2048
 
-#: What stands before a name in a command line of ``lxc-start(1)``.
+#: The options before the container's name in the command line of
+#: ``lxc-start(1)``.
 _NAME_OPTION = re.compile(r"--name=|-[a-zA-Z]*n")
 
-#: The programs that LXC's monitor is part of, and what they belong to.
+#: The programs that LXC's monitor is part of, and the names of their runtimes.
+#: All others are LXC's own.
 _PROGRAMS = {"lxd": "lxd", "incusd": "incus"}
+
+
+def _pattern(prefix: str, name: str, suffix: str = "") -> re.Pattern[str]:
+    """Compile a pattern of a cgroup and of all that may be below it.
+
+    All three arguments are regular expressions. ``name`` becomes a group.
+    """
+    return re.compile(rf"{prefix}({name}){suffix}(?:/.*)?", re.DOTALL)
 
 
 @implementer(IMonitoredRuntime)
 @frozen
 class LXCRuntime:
-    """LXC 4 and later, and LXD and Incus on top of it: ``/lxc.payload.NAME``.
+    """LXC since 4.0, and LXD and Incus, which use it: ``/lxc.payload.NAME``.
 
-    NAME is ``PROJECT_NAME`` for a container in another project than the
-    default one. While there is such a cgroup already, as after an unclean
-    stop, LXC takes ``/lxc.payload.NAME-1``, ``-2`` and so on. What the
-    container is called its monitor says, which writes ``[lxc monitor] LXCPATH
-    NAME`` over its command line unless it runs in the foreground.
+    NAME is ``PROJECT_NAME`` for a container in another LXD project than the
+    default one.
+
+    LXC takes ``/lxc.payload.NAME-1``, ``-2`` and so on while that cgroup exists,
+    for example after an unclean stop. So the name of the container is read from
+    the monitor, which writes ``[lxc monitor] LXCPATH NAME`` over its command line
+    unless it runs in the foreground.
     """
 
     name = "lxc"
@@ -62,37 +70,39 @@ class LXCRuntime:
     def confirm(self, claim: Claim, monitor: Monitor) -> Claim:
         """See `IMonitoredRuntime.confirm`."""
         if not any(c.startswith("/lxc.monitor.") for c in monitor.cgroups):
-            # The monitor was killed and the init has outlived it, or it is a
-            # process of a container that is in the host's pid namespace.
-            raise NotInContainer("the parent of its init is no monitor", "monitor")
+            # The monitor was killed and the init has outlived it, or the parent
+            # is a process of a container that shares the host's pid namespace.
+            raise NotInContainer("the parent of its init is not a monitor", "monitor")
         names = _names_with_cgroup(claim.name)
-        title = _TITLE.fullmatch(monitor.command)
-        if title and len(monitor.command) < _TITLE_SIZE:
+        title = _TITLE.fullmatch(monitor.command_line)
+        if title and len(monitor.command_line) < _TITLE_SIZE:
             lxcpath, name = title.groups()
             if name not in names:
                 raise NotInContainer(
-                    f"its cgroup is of {claim}, its monitor of another", "monitor"
+                    f"it is in the cgroup of {claim}, but its monitor is that of "
+                    "another container",
+                    "monitor",
                 )
             program = os.path.basename(monitor.program)
             return Claim(name, "", _PROGRAMS.get(program, self.name), lxcpath)
         return self._confirm_untitled(names, monitor)
 
     def _confirm_untitled(self, names: Sequence[str], monitor: Monitor) -> Claim:
-        """Find out whose a run is whose monitor has no title.
+        """Return the container of a monitor without a title.
 
-        :param names: the containers that may have its cgroup.
+        :param names: the containers that may have the cgroup.
         """
         if os.path.basename(monitor.program) == "lxc-start":
-            words = monitor.command.split("\0")[1:]
-            given = {_NAME_OPTION.sub("", word, count=1) for word in words}
-            named = [name for name in names if name in given]
+            words = monitor.command_line.split("\0")[1:]
+            values = {_NAME_OPTION.sub("", word, count=1) for word in words}
+            named = [name for name in names if name in values]
             if len(named) == 1:
                 return Claim(named[0], runtime=self.name)
         elif len(names) == 1:
             return Claim(names[0])
         raise NotInContainer(
-            f"its cgroup may be of {' or '.join(names)}, and its monitor does not "
-            "say which",
+            f"its cgroup may be that of {' or '.join(names)}, and its monitor does "
+            "not say which",
             "monitor",
         )
 
@@ -108,7 +118,7 @@ def _names_with_cgroup(name: str) -> Sequence[str]:
 class NspawnRuntime:
     """systemd-nspawn: ``/machine.slice/machine-NAME.scope``.
 
-    Started by ``machinectl start``, it is
+    For containers that ``machinectl start`` has started it is
     ``/machine.slice/systemd-nspawn@NAME.service``.
     """
 
@@ -123,32 +133,32 @@ class NspawnRuntime:
         for unit in self._units:
             match = unit.fullmatch(cgroup)
             if match:
-                name = _unescaped(match[1])
+                name = _unescape(match[1])
                 return Claim(name=name) if is_container_name(name) else None
         return None
 
 
-def _unescaped(name: str) -> str:
-    """Undo ``systemd-escape(1)``; a plain ``-`` stands for ``/`` there."""
+def _unescape(name: str) -> str:
+    """Return what ``systemd-escape(1)`` has escaped; a plain ``-`` is a ``/``."""
     return _ESCAPED.sub(lambda match: chr(int(match[1], 16)), name.replace("-", "/"))
 
 
 @implementer(IRuntime)
 @frozen
 class OCIRuntime:
-    """podman or docker, as the host's root runs them: named by an id.
+    """podman or docker, run by the host's root: cgroups with the container's id.
 
-    :ivar name: which of the two.
-    :ivar scopes: its cgroups, with systemd and without.
+    :ivar name: the name of the runtime.
+    :ivar cgroups: the patterns of its cgroups, with systemd and without.
     """
 
     name: str
-    scopes: Sequence[re.Pattern[str]]
+    cgroups: Sequence[re.Pattern[str]]
 
     def claim(self, cgroup: str) -> Claim | None:
         """See `IRuntime.claim`."""
-        for scope in self.scopes:
-            match = scope.fullmatch(cgroup)
+        for pattern in self.cgroups:
+            match = pattern.fullmatch(cgroup)
             if match:
                 return Claim(id=match[1])
         return None
@@ -174,5 +184,5 @@ DOCKER = OCIRuntime(
 
 
 def known_runtimes() -> Sequence[IRuntime]:
-    """Return the built-in runtimes, and those that are Twisted plugins."""
+    """Return the built-in runtimes, and those of Twisted plugins."""
     return LXCRuntime(), NspawnRuntime(), PODMAN, DOCKER, *getPlugins(IRuntime)

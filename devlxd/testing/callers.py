@@ -1,4 +1,4 @@
-# -*- test-case-name: tests -*-
+# -*- test-case-name: tests.peers -*-
 """Peers, callers, runtimes and processes in memory."""
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from devlxd.model import Caller, Claim, Peer, ProcessStatus
 from devlxd.peers.cgroups import parse_cgroups
 from devlxd.peers.id_maps import parse_uid_map
 
-#: Root of an unprivileged container, as the host sees it.
+#: The root of an unprivileged container, as the host sees it.
 GUEST = Peer(pid=4321, uid=100000, gid=100000)
 
 
 @implementer(IPeerSource)
 @frozen
 class MemoryPeerSource:
-    """Says the same of every connection.
+    """Returns the same peer for every connection.
 
-    :ivar peer: what it says; ``None`` to fail.
+    :ivar peer: that peer; ``None`` to raise `NotInContainer`.
     """
 
     peer: Peer | None = GUEST
@@ -43,16 +43,17 @@ class MemoryPeerSource:
     def hold(self, transport: ITransport) -> Iterator[Peer]:
         """See `IPeerSource.hold`."""
         if self.peer is None:
-            raise NotInContainer("nobody is there")
+            raise NotInContainer("the connection has no peer")
         yield self.peer
 
 
 @implementer(ICallerIdentifier)
 @frozen
 class MemoryIdentifier:
-    """Knows its callers by their pid.
+    """Identifies peers by their pids.
 
-    :ivar callers: pid to caller; who is not in it is in no container.
+    :ivar callers: pid to caller. All other peers are in no container.
+    :ivar observers: those that are notified of runs that end.
     """
 
     callers: Mapping[int, Caller] = field(factory=dict)
@@ -63,7 +64,7 @@ class MemoryIdentifier:
         try:
             return self.callers[peer.pid]
         except KeyError:
-            raise NotInContainer(f"pid {peer.pid} is nobody") from None
+            raise NotInContainer(f"pid {peer.pid} is in no container") from None
 
     def watch(self, observer: IRunObserver) -> None:
         """See `ICallerIdentifier.watch`."""
@@ -74,7 +75,7 @@ class MemoryIdentifier:
         self.observers.remove(observer)
 
     def end(self, run: int) -> None:
-        """Let a run end."""
+        """Notify the observers that ``run`` has ended."""
         for observer in list(self.observers):
             observer.ended(run)
 
@@ -82,9 +83,9 @@ class MemoryIdentifier:
 @implementer(IRuntime)
 @frozen
 class MemoryRuntime:
-    """Knows cgroups by heart.
+    """A runtime with a table of cgroups.
 
-    :ivar cgroups: the path of a cgroup, to whose it is.
+    :ivar cgroups: the path of a cgroup to the container that it belongs to.
     """
 
     name = "memory"
@@ -97,16 +98,16 @@ class MemoryRuntime:
 
 @define
 class MemoryProcess:
-    """A process.
+    """A process of a `MemoryProcessTable`.
 
-    :ivar cgroup: what ``/proc/PID/cgroup`` says.
-    :ivar namespaces: the pid namespaces that it lives in, its own first,
-        without the host's.
-    :ivar uid_map: what ``/proc/PID/uid_map`` says.
-    :ivar parent: the pid of its parent; 0 for none that can be seen.
-    :ivar uid: its real user id, as the host sees it.
-    :ivar command: what ``/proc/PID/cmdline`` says.
-    :ivar program: the path of what it runs.
+    :ivar cgroup: the text of ``/proc/PID/cgroup``.
+    :ivar namespaces: its pid namespaces, from its own to the outermost one below
+        the host's.
+    :ivar uid_map: the text of ``/proc/PID/uid_map``.
+    :ivar parent: the pid of its parent; 0 where the host cannot see the parent.
+    :ivar uid: its real user id on the host.
+    :ivar command_line: the text of ``/proc/PID/cmdline``.
+    :ivar program: the path of the program that it runs.
     """
 
     cgroup: str
@@ -114,28 +115,29 @@ class MemoryProcess:
     uid_map: str = "0 0 4294967295"
     parent: int = 0
     uid: int = 0
-    command: str = ""
+    command_line: str = ""
     program: str = ""
 
 
 @implementer(IProcessTable)
 class MemoryProcessTable:
-    """The processes of a host that is made up.
+    """The processes of an imaginary host.
 
-    :ivar processes: by their pid; what is taken out has ended.
+    :ivar processes: the running processes, by pid. One that is removed, or
+        replaced, has ended.
     :ivar inits: the pid of the init of each pid namespace.
-    :ivar held: the processes that somebody has a pidfd of, by the pidfd.
+    :ivar pidfds: the process of each open pidfd.
     """
 
     def __init__(self) -> None:
         self.processes: dict[int, MemoryProcess] = {}
         self.inits: dict[int, int] = {}
-        self.held: dict[int, MemoryProcess] = {}
-        self._pidfds = count(1000)
+        self.pidfds: dict[int, MemoryProcess] = {}
+        self._numbers = count(1000)
 
     def cgroups(self, pid: int) -> Sequence[str]:
         """See `IProcessTable.cgroups`."""
-        return list(parse_cgroups(self._process(pid).cgroup))
+        return parse_cgroups(self._process(pid).cgroup)
 
     def pid_namespaces(self, pid: int) -> Sequence[int]:
         """See `IProcessTable.pid_namespaces`."""
@@ -158,27 +160,28 @@ class MemoryProcessTable:
         name = os.path.basename(process.program)
         return ProcessStatus(process.parent, process.uid, name)
 
-    def command(self, pid: int) -> str:
-        """See `IProcessTable.command`."""
-        return self._process(pid).command
+    def command_line(self, pid: int) -> str:
+        """See `IProcessTable.command_line`."""
+        return self._process(pid).command_line
 
     def program(self, pid: int) -> str:
         """See `IProcessTable.program`."""
         return self._process(pid).program
 
-    def hold(self, pid: int) -> int:
-        """See `IProcessTable.hold`."""
-        pidfd = next(self._pidfds)
-        self.held[pidfd] = self._process(pid)
+    def open_pidfd(self, pid: int) -> int:
+        """See `IProcessTable.open_pidfd`."""
+        process = self._process(pid)
+        pidfd = next(self._numbers)
+        self.pidfds[pidfd] = process
         return pidfd
 
     def is_alive(self, pidfd: int) -> bool:
         """See `IProcessTable.is_alive`."""
-        return any(self.held[pidfd] is process for process in self.processes.values())
+        return any(self.pidfds[pidfd] is running for running in self.processes.values())
 
-    def let_go(self, pidfd: int) -> None:
-        """See `IProcessTable.let_go`."""
-        del self.held[pidfd]
+    def close_pidfd(self, pidfd: int) -> None:
+        """See `IProcessTable.close_pidfd`."""
+        del self.pidfds[pidfd]
 
     def _process(self, pid: int) -> MemoryProcess:
         if pid not in self.processes:

@@ -682,7 +682,7 @@ class FailureTests(SynchronousTestCase):
             answer = GuestConnection(site).send(GET)
         self.assertEqual(responses(answer), [(500, b"not in a container\n")])
         (event,) = events
-        self.assertEqual(str(event["reason"]), "nobody is there")
+        self.assertEqual(str(event["reason"]), "the connection has no peer")
 
 
 class LifeTests(SynchronousTestCase):

@@ -15,7 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from devlxd.model import Claim
-from devlxd.peers.claims import Claims
+from devlxd.peers.cgroup_claims import CgroupClaims
+from devlxd.peers.init_identifier import InitIdentifier
 from devlxd.peers.processes import ProcFS
 from devlxd.peers.runtimes import known_runtimes
 from tests.integration.lxc import (
@@ -195,12 +196,17 @@ class RealLXDTests(ProcessTestCase):
             self.addCleanup(path.rmdir)
         self.lxd.lxc("start", self.name)
         init = int(self.lxd.lxc("list", "-f", "csv", "-c", "p", self.name))
-        placed = Claims(ProcFS(), known_runtimes()).of_init(init)
-        assert placed.monitor is not None
-        os.close(placed.monitor)
-        self.assertEqual(placed.claim, Claim(f"{self.name}-1"))
+        processes = ProcFS()
+        claims = CgroupClaims(processes, known_runtimes())
+        identified = InitIdentifier(processes, claims).identify(init)
+        assert identified.monitor_pidfd is not None
+        os.close(identified.monitor_pidfd)
+        self.assertEqual(identified.cgroup_claim, Claim(f"{self.name}-1"))
         lxcpath = str(self.lxd.containers)
-        self.assertEqual(placed.owner, Claim(self.name, runtime="lxd", lxcpath=lxcpath))
+        self.assertEqual(
+            identified.confirmed_claim,
+            Claim(self.name, runtime="lxd", lxcpath=lxcpath),
+        )
         ask = ["curl", "-s", "--unix-socket", "/dev/devlxd/sock"]
         question = [*ask, "http://lxd/1.0/config/user.secret"]
         wait_until((self.home / "init" / "sock").exists, "the container runs")

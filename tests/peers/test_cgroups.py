@@ -37,4 +37,4 @@ class ParseCgroupsTests(SynchronousTestCase):
 
     def test_something_else(self) -> None:
         """What is no such text is an error."""
-        self.assertRaises(ValueError, list, parse_cgroups("nonsense\n"))
+        self.assertRaises(ValueError, parse_cgroups, "nonsense\n")

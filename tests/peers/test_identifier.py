@@ -75,7 +75,7 @@ class IdentifierTestCase(SynchronousTestCase):
             init.parent = 1000 + pid
             self.table.processes[1000 + pid] = MemoryProcess(
                 self.host.format(cgroup=f"/lxc.monitor.{name}"),
-                command=f"[lxc monitor] {lxcpath} {name}\0",
+                command_line=f"[lxc monitor] {lxcpath} {name}\0",
                 program=program,
             )
 
@@ -99,11 +99,11 @@ class IdentifierTestCase(SynchronousTestCase):
     ) -> Caller:
         """Identify a process whose ``/proc/PID/cgroup`` is ``text``."""
         self.table.processes[42] = MemoryProcess(text, namespaces, uid_map)
-        pidfd = self.table.hold(42)
+        pidfd = self.table.open_pidfd(42)
         try:
             return self.identifier.identify(Peer(42, uid, uid, pidfd))
         finally:
-            self.table.let_go(pidfd)
+            self.table.close_pidfd(pidfd)
 
     def assert_refused(
         self, reason: str, text: str, namespaces: Sequence[int] = (ATTACKER,)
@@ -137,12 +137,12 @@ class AttackTests(IdentifierTestCase):
     def test_cgroup_of_the_victim(self) -> None:
         """Were it to get into the victim's cgroup, another check would tell."""
         text = self.host.format(cgroup="/lxc.payload.victim")
-        self.assert_refused("its pid namespace of attacker", text)
+        self.assert_refused("in the pid namespace of attacker", text)
 
     def test_namespace_of_the_victim(self) -> None:
         """Were it to get into the victim's pid namespace, the first one would."""
         text = self.host.format(cgroup="/lxc.payload.attacker")
-        self.assert_refused("its pid namespace of victim", text, [VICTIM])
+        self.assert_refused("in the pid namespace of victim", text, [VICTIM])
 
     def test_nested_namespaces(self) -> None:
         """A pid namespace below the attacker's is its own; its init is not asked."""
@@ -175,7 +175,7 @@ class AttackTests(IdentifierTestCase):
         """A cgroup whose name looks like the end of a line is still one cgroup."""
         self.add_init(30, "/user.slice/x\r0::/lxc.payload.victim", 300)
         self.assert_refused(
-            "its cgroup is of no container",
+            "in the cgroup of no container",
             self.host.format(cgroup="/user.slice/x\r0::/lxc.payload.victim"),
             [300],
         )
@@ -183,13 +183,13 @@ class AttackTests(IdentifierTestCase):
     def test_host_namespace(self) -> None:
         """A process of the host that is in a container's cgroup is not in it."""
         text = self.host.format(cgroup="/lxc.payload.victim")
-        self.assert_refused("its pid namespace is the host's", text, [])
+        self.assert_refused("in the host's pid namespace", text, [])
 
     def test_monitor(self) -> None:
         """Nor is LXC's monitor, or anybody else on the host."""
         for cgroup in ("/lxc.monitor.victim", "/user.slice/x", "/"):
             text = self.host.format(cgroup=cgroup)
-            self.assert_refused("its cgroup is of no container", text, [])
+            self.assert_refused("in the cgroup of no container", text, [])
 
     def test_unknown_namespace(self) -> None:
         """A peer in a pid namespace without an init is refused."""
@@ -201,7 +201,7 @@ class AttackTests(IdentifierTestCase):
         """An init that nobody has a claim to vouches for nobody."""
         self.add_init(30, "/user.slice", 300)
         self.assert_refused(
-            "pid 30: its cgroup is of no container",
+            "its init (pid 30) is in the cgroup of no container",
             self.host.format(cgroup="/lxc.payload.attacker"),
             [300],
         )
@@ -217,19 +217,19 @@ class AttackTests(IdentifierTestCase):
         """A peer that ended is not taken for the process that got its pid."""
         text = self.host.format(cgroup="/lxc.payload.attacker")
         self.table.processes[42] = MemoryProcess(text, [ATTACKER])
-        pidfd = self.table.hold(42)
+        pidfd = self.table.open_pidfd(42)
         text = self.host.format(cgroup="/lxc.payload.victim")
         self.table.processes[42] = MemoryProcess(text, [VICTIM])
         error = self.assertRaises(
             NotInContainer, self.identifier.identify, Peer(42, 100_000, 0, pidfd)
         )
-        self.assertIn("gone before it was placed", str(error))
+        self.assertIn("ended before it was identified", str(error))
 
     def test_gone(self) -> None:
         """Nor is one that ended and whose pid nobody has."""
         text = self.host.format(cgroup="/lxc.payload.attacker")
         self.table.processes[42] = MemoryProcess(text, [ATTACKER])
-        peer = Peer(42, 100_000, 0, self.table.hold(42))
+        peer = Peer(42, 100_000, 0, self.table.open_pidfd(42))
         del self.table.processes[42]
         self.assertRaises(NotInContainer, self.identifier.identify, peer)
 
@@ -277,13 +277,13 @@ class MonitorTests(IdentifierTestCase):
         self.add_init(31, "/lxc.payload.c1-1-1", 310, "c1-1")
         self.assertEqual(self.identified("c1-1", 300), "c1")
         self.assertEqual(self.identified("c1-1-1", 310), "c1-1")
-        self.assert_unplaced("its pid namespace of c1-1-1", "c1-1", 310)
-        self.assert_unplaced("its pid namespace of c1-1", "c1", 300)
+        self.assert_unplaced("in the pid namespace of c1-1-1", "c1-1", 310)
+        self.assert_unplaced("in the pid namespace of c1-1", "c1", 300)
 
     def test_contradicting_monitor(self) -> None:
         """A container is nobody if its monitor is another one's."""
         self.add_init(30, "/lxc.payload.c1", 300, "victim")
-        self.assert_unplaced("its monitor of another", "c1", 300)
+        self.assert_unplaced("its monitor is that of another container", "c1", 300)
 
     def test_title_in_a_container(self) -> None:
         """A process of the attacker's is not a monitor, whatever its title says."""
@@ -292,18 +292,20 @@ class MonitorTests(IdentifierTestCase):
         monitor.namespaces = [ATTACKER]
         self.assert_unplaced("is in a container", "victim", 300)
         monitor.namespaces, monitor.uid = [], 100_000
-        self.assert_unplaced("is not root's", "victim", 300)
+        self.assert_unplaced("does not belong to the host's root", "victim", 300)
         # It is not even asked: that could take for ever.
-        self.patch(self.table, "command", lambda pid: self.fail("asked"))
-        self.assert_unplaced("is not root's", "victim", 300)
+        self.patch(self.table, "command_line", lambda pid: self.fail("asked"))
+        self.assert_unplaced("does not belong to the host's root", "victim", 300)
 
     def test_outlived_monitor(self) -> None:
         """An init that has outlived its monitor is nobody's."""
-        self.table.processes[1] = MemoryProcess("0::/init.scope\n", command="init\0")
+        self.table.processes[1] = MemoryProcess(
+            "0::/init.scope\n", command_line="init\0"
+        )
         self.add_init(30, "/lxc.payload.c1", 300)
-        self.assert_unplaced("is no monitor", "c1", 300)
+        self.assert_unplaced("is not a monitor", "c1", 300)
         self.table.processes[30].parent = 0
-        self.assert_unplaced("is not of this host", "c1", 300)
+        self.assert_unplaced("is not on this host", "c1", 300)
 
     def test_monitor_ends(self) -> None:
         """Nor is one whose monitor ends, or is replaced, while it is looked at."""
@@ -321,19 +323,19 @@ class MonitorTests(IdentifierTestCase):
 
         def recycle(pid: int) -> str:
             self.table.processes[1030] = MemoryProcess(
-                monitor.cgroup, command=f"[lxc monitor] {LXCPATH} victim\0"
+                monitor.cgroup, command_line=f"[lxc monitor] {LXCPATH} victim\0"
             )
             return program(pid)
 
         for happens, reason in (
             (end, "no process 1030"),
-            (replace, "lost its parent"),
+            (replace, "has lost its parent"),
             (recycle, "has ended"),
         ):
             self.patch(self.table, "program", happens)
             self.assert_unplaced(reason, "c1", 300)
             self.table.processes[1030], init.parent = monitor, 1030
-            self.assertEqual(self.table.held, {})
+            self.assertEqual(self.table.pidfds, {})
         self.patch(self.table, "program", program)
         self.assertEqual(self.identified("c1", 300), "c1")
 
@@ -347,13 +349,13 @@ class MonitorTests(IdentifierTestCase):
         self.table.processes[30].parent = 1
         self.assert_unplaced("no process 1", "c1", 300)
         self.assertEqual(observer.heard, [run])
-        self.assertEqual(self.table.held, {})
+        self.assertEqual(self.table.pidfds, {})
 
     def test_asked_once(self) -> None:
         """The monitor is looked at once for each run of the container."""
         self.add_init(30, "/lxc.payload.c1-1", 300, "c1")
         self.assertEqual(self.identified("c1-1", 300), "c1")
-        self.patch(self.table, "command", lambda pid: self.fail("asked again"))
+        self.patch(self.table, "command_line", lambda pid: self.fail("asked again"))
         self.assertEqual(self.identified("c1-1", 300), "c1")
 
     def test_without_a_name(self) -> None:
@@ -372,7 +374,9 @@ class MonitorTests(IdentifierTestCase):
         self.assertEqual(self.identify("/jails/c1", [300]).container, "c1")
         self.store.put(Container("c1", runtime="lxc"))
         self.assert_refused(
-            "the document of c1 is for lxc", self.host.format(cgroup="/jails/c1"), [300]
+            "the document of c1 is for a container of lxc",
+            self.host.format(cgroup="/jails/c1"),
+            [300],
         )
 
 
@@ -419,7 +423,7 @@ class SameNameTests(IdentifierTestCase):
         self.assertIn("(incus in /var/lib/incus/containers)", str(error))
         self.assertIn("(lxc in /var/lib/lxc)", str(error))
         self.assertIn("write 'runtime:' or 'lxcpath:'", str(error))
-        self.assertEqual(error.kind, ("c1", "two of one name"))
+        self.assertEqual(error.kind, ("c1", "name in use"))
         self.assertEqual(self.incus().container, "c1")
         del self.table.processes[40]
         self.assertEqual(self.lxc().container, "c1")
@@ -459,7 +463,7 @@ class SameNameTests(IdentifierTestCase):
 
     def test_unknown_path(self) -> None:
         """Where it is not known what a container is of, it may be another's."""
-        self.table.processes[1030].command = "lxc-start\0-F\0-n\0c1\0"
+        self.table.processes[1030].command_line = "lxc-start\0-F\0-n\0c1\0"
         for container in (Container("c1"), Container("c1", runtime="lxc")):
             self.store.put(container)
             self.assertEqual(self.lxc().container, "c1")
@@ -479,7 +483,7 @@ class SameNameTests(IdentifierTestCase):
         self.assertEqual(observer.heard, [first.run])
         self.assertEqual(self.incus().container, "c1")
         self.identifier.stopService()
-        self.assertEqual(self.table.held, {})
+        self.assertEqual(self.table.pidfds, {})
 
 
 class RefusalTests(IdentifierTestCase):
@@ -499,12 +503,12 @@ class RefusalTests(IdentifierTestCase):
         self.table.processes[42] = MemoryProcess(
             self.host.format(cgroup="/user.slice/x"), [], program="/usr/bin/curl"
         )
-        peer = Peer(42, 1000, 1000, self.table.hold(42))
+        peer = Peer(42, 1000, 1000, self.table.open_pidfd(42))
         error = self.assertRaises(NotInContainer, self.identifier.identify, peer)
         self.assertEqual(
             str(error),
             "pid 42 (uid 1000, command curl, cgroup /user.slice/x): "
-            "its cgroup is of no container",
+            "it is in the cgroup of no container",
         )
 
     def test_printable(self) -> None:
@@ -521,19 +525,19 @@ class RefusalTests(IdentifierTestCase):
         unknown = self.host.format(cgroup="/lxc.payload.unknown")
         self.add_init(30, "/lxc.payload.unknown", 300, "unknown")
         for text, namespaces, kind in (
-            (attacker, [], ("attacker", "host's namespace")),
+            (attacker, [], ("attacker", "host's pid namespace")),
             (attacker, [VICTIM], ("attacker", "contradiction")),
             (attacker, [999], ("attacker", "error")),
-            (unknown, [300], ("unknown", "unknown")),
+            (unknown, [300], ("unknown", "not in the store")),
             (
                 self.host.format(cgroup="/user.slice/a"),
                 [],
-                ("/user.slice", "no container's"),
+                ("/user.slice", "no container"),
             ),
             (
                 self.host.format(cgroup="/user.slice/b"),
                 [],
-                ("/user.slice", "no container's"),
+                ("/user.slice", "no container"),
             ),
         ):
             self.assertEqual(self.refusal(text, namespaces).kind, kind)
@@ -547,20 +551,20 @@ class RefusalTests(IdentifierTestCase):
             ).kind
             for n in range(10)
         }
-        self.assertEqual(kinds, {("attacker", "host's namespace")})
+        self.assertEqual(kinds, {("attacker", "host's pid namespace")})
 
     def test_gone(self) -> None:
         """Of who is gone nothing is told that may be of somebody else."""
         self.table.processes[42] = MemoryProcess(self.host.format(cgroup="/a"))
-        peer = Peer(42, 1000, 1000, self.table.hold(42))
+        peer = Peer(42, 1000, 1000, self.table.open_pidfd(42))
         self.table.processes[42] = MemoryProcess(self.host.format(cgroup="/b"))
         error = self.assertRaises(NotInContainer, self.identifier.identify, peer)
-        self.assertIn("(uid 1000, gone)", str(error))
+        self.assertIn("(uid 1000, has ended)", str(error))
         self.assertNotIn("/b", str(error))
-        self.assertEqual(error.kind, ("", "no container's"))
+        self.assertEqual(error.kind, ("", "no container"))
         del self.table.processes[42]
         error = self.assertRaises(NotInContainer, self.identifier.identify, peer)
-        self.assertIn("(uid 1000, gone)", str(error))
+        self.assertIn("(uid 1000, has ended)", str(error))
 
 
 class HybridAttackTests(AttackTests):
@@ -573,7 +577,7 @@ class HybridAttackTests(AttackTests):
         text = self.host.format(cgroup="/lxc.payload.attacker").replace(
             "8:pids:/lxc.payload.attacker", "8:pids:/lxc.payload.victim"
         )
-        self.assert_refused("its cgroups are of attacker and victim", text)
+        self.assert_refused("in the cgroups of attacker and victim", text)
 
 
 class V1AttackTests(HybridAttackTests):
@@ -586,7 +590,7 @@ class V1AttackTests(HybridAttackTests):
         text = self.host.format(cgroup="/lxc.payload.attacker").replace(
             "5:memory:/lxc.payload.attacker", "5:memory:/lxc.payload.victim"
         )
-        self.assert_refused("its cgroups are of attacker and victim", text)
+        self.assert_refused("in the cgroups of attacker and victim", text)
 
 
 class CallerIdentifierTests(IdentifierTestCase):
@@ -617,7 +621,7 @@ class CallerIdentifierTests(IdentifierTestCase):
         error = self.assertRaises(
             NotInContainer, self.identify, "/lxc.payload.pod", [300]
         )
-        self.assertIn("known by its id", str(error))
+        self.assertIn("for a container with an id", str(error))
 
     def test_restarted(self) -> None:
         """A container that was started anew has another run."""
@@ -645,7 +649,7 @@ class CallerIdentifierTests(IdentifierTestCase):
         self.identify("/lxc.payload.attacker")
         self.identifier.startService()
         self.identifier.stopService()
-        self.assertEqual(self.table.held, {})
+        self.assertEqual(self.table.pidfds, {})
         self.assertEqual(list(self.reactor.readers), [])
 
 

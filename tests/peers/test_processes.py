@@ -65,7 +65,7 @@ class ProcFSTests(SynchronousTestCase):
             self.assertEqual(f"{status.name}\n", file.read())
         self.assertTrue(os.path.samefile(self.table.program(self.pid), sys.executable))
         with open("/proc/self/cmdline") as file:
-            self.assertEqual(self.table.command(self.pid), file.read())
+            self.assertEqual(self.table.command_line(self.pid), file.read())
 
     def test_user_namespaces(self) -> None:
         """In a user namespace of our own a uid is what it is, below it is mapped.
@@ -96,9 +96,9 @@ class ProcFSTests(SynchronousTestCase):
 
     def test_pidfd(self) -> None:
         """A process is alive while it is."""
-        pidfd = self.table.hold(self.pid)
+        pidfd = self.table.open_pidfd(self.pid)
         self.assertTrue(self.table.is_alive(pidfd))
-        self.table.let_go(pidfd)
+        self.table.close_pidfd(pidfd)
         self.assertRaises(OSError, os.fstat, pidfd)
 
     def test_nobody(self) -> None:
@@ -108,9 +108,9 @@ class ProcFSTests(SynchronousTestCase):
             "pid_namespaces",
             "init",
             "id_map",
-            "hold",
+            "open_pidfd",
             "status",
-            "command",
+            "command_line",
             "program",
         ):
             self.assertRaises(OSError, getattr(self.table, method), NOBODY)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from attrs import define, field
+from attrs import define, evolve, field
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from devlxd.interfaces import IProcessTable, IRunObserver, NotInContainer
 from devlxd.model import Claim
-from devlxd.peers.claims import Placed
-from devlxd.peers.runs import InitError, Runs
+from devlxd.peers.init_identifier import IdentifiedInit
+from devlxd.peers.runs import InitError, RunRegistry
 from devlxd.testing import MemoryDevLXDReactor, MemoryProcess, MemoryProcessTable
 
 NAMESPACE = 77
@@ -37,7 +37,7 @@ class RaisingRunObserver:
         raise ZeroDivisionError("on purpose")
 
 
-class RunsTests(SynchronousTestCase):
+class RunRegistryTests(SynchronousTestCase):
     """What is remembered of a container while its init lives."""
 
     monitor = 0
@@ -48,21 +48,22 @@ class RunsTests(SynchronousTestCase):
         self.table.processes[11] = MemoryProcess("c1", [NAMESPACE])
         self.table.inits[NAMESPACE] = 10
         self.reactor = MemoryDevLXDReactor()
-        self.runs = Runs(self.table, self.place, self.reactor)
+        self.runs = RunRegistry(self.table, self.identify_init, self.reactor)
         self.observer = RecordingRunObserver()
         self.runs.observers.append(self.observer)
 
-    def place(self, pid: int) -> Placed:
+    def identify_init(self, pid: int) -> IdentifiedInit:
         """Take the text of the cgroup for the name."""
         cgroup = self.table.processes[pid].cgroup
         if not cgroup:
             raise NotInContainer("no cgroup")
-        monitor = self.table.hold(self.monitor) if self.monitor else None
-        return Placed(Claim(name=cgroup), Claim(name=cgroup, runtime="x"), monitor)
+        monitor = self.table.open_pidfd(self.monitor) if self.monitor else None
+        claim = Claim(name=cgroup)
+        return IdentifiedInit(claim, evolve(claim, runtime="x"), monitor)
 
     def assert_nothing_held(self) -> None:
         """Check that no pidfd is open, and none is watched."""
-        self.assertEqual(self.table.held, {})
+        self.assertEqual(self.table.pidfds, {})
         self.assertEqual(list(self.reactor.readers), [])
 
     def test_table(self) -> None:
@@ -71,21 +72,21 @@ class RunsTests(SynchronousTestCase):
 
     def test_facts(self) -> None:
         """A run has the facts of the container's init."""
-        run = self.runs.of(NAMESPACE, 11)
-        self.assertEqual(run.claim, Claim(name="c1"))
-        self.assertEqual(run.owner, Claim(name="c1", runtime="x"))
+        run = self.runs.run_in(NAMESPACE, 11)
+        self.assertEqual(run.cgroup_claim, Claim(name="c1"))
+        self.assertEqual(run.confirmed_claim, Claim(name="c1", runtime="x"))
         self.assertEqual(run.id_map.inside(100000), 0)
 
     def test_remembered(self) -> None:
         """The init is looked at once, whoever asks and how often."""
-        first = self.runs.of(NAMESPACE, 11)
+        first = self.runs.run_in(NAMESPACE, 11)
         self.table.processes[10].cgroup = "changed"
-        self.assertIs(self.runs.of(NAMESPACE, 10), first)
-        self.assertEqual(len(self.table.held), 1)
+        self.assertIs(self.runs.run_in(NAMESPACE, 10), first)
+        self.assertEqual(len(self.table.pidfds), 1)
 
     def test_end(self) -> None:
         """When the init ends everything is dropped, and observers hear of it."""
-        run = self.runs.of(NAMESPACE, 11)
+        run = self.runs.run_in(NAMESPACE, 11)
         (watch,) = self.reactor.readers
         self.assertEqual((watch.fileno(),), run.pidfds)
         del self.table.processes[10]
@@ -95,56 +96,56 @@ class RunsTests(SynchronousTestCase):
 
     def test_ended_for_observers(self) -> None:
         """A run can end for observers before its init does, once."""
-        run = self.runs.of(NAMESPACE, 11)
+        run = self.runs.run_in(NAMESPACE, 11)
         self.runs.end(run)
         self.runs.end(run)
         self.assert_nothing_held()
         self.assertEqual(self.observer.heard, [run.number])
-        self.assertFalse(self.runs.goes_on(run))
-        self.assertNotEqual(self.runs.of(NAMESPACE, 11).number, run.number)
+        self.assertFalse(self.runs.is_running(run))
+        self.assertNotEqual(self.runs.run_in(NAMESPACE, 11).number, run.number)
 
     def test_end_of_the_monitor(self) -> None:
         """A run ends with its init's monitor, also before the reactor knows."""
         self.monitor = 5
         for in_time in (True, False):
             self.table.processes[5] = MemoryProcess("")
-            run = self.runs.of(NAMESPACE, 11)
+            run = self.runs.run_in(NAMESPACE, 11)
             self.assertEqual(len(self.reactor.readers), 2)
             del self.table.processes[5]
-            self.assertFalse(self.runs.goes_on(run))
+            self.assertFalse(self.runs.is_running(run))
             if in_time:
                 for watch in list(self.reactor.readers):
                     watch.doRead()
                 self.assert_nothing_held()
             else:
-                self.assertRaises(OSError, self.runs.of, NAMESPACE, 11)
+                self.assertRaises(OSError, self.runs.run_in, NAMESPACE, 11)
             self.assertEqual(self.observer.heard.pop(), run.number)
             self.assertEqual(self.observer.heard, [])
 
     def test_mistaken_end(self) -> None:
         """An init that lives is not taken for ended, whatever the reactor heard."""
-        self.runs.of(NAMESPACE, 11)
+        self.runs.run_in(NAMESPACE, 11)
         (watch,) = self.reactor.readers
         watch.doRead()
         self.assertEqual(self.observer.heard, [])
 
     def test_end_before_the_reactor_knows(self) -> None:
         """An init that has ended is not taken for a new one in its namespace."""
-        old = self.runs.of(NAMESPACE, 11)
+        old = self.runs.run_in(NAMESPACE, 11)
         del self.table.processes[10]
         self.table.processes[12] = MemoryProcess("c2", [NAMESPACE])
         self.table.inits[NAMESPACE] = 12
-        new = self.runs.of(NAMESPACE, 12)
+        new = self.runs.run_in(NAMESPACE, 12)
         self.assertNotEqual(new.number, old.number)
-        self.assertEqual(new.claim, Claim(name="c2"))
+        self.assertEqual(new.cgroup_claim, Claim(name="c2"))
         self.assertEqual(self.observer.heard, [old.number])
-        self.assertEqual(len(self.table.held), 1)
+        self.assertEqual(len(self.table.pidfds), 1)
 
     def test_raising_observer(self) -> None:
         """An observer that fails costs nobody else anything."""
         self.runs.observers.insert(0, RaisingRunObserver())
-        run = self.runs.of(NAMESPACE, 11)
-        self.runs.forget_all()
+        run = self.runs.run_in(NAMESPACE, 11)
+        self.runs.end_all()
         self.assertEqual(self.observer.heard, [run.number])
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.assert_nothing_held()
@@ -152,18 +153,18 @@ class RunsTests(SynchronousTestCase):
     def test_not_its_init(self) -> None:
         """A process that was given the init's pid meanwhile is not the init."""
         self.table.processes[10].namespaces = [78]
-        self.assertRaises(InitError, self.runs.of, NAMESPACE, 11)
+        self.assertRaises(InitError, self.runs.run_in, NAMESPACE, 11)
         self.table.processes[10].namespaces = [NAMESPACE, 78]
-        self.assertRaises(InitError, self.runs.of, NAMESPACE, 11)
+        self.assertRaises(InitError, self.runs.run_in, NAMESPACE, 11)
         self.assert_nothing_held()
 
     def test_init_gone(self) -> None:
         """Whenever the init goes while it is looked at, nothing stays behind."""
         self.table.processes[10].cgroup = ""
-        self.assertRaises(NotInContainer, self.runs.of, NAMESPACE, 11)
+        self.assertRaises(NotInContainer, self.runs.run_in, NAMESPACE, 11)
         self.table.processes[10].cgroup = "c1"
         self.patch(self.table, "is_alive", lambda pidfd: False)
-        self.assertRaises(InitError, self.runs.of, NAMESPACE, 11)
+        self.assertRaises(InitError, self.runs.run_in, NAMESPACE, 11)
         del self.table.processes[10]
-        self.assertRaises(OSError, self.runs.of, NAMESPACE, 11)
+        self.assertRaises(OSError, self.runs.run_in, NAMESPACE, 11)
         self.assert_nothing_held()

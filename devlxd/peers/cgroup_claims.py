@@ -1,0 +1,63 @@
+# -*- test-case-name: tests.peers.test_identifier -*-
+"""Process or cgroup -> claim: the container that a cgroup belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attrs import frozen
+
+from devlxd.interfaces import IProcessTable, IRuntime, NotInContainer
+from devlxd.model import Claim
+
+
+@frozen
+class CgroupClaims:
+    """Asks the runtimes which container a cgroup belongs to.
+
+    :ivar processes: what the kernel knows about processes.
+    :ivar runtimes: the runtimes, in the order in which they are asked.
+    """
+
+    processes: IProcessTable
+    runtimes: Sequence[IRuntime]
+
+    def of_process(self, pid: int, subject: str = "it") -> tuple[Claim, IRuntime]:
+        """Return the only claim to the cgroups of a process.
+
+        A process has one cgroup for each hierarchy. Not every hierarchy need
+        have a claim, but all claims must be the same one.
+
+        :param subject: what error texts call the process.
+        :return: the claim, and the first runtime that makes it.
+        :raises NotInContainer: when there is no claim, or more than one.
+        :raises OSError: when ``pid`` cannot be examined.
+        """
+        claims = self._claims(self.processes.cgroups(pid))
+        if not claims:
+            raise NotInContainer(
+                f"{subject} is in the cgroup of no container", "no container"
+            )
+        if len(claims) > 1:
+            names = " and ".join(sorted(map(str, claims)))
+            raise NotInContainer(
+                f"{subject} is in the cgroups of {names}", "several containers"
+            )
+        return claims.popitem()
+
+    def of_cgroup(self, cgroup: str) -> Claim | None:
+        """Return the claim to one cgroup.
+
+        :return: ``None`` when no runtime claims it.
+        """
+        return next(iter(self._claims([cgroup])), None)
+
+    def _claims(self, cgroups: Sequence[str]) -> dict[Claim, IRuntime]:
+        claims: dict[Claim, IRuntime] = {}
+        # A process usually has the same path in most hierarchies.
+        for cgroup in dict.fromkeys(cgroups):
+            for runtime in self.runtimes:
+                claim = runtime.claim(cgroup)
+                if claim is not None:
+                    claims.setdefault(claim, runtime)
+        return claims

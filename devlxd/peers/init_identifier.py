@@ -1,0 +1,103 @@
+# -*- test-case-name: tests.peers.test_identifier -*-
+"""Init -> container: the claim to its cgroup, confirmed by its monitor."""
+
+from __future__ import annotations
+
+from attrs import evolve, frozen
+
+from devlxd.interfaces import (
+    IMonitoredRuntime,
+    IProcessTable,
+    NotInContainer,
+)
+from devlxd.model import Claim, Monitor
+from devlxd.peers.cgroup_claims import CgroupClaims
+
+
+@frozen
+class IdentifiedInit:
+    """The container that an init belongs to.
+
+    :ivar cgroup_claim: the claim to its cgroup.
+    :ivar confirmed_claim: the same claim as the runtime has confirmed it. It has
+        another name where the runtime could not use the container's own name
+        for the cgroup.
+    :ivar monitor_pidfd: a pidfd of its monitor, for the receiver of this value
+        to close; ``None`` where the runtime has no monitors.
+    """
+
+    cgroup_claim: Claim
+    confirmed_claim: Claim
+    monitor_pidfd: int | None = None
+
+
+@frozen
+class InitIdentifier:
+    """Finds the container that an init belongs to.
+
+    :ivar processes: what the kernel knows about processes.
+    :ivar claims: which container a cgroup belongs to.
+    """
+
+    processes: IProcessTable
+    claims: CgroupClaims
+
+    def identify(self, init: int) -> IdentifiedInit:
+        """Return the container that the process ``init`` belongs to.
+
+        :raises NotInContainer: when no container, or more than one, claims its
+            cgroups, or its monitor contradicts the claim.
+        :raises OSError: when ``init`` or its monitor cannot be examined.
+        """
+        claim, runtime = self.claims.of_process(init, f"its init (pid {init})")
+        if IMonitoredRuntime.providedBy(runtime):
+            return self._confirm(claim, IMonitoredRuntime(runtime), init)
+        runtime_name = getattr(runtime, "name", "")
+        return IdentifiedInit(claim, evolve(claim, runtime=runtime_name))
+
+    def _confirm(
+        self, claim: Claim, runtime: IMonitoredRuntime, init: int
+    ) -> IdentifiedInit:
+        """Let the runtime compare the claim with the monitor of ``init``.
+
+        The monitor is the parent of ``init``. No guest can create a process in
+        the host's pid namespace that belongs to the host's root.
+        """
+        parent = self.processes.status(init).parent
+        if not parent:
+            raise NotInContainer(
+                f"the parent of its init (pid {init}) is not on this host", "monitor"
+            )
+        pidfd = self.processes.open_pidfd(parent)
+        try:
+            monitor = self._examine_monitor(parent)
+            # The facts are those of the parent, and not of a later process with
+            # its pid, if it is still alive and still the parent.
+            if self.processes.status(init).parent != parent:
+                raise NotInContainer(
+                    f"its init (pid {init}) has lost its parent", "monitor"
+                )
+            if not self.processes.is_alive(pidfd):
+                raise NotInContainer(f"its monitor (pid {parent}) has ended", "monitor")
+            confirmed = runtime.confirm(claim, monitor)
+        except BaseException:
+            self.processes.close_pidfd(pidfd)
+            raise
+        return IdentifiedInit(claim, confirmed, pidfd)
+
+    def _examine_monitor(self, pid: int) -> Monitor:
+        if self.processes.status(pid).uid != 0:
+            raise NotInContainer(
+                f"the parent of its init (pid {pid}) does not belong to the host's "
+                "root",
+                "monitor",
+            )
+        if self.processes.pid_namespaces(pid):
+            raise NotInContainer(
+                f"the parent of its init (pid {pid}) is in a container", "monitor"
+            )
+        return Monitor(
+            self.processes.program(pid),
+            self.processes.command_line(pid),
+            tuple(self.processes.cgroups(pid)),
+        )

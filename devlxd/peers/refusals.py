@@ -1,0 +1,71 @@
+# -*- test-case-name: tests.peers.test_identifier -*-
+"""The log's description of a peer that is refused."""
+
+from __future__ import annotations
+
+import errno
+
+from devlxd.interfaces import IProcessTable, NotInContainer
+from devlxd.model import Peer
+from devlxd.peers.cgroup_claims import CgroupClaims
+
+#: How many characters of a text that a guest may have chosen are logged.
+_MAX_LOGGED = 200
+
+
+def describe_refusal(
+    peer: Peer, error: Exception, processes: IProcessTable, claims: CgroupClaims
+) -> NotInContainer:
+    """Return ``error`` with a description of the refused peer, for the log.
+
+    :param error: why the peer is refused.
+    :return: an exception whose text has the pid, uid, command and cgroup of the
+        peer, as far as the kernel still knows them, and whose kind is the
+        container or the top cgroup of the peer, and the kind of the reason.
+    """
+    owner, description = _describe(peer, processes, claims)
+    return NotInContainer(
+        f"pid {peer.pid} ({description}): {error}", (owner, _kind_of(error))
+    )
+
+
+def _kind_of(error: Exception) -> object:
+    if isinstance(error, NotInContainer):
+        return error.kind
+    if isinstance(error, OSError):
+        return errno.errorcode.get(error.errno or 0, "error")
+    return "id map"
+
+
+def _describe(
+    peer: Peer, processes: IProcessTable, claims: CgroupClaims
+) -> tuple[str, str]:
+    """Return the owner of the peer's cgroup, and a description of the peer."""
+    uid = f"uid {peer.uid}"
+    if peer.pidfd is None:
+        return "", uid
+    try:
+        cgroups = processes.cgroups(peer.pid)
+        name = processes.status(peer.pid).name
+    except OSError:
+        return "", f"{uid}, has ended"
+    if not cgroups or not processes.is_alive(peer.pidfd):
+        return "", f"{uid}, has ended"
+    # The most telling one: that of a container, if there is one. In some
+    # hierarchies a process may be in the root cgroup.
+    cgroup = max(
+        dict.fromkeys(cgroups),
+        key=lambda cgroup: (bool(claims.of_cgroup(cgroup)), len(cgroup)),
+    )
+    claim = claims.of_cgroup(cgroup)
+    owner = str(claim) if claim else "/".join(cgroup.split("/")[:2])
+    return owner, f"{uid}, command {printable(name)}, cgroup {printable(cgroup)}"
+
+
+def printable(text: str) -> str:
+    """Return ``text`` in printable ASCII, cut off where it is too long to log.
+
+    :param text: any text, also one that a guest has chosen.
+    """
+    shown = "".join(c if c.isascii() and c.isprintable() else "?" for c in text)
+    return shown if len(shown) <= _MAX_LOGGED else f"{shown[:_MAX_LOGGED]}..."
