@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from attrs import frozen
+from attrs import field, frozen
 from twisted.application.service import Service
 from twisted.internet.interfaces import IReactorFDSet
 from zope.interface import implementer
@@ -216,13 +216,16 @@ class AssumedIdentifier:
     """
 
     container: str
+    _observers: list[IRunObserver] = field(factory=list, init=False, eq=False)
 
     def identify(self, peer: Peer) -> Caller:
         """See `ICallerIdentifier.identify`."""
         return Caller(self.container, uid=0)
 
     def watch(self, observer: IRunObserver) -> None:
-        """See `ICallerIdentifier.watch`: its only run never ends."""
+        """See `ICallerIdentifier.watch`: the only run never ends."""
+        self._observers.append(observer)
 
     def unwatch(self, observer: IRunObserver) -> None:
         """See `ICallerIdentifier.unwatch`."""
+        self._observers.remove(observer)

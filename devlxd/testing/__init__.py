@@ -4,10 +4,12 @@
 from devlxd.testing.callers import (
     GUEST,
     MemoryIdentifier,
+    MemoryMonitoredRuntime,
     MemoryPeerSource,
     MemoryProcess,
     MemoryProcessTable,
     MemoryRuntime,
+    RecordingRunObserver,
 )
 from devlxd.testing.guests import (
     GuestConnection,
@@ -26,11 +28,13 @@ __all__ = [
     "GuestConnection",
     "MemoryDevLXDReactor",
     "MemoryIdentifier",
+    "MemoryMonitoredRuntime",
     "MemoryPeerSource",
     "MemoryProcess",
     "MemoryProcessTable",
     "MemoryRuntime",
     "MemoryThreadPool",
     "MemoryWatcher",
+    "RecordingRunObserver",
     "site_for",
 ]

@@ -10,18 +10,20 @@ from itertools import count
 
 from attrs import define, field, frozen
 from twisted.internet.interfaces import ITransport
+from twisted.logger import Logger
 from zope.interface import implementer
 
 from devlxd.interfaces import (
     ICallerIdentifier,
     IIDMap,
+    IMonitoredRuntime,
     IPeerSource,
     IProcessTable,
     IRunObserver,
     IRuntime,
     NotInContainer,
 )
-from devlxd.model import Caller, Claim, Peer, ProcessStatus
+from devlxd.model import Caller, Claim, Monitor, Peer, ProcessStatus
 from devlxd.peers.cgroups import parse_cgroups
 from devlxd.peers.id_maps import parse_uid_map
 
@@ -56,6 +58,8 @@ class MemoryIdentifier:
     :ivar observers: those that are notified of runs that end.
     """
 
+    _log = Logger()
+
     callers: Mapping[int, Caller] = field(factory=dict)
     observers: list[IRunObserver] = field(factory=list, init=False)
 
@@ -77,7 +81,25 @@ class MemoryIdentifier:
     def end(self, run: int) -> None:
         """Notify the observers that ``run`` has ended."""
         for observer in list(self.observers):
-            observer.ended(run)
+            try:
+                observer.ended(run)
+            except Exception:
+                self._log.failure("an observer failed when run {run} ended", run=run)
+
+
+@implementer(IRunObserver)
+@define
+class RecordingRunObserver:
+    """Records which runs have ended.
+
+    :ivar runs: their numbers, in the order in which they ended.
+    """
+
+    runs: list[int] = field(factory=list)
+
+    def ended(self, run: int) -> None:
+        """See `IRunObserver.ended`."""
+        self.runs.append(run)
 
 
 @implementer(IRuntime)
@@ -85,7 +107,7 @@ class MemoryIdentifier:
 class MemoryRuntime:
     """A runtime with a table of cgroups.
 
-    :ivar cgroups: the path of a cgroup to the container that it belongs to.
+    :ivar cgroups: the path of a container's cgroup to the container's claim.
     """
 
     name = "memory"
@@ -93,7 +115,31 @@ class MemoryRuntime:
 
     def claim(self, cgroup: str) -> Claim | None:
         """See `IRuntime.claim`."""
-        return self.cgroups.get(cgroup)
+        for path, claim in self.cgroups.items():
+            if f"{cgroup}/".startswith(f"{path}/"):
+                return claim
+        return None
+
+
+@implementer(IMonitoredRuntime)
+@frozen
+class MemoryMonitoredRuntime(MemoryRuntime):
+    """A runtime with a table of cgroups, and one of monitors.
+
+    :ivar monitors: the claim of a cgroup, and the command line of a monitor that
+        confirms it, to the confirmed claim.
+    """
+
+    monitors: Mapping[tuple[Claim, str], Claim] = field(factory=dict)
+
+    def confirm(self, claim: Claim, monitor: Monitor) -> Claim:
+        """See `IMonitoredRuntime.confirm`."""
+        try:
+            return self.monitors[claim, monitor.command_line]
+        except KeyError:
+            raise NotInContainer(
+                f"the monitor is not one of {claim}", "monitor"
+            ) from None
 
 
 @define

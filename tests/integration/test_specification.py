@@ -18,7 +18,7 @@ from tests.integration.lxc import (
     unique_name,
 )
 from tests.integration.processes import PATIENCE, ProcessTestCase, run
-from tests.peers.test_id_maps import CURRENT, idmap
+from tests.peers.test_id_maps import CURRENT, id_map_value
 
 #: Every path of the specifications, and what a container is told there.
 PATHS = {
@@ -85,7 +85,7 @@ class SpecificationTests(ProcessTestCase):
             "volatile.cloud-init.instance-id": f"id-{container.name}",
         }
         if container.host_id:
-            config[CURRENT] = idmap(container.host_id)
+            config[CURRENT] = id_map_value(container.host_id)
         nic = {"type": "nic", "nictype": "ipvlan"}
         return {"config": config, "devices": {f"eth-{container.name}": nic}}
 

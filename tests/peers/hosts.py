@@ -1,18 +1,17 @@
-"""The text of ``/proc/PID/cgroup`` on hosts of each kind.
+"""The text of ``/proc/PID/cgroup`` on each kind of host.
 
-Each is a template: ``{cgroup}`` stands where the path is that the runtime made.
-Which hierarchies there are, in which order and which of them the runtime has
-nothing to do with, is as it was seen on a host; the path is put in by the
-tests, as runtimes of today make it.
+Each is a template with ``{cgroup}`` in the place of the runtime's cgroup. The
+hierarchies, their order, and those in which the runtime has no cgroup are as seen
+on a real host. The tests insert paths as present runtimes create them.
 """
 
 from __future__ import annotations
 
-#: cgroup v2 alone, as LXD has it on such a host: liske/needrestart #238.
+#: cgroup v2, as LXD sees it: https://github.com/liske/needrestart/issues/238.
 V2 = "0::{cgroup}\n"
 
-#: A host with each controller on v1, and v2 beside them without any: the one
-#: that the integration tests were written on, with LXC 5.
+#: A hybrid host: all controllers on v1, and v2 without any. This is the host on
+#: which the integration tests were written, with LXC 5.
 HYBRID = """\
 9:name=systemd:{cgroup}
 8:pids:{cgroup}
@@ -26,8 +25,9 @@ HYBRID = """\
 0::{cgroup}
 """
 
-#: cgroup v1 alone: Debian 8 with Linux 4.4, systemd/systemd #4079. There the
-#: container is not in a cgroup of its own in systemd's hierarchy.
+#: cgroup v1, on Debian 8 with Linux 4.4:
+#: https://github.com/systemd/systemd/issues/4079. In systemd's hierarchy the
+#: container has no cgroup of its own.
 V1 = """\
 11:debug:{cgroup}
 10:pids:{cgroup}

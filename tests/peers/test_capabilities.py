@@ -13,9 +13,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from devlxd.peers.capabilities import check_may_identify
 
-#: Says what comes of the check, and whether the kernel lets this process look
-#: at the namespaces of one that belongs to another user.
-TRY = """
+#: Prints the result of the check, and whether the kernel lets this process
+#: examine the namespaces of another user's process.
+PROGRAM = """
 import os, sys
 from devlxd.peers.capabilities import check_may_identify
 try:
@@ -32,36 +32,32 @@ except PermissionError:
 
 
 def nobody(*capabilities: str) -> list[str]:
-    """Return what starts a program as nobody, with some capabilities.
+    """Return a command that runs a program as nobody, with some capabilities.
 
-    It may read Python and devlxd wherever they are.
+    ``CAP_DAC_READ_SEARCH`` is always one of them: Python and devlxd may be
+    installed where nobody cannot read.
     """
     given = ",".join(f"+{name}" for name in ("dac_read_search", *capabilities))
     ids = ["--reuid=65534", "--regid=65534", "--clear-groups"]
     return ["setpriv", *ids, f"--inh-caps={given}", f"--ambient-caps={given}"]
 
 
-NOBODY = nobody()
-
-WITH_PTRACE = nobody("sys_ptrace")
-
-
 class CheckMayIdentifyTests(SynchronousTestCase):
-    """Whether this process may look at those of other users."""
+    """`check_may_identify`."""
 
     def status(self, line: str) -> Path:
-        """Write what the kernel says of a process."""
+        """Write a file like ``/proc/PID/status``."""
         path = Path(self.mktemp())
         path.write_text(f"Name:\tCapEff:\nCapPrm:\t000001ffffffffff\n{line}\n")
         return path
 
     def test_capability(self) -> None:
-        """With CAP_SYS_PTRACE it may, whatever else it has."""
+        """A process with CAP_SYS_PTRACE passes, alone or with others."""
         for line in ("CapEff:\t0000000000080000", "CapEff:\t000001ffffffffff"):
             check_may_identify(self.status(line))
 
     def test_missing(self) -> None:
-        """Without it, root or not, one line says what is missing."""
+        """A process without it fails, with one line that names the capability."""
         for line in ("CapEff:\t000001fffff7ffff", "CapEff:\t0000000000000000", ""):
             error = self.assertRaises(
                 PermissionError, check_may_identify, self.status(line)
@@ -69,10 +65,10 @@ class CheckMayIdentifyTests(SynchronousTestCase):
             self.assertIn("CAP_SYS_PTRACE is missing", str(error))
             self.assertNotIn("\n", str(error))
 
-    def run_as(self, who: list[str]) -> list[str]:
-        """Try it as somebody else, on a process of root's."""
-        with subprocess.Popen(["cat"], stdin=-1, stdout=-3) as roots:
-            command = [*who, sys.executable, "-c", TRY, str(roots.pid)]
+    def run_program(self, *prefix: str) -> list[str]:
+        """Run `PROGRAM` on a process of root's; return its output."""
+        with subprocess.Popen(["cat"], stdin=-1, stdout=-3) as process_of_root:
+            command = [*prefix, sys.executable, "-c", PROGRAM, str(process_of_root.pid)]
             directory = Path(__file__).parents[2]
             environment = {**os.environ, "PYTHONPATH": str(directory)}
             printed = subprocess.check_output(command, text=True, env=environment)
@@ -80,9 +76,9 @@ class CheckMayIdentifyTests(SynchronousTestCase):
 
     @skipIf(os.geteuid() != 0 or not shutil.which("setpriv"), "needs root and setpriv")
     def test_kernel(self) -> None:
-        """What it says is what the kernel does, for root and for nobody."""
-        self.assertEqual(self.run_as([]), ["may", "can"])
-        self.assertEqual(self.run_as(WITH_PTRACE), ["may", "can"])
-        said, done = self.run_as(NOBODY)
+        """The result agrees with the kernel, for root and for nobody."""
+        self.assertEqual(self.run_program(), ["may", "can"])
+        self.assertEqual(self.run_program(*nobody("sys_ptrace")), ["may", "can"])
+        said, done = self.run_program(*nobody())
         self.assertIn("CAP_SYS_PTRACE is missing", said)
         self.assertEqual(done, "cannot")

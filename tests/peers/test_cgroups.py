@@ -9,10 +9,10 @@ from tests.peers import hosts
 
 
 class ParseCgroupsTests(SynchronousTestCase):
-    """The text of ``/proc/PID/cgroup``."""
+    """`parse_cgroups`."""
 
     def test_hosts(self) -> None:
-        """Each kind of host tells one path for each hierarchy."""
+        """Each kind of host has one path for each hierarchy."""
         paths = {
             name: list(parse_cgroups(text.format(cgroup="/lxc.payload.c1")))
             for name, text in hosts.ALL.items()
@@ -22,19 +22,19 @@ class ParseCgroupsTests(SynchronousTestCase):
         self.assertEqual(set(paths["v1"]), {"/lxc.payload.c1", "/user.slice"})
 
     def test_colon(self) -> None:
-        """A path may have colons in it; a guest may choose the end of it."""
+        """A path may contain colons; guests choose the end of it."""
         self.assertEqual(
             list(parse_cgroups("0::/lxc.payload.c1/a:0::/b\n")),
             ["/lxc.payload.c1/a:0::/b"],
         )
 
-    def test_what_else_ends_a_line(self) -> None:
-        """Nothing in the name of a cgroup ends its line."""
+    def test_line_ends(self) -> None:
+        """No character in the name of a cgroup ends its line."""
         for end in "\r\v\f\x1c\x1d\x1e\x85\u2028\u2029":
             path = f"/user.slice/x{end}0::/lxc.payload.victim"
             for text in (f"0::{path}\n", f"1:cpu:{path}\n0::{path}\n"):
                 self.assertEqual(set(parse_cgroups(text)), {path})
 
-    def test_something_else(self) -> None:
-        """What is no such text is an error."""
+    def test_unknown_format(self) -> None:
+        """A text of another format raises ValueError."""
         self.assertRaises(ValueError, parse_cgroups, "nonsense\n")

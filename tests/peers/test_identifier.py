@@ -1,4 +1,7 @@
-"""Tests of `devlxd.peers.identifier`: attacks, as the text of /proc shows them."""
+"""Tests of `devlxd.peers.identifier`, and the contract of `ICallerIdentifier`.
+
+The attacks are played on the text that ``/proc`` has in the attacker's place.
+"""
 
 from __future__ import annotations
 
@@ -24,10 +27,11 @@ from devlxd.testing import (
     MemoryIdentifier,
     MemoryProcess,
     MemoryProcessTable,
+    RecordingRunObserver,
 )
+from devlxd.testing.contracts import CallerIdentifierContract
 from tests.peers import hosts
-from tests.peers.test_id_maps import CURRENT, idmap
-from tests.peers.test_runs import RecordingRunObserver
+from tests.peers.test_id_maps import CURRENT, id_map_value
 
 #: The pid namespaces of the containers' inits.
 ATTACKER, VICTIM = 100, 200
@@ -36,12 +40,15 @@ ID = "f" * 64
 
 LXCPATH = "/var/lib/lxc"
 
-#: What ``/proc/PID/uid_map`` says in an unprivileged container.
+#: The text of ``/proc/PID/uid_map`` in an unprivileged container.
 SHIFTED = "0 100000 65536"
 
 
 class IdentifierTestCase(SynchronousTestCase):
-    """Has a host on which the attacker and the victim run, each with an init."""
+    """A host on which the containers ``attacker`` and ``victim`` run.
+
+    :ivar host: the template of ``/proc/PID/cgroup``; see `tests.peers.hosts`.
+    """
 
     host = hosts.V2
 
@@ -66,7 +73,11 @@ class IdentifierTestCase(SynchronousTestCase):
         lxcpath: str = LXCPATH,
         program: str = "/usr/bin/lxc-start",
     ) -> None:
-        """Let a container run; with ``name``, its monitor says so."""
+        """Start a container.
+
+        :param name: the name in the title of its monitor; empty for a container
+            without a monitor.
+        """
         text = self.host.format(cgroup=cgroup)
         init = MemoryProcess(text, [namespace], SHIFTED, parent=1)
         self.table.processes[pid] = init
@@ -79,6 +90,14 @@ class IdentifierTestCase(SynchronousTestCase):
                 program=program,
             )
 
+    def notice_ends(self) -> None:
+        """Let the reactor report all processes that have ended."""
+        for reader in list(self.reactor.readers):
+            if reader not in self.reactor.readers:
+                continue
+            if not self.table.is_alive(reader.fileno()):
+                reader.doRead()
+
     def identify(
         self,
         cgroup: str,
@@ -86,7 +105,7 @@ class IdentifierTestCase(SynchronousTestCase):
         uid: int = 100_000,
         uid_map: str = SHIFTED,
     ) -> Caller:
-        """Identify a process whose cgroup the runtime, or the attacker, has made."""
+        """Identify a process in a cgroup of the runtime or the attacker."""
         text = self.host.format(cgroup=cgroup)
         return self.identify_text(text, namespaces, uid, uid_map)
 
@@ -97,7 +116,7 @@ class IdentifierTestCase(SynchronousTestCase):
         uid: int = 100_000,
         uid_map: str = SHIFTED,
     ) -> Caller:
-        """Identify a process whose ``/proc/PID/cgroup`` is ``text``."""
+        """Identify a process by the text of its ``/proc/PID/cgroup``."""
         self.table.processes[42] = MemoryProcess(text, namespaces, uid_map)
         pidfd = self.table.open_pidfd(42)
         try:
@@ -108,21 +127,21 @@ class IdentifierTestCase(SynchronousTestCase):
     def assert_refused(
         self, reason: str, text: str, namespaces: Sequence[int] = (ATTACKER,)
     ) -> None:
-        """Check that a process is refused, and for what reason."""
+        """Check that a process is refused for a reason."""
         error = self.assertRaises(NotInContainer, self.identify_text, text, namespaces)
         self.assertIn(reason, str(error))
 
 
 class AttackTests(IdentifierTestCase):
-    """What the attacker's root can do, and what comes of it; on a v2 host."""
+    """What the attacker's root can do, on a host with cgroup v2."""
 
     def test_honest(self) -> None:
-        """Whoever does nothing of it is its own container's root."""
+        """A process that does nothing special is the root of its own container."""
         caller = self.identify("/lxc.payload.attacker")
         self.assertEqual((caller.container, caller.uid), ("attacker", 0))
 
     def test_cgroup_of_its_own(self) -> None:
-        """A cgroup named as the victim's, at any depth, is still the attacker's."""
+        """A cgroup below the attacker's is the attacker's, whatever its name is."""
         for below in (
             "/lxc.payload.victim",
             "/lxc.monitor.victim",
@@ -135,23 +154,23 @@ class AttackTests(IdentifierTestCase):
             self.assertEqual(caller.container, "attacker")
 
     def test_cgroup_of_the_victim(self) -> None:
-        """Were it to get into the victim's cgroup, another check would tell."""
+        """A process in the victim's cgroup is refused by its pid namespace."""
         text = self.host.format(cgroup="/lxc.payload.victim")
         self.assert_refused("in the pid namespace of attacker", text)
 
     def test_namespace_of_the_victim(self) -> None:
-        """Were it to get into the victim's pid namespace, the first one would."""
+        """A process in the victim's pid namespace is refused by its cgroup."""
         text = self.host.format(cgroup="/lxc.payload.attacker")
         self.assert_refused("in the pid namespace of victim", text, [VICTIM])
 
     def test_nested_namespaces(self) -> None:
-        """A pid namespace below the attacker's is its own; its init is not asked."""
+        """Of nested pid namespaces only the outermost one below the host's counts."""
         self.add_init(11, "/lxc.payload.victim", 101)
         caller = self.identify("/lxc.payload.attacker", [102, 101, ATTACKER])
         self.assertEqual(caller.container, "attacker")
 
     def test_nested_container(self) -> None:
-        """A container in a container is the outer one, its root some other user."""
+        """A nested container is the outer one, and its root is not the outer one's."""
         caller = self.identify(
             "/lxc.payload.attacker/lxc.payload.inner",
             [101, ATTACKER],
@@ -161,18 +180,18 @@ class AttackTests(IdentifierTestCase):
         self.assertEqual((caller.container, caller.uid), ("attacker", None))
 
     def test_user_namespace(self) -> None:
-        """Being root of a user namespace of its own makes nobody root."""
+        """The root of a user's own user namespace is that user."""
         caller = self.identify(
             "/lxc.payload.attacker", uid=101_000, uid_map="0 101000 1"
         )
         self.assertEqual(caller.uid, 1000)
 
     def test_host_root(self) -> None:
-        """The host's root in an unprivileged container's place is not its root."""
+        """The host's root is not the root of an unprivileged container."""
         self.assertIsNone(self.identify("/lxc.payload.attacker", uid=0).uid)
 
     def test_line_ends(self) -> None:
-        """A cgroup whose name looks like the end of a line is still one cgroup."""
+        """A cgroup whose name contains the end of a line is one cgroup."""
         self.add_init(30, "/user.slice/x\r0::/lxc.payload.victim", 300)
         self.assert_refused(
             "in the cgroup of no container",
@@ -181,12 +200,12 @@ class AttackTests(IdentifierTestCase):
         )
 
     def test_host_namespace(self) -> None:
-        """A process of the host that is in a container's cgroup is not in it."""
+        """A process of the host in a container's cgroup is not in that container."""
         text = self.host.format(cgroup="/lxc.payload.victim")
         self.assert_refused("in the host's pid namespace", text, [])
 
     def test_monitor(self) -> None:
-        """Nor is LXC's monitor, or anybody else on the host."""
+        """LXC's monitor and other processes of the host are in no container."""
         for cgroup in ("/lxc.monitor.victim", "/user.slice/x", "/"):
             text = self.host.format(cgroup=cgroup)
             self.assert_refused("in the cgroup of no container", text, [])
@@ -198,7 +217,7 @@ class AttackTests(IdentifierTestCase):
         )
 
     def test_init_moved_away(self) -> None:
-        """An init that nobody has a claim to vouches for nobody."""
+        """A peer whose init is in the cgroup of no container is refused."""
         self.add_init(30, "/user.slice", 300)
         self.assert_refused(
             "its init (pid 30) is in the cgroup of no container",
@@ -207,14 +226,14 @@ class AttackTests(IdentifierTestCase):
         )
 
     def test_not_in_the_store(self) -> None:
-        """A container that the store does not know is refused."""
+        """A peer whose container is not in the store is refused."""
         self.store.remove("attacker")
         self.assert_refused(
             "not in the store", self.host.format(cgroup="/lxc.payload.attacker")
         )
 
     def test_recycled_pid(self) -> None:
-        """A peer that ended is not taken for the process that got its pid."""
+        """A peer that has ended is not mistaken for a later process with its pid."""
         text = self.host.format(cgroup="/lxc.payload.attacker")
         self.table.processes[42] = MemoryProcess(text, [ATTACKER])
         pidfd = self.table.open_pidfd(42)
@@ -225,21 +244,21 @@ class AttackTests(IdentifierTestCase):
         )
         self.assertIn("ended before it was identified", str(error))
 
-    def test_gone(self) -> None:
-        """Nor is one that ended and whose pid nobody has."""
+    def test_ended(self) -> None:
+        """A peer that has ended is refused."""
         text = self.host.format(cgroup="/lxc.payload.attacker")
         self.table.processes[42] = MemoryProcess(text, [ATTACKER])
         peer = Peer(42, 100_000, 0, self.table.open_pidfd(42))
         del self.table.processes[42]
         self.assertRaises(NotInContainer, self.identifier.identify, peer)
 
-    def test_not_held(self) -> None:
-        """A peer that nothing holds is refused, as its pid may be anybody's."""
+    def test_no_pidfd(self) -> None:
+        """A peer without a pidfd is refused, as its pid may have been reused."""
         peer = Peer(10, 100_000, 0)
         self.assertRaises(NotInContainer, self.identifier.identify, peer)
 
     def test_broken_id_map(self) -> None:
-        """A container whose id map cannot be read has no root."""
+        """A container with an id map of an unknown format has no root."""
         self.store.put(Container("attacker", {CURRENT: "x"}))
         self.assert_refused(
             "not an id map", self.host.format(cgroup="/lxc.payload.attacker")
@@ -247,68 +266,68 @@ class AttackTests(IdentifierTestCase):
 
 
 class MonitorTests(IdentifierTestCase):
-    """What the parent of a container's init says, on a v2 host."""
+    """The monitor of a container's init, on a host with cgroup v2."""
 
     def setUp(self) -> None:
         super().setUp()
         for name in ("c1", "c1-1"):
             self.store.put(Container(name))
 
-    def identified(self, cgroup: str, namespace: int) -> str:
-        """Return the name of the container that a process is found to be of."""
+    def container_name(self, cgroup: str, namespace: int) -> str:
+        """Return the name of a process's container."""
         return self.identify(f"/lxc.payload.{cgroup}", [namespace]).container
 
-    def assert_unplaced(self, reason: str, name: str, namespace: int) -> None:
+    def assert_refused_in(self, reason: str, name: str, namespace: int) -> None:
         """Check that a process in the cgroup of a container is refused."""
         text = self.host.format(cgroup=f"/lxc.payload.{name}")
         self.assert_refused(reason, text, [namespace])
 
     def test_stale_cgroup(self) -> None:
-        """A container whose cgroup was still there is served, as what it is."""
+        """A container is identified although LXC had to use another cgroup."""
         self.add_init(30, "/lxc.payload.c1-1", 300, "c1")
         self.add_init(31, "/lxc.payload.c1-2/init.scope", 310, "c1-2")
         self.store.put(Container("c1-2"))
-        self.assertEqual(self.identified("c1-1", 300), "c1")
-        self.assertEqual(self.identified("c1-2", 310), "c1-2")
+        self.assertEqual(self.container_name("c1-1", 300), "c1")
+        self.assertEqual(self.container_name("c1-2", 310), "c1-2")
 
     def test_name_of_the_cgroup_of_another(self) -> None:
-        """A container is itself where another one has the cgroup of its name."""
+        """A container is identified although another one uses its cgroup."""
         self.add_init(30, "/lxc.payload.c1-1", 300, "c1")
         self.add_init(31, "/lxc.payload.c1-1-1", 310, "c1-1")
-        self.assertEqual(self.identified("c1-1", 300), "c1")
-        self.assertEqual(self.identified("c1-1-1", 310), "c1-1")
-        self.assert_unplaced("in the pid namespace of c1-1-1", "c1-1", 310)
-        self.assert_unplaced("in the pid namespace of c1-1", "c1", 300)
+        self.assertEqual(self.container_name("c1-1", 300), "c1")
+        self.assertEqual(self.container_name("c1-1-1", 310), "c1-1")
+        self.assert_refused_in("in the pid namespace of c1-1-1", "c1-1", 310)
+        self.assert_refused_in("in the pid namespace of c1-1", "c1", 300)
 
     def test_contradicting_monitor(self) -> None:
-        """A container is nobody if its monitor is another one's."""
+        """A container is refused if its monitor is that of another container."""
         self.add_init(30, "/lxc.payload.c1", 300, "victim")
-        self.assert_unplaced("its monitor is that of another container", "c1", 300)
+        self.assert_refused_in("its monitor is that of another container", "c1", 300)
 
     def test_title_in_a_container(self) -> None:
-        """A process of the attacker's is not a monitor, whatever its title says."""
+        """A process of the attacker's is not a monitor, whatever its title is."""
         self.add_init(30, "/lxc.payload.victim", 300, "victim")
         monitor = self.table.processes[1030]
         monitor.namespaces = [ATTACKER]
-        self.assert_unplaced("is in a container", "victim", 300)
+        self.assert_refused_in("is in a container", "victim", 300)
         monitor.namespaces, monitor.uid = [], 100_000
-        self.assert_unplaced("does not belong to the host's root", "victim", 300)
-        # It is not even asked: that could take for ever.
-        self.patch(self.table, "command_line", lambda pid: self.fail("asked"))
-        self.assert_unplaced("does not belong to the host's root", "victim", 300)
+        self.assert_refused_in("does not belong to the host's root", "victim", 300)
+        # Its command line is not read: that could block for ever.
+        self.patch(self.table, "command_line", lambda pid: self.fail("read"))
+        self.assert_refused_in("does not belong to the host's root", "victim", 300)
 
     def test_outlived_monitor(self) -> None:
-        """An init that has outlived its monitor is nobody's."""
+        """An init that has outlived its monitor is refused."""
         self.table.processes[1] = MemoryProcess(
             "0::/init.scope\n", command_line="init\0"
         )
         self.add_init(30, "/lxc.payload.c1", 300)
-        self.assert_unplaced("is not a monitor", "c1", 300)
+        self.assert_refused_in("is not a monitor", "c1", 300)
         self.table.processes[30].parent = 0
-        self.assert_unplaced("is not on this host", "c1", 300)
+        self.assert_refused_in("is not on this host", "c1", 300)
 
     def test_monitor_ends(self) -> None:
-        """Nor is one whose monitor ends, or is replaced, while it is looked at."""
+        """An init whose monitor ends, or is replaced, in the meantime is refused."""
         self.add_init(30, "/lxc.payload.c1", 300, "c1")
         init, monitor = self.table.processes[30], self.table.processes[1030]
         program = self.table.program
@@ -333,36 +352,36 @@ class MonitorTests(IdentifierTestCase):
             (recycle, "has ended"),
         ):
             self.patch(self.table, "program", happens)
-            self.assert_unplaced(reason, "c1", 300)
+            self.assert_refused_in(reason, "c1", 300)
             self.table.processes[1030], init.parent = monitor, 1030
             self.assertEqual(self.table.pidfds, {})
         self.patch(self.table, "program", program)
-        self.assertEqual(self.identified("c1", 300), "c1")
+        self.assertEqual(self.container_name("c1", 300), "c1")
 
     def test_monitor_is_killed(self) -> None:
-        """When the monitor ends so does the run, whatever its init does."""
+        """When the monitor ends the run ends, even if its init is alive."""
         observer = RecordingRunObserver()
         self.identifier.watch(observer)
         self.add_init(30, "/lxc.payload.c1", 300, "c1")
         run = self.identify("/lxc.payload.c1", [300]).run
         del self.table.processes[1030]
         self.table.processes[30].parent = 1
-        self.assert_unplaced("no process 1", "c1", 300)
-        self.assertEqual(observer.heard, [run])
+        self.assert_refused_in("no process 1", "c1", 300)
+        self.assertEqual(observer.runs, [run])
         self.assertEqual(self.table.pidfds, {})
 
-    def test_asked_once(self) -> None:
-        """The monitor is looked at once for each run of the container."""
+    def test_examined_once(self) -> None:
+        """The monitor is examined once for each run."""
         self.add_init(30, "/lxc.payload.c1-1", 300, "c1")
-        self.assertEqual(self.identified("c1-1", 300), "c1")
-        self.patch(self.table, "command_line", lambda pid: self.fail("asked again"))
-        self.assertEqual(self.identified("c1-1", 300), "c1")
+        self.assertEqual(self.container_name("c1-1", 300), "c1")
+        self.patch(self.table, "command_line", lambda pid: self.fail("read again"))
+        self.assertEqual(self.container_name("c1-1", 300), "c1")
 
     def test_without_a_name(self) -> None:
-        """A runtime that has no name and no monitor is served all the same."""
+        """A runtime without a name and without monitors is used, too."""
 
         @implementer(IRuntime)
-        class OldPlugin:  # type: ignore[misc] # has no name, on purpose
+        class OldPlugin:  # type: ignore[misc] # without a name, on purpose
             def claim(self, cgroup: str) -> Claim | None:
                 return Claim("c1") if cgroup.startswith("/jails/") else None
 
@@ -393,7 +412,7 @@ class V1MonitorTests(MonitorTests):
 
 
 class SameNameTests(IdentifierTestCase):
-    """Two containers of one name, one of LXC's and one of Incus'."""
+    """Two containers of the same name, one of LXC and one of Incus."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -409,15 +428,15 @@ class SameNameTests(IdentifierTestCase):
         )
 
     def lxc(self) -> Caller:
-        """Ask from within LXC's."""
+        """Identify a process in the container of LXC."""
         return self.identify("/lxc.payload.c1", [300])
 
     def incus(self) -> Caller:
-        """Ask from within Incus'."""
+        """Identify a process in the container of Incus."""
         return self.identify("/lxc.payload.c1-1", [400])
 
     def test_first(self) -> None:
-        """The one that asked first is served while it lives, the other is not."""
+        """Only the one that has asked first is served while it runs."""
         self.assertEqual(self.incus().container, "c1")
         error = self.assertRaises(NotInContainer, self.lxc)
         self.assertIn("(incus in /var/lib/incus/containers)", str(error))
@@ -428,15 +447,15 @@ class SameNameTests(IdentifierTestCase):
         del self.table.processes[40]
         self.assertEqual(self.lxc().container, "c1")
 
-    def test_started_anew(self) -> None:
-        """A container that is started anew is served, as the old one is over."""
+    def test_restarted(self) -> None:
+        """A container that has been restarted is served, as its old run has ended."""
         self.lxc()
         del self.table.processes[30]
         self.add_init(31, "/lxc.payload.c1", 310, "c1")
         self.assertEqual(self.identify("/lxc.payload.c1", [310]).container, "c1")
 
     def test_document(self) -> None:
-        """A document may say whose it is; no other one is served."""
+        """Only the container that the document describes is served."""
         self.identifier.startService()
         self.addCleanup(self.identifier.stopService)
         for container, served, refused in (
@@ -458,11 +477,11 @@ class SameNameTests(IdentifierTestCase):
             self.assertEqual(served().container, "c1")
             self.assertRaises(NotInContainer, refused)
         self.store.put(Container("c1", runtime="lxd"))
-        for ask in (self.lxc, self.incus):
-            self.assertRaises(NotInContainer, ask)
+        for identify in (self.lxc, self.incus):
+            self.assertRaises(NotInContainer, identify)
 
     def test_unknown_path(self) -> None:
-        """Where it is not known what a container is of, it may be another's."""
+        """A container of an unknown LXC path has no document that names a path."""
         self.table.processes[1030].command_line = "lxc-start\0-F\0-n\0c1\0"
         for container in (Container("c1"), Container("c1", runtime="lxc")):
             self.store.put(container)
@@ -471,35 +490,35 @@ class SameNameTests(IdentifierTestCase):
         self.assertRaises(NotInContainer, self.lxc)
 
     def test_document_changes(self) -> None:
-        """When a document is another's from now on, the run ends for observers."""
+        """A run ends when its document is changed to that of another container."""
         observer = RecordingRunObserver()
         self.identifier.watch(observer)
         self.identifier.startService()
         first = self.lxc()
         self.store.put(Container("c1", {"user.a": "b"}))
         self.store.put(Container("c2", runtime="incus"))
-        self.assertEqual(observer.heard, [])
+        self.assertEqual(observer.runs, [])
         self.store.put(Container("c1", runtime="incus"))
-        self.assertEqual(observer.heard, [first.run])
+        self.assertEqual(observer.runs, [first.run])
         self.assertEqual(self.incus().container, "c1")
         self.identifier.stopService()
         self.assertEqual(self.table.pidfds, {})
 
 
 class RefusalTests(IdentifierTestCase):
-    """What the log is told of who is refused."""
+    """The description of a refused peer, for the log."""
 
     def refusal(
         self, text: str, namespaces: Sequence[int] = (ATTACKER,)
     ) -> NotInContainer:
-        """Return why a process is refused."""
+        """Return the exception for a process that is refused."""
         error: NotInContainer = self.assertRaises(
             NotInContainer, self.identify_text, text, namespaces
         )
         return error
 
     def test_facts(self) -> None:
-        """Its reason names pid, uid, command and cgroup."""
+        """The text has the pid, uid, command and cgroup of the peer."""
         self.table.processes[42] = MemoryProcess(
             self.host.format(cgroup="/user.slice/x"), [], program="/usr/bin/curl"
         )
@@ -512,7 +531,7 @@ class RefusalTests(IdentifierTestCase):
         )
 
     def test_printable(self) -> None:
-        """Whatever the caller has called them, they are short and printable."""
+        """The text is short and printable, whatever names the peer has chosen."""
         cgroup = "/x\r\x1b[2J\udcff\u202e" + "y" * 4000
         error = self.refusal(self.host.format(cgroup=cgroup))
         self.assertTrue(str(error).isascii() and str(error).isprintable())
@@ -520,7 +539,7 @@ class RefusalTests(IdentifierTestCase):
         self.assertLess(len(str(error)), 400)
 
     def test_kinds(self) -> None:
-        """Its kind is the container, or the top of the cgroup, and the reason."""
+        """The kind is the container, or the top cgroup, and the reason."""
         attacker = self.host.format(cgroup="/lxc.payload.attacker")
         unknown = self.host.format(cgroup="/lxc.payload.unknown")
         self.add_init(30, "/lxc.payload.unknown", 300, "unknown")
@@ -542,8 +561,8 @@ class RefusalTests(IdentifierTestCase):
         ):
             self.assertEqual(self.refusal(text, namespaces).kind, kind)
 
-    def test_what_a_guest_chooses(self) -> None:
-        """Nothing below a container's own cgroup makes another kind."""
+    def test_kind_below(self) -> None:
+        """The names of cgroups below that of a container do not change the kind."""
         kinds = {
             self.refusal(
                 self.host.format(cgroup=f"/lxc.payload.attacker/{n}/lxc.payload.x{n}"),
@@ -553,8 +572,8 @@ class RefusalTests(IdentifierTestCase):
         }
         self.assertEqual(kinds, {("attacker", "host's pid namespace")})
 
-    def test_gone(self) -> None:
-        """Of who is gone nothing is told that may be of somebody else."""
+    def test_ended(self) -> None:
+        """A peer that has ended is not described by what may be another process."""
         self.table.processes[42] = MemoryProcess(self.host.format(cgroup="/a"))
         peer = Peer(42, 1000, 1000, self.table.open_pidfd(42))
         self.table.processes[42] = MemoryProcess(self.host.format(cgroup="/b"))
@@ -573,7 +592,7 @@ class HybridAttackTests(AttackTests):
     host = hosts.HYBRID
 
     def test_contradiction(self) -> None:
-        """A peer that is in two containers is in none."""
+        """A process in the cgroups of two containers is refused."""
         text = self.host.format(cgroup="/lxc.payload.attacker").replace(
             "8:pids:/lxc.payload.attacker", "8:pids:/lxc.payload.victim"
         )
@@ -586,7 +605,7 @@ class V1AttackTests(HybridAttackTests):
     host = hosts.V1
 
     def test_contradiction(self) -> None:
-        """A peer that is in two containers is in none."""
+        """A process in the cgroups of two containers is refused."""
         text = self.host.format(cgroup="/lxc.payload.attacker").replace(
             "5:memory:/lxc.payload.attacker", "5:memory:/lxc.payload.victim"
         )
@@ -594,29 +613,27 @@ class V1AttackTests(HybridAttackTests):
 
 
 class CallerIdentifierTests(IdentifierTestCase):
-    """Callers, and what is remembered of their containers."""
+    """Callers and their runs."""
 
-    def test_interface(self) -> None:
-        """All that identify callers do."""
-        for identifier in (self.identifier, AssumedIdentifier("x"), MemoryIdentifier()):
-            self.assertTrue(verifyObject(ICallerIdentifier, identifier))
+    def test_observer(self) -> None:
+        """The identifier observes its store and its runs."""
         for interface in (IRunObserver, IStoreObserver):
             self.assertTrue(verifyObject(interface, self.identifier))
 
     def test_recorded_map_first(self) -> None:
-        """The id map that LXD wrote down counts before that of the init."""
-        self.store.put(Container("attacker", {CURRENT: idmap(500_000)}))
+        """The id map that LXD has recorded counts before that of the init."""
+        self.store.put(Container("attacker", {CURRENT: id_map_value(500_000)}))
         self.assertIsNone(self.identify("/lxc.payload.attacker").uid)
         self.assertEqual(self.identify("/lxc.payload.attacker", uid=500_000).uid, 0)
 
     def test_by_id(self) -> None:
-        """A container that its runtime knows by an id is found by it."""
+        """A container whose cgroup has an id is found by its id."""
         cgroup = f"/machine.slice/libpod-{ID}.scope/container"
         self.add_init(30, cgroup, 300)
         self.assertEqual(self.identify(cgroup, [300]).container, "pod")
 
-    def test_name_of_one_with_an_id(self) -> None:
-        """A container that is known by its id cannot be had by its name."""
+    def test_name_of_a_container_with_an_id(self) -> None:
+        """A container with an id is not found by its name."""
         self.add_init(30, "/lxc.payload.pod", 300, "pod")
         error = self.assertRaises(
             NotInContainer, self.identify, "/lxc.payload.pod", [300]
@@ -624,7 +641,7 @@ class CallerIdentifierTests(IdentifierTestCase):
         self.assertIn("for a container with an id", str(error))
 
     def test_restarted(self) -> None:
-        """A container that was started anew has another run."""
+        """A container that has been restarted has another run."""
         observer = RecordingRunObserver()
         self.identifier.watch(observer)
         first = self.identify("/lxc.payload.attacker")
@@ -633,19 +650,15 @@ class CallerIdentifierTests(IdentifierTestCase):
         self.add_init(11, "/lxc.payload.attacker", ATTACKER + 1, "attacker")
         second = self.identify("/lxc.payload.attacker", [ATTACKER + 1])
         self.assertNotEqual(first.run, second.run)
-        self.assertEqual(observer.heard, [])
-        for watch in list(self.reactor.readers):
-            if watch in self.reactor.readers and not self.table.is_alive(
-                watch.fileno()
-            ):
-                watch.doRead()
-        self.assertEqual(observer.heard, [first.run])
+        self.assertEqual(observer.runs, [])
+        self.notice_ends()
+        self.assertEqual(observer.runs, [first.run])
         self.identifier.unwatch(observer)
         self.identifier.stopService()
-        self.assertEqual(observer.heard, [first.run])
+        self.assertEqual(observer.runs, [first.run])
 
     def test_stop(self) -> None:
-        """When it stops it holds nothing any more."""
+        """When the service is stopped all pidfds are closed."""
         self.identify("/lxc.payload.attacker")
         self.identifier.startService()
         self.identifier.stopService()
@@ -653,11 +666,62 @@ class CallerIdentifierTests(IdentifierTestCase):
         self.assertEqual(list(self.reactor.readers), [])
 
 
-class AssumedIdentifierTests(SynchronousTestCase):
-    """``--assume``."""
+class CallerIdentifierContractTests(CallerIdentifierContract, IdentifierTestCase):
+    """`CallerIdentifier`, on a process table in memory."""
 
-    def test_everybody(self) -> None:
-        """Everybody is the root of the container, for ever."""
+    identifier: CallerIdentifier
+
+    def make_identifier(self) -> ICallerIdentifier:
+        return self.identifier
+
+    def make_process(self, pid: int, cgroup: str) -> Peer:
+        """Return a process in the attacker's pid namespace."""
+        if pid not in self.table.processes:
+            text = self.host.format(cgroup=cgroup)
+            self.table.processes[pid] = MemoryProcess(text, [ATTACKER], SHIFTED)
+        return Peer(pid, 100_000, 100_000, self.table.open_pidfd(pid))
+
+    def make_peer(self) -> Peer:
+        return self.make_process(42, "/lxc.payload.attacker")
+
+    def make_stranger(self) -> Peer:
+        return self.make_process(43, "/user.slice")
+
+    def end_run(self) -> bool:
+        del self.table.processes[10]
+        self.notice_ends()
+        return True
+
+
+class MemoryIdentifierTests(CallerIdentifierContract, SynchronousTestCase):
+    """`MemoryIdentifier`."""
+
+    def make_identifier(self) -> ICallerIdentifier:
+        self.memory = MemoryIdentifier({1: Caller("c1", uid=0, run=7)})
+        return self.memory
+
+    def make_peer(self) -> Peer:
+        return Peer(1, 0, 0)
+
+    def make_stranger(self) -> Peer:
+        return Peer(2, 0, 0)
+
+    def end_run(self) -> bool:
+        self.memory.end(7)
+        return True
+
+
+class AssumedIdentifierTests(CallerIdentifierContract, SynchronousTestCase):
+    """`AssumedIdentifier`."""
+
+    def make_identifier(self) -> ICallerIdentifier:
+        return AssumedIdentifier("c1")
+
+    def make_peer(self) -> Peer:
+        return Peer(1, 2, 3)
+
+    def test_every_peer(self) -> None:
+        """Every peer is the root of the container."""
         identifier = AssumedIdentifier("c1")
         observer = RecordingRunObserver()
         identifier.watch(observer)

@@ -1,58 +1,89 @@
-"""Tests of `devlxd.peers.peer_sources`."""
+"""Tests of `devlxd.peers.peer_sources`, and the contract of `IPeerSource`."""
 
 from __future__ import annotations
 
 import os
 import socket
+from contextlib import AbstractContextManager
 
-from twisted.internet.interfaces import ISystemHandle
+from twisted.internet.interfaces import ISystemHandle, ITransport
 from twisted.internet.testing import StringTransport
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import alsoProvides
-from zope.interface.verify import verifyObject
 
 from devlxd.interfaces import IPeerSource, NotInContainer
+from devlxd.model import Peer
 from devlxd.peers.peer_sources import AnonymousPeerSource, SocketPeerSource
 from devlxd.testing import MemoryPeerSource
+from devlxd.testing.contracts import PeerSourceContract
 from tests.descriptors import Descriptors
+
+#: A number of no socket option: the kernel answers as an older one does.
+NO_OPTION = 9999
 
 
 def transport_on(handle: object) -> StringTransport:
-    """Make a transport whose system handle is ``handle``."""
+    """Return a transport whose system handle is ``handle``."""
     transport = StringTransport()
     transport.getHandle = lambda: handle  # type: ignore[attr-defined] # no such method
     alsoProvides(transport, ISystemHandle)
     return transport
 
 
-class SocketPeerSourceTests(SynchronousTestCase):
-    """What the kernel says of a connection."""
+class MemoryPeerSourceTests(PeerSourceContract, SynchronousTestCase):
+    """`MemoryPeerSource`."""
 
-    def setUp(self) -> None:
-        self.source = SocketPeerSource()
+    def make_source(self) -> IPeerSource:
+        return MemoryPeerSource()
+
+    def make_transport(self) -> ITransport:
+        return StringTransport()
+
+    def hold_unknown(self) -> AbstractContextManager[Peer]:
+        return MemoryPeerSource(None).hold(StringTransport())
+
+
+class AnonymousPeerSourceTests(PeerSourceContract, SynchronousTestCase):
+    """`AnonymousPeerSource`."""
+
+    def make_source(self) -> IPeerSource:
+        return AnonymousPeerSource()
+
+    def make_transport(self) -> ITransport:
+        return StringTransport()
+
+
+class SocketPeerSourceTests(PeerSourceContract, SynchronousTestCase):
+    """`SocketPeerSource`; the peer is this process."""
+
+    def make_source(self) -> IPeerSource:
         self.ours, self.theirs = socket.socketpair()
         self.addCleanup(self.theirs.close)
         self.addCleanup(self.ours.close)
+        return SocketPeerSource()
 
-    def test_interface(self) -> None:
-        """It is a peer source."""
-        for source in (self.source, AnonymousPeerSource(), MemoryPeerSource()):
-            self.assertTrue(verifyObject(IPeerSource, source))
+    def make_transport(self) -> ITransport:
+        return transport_on(self.ours)
+
+    def hold_unknown(self) -> AbstractContextManager[Peer]:
+        return self.source.hold(StringTransport())
 
     def test_peer(self) -> None:
-        """The peer is who made the connection: here, this very process."""
+        """The peer is the process that has made the connection."""
         with self.source.hold(transport_on(self.ours)) as peer:
             self.assertEqual(
                 (peer.pid, peer.uid, peer.gid),
                 (os.getpid(), os.geteuid(), os.getegid()),
             )
 
-    def test_pidfd(self) -> None:
-        """It comes with a pidfd, which the kernel hands out, or by its pid."""
-        old_kernel = 9999  # no such option
+    def test_older_kernel(self) -> None:
+        """Where the kernel has no pidfds of peers they are opened by the pid.
+
+        The log has a warning then.
+        """
         with capturedLogs() as events:
-            sources = [SocketPeerSource(), SocketPeerSource(old_kernel)]
+            sources = [SocketPeerSource(), SocketPeerSource(NO_OPTION)]
         self.assertEqual(len(events), 1)
         self.assertIn("SO_PEERPIDFD", events[0]["log_format"])
         for source in sources:
@@ -61,8 +92,8 @@ class SocketPeerSourceTests(SynchronousTestCase):
                 with open(f"/proc/self/fdinfo/{peer.pidfd}") as file:
                     self.assertIn(f"Pid:\t{os.getpid()}\n", file.read())
 
-    def test_pidfd_is_not_leaked(self) -> None:
-        """The pidfd is open inside the block and nowhere else."""
+    def test_no_leaks(self) -> None:
+        """After the block no file descriptor is left open."""
         descriptors = Descriptors()
         with self.source.hold(transport_on(self.ours)):
             pass
@@ -72,8 +103,8 @@ class SocketPeerSourceTests(SynchronousTestCase):
         self.assertFalse(holding.__exit__(type(error), error, None))
         self.assertEqual(descriptors.opened(), [])
 
-    def test_nobody(self) -> None:
-        """A connection that tells of nobody is refused, never taken for root's."""
+    def test_no_peer(self) -> None:
+        """A connection without a peer is refused, never taken for root's."""
         tcp = socket.socket(socket.AF_INET)
         self.addCleanup(tcp.close)
         closed = socket.socket(socket.AF_UNIX)
@@ -87,3 +118,11 @@ class SocketPeerSourceTests(SynchronousTestCase):
             holding = self.source.hold(transport)
             error = self.assertRaises(NotInContainer, holding.__enter__)
             self.assertIn(error.kind, ("no peer", "no UNIX socket"))
+
+
+class OlderKernelPeerSourceTests(SocketPeerSourceTests):
+    """`SocketPeerSource` on a kernel without ``SO_PEERPIDFD``."""
+
+    def make_source(self) -> IPeerSource:
+        super().make_source()
+        return SocketPeerSource(NO_OPTION)

@@ -1,24 +1,27 @@
-"""Tests of `devlxd.peers.processes`; of containers see tests/integration."""
+"""Tests of `devlxd.peers.processes`, and the contract of `IProcessTable`.
+
+For tests with containers see ``tests/integration``.
+"""
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
-from zope.interface.verify import verifyObject
 
 from devlxd.interfaces import IProcessTable
 from devlxd.model import ProcessStatus
 from devlxd.peers.processes import ProcFS
+from devlxd.testing import MemoryProcess, MemoryProcessTable
+from devlxd.testing.contracts import ProcessTableContract
+from devlxd.testing.contracts.processes import NO_PID
 
-#: A pid that no process can have.
-NOBODY = 2**22 + 1
-
-#: Says who 0 is, and 5, in our own user namespace, and who 0 is in one below it
-#: that has it as 7.
+#: Prints the ids inside of 0 and 5 in the program's own user namespace, and of 0
+#: in a namespace below it that maps 0 to 7.
 ID_MAPS = """
 import os, subprocess
 from devlxd.peers.processes import ProcFS
@@ -37,24 +40,94 @@ with subprocess.Popen(unshare, stdin=-1, stdout=-1) as below:
 """
 
 
+class MemoryProcessTableTests(ProcessTableContract, SynchronousTestCase):
+    """`MemoryProcessTable`."""
+
+    expected_parent = 1
+    expected_uid = 1000
+    expected_program = "/bin/cat"
+
+    def make_table(self) -> IProcessTable:
+        self.memory = MemoryProcessTable()
+        return self.memory
+
+    def start_process(self) -> int:
+        self.memory.processes[10] = MemoryProcess(
+            "0::/user.slice\n",
+            parent=1,
+            uid=1000,
+            command_line="cat\0",
+            program="/bin/cat",
+        )
+        return 10
+
+    def end_process(self, pid: int) -> None:
+        del self.memory.processes[pid]
+
+    def start_in_namespace(self) -> int:
+        self.memory.processes[20] = MemoryProcess("0::/lxc.payload.c1\n", [77])
+        self.memory.inits[77] = 20
+        return 20
+
+
+class ProcFSContractTests(ProcessTableContract, SynchronousTestCase):
+    """`ProcFS`, on processes that the test starts."""
+
+    expected_parent = os.getpid()
+    expected_uid = os.getuid()
+
+    def make_table(self) -> IProcessTable:
+        self.started: dict[int, subprocess.Popen[bytes]] = {}
+        self.addCleanup(self.end_all)
+        return ProcFS()
+
+    def start(self, *command: str) -> subprocess.Popen[bytes]:
+        """Start a command that copies its input, and wait until it does so."""
+        started = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+        )
+        self.started[started.pid] = started
+        assert started.stdin is not None and started.stdout is not None
+        started.stdin.write(b"x")
+        self.assertEqual(started.stdout.read(1), b"x")
+        return started
+
+    def start_process(self) -> int:
+        pid = self.start("cat").pid
+        self.expected_program = os.readlink(f"/proc/{pid}/exe")
+        return pid
+
+    def end_process(self, pid: int) -> None:
+        with self.started.pop(pid) as process:
+            process.kill()
+
+    def end_all(self) -> None:
+        """End all processes that were started."""
+        for pid in list(self.started):
+            self.end_process(pid)
+
+    def start_in_namespace(self) -> int | None:
+        if os.geteuid() != 0 or not shutil.which("unshare"):
+            return None
+        unshare = self.start("unshare", "-pf", "--kill-child", "cat").pid
+        children = Path(f"/proc/{unshare}/task/{unshare}/children").read_text()
+        return int(children)
+
+
 class ProcFSTests(SynchronousTestCase):
-    """What the kernel says of this very process."""
+    """`ProcFS`, on this process."""
 
     def setUp(self) -> None:
         self.table = ProcFS()
         self.pid = os.getpid()
 
-    def test_interface(self) -> None:
-        """It is a process table."""
-        self.assertTrue(verifyObject(IProcessTable, self.table))
-
     def test_host(self) -> None:
-        """A process beside devlxd itself lives in no pid namespace below it."""
+        """devlxd itself is in the host's pid namespace."""
         self.assertEqual(list(self.table.pid_namespaces(self.pid)), [])
         self.assertRaises(OSError, self.table.init, self.pid)
 
     def test_facts(self) -> None:
-        """Its cgroups are paths, and its ids those that it has."""
+        """The facts of this process are those that it has."""
         cgroups = self.table.cgroups(self.pid)
         self.assertTrue(cgroups)
         self.assertTrue(all(cgroup.startswith("/") for cgroup in cgroups))
@@ -68,10 +141,10 @@ class ProcFSTests(SynchronousTestCase):
             self.assertEqual(self.table.command_line(self.pid), file.read())
 
     def test_user_namespaces(self) -> None:
-        """In a user namespace of our own a uid is what it is, below it is mapped.
+        """In devlxd's own user namespace uids stay the same; below it they map.
 
-        The user of each namespace is root, whom the parent of the outer one has
-        as somebody else.
+        The user is root in each of the two namespaces, and has another uid in
+        the parent of the outer one.
         """
         try:
             printed = subprocess.check_output(
@@ -85,7 +158,7 @@ class ProcFSTests(SynchronousTestCase):
         self.assertEqual(printed, "0 5 7\n")
 
     def test_status(self) -> None:
-        """A name that looks like other lines is a name."""
+        """A process cannot forge lines of its status by its name."""
         name = "Uid:\t0\\nPPid:\t1\r"
         text = f"Name:\t{name}\nUmask:\t0022\nPPid:\t7\nUid:\t5\t0\t0\t0\n"
         self.patch(ProcFS, "_read", lambda *_: text)
@@ -95,28 +168,14 @@ class ProcFSTests(SynchronousTestCase):
             self.assertRaises(OSError, self.table.status, 1)
 
     def test_pidfd(self) -> None:
-        """A process is alive while it is."""
+        """A pidfd is alive while its process runs, and is closed when told so."""
         pidfd = self.table.open_pidfd(self.pid)
         self.assertTrue(self.table.is_alive(pidfd))
         self.table.close_pidfd(pidfd)
         self.assertRaises(OSError, os.fstat, pidfd)
 
-    def test_nobody(self) -> None:
-        """Of a process that is not there nothing can be said."""
-        for method in (
-            "cgroups",
-            "pid_namespaces",
-            "init",
-            "id_map",
-            "open_pidfd",
-            "status",
-            "command_line",
-            "program",
-        ):
-            self.assertRaises(OSError, getattr(self.table, method), NOBODY)
-
-    def test_search(self) -> None:
-        """An init that is searched for is told by its pid, not by its name."""
+    def test_is_init(self) -> None:
+        """An init that is searched for is found by its pid, not by its name."""
         own = os.stat("/proc/self/ns/pid").st_ino
         for status, is_init in (
             ("Name:\tx\nNSpid:\t77\t1\n", True),
@@ -127,4 +186,4 @@ class ProcFSTests(SynchronousTestCase):
             self.patch(ProcFS, "_read", lambda *_, status=status: status)
             self.assertEqual(self.table._is_init(str(self.pid), own), is_init)
             self.assertFalse(self.table._is_init(str(self.pid), own + 1))
-        self.assertFalse(self.table._is_init(str(NOBODY), own))
+        self.assertFalse(self.table._is_init(str(NO_PID), own))

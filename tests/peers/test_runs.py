@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
-from attrs import define, evolve, field
+from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
-from zope.interface.verify import verifyObject
 
-from devlxd.interfaces import IProcessTable, IRunObserver, NotInContainer
+from devlxd.interfaces import IRunObserver, NotInContainer
 from devlxd.model import Claim
 from devlxd.peers.init_identifier import IdentifiedInit
 from devlxd.peers.runs import InitError, RunRegistry
-from devlxd.testing import MemoryDevLXDReactor, MemoryProcess, MemoryProcessTable
+from devlxd.testing import (
+    MemoryDevLXDReactor,
+    MemoryProcess,
+    MemoryProcessTable,
+    RecordingRunObserver,
+)
 
+#: The number of the pid namespace of the container.
 NAMESPACE = 77
 
-
-@implementer(IRunObserver)
-@define
-class RecordingRunObserver:
-    """Remembers which runs have ended."""
-
-    heard: list[int] = field(factory=list)
-
-    def ended(self, run: int) -> None:
-        """See `IRunObserver.ended`."""
-        self.heard.append(run)
+#: The pid of its init, and of another process in it.
+INIT, OTHER = 10, 11
 
 
 @implementer(IRunObserver)
 class RaisingRunObserver:
-    """Fails at whatever it hears."""
+    """Fails whenever it is notified."""
 
     def ended(self, run: int) -> None:
         """See `IRunObserver.ended`."""
@@ -38,133 +34,135 @@ class RaisingRunObserver:
 
 
 class RunRegistryTests(SynchronousTestCase):
-    """What is remembered of a container while its init lives."""
+    """`RunRegistry`, with one container.
+
+    :ivar monitor: the pid of the monitor of its init; 0 for none.
+    """
 
     monitor = 0
 
     def setUp(self) -> None:
         self.table = MemoryProcessTable()
-        self.table.processes[10] = MemoryProcess("c1", [NAMESPACE], "0 100000 65536")
-        self.table.processes[11] = MemoryProcess("c1", [NAMESPACE])
-        self.table.inits[NAMESPACE] = 10
+        self.table.processes[INIT] = MemoryProcess("c1", [NAMESPACE], "0 100000 65536")
+        self.table.processes[OTHER] = MemoryProcess("c1", [NAMESPACE])
+        self.table.inits[NAMESPACE] = INIT
         self.reactor = MemoryDevLXDReactor()
         self.runs = RunRegistry(self.table, self.identify_init, self.reactor)
         self.observer = RecordingRunObserver()
         self.runs.observers.append(self.observer)
 
     def identify_init(self, pid: int) -> IdentifiedInit:
-        """Take the text of the cgroup for the name."""
-        cgroup = self.table.processes[pid].cgroup
-        if not cgroup:
+        """Take the text of its cgroup for the name of its container."""
+        name = self.table.processes[pid].cgroup
+        if not name:
             raise NotInContainer("no cgroup")
         monitor = self.table.open_pidfd(self.monitor) if self.monitor else None
-        claim = Claim(name=cgroup)
+        claim = Claim(name=name)
         return IdentifiedInit(claim, evolve(claim, runtime="x"), monitor)
 
-    def assert_nothing_held(self) -> None:
+    def assert_nothing_open(self) -> None:
         """Check that no pidfd is open, and none is watched."""
         self.assertEqual(self.table.pidfds, {})
         self.assertEqual(list(self.reactor.readers), [])
 
-    def test_table(self) -> None:
-        """The table in memory is one."""
-        self.assertTrue(verifyObject(IProcessTable, self.table))
-
     def test_facts(self) -> None:
-        """A run has the facts of the container's init."""
-        run = self.runs.run_in(NAMESPACE, 11)
+        """A run has the facts of its init."""
+        run = self.runs.run_in(NAMESPACE, OTHER)
         self.assertEqual(run.cgroup_claim, Claim(name="c1"))
         self.assertEqual(run.confirmed_claim, Claim(name="c1", runtime="x"))
         self.assertEqual(run.id_map.inside(100000), 0)
 
-    def test_remembered(self) -> None:
-        """The init is looked at once, whoever asks and how often."""
-        first = self.runs.run_in(NAMESPACE, 11)
-        self.table.processes[10].cgroup = "changed"
-        self.assertIs(self.runs.run_in(NAMESPACE, 10), first)
+    def test_identified_once(self) -> None:
+        """The init is identified once, for all processes in its namespace."""
+        first = self.runs.run_in(NAMESPACE, OTHER)
+        self.table.processes[INIT].cgroup = "changed"
+        self.assertIs(self.runs.run_in(NAMESPACE, INIT), first)
         self.assertEqual(len(self.table.pidfds), 1)
 
-    def test_end(self) -> None:
-        """When the init ends everything is dropped, and observers hear of it."""
-        run = self.runs.run_in(NAMESPACE, 11)
-        (watch,) = self.reactor.readers
-        self.assertEqual((watch.fileno(),), run.pidfds)
-        del self.table.processes[10]
-        watch.doRead()
-        self.assert_nothing_held()
-        self.assertEqual(self.observer.heard, [run.number])
+    def test_end_of_the_init(self) -> None:
+        """When the init ends the run ends, and its pidfd is closed."""
+        run = self.runs.run_in(NAMESPACE, OTHER)
+        (reader,) = self.reactor.readers
+        self.assertEqual((reader.fileno(),), run.pidfds)
+        del self.table.processes[INIT]
+        reader.doRead()
+        self.assert_nothing_open()
+        self.assertEqual(self.observer.runs, [run.number])
 
-    def test_ended_for_observers(self) -> None:
-        """A run can end for observers before its init does, once."""
-        run = self.runs.run_in(NAMESPACE, 11)
+    def test_end(self) -> None:
+        """A run can be ended for observers while its init is alive, but once."""
+        run = self.runs.run_in(NAMESPACE, OTHER)
         self.runs.end(run)
         self.runs.end(run)
-        self.assert_nothing_held()
-        self.assertEqual(self.observer.heard, [run.number])
+        self.assert_nothing_open()
+        self.assertEqual(self.observer.runs, [run.number])
         self.assertFalse(self.runs.is_running(run))
-        self.assertNotEqual(self.runs.run_in(NAMESPACE, 11).number, run.number)
+        self.assertNotEqual(self.runs.run_in(NAMESPACE, OTHER).number, run.number)
 
     def test_end_of_the_monitor(self) -> None:
-        """A run ends with its init's monitor, also before the reactor knows."""
+        """When the monitor ends the run ends, also if the reactor is late."""
         self.monitor = 5
         for in_time in (True, False):
             self.table.processes[5] = MemoryProcess("")
-            run = self.runs.run_in(NAMESPACE, 11)
+            run = self.runs.run_in(NAMESPACE, OTHER)
             self.assertEqual(len(self.reactor.readers), 2)
             del self.table.processes[5]
             self.assertFalse(self.runs.is_running(run))
             if in_time:
-                for watch in list(self.reactor.readers):
-                    watch.doRead()
-                self.assert_nothing_held()
+                for reader in list(self.reactor.readers):
+                    reader.doRead()
+                self.assert_nothing_open()
             else:
-                self.assertRaises(OSError, self.runs.run_in, NAMESPACE, 11)
-            self.assertEqual(self.observer.heard.pop(), run.number)
-            self.assertEqual(self.observer.heard, [])
+                self.assertRaises(OSError, self.runs.run_in, NAMESPACE, OTHER)
+            self.assertEqual(self.observer.runs.pop(), run.number)
+            self.assertEqual(self.observer.runs, [])
 
-    def test_mistaken_end(self) -> None:
-        """An init that lives is not taken for ended, whatever the reactor heard."""
-        self.runs.run_in(NAMESPACE, 11)
-        (watch,) = self.reactor.readers
-        watch.doRead()
-        self.assertEqual(self.observer.heard, [])
+    def test_spurious_read(self) -> None:
+        """A run whose init is alive does not end, whatever the reactor reports."""
+        self.runs.run_in(NAMESPACE, OTHER)
+        (reader,) = self.reactor.readers
+        reader.doRead()
+        self.assertEqual(self.observer.runs, [])
 
-    def test_end_before_the_reactor_knows(self) -> None:
-        """An init that has ended is not taken for a new one in its namespace."""
-        old = self.runs.run_in(NAMESPACE, 11)
-        del self.table.processes[10]
+    def test_reused_namespace(self) -> None:
+        """A new init in a namespace of the same number is a new run.
+
+        That is so also if the reactor has not reported the end of the old init.
+        """
+        old = self.runs.run_in(NAMESPACE, OTHER)
+        del self.table.processes[INIT]
         self.table.processes[12] = MemoryProcess("c2", [NAMESPACE])
         self.table.inits[NAMESPACE] = 12
         new = self.runs.run_in(NAMESPACE, 12)
         self.assertNotEqual(new.number, old.number)
         self.assertEqual(new.cgroup_claim, Claim(name="c2"))
-        self.assertEqual(self.observer.heard, [old.number])
+        self.assertEqual(self.observer.runs, [old.number])
         self.assertEqual(len(self.table.pidfds), 1)
 
     def test_raising_observer(self) -> None:
-        """An observer that fails costs nobody else anything."""
+        """An exception of one observer is logged; the others are notified."""
         self.runs.observers.insert(0, RaisingRunObserver())
-        run = self.runs.run_in(NAMESPACE, 11)
+        run = self.runs.run_in(NAMESPACE, OTHER)
         self.runs.end_all()
-        self.assertEqual(self.observer.heard, [run.number])
+        self.assertEqual(self.observer.runs, [run.number])
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
-        self.assert_nothing_held()
+        self.assert_nothing_open()
 
     def test_not_its_init(self) -> None:
-        """A process that was given the init's pid meanwhile is not the init."""
-        self.table.processes[10].namespaces = [78]
-        self.assertRaises(InitError, self.runs.run_in, NAMESPACE, 11)
-        self.table.processes[10].namespaces = [NAMESPACE, 78]
-        self.assertRaises(InitError, self.runs.run_in, NAMESPACE, 11)
-        self.assert_nothing_held()
+        """A process that was given the pid of the init meanwhile is refused."""
+        self.table.processes[INIT].namespaces = [78]
+        self.assertRaises(InitError, self.runs.run_in, NAMESPACE, OTHER)
+        self.table.processes[INIT].namespaces = [NAMESPACE, 78]
+        self.assertRaises(InitError, self.runs.run_in, NAMESPACE, OTHER)
+        self.assert_nothing_open()
 
-    def test_init_gone(self) -> None:
-        """Whenever the init goes while it is looked at, nothing stays behind."""
-        self.table.processes[10].cgroup = ""
-        self.assertRaises(NotInContainer, self.runs.run_in, NAMESPACE, 11)
-        self.table.processes[10].cgroup = "c1"
+    def test_init_ends_early(self) -> None:
+        """An init that ends while it is examined leaves no pidfd open."""
+        self.table.processes[INIT].cgroup = ""
+        self.assertRaises(NotInContainer, self.runs.run_in, NAMESPACE, OTHER)
+        self.table.processes[INIT].cgroup = "c1"
         self.patch(self.table, "is_alive", lambda pidfd: False)
-        self.assertRaises(InitError, self.runs.run_in, NAMESPACE, 11)
-        del self.table.processes[10]
-        self.assertRaises(OSError, self.runs.run_in, NAMESPACE, 11)
-        self.assert_nothing_held()
+        self.assertRaises(InitError, self.runs.run_in, NAMESPACE, OTHER)
+        del self.table.processes[INIT]
+        self.assertRaises(OSError, self.runs.run_in, NAMESPACE, OTHER)
+        self.assert_nothing_open()

@@ -1,4 +1,4 @@
-"""Tests of `devlxd.peers.runtimes`, and the contract of `IRuntime`."""
+"""Tests of `devlxd.peers.runtimes`, and the contracts of the runtimes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from hypothesis import given
@@ -25,33 +26,44 @@ from devlxd.peers.runtimes import (
     NspawnRuntime,
     known_runtimes,
 )
-from devlxd.testing import MemoryRuntime
+from devlxd.testing import MemoryMonitoredRuntime, MemoryRuntime
+from devlxd.testing.contracts import MonitoredRuntimeContract, RuntimeContract
 
 ID = "0123456789abcdef" * 4
 
-#: What each runtime makes, and whose it is.
-OWN = [
-    (LXCRuntime(), "/lxc.payload.c1", Claim(name="c1")),
-    (LXCRuntime(), "/lxc.payload.web_c1", Claim(name="web_c1")),
-    (NspawnRuntime(), "/machine.slice/machine-c1.scope", Claim(name="c1")),
-    (
-        NspawnRuntime(),
-        "/machine.slice/machine-my\\x2dhost.scope",
-        Claim(name="my-host"),
-    ),
-    (
-        NspawnRuntime(),
-        "/machine.slice/systemd-nspawn@my\\x2dhost.service",
-        Claim(name="my-host"),
-    ),
-    (PODMAN, f"/machine.slice/libpod-{ID}.scope", Claim(id=ID)),
-    (PODMAN, f"/libpod_parent/libpod-{ID}", Claim(id=ID)),
-    (DOCKER, f"/system.slice/docker-{ID}.scope", Claim(id=ID)),
-    (DOCKER, f"/docker/{ID}", Claim(id=ID)),
-]
+#: The title that LXC, LXD and Incus write over the command line of a monitor.
+TITLE = "[lxc monitor] {lxcpath} {name}\0"
 
-#: What is nobody's, or not the host's to have made.
-NOBODYS = [
+#: The first words of the command line of a monitor in the foreground.
+FOREGROUND = "lxc-start\0-F\0"
+
+#: The cgroups that each runtime creates, and the claims of their containers.
+LXC_CGROUPS = {
+    "/lxc.payload.c1": Claim(name="c1"),
+    "/lxc.payload.web_c1": Claim(name="web_c1"),
+}
+
+NSPAWN_CGROUPS = {
+    "/machine.slice/machine-c1.scope": Claim(name="c1"),
+    "/machine.slice/machine-my\\x2dhost.scope": Claim(name="my-host"),
+    "/machine.slice/systemd-nspawn@my\\x2dhost.service": Claim(name="my-host"),
+}
+
+PODMAN_CGROUPS = {
+    f"/machine.slice/libpod-{ID}.scope": Claim(id=ID),
+    f"/libpod_parent/libpod-{ID}": Claim(id=ID),
+}
+
+DOCKER_CGROUPS = {
+    f"/system.slice/docker-{ID}.scope": Claim(id=ID),
+    f"/docker/{ID}": Claim(id=ID),
+}
+
+ALL_CGROUPS = {**LXC_CGROUPS, **NSPAWN_CGROUPS, **PODMAN_CGROUPS, **DOCKER_CGROUPS}
+
+#: Cgroups that belong to no container, or that others than the host's root can
+#: create.
+OTHER_CGROUPS = [
     "",
     "/",
     "/lxc.payload.",
@@ -83,7 +95,7 @@ NOBODYS = [
 
 @implementer(IPlugin, IRuntime)
 class JailRuntime:
-    """A runtime of a host agent: ``/jails/NAME``."""
+    """The runtime of a host agent: ``/jails/NAME``."""
 
     name = "jails"
 
@@ -93,47 +105,162 @@ class JailRuntime:
         return Claim(name=name) if jails == "jails" and name else None
 
 
-class RuntimeTests(SynchronousTestCase):
-    """The contract, and the cgroups of each runtime."""
+def monitor_with(
+    command_line: str,
+    program: str = "/usr/bin/lxc-start",
+    cgroup: str = "/lxc.monitor.c1",
+) -> Monitor:
+    """Return a monitor of LXC's."""
+    return Monitor(program, command_line, ("/", cgroup))
+
+
+class LXCRuntimeContractTests(MonitoredRuntimeContract, SynchronousTestCase):
+    """`LXCRuntime`."""
+
+    def make_runtime(self) -> IRuntime:
+        return LXCRuntime()
+
+    def own_cgroups(self) -> Mapping[str, Claim]:
+        return LXC_CGROUPS
+
+    def confirmations(self) -> Collection[tuple[Claim, Monitor, Claim]]:
+        titled = monitor_with(TITLE.format(lxcpath="/var/lib/lxc", name="c1"))
+        confirmed = Claim("c1", runtime="lxc", lxcpath="/var/lib/lxc")
+        return [
+            (Claim("c1"), titled, confirmed),
+            (Claim("c1-1"), titled, confirmed),
+            (
+                Claim("c1-1"),
+                monitor_with(f"{FOREGROUND}-n\0c1\0"),
+                Claim("c1", runtime="lxc"),
+            ),
+        ]
+
+    def contradictions(self) -> Collection[tuple[Claim, Monitor]]:
+        title = TITLE.format(lxcpath="/var/lib/lxc", name="c1")
+        return [
+            (Claim("c2"), monitor_with(title)),
+            (Claim("c1"), monitor_with(title, cgroup="/init.scope")),
+            (Claim("c1-1"), monitor_with("agent\0c1\0", "/usr/bin/agent")),
+        ]
+
+
+class NspawnRuntimeContractTests(RuntimeContract, SynchronousTestCase):
+    """`NspawnRuntime`."""
+
+    def make_runtime(self) -> IRuntime:
+        return NspawnRuntime()
+
+    def own_cgroups(self) -> Mapping[str, Claim]:
+        return NSPAWN_CGROUPS
+
+
+class PodmanContractTests(RuntimeContract, SynchronousTestCase):
+    """`PODMAN`."""
+
+    def make_runtime(self) -> IRuntime:
+        return PODMAN
+
+    def own_cgroups(self) -> Mapping[str, Claim]:
+        return PODMAN_CGROUPS
+
+
+class DockerContractTests(RuntimeContract, SynchronousTestCase):
+    """`DOCKER`."""
+
+    def make_runtime(self) -> IRuntime:
+        return DOCKER
+
+    def own_cgroups(self) -> Mapping[str, Claim]:
+        return DOCKER_CGROUPS
+
+
+class JailRuntimeContractTests(RuntimeContract, SynchronousTestCase):
+    """The runtime of the example in ``docs/security.rst``."""
+
+    def make_runtime(self) -> IRuntime:
+        return JailRuntime()
+
+    def own_cgroups(self) -> Mapping[str, Claim]:
+        return {"/jails/c1": Claim("c1"), "/jails/my-jail": Claim("my-jail")}
+
+
+class MemoryRuntimeContractTests(RuntimeContract, SynchronousTestCase):
+    """`MemoryRuntime`."""
+
+    def make_runtime(self) -> IRuntime:
+        return MemoryRuntime(self.own_cgroups())
+
+    def own_cgroups(self) -> Mapping[str, Claim]:
+        return {"/memory/c1": Claim("c1"), "/memory/c10": Claim(id="10")}
+
+
+class MemoryMonitoredRuntimeContractTests(
+    MonitoredRuntimeContract, SynchronousTestCase
+):
+    """`MemoryMonitoredRuntime`."""
+
+    def make_runtime(self) -> IRuntime:
+        monitors = {
+            (claim, monitor.command_line): confirmed
+            for claim, monitor, confirmed in self.confirmations()
+        }
+        return MemoryMonitoredRuntime(self.own_cgroups(), monitors)
+
+    def own_cgroups(self) -> Mapping[str, Claim]:
+        return {"/memory/c1": Claim("c1")}
+
+    def confirmations(self) -> Collection[tuple[Claim, Monitor, Claim]]:
+        monitor = Monitor("/monitor", "monitor\0c1\0", ("/",))
+        return [(Claim("c1"), monitor, Claim("c1", runtime="memory"))]
+
+    def contradictions(self) -> Collection[tuple[Claim, Monitor]]:
+        return [(Claim("c1"), Monitor("/monitor", "monitor\0c2\0", ("/",)))]
+
+
+class KnownRuntimesTests(SynchronousTestCase):
+    """`known_runtimes`: all runtimes of devlxd together."""
 
     def claims(self, cgroup: str) -> list[Claim]:
-        """Ask all runtimes whose ``cgroup`` is."""
+        """Return the claims of all runtimes to ``cgroup``."""
         claims = [runtime.claim(cgroup) for runtime in known_runtimes()]
         return [claim for claim in claims if claim is not None]
 
     def test_interface(self) -> None:
-        """Each is a runtime."""
+        """Each provides `IRuntime`."""
         for runtime in (*known_runtimes(), MemoryRuntime(), JailRuntime()):
             self.assertTrue(verifyObject(IRuntime, runtime))
         self.assertTrue(verifyObject(IMonitoredRuntime, LXCRuntime()))
 
     def test_names(self) -> None:
-        """Each has a name, which documents may ask for."""
+        """Each has the name that documents use."""
         self.assertEqual(
             [runtime.name for runtime in known_runtimes()],
             ["lxc", "nspawn", "podman", "docker"],
         )
 
-    def test_own(self) -> None:
-        """Each knows what it made, and nobody else claims it."""
-        for runtime, cgroup, claim in OWN:
-            self.assertEqual(runtime.claim(cgroup), claim)
+    def test_one_claim(self) -> None:
+        """Only one runtime claims the cgroup of a container."""
+        for cgroup, claim in ALL_CGROUPS.items():
             self.assertEqual(self.claims(cgroup), [claim])
 
-    @given(st.text(), st.sampled_from([cgroup for _, cgroup, _ in OWN]))
-    def test_what_a_guest_made(self, below: str, other: str) -> None:
-        """Whatever a guest makes below its own cgroup, the claim stays the same."""
-        for _runtime, cgroup, claim in OWN:
+    @given(st.text(), st.sampled_from(list(ALL_CGROUPS)))
+    def test_below(self, below: str, other: str) -> None:
+        """All cgroups below that of a container belong to the same container.
+
+        Guests choose their names.
+        """
+        for cgroup, claim in ALL_CGROUPS.items():
             for path in (f"{cgroup}/{below}", f"{cgroup}{other}", f"{cgroup}//{other}"):
                 self.assertEqual(self.claims(path), [claim])
 
-    def test_nobodys(self) -> None:
-        """What no host's root can have made is nobody's."""
-        for cgroup in NOBODYS:
+    def test_no_claim(self) -> None:
+        """No runtime claims a cgroup that is not that of a container."""
+        for cgroup in OTHER_CGROUPS:
             self.assertEqual(self.claims(cgroup), [], cgroup)
 
     def test_plugin_is_found(self) -> None:
-        """A plugin of a host agent is found where Twisted looks for plugins."""
+        """A host agent's plugin is found where Twisted looks for plugins."""
         plugins = Path(tempfile.mkdtemp(dir=".")).absolute() / "twisted" / "plugins"
         plugins.mkdir(parents=True)
         (plugins / "jails.py").write_text(
@@ -151,7 +278,7 @@ class RuntimeTests(SynchronousTestCase):
         self.assertEqual(printed, b"c1\n")
 
     def test_plugin(self) -> None:
-        """A runtime that a host agent brings as a plugin is asked as well."""
+        """A host agent's plugin is asked as well as the built-in runtimes."""
         plugins = {IRuntime: [JailRuntime()]}
         self.patch(runtimes, "getPlugins", plugins.get)
         self.assertEqual(self.claims("/jails/c1/x"), [Claim(name="c1")])
@@ -159,33 +286,27 @@ class RuntimeTests(SynchronousTestCase):
         self.assertEqual(self.claims("/x/jails/c1"), [])
 
 
-#: What LXC, LXD and Incus write over the command line of their monitor.
-TITLE = "[lxc monitor] {lxcpath} {name}\0"
-
-FOREGROUND = "lxc-start\0-F\0"
-
-
-class MonitorTests(SynchronousTestCase):
-    """What the monitor of an LXC container says of it."""
+class LXCMonitorTests(SynchronousTestCase):
+    """`LXCRuntime.confirm`."""
 
     def confirm(
         self,
-        name: str,
-        command: str,
+        cgroup_name: str,
+        command_line: str,
         program: str = "/usr/bin/lxc-start",
-        cgroup: str = "/lxc.monitor.c1",
+        monitor_cgroup: str = "/lxc.monitor.c1",
     ) -> Claim:
-        """Ask whose a run is in the cgroup of ``name``, with such a monitor."""
-        monitor = Monitor(program, command, ("/", cgroup))
-        return LXCRuntime().confirm(Claim(name), monitor)
+        """Return the container of a run in the cgroup of ``cgroup_name``."""
+        monitor = monitor_with(command_line, program, monitor_cgroup)
+        return LXCRuntime().confirm(Claim(cgroup_name), monitor)
 
     def assert_refused(self, *arguments: str) -> None:
-        """Check that the run is nobody's."""
+        """Check that a run belongs to no container; see `confirm`."""
         error = self.assertRaises(NotInContainer, self.confirm, *arguments)
         self.assertEqual(error.kind, "monitor")
 
     def test_title(self) -> None:
-        """It says the name, the LXC path and, by its program, the runtime."""
+        """The title has the name and the LXC path, the program the runtime."""
         for program, runtime, lxcpath in (
             ("/usr/bin/lxc-start", "lxc", "/var/lib/lxc"),
             ("/usr/bin/python3.11", "lxc", "/srv/my containers"),
@@ -199,19 +320,19 @@ class MonitorTests(SynchronousTestCase):
             self.assertEqual(claim, Claim("web_c1", "", runtime, lxcpath))
 
     def test_numbered(self) -> None:
-        """A number that LXC has put behind the name is left out, and only one."""
-        for cgroup, name in (
+        """One number that LXC has appended to the name may be missing in the title."""
+        for cgroup_name, name in (
             ("c1-1", "c1"),
             ("c1-23", "c1"),
             ("c1-1", "c1-1"),
             ("c1-1-2", "c1-1"),
         ):
-            command = TITLE.format(lxcpath="/var/lib/lxc", name=name)
-            self.assertEqual(self.confirm(cgroup, command).name, name)
+            command_line = TITLE.format(lxcpath="/var/lib/lxc", name=name)
+            self.assertEqual(self.confirm(cgroup_name, command_line).name, name)
 
     def test_another(self) -> None:
-        """A monitor of another container confirms nothing."""
-        for cgroup, name in (
+        """The title of another container is a contradiction."""
+        for cgroup_name, name in (
             ("c1", "c2"),
             ("c1", "c1-1"),
             ("c1-1", "c1-2"),
@@ -219,8 +340,8 @@ class MonitorTests(SynchronousTestCase):
             ("c1-x", "c1"),
             ("c11", "c1"),
         ):
-            command = TITLE.format(lxcpath="/var/lib/lxc", name=name)
-            self.assert_refused(cgroup, command)
+            command_line = TITLE.format(lxcpath="/var/lib/lxc", name=name)
+            self.assert_refused(cgroup_name, command_line)
 
     def test_foreground(self) -> None:
         """In the foreground the command line has the name."""
@@ -239,28 +360,31 @@ class MonitorTests(SynchronousTestCase):
         self.assert_refused("c1-1", FOREGROUND + "-n\0c1\0--\0c1-1\0")
 
     def test_untitled(self) -> None:
-        """Another program's container is the one that alone can have its cgroup."""
+        """Another program's run is refused if two containers may have its cgroup."""
         agent = "/usr/bin/agent"
-        for command in (
+        for command_line in (
             "agent\0c1\0",
             "",
             TITLE.format(lxcpath="/" * 2048, name="c1"),
             "[lxc monitor] c1\0",
         ):
-            self.assertEqual(self.confirm("c1", command, agent), Claim("c1"))
-            self.assert_refused("c1-1", command, agent)
+            self.assertEqual(self.confirm("c1", command_line, agent), Claim("c1"))
+            self.assert_refused("c1-1", command_line, agent)
 
     def test_no_monitor(self) -> None:
-        """Who has taken the place of a monitor that was killed is none.
+        """A parent that is not in the cgroup of a monitor is none.
 
-        Nor is the privileged root of a container that is in the host's pid
-        namespace, whatever its title says.
+        It may be the process that adopted the init when the monitor was killed, or
+        the root of a privileged container in the host's pid namespace. Its title
+        does not count.
         """
-        for command in (
+        for command_line in (
             "/sbin/init\0",
             "lxc-start\0-F\0-n\0c1\0",
             TITLE.format(lxcpath="/var/lib/lxc", name="c1"),
         ):
-            for cgroup in ("/init.scope", "/lxc.payload.c1-1/lxc.monitor.c1"):
+            for monitor_cgroup in ("/init.scope", "/lxc.payload.c1-1/lxc.monitor.c1"):
                 for name in ("c1", "c1-1"):
-                    self.assert_refused(name, command, "/usr/bin/lxc-start", cgroup)
+                    self.assert_refused(
+                        name, command_line, "/usr/bin/lxc-start", monitor_cgroup
+                    )

@@ -1,0 +1,27 @@
+"""Contract suites: what every provider of an interface has to do.
+
+Each suite is a mixin for a test case of trial. To run it on a provider of your
+own, override its hooks::
+
+    class MyImageStoreTests(ImageStoreContract, SynchronousTestCase):
+        def make_store(self) -> MyImageStore:
+            return MyImageStore()
+
+devlxd runs the suites on its own providers, too.
+"""
+
+from devlxd.testing.contracts.peers import CallerIdentifierContract, PeerSourceContract
+from devlxd.testing.contracts.processes import IDMapContract, ProcessTableContract
+from devlxd.testing.contracts.runtimes import (
+    MonitoredRuntimeContract,
+    RuntimeContract,
+)
+
+__all__ = [
+    "CallerIdentifierContract",
+    "IDMapContract",
+    "MonitoredRuntimeContract",
+    "PeerSourceContract",
+    "ProcessTableContract",
+    "RuntimeContract",
+]

@@ -1,0 +1,208 @@
+# -*- test-case-name: tests.peers -*-
+"""The contracts of `IPeerSource` and of `ICallerIdentifier`."""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
+from unittest import SkipTest
+
+from twisted.internet.interfaces import ITransport
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
+
+from devlxd.interfaces import (
+    ICallerIdentifier,
+    IPeerSource,
+    IRunObserver,
+    NotInContainer,
+)
+from devlxd.model import Peer
+from devlxd.testing.callers import RecordingRunObserver
+
+if TYPE_CHECKING:
+    _TestCase = SynchronousTestCase
+else:
+    # trial would run a test case in each module that imports it.
+    _TestCase = object
+
+
+class PeerSourceContract(_TestCase):
+    """Tests of a source of peers.
+
+    Override `make_source` and `make_transport`, and `hold_unknown` if there are
+    connections whose peer the source does not know.
+
+    :ivar source: a new source for each test.
+    """
+
+    source: IPeerSource
+
+    def make_source(self) -> IPeerSource:
+        """Hook: return a new source."""
+        raise NotImplementedError
+
+    def make_transport(self) -> ITransport:
+        """Hook: return a connection whose peer is running."""
+        raise NotImplementedError
+
+    def hold_unknown(self) -> AbstractContextManager[Peer] | None:
+        """Hook: call `hold` for a connection whose peer is not known.
+
+        :return: what `hold` returns; default: ``None``, there is no such
+            connection.
+        """
+        return None
+
+    def setUp(self) -> None:
+        """See `SynchronousTestCase.setUp`. Makes the source."""
+        super().setUp()
+        self.source = self.make_source()
+
+    def test_interface(self) -> None:
+        """The source provides `IPeerSource`."""
+        self.assertTrue(verifyObject(IPeerSource, self.source))
+
+    def test_same_peer(self) -> None:
+        """The peer of a connection never changes."""
+        transport = self.make_transport()
+        peers = []
+        for _ in range(2):
+            with self.source.hold(transport) as peer:
+                peers.append((peer.pid, peer.uid, peer.gid))
+        self.assertEqual(peers[0], peers[1])
+
+    def test_pidfd(self) -> None:
+        """The pidfd of a peer is open inside the block only."""
+        with self.source.hold(self.make_transport()) as peer:
+            if peer.pidfd is None:
+                raise SkipTest("the source has no pidfds")
+            with open(f"/proc/self/fdinfo/{peer.pidfd}") as file:
+                self.assertIn(f"Pid:\t{peer.pid}\n", file.read())
+        self.assertRaises(OSError, os.fstat, peer.pidfd)
+
+    def test_exception(self) -> None:
+        """An exception leaves the block, and the pidfd is closed."""
+        holding = self.source.hold(self.make_transport())
+        peer = holding.__enter__()
+        error = ZeroDivisionError()
+        self.assertFalse(holding.__exit__(type(error), error, None))
+        if peer.pidfd is not None:
+            self.assertRaises(OSError, os.fstat, peer.pidfd)
+
+    def test_unknown(self) -> None:
+        """A connection whose peer is not known has none."""
+        holding = self.hold_unknown()
+        if holding is None:
+            raise SkipTest("the source knows a peer for every connection")
+        error = self.assertRaises(NotInContainer, holding.__enter__)
+        self.assertNotEqual(str(error), "")
+
+
+@implementer(IRunObserver)
+class _RaisingRunObserver:
+    """Fails whenever it is notified."""
+
+    def ended(self, run: int) -> None:
+        """See `IRunObserver.ended`."""
+        raise ZeroDivisionError("on purpose")
+
+
+class CallerIdentifierContract(_TestCase):
+    """Tests of an identifier of callers, and of how it notifies observers.
+
+    Override `make_identifier` and `make_peer`; `make_stranger` if there are
+    peers in no container; and `end_run` if runs end.
+
+    :ivar identifier: a new identifier for each test.
+    """
+
+    identifier: ICallerIdentifier
+
+    def make_identifier(self) -> ICallerIdentifier:
+        """Hook: return a new identifier."""
+        raise NotImplementedError
+
+    def make_peer(self) -> Peer:
+        """Hook: return a peer that `identifier` can identify.
+
+        Each call returns the same process, in the same run of its container,
+        until `end_run` is called.
+        """
+        raise NotImplementedError
+
+    def make_stranger(self) -> Peer | None:
+        """Hook: return a peer that is in no container.
+
+        :return: default: ``None``, there is no such peer.
+        """
+        return None
+
+    def end_run(self) -> bool:
+        """Hook: end the run of the peer of `make_peer`.
+
+        :return: whether it has ended, and `identifier` has noticed it; default:
+            ``False``, runs do not end.
+        """
+        return False
+
+    def setUp(self) -> None:
+        """See `SynchronousTestCase.setUp`. Makes the identifier."""
+        super().setUp()
+        self.identifier = self.make_identifier()
+
+    def _end_run(self) -> None:
+        if not self.end_run():
+            raise SkipTest("runs do not end")
+
+    def test_interface(self) -> None:
+        """The identifier provides `ICallerIdentifier`."""
+        self.assertTrue(verifyObject(ICallerIdentifier, self.identifier))
+
+    def test_same_caller(self) -> None:
+        """A peer is the same caller each time."""
+        caller = self.identifier.identify(self.make_peer())
+        self.assertNotEqual(caller.container, "")
+        self.assertEqual(self.identifier.identify(self.make_peer()), caller)
+
+    def test_stranger(self) -> None:
+        """A peer that is in no container is refused; there is a reason to log."""
+        stranger = self.make_stranger()
+        if stranger is None:
+            raise SkipTest("every peer is in a container")
+        error = self.assertRaises(NotInContainer, self.identifier.identify, stranger)
+        self.assertIn(f"pid {stranger.pid}", str(error))
+
+    def test_end(self) -> None:
+        """Each observer is notified once when a run ends."""
+        observers = [RecordingRunObserver(), RecordingRunObserver()]
+        for observer in observers:
+            self.identifier.watch(observer)
+        caller = self.identifier.identify(self.make_peer())
+        for observer in observers:
+            self.assertEqual(observer.runs, [])
+        self._end_run()
+        for observer in observers:
+            self.assertEqual(observer.runs, [caller.run])
+
+    def test_unwatch(self) -> None:
+        """An observer that has been removed is not notified any more."""
+        observer = RecordingRunObserver()
+        self.identifier.watch(observer)
+        self.identifier.unwatch(observer)
+        self.assertRaises(ValueError, self.identifier.unwatch, observer)
+        self.identifier.identify(self.make_peer())
+        self._end_run()
+        self.assertEqual(observer.runs, [])
+
+    def test_raising_observer(self) -> None:
+        """An exception of one observer is logged; the others are notified."""
+        observer = RecordingRunObserver()
+        self.identifier.watch(_RaisingRunObserver())
+        self.identifier.watch(observer)
+        caller = self.identifier.identify(self.make_peer())
+        self._end_run()
+        self.assertEqual(observer.runs, [caller.run])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)

@@ -1,0 +1,167 @@
+# -*- test-case-name: tests.peers -*-
+"""The contracts of `IProcessTable` and of `IIDMap`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from unittest import SkipTest
+
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from devlxd.interfaces import IIDMap, IProcessTable
+
+if TYPE_CHECKING:
+    _TestCase = SynchronousTestCase
+else:
+    # trial would run a test case in each module that imports it.
+    _TestCase = object
+
+#: A pid that no process can have: ``pid_max`` is at most 2 ** 22 (``proc(5)``).
+NO_PID = 2**22 + 1
+
+
+class ProcessTableContract(_TestCase):
+    """Tests of a process table.
+
+    Override `make_table`, `start_process` and `end_process`, and
+    `start_in_namespace` if the test may create pid namespaces.
+
+    :ivar table: a new table for each test.
+    """
+
+    table: IProcessTable
+
+    def make_table(self) -> IProcessTable:
+        """Hook: return a new table."""
+        raise NotImplementedError
+
+    def start_process(self) -> int:
+        """Hook: start a process in the host's pid namespace; return its pid.
+
+        It has the parent, the uid and the program of `expected_parent`,
+        `expected_uid` and `expected_program`, and at least one word in its
+        command line.
+        """
+        raise NotImplementedError
+
+    def end_process(self, pid: int) -> None:
+        """Hook: end a process, and wait until it has ended."""
+        raise NotImplementedError
+
+    def start_in_namespace(self) -> int | None:
+        """Hook: start an init and return its pid.
+
+        :return: default: ``None``, the test may not create a pid namespace.
+        """
+        return None
+
+    expected_parent: int
+    expected_uid: int
+    expected_program: str
+
+    def setUp(self) -> None:
+        """See `SynchronousTestCase.setUp`. Makes the table."""
+        super().setUp()
+        self.table = self.make_table()
+
+    def test_interface(self) -> None:
+        """The table provides `IProcessTable`."""
+        self.assertTrue(verifyObject(IProcessTable, self.table))
+
+    def test_host(self) -> None:
+        """A process in the host's pid namespace has none below it, and no init."""
+        pid = self.start_process()
+        self.assertEqual(list(self.table.pid_namespaces(pid)), [])
+        self.assertRaises(OSError, self.table.init, pid)
+
+    def test_facts(self) -> None:
+        """The facts of a process are those that it was started with."""
+        pid = self.start_process()
+        status = self.table.status(pid)
+        self.assertEqual(status.parent, self.expected_parent)
+        self.assertEqual(status.uid, self.expected_uid)
+        self.assertEqual(self.table.program(pid), self.expected_program)
+        self.assertTrue(self.table.command_line(pid).endswith("\0"))
+        self.assertTrue(verifyObject(IIDMap, self.table.id_map(pid)))
+
+    def test_cgroups(self) -> None:
+        """A process is in at least one cgroup; all paths are absolute."""
+        cgroups = self.table.cgroups(self.start_process())
+        self.assertGreater(len(cgroups), 0)
+        for cgroup in cgroups:
+            self.assertTrue(cgroup.startswith("/"), cgroup)
+
+    def test_namespace(self) -> None:
+        """An init is the init of the only namespace that it has below the host's."""
+        init = self.start_in_namespace()
+        if init is None:
+            raise SkipTest("no pid namespaces can be created")
+        self.assertEqual(len(self.table.pid_namespaces(init)), 1)
+        self.assertEqual(self.table.init(init), init)
+
+    def test_pidfd(self) -> None:
+        """A pidfd says whether its process has ended."""
+        pid = self.start_process()
+        pidfds = [self.table.open_pidfd(pid) for _ in range(2)]
+        self.assertNotEqual(*pidfds)
+        self.table.close_pidfd(pidfds[0])
+        self.assertTrue(self.table.is_alive(pidfds[1]))
+        self.end_process(pid)
+        self.assertFalse(self.table.is_alive(pidfds[1]))
+        self.table.close_pidfd(pidfds[1])
+
+    def test_no_process(self) -> None:
+        """Each method raises `OSError` when there is no such process."""
+        ended = self.start_process()
+        self.end_process(ended)
+        for pid in (NO_PID, ended):
+            for method in (
+                self.table.cgroups,
+                self.table.pid_namespaces,
+                self.table.init,
+                self.table.id_map,
+                self.table.status,
+                self.table.command_line,
+                self.table.program,
+                self.table.open_pidfd,
+            ):
+                self.assertRaises(OSError, method, pid)
+
+
+class IDMapContract(_TestCase):
+    """Tests of an id map. Override `make_id_map`."""
+
+    def make_id_map(self, *ranges: tuple[int, int, int]) -> IIDMap:
+        """Hook: return an id map.
+
+        :param ranges: of each range the first id in the container, the first id
+            on the host, and the number of ids.
+        """
+        raise NotImplementedError
+
+    def test_interface(self) -> None:
+        """The map provides `IIDMap`."""
+        self.assertTrue(verifyObject(IIDMap, self.make_id_map((0, 1, 1))))
+
+    def test_ranges(self) -> None:
+        """An id is mapped by the range that contains it."""
+        id_map = self.make_id_map((0, 100000, 1000), (1000, 5000, 1))
+        for host_id, inside in (
+            (100000, 0),
+            (100999, 999),
+            (5000, 1000),
+        ):
+            self.assertEqual(id_map.inside(host_id), inside)
+
+    def test_unmapped(self) -> None:
+        """An id in no range has no id inside, not even the host's root."""
+        id_map = self.make_id_map((0, 100000, 1000), (1000, 5000, 1))
+        for host_id in (0, 4999, 5001, 65534, 99999, 101000):
+            self.assertIsNone(id_map.inside(host_id))
+
+    def test_all(self) -> None:
+        """A map of all ids to themselves maps them all."""
+        id_map = self.make_id_map((0, 0, 2**32 - 1))
+        for host_id in (0, 1000, 2**32 - 2):
+            self.assertEqual(id_map.inside(host_id), host_id)
