@@ -45,7 +45,6 @@ from devlxd.interfaces import (
 )
 from devlxd.observers import guarded
 from devlxd.peers.admission import CallerAdmission
-from devlxd.peers.peer_sources import SocketPeerSource
 from devlxd.peers.identifier import CallerIdentifier
 from devlxd.peers.peer_sources import SocketPeerSource
 from devlxd.peers.processes import ProcFS

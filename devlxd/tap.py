@@ -50,8 +50,8 @@ from devlxd.host.process import (
 )
 from devlxd.host.stdout import without_waiting
 from devlxd.httpserver.registry import MAX_CONNECTIONS
-from devlxd.images.directory import DirectoryImageStore
-from devlxd.images.lxd import LXDImageStore
+from devlxd.images.directory_images import DirectoryImageStore
+from devlxd.images.upstream_images import LXDImageStore
 from devlxd.interfaces import (
     ICallerIdentifier,
     IDevLXDReactor,

@@ -25,7 +25,7 @@ from devlxd.guestapi.dialects.lxd import DIALECT as LXD
 from devlxd.host.adopted import AdoptedPort
 from devlxd.host.listening import endpoint_at
 from devlxd.httpserver.site import DevLXDSite
-from devlxd.images.memory import MemoryImageStore
+from devlxd.images.memory_images import MemoryImageStore
 from devlxd.model import Caller, Container
 from devlxd.service import DevLXDService
 from devlxd.testing import (

@@ -27,8 +27,8 @@ from devlxd.demo import DemoService
 from devlxd.guestapi.dialects.apollo import DIALECT as APOLLO
 from devlxd.guestapi.dialects.lxd import DIALECT as LXD
 from devlxd.host.process import LockedError, LockFile, ProcessService
-from devlxd.images.directory import DirectoryImageStore
-from devlxd.images.lxd import LXDImageStore
+from devlxd.images.directory_images import DirectoryImageStore
+from devlxd.images.upstream_images import LXDImageStore
 from devlxd.service import DevLXDService, GuestListener
 from devlxd.testing import MemoryDevLXDReactor
 

@@ -13,7 +13,7 @@ from typing import BinaryIO
 import yaml
 
 from devlxd.files import open_regular
-from devlxd.images.layout import (
+from devlxd.images.file_names import (
     description_path,
     image_paths,
     is_filename,

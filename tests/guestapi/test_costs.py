@@ -28,7 +28,7 @@ from devlxd.httpserver.closing_channel import CLOSE_TIMEOUT, REQUEST_TIMEOUT
 from devlxd.httpserver.message_sink import KEEP_ALIVE
 from devlxd.httpserver.site import DevLXDSite
 from devlxd.httpserver.websocket import PING_INTERVAL, PING_TIMEOUT
-from devlxd.images.memory import MemoryImageStore
+from devlxd.images.memory_images import MemoryImageStore
 from devlxd.interfaces import ITurns
 from devlxd.model import Caller, Container
 from devlxd.service import GuestSites

@@ -25,8 +25,8 @@ from devlxd.guestapi import downloads
 from devlxd.guestapi.downloads import LEAD, MAX_DOWNLOADS, MISS_DELAY
 from devlxd.guestapi.image_export import PIECE, RETRY_AFTER
 from devlxd.httpserver.request import STALL_TIMEOUT
-from devlxd.images.directory import DirectoryImageStore
-from devlxd.images.memory import MemoryImageStore
+from devlxd.images.directory_images import DirectoryImageStore
+from devlxd.images.memory_images import MemoryImageStore
 from devlxd.interfaces import IImageStore, ImageError, IOpenImage
 from devlxd.model import Container, Image, ImagePart
 from devlxd.testing import GuestConnection, MemoryDevLXDReactor, site_for

@@ -11,7 +11,7 @@ from twisted.web import http
 from twisted.web.resource import Resource
 from twisted.web.server import Request
 
-from devlxd.images.layout import parts_of
+from devlxd.images.file_names import parts_of
 from devlxd.model import ImagePart
 
 UPLOADED_AT = "2026-11-21T22:11:24.928855292Z"

@@ -13,9 +13,9 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from devlxd.images.directory import DirectoryImageStore
-from devlxd.images.lxd import LXDImageStore
-from devlxd.images.memory import MemoryImageStore
+from devlxd.images.directory_images import DirectoryImageStore
+from devlxd.images.memory_images import MemoryImageStore
+from devlxd.images.upstream_images import LXDImageStore
 from devlxd.interfaces import IImageStore, IOpenImage
 from devlxd.model import ImagePart
 from devlxd.testing import MemoryDevLXDReactor

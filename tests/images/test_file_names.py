@@ -1,10 +1,10 @@
-"""Tests of `devlxd.images.layout`."""
+"""Tests of `devlxd.images.file_names`."""
 
 from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from devlxd.images.layout import (
+from devlxd.images.file_names import (
     HEAD_SIZE,
     MAX_DESCRIPTION,
     Description,

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.images.test_directory -*-
+# -*- test-case-name: tests.images.test_directory_images -*-
 """Images in a directory of the host."""
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from devlxd.files import open_regular
-from devlxd.images.layout import (
+from devlxd.images.file_names import (
     HEAD_SIZE,
     MAX_DESCRIPTION,
     Description,
@@ -49,7 +49,7 @@ class _UnusableError(Exception):
 
 @implementer(IImageStore)
 class DirectoryImageStore:
-    """The images in a directory, as `devlxd.images.layout` tells.
+    """The images in a directory, as `devlxd.images.file_names` tells.
 
     Disks may be slow: all that has to do with them is done in the reactor's
     threads, but for reading what is in memory already. Nothing is written, and

@@ -1,4 +1,4 @@
-"""Tests of `devlxd.images.lxd`, beside the contract of `IImageStore`: an LXD
+"""Tests of `devlxd.images.upstream_images`, beside the contract of `IImageStore`: an LXD
 that is away, slow, or tells lies.
 """
 
@@ -16,8 +16,8 @@ from twisted.logger import capturedLogs
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from devlxd.images import lxd, responsebody
-from devlxd.images.lxd import MAX_FACTS, LXDImageStore
+from devlxd.images import response_reader, upstream_images
+from devlxd.images.upstream_images import MAX_FACTS, LXDImageStore
 from devlxd.interfaces import ImageError, IOpenImage
 from devlxd.testing import MemoryDevLXDReactor
 from tests.images.fake_lxd import UPLOADED_AT, FakeLXD
@@ -179,11 +179,11 @@ class FactsTests(ScriptedTestCase):
         for answer in (b"", b"HTTP/1.1 200 OK\r\n"):
             opening = self.store.open(FINGERPRINT)
             self.play(answer)
-            self.reactor.advance(lxd.TIMEOUT)
+            self.reactor.advance(upstream_images.TIMEOUT)
             self.assert_fails(opening, "no answer for 10 s")
         opening = self.store.open(FINGERPRINT)
         self.play(response(200, "Content-Length: 100", body=b"{"))
-        self.reactor.advance(responsebody.TIMEOUT)
+        self.reactor.advance(response_reader.TIMEOUT)
         self.assert_fails(opening, "more than 30 s")
 
     def test_stops(self) -> None:
@@ -248,7 +248,7 @@ class FactsTests(ScriptedTestCase):
         """An LXD that says little, but always something."""
         opening = self.store.open(FINGERPRINT)
         self.play(response(200, "Content-Length: 1000", body=b"{"))
-        for _ in range(lxd.OPEN_TIMEOUT):
+        for _ in range(upstream_images.OPEN_TIMEOUT):
             self.protocol.dataReceived(b" ")
             self.assertNoResult(opening)
             self.reactor.advance(1)
@@ -324,7 +324,7 @@ class LayoutTests(ScriptedTestCase):
 
     def test_forgotten(self) -> None:
         """There is an end to what is remembered."""
-        self.patch(lxd, "MAX_REMEMBERED", 1)
+        self.patch(upstream_images, "MAX_REMEMBERED", 1)
         self.opened(facts(), split(SPLIT))
         other = "f" * 64
         opening = self.store.open(other)
@@ -362,7 +362,7 @@ class LayoutTests(ScriptedTestCase):
         for body in (part("metadata", b""), b"--b\r\n"):
             opening = self.store.open(FINGERPRINT)
             self.play(facts(size=10**9), response(200, kind, "X: y", body=body))
-            for _ in range(lxd.OPEN_TIMEOUT):
+            for _ in range(upstream_images.OPEN_TIMEOUT):
                 self.protocol.dataReceived(b"x")
                 self.assertNoResult(opening)
                 self.reactor.advance(1)
@@ -445,7 +445,7 @@ class DataTests(ScriptedTestCase):
         """Nor one that says nothing any more."""
         reading = self.reading(single("0-0/8", b"t"))
         self.play(single("0-7/8", b"", length=8))
-        self.reactor.advance(responsebody.TIMEOUT)
+        self.reactor.advance(response_reader.TIMEOUT)
         self.assert_fails(reading, "nothing comes")
 
     def test_single_lies(self) -> None:

@@ -1,4 +1,4 @@
-"""Tests of `devlxd.images.responsebody`."""
+"""Tests of `devlxd.images.response_reader`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.client import ResponseDone, ResponseFailed
 
-from devlxd.images.responsebody import MAX_WAITING, TIMEOUT, ResponseBody
+from devlxd.images.response_reader import MAX_WAITING, TIMEOUT, ResponseBody
 from devlxd.interfaces import ImageError
 
 

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.images.test_responsebody -*-
+# -*- test-case-name: tests.images.test_response_reader -*-
 """The body of a response, read as it is wanted and not as it comes."""
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import hashlib
 from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
-from devlxd.images.layout import parts_of
+from devlxd.images.file_names import parts_of
 from devlxd.interfaces import IImageStore, ImageError, IOpenImage
 from devlxd.model import Image
 

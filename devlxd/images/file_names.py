@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.images.test_layout -*-
+# -*- test-case-name: tests.images.test_file_names -*-
 """How an image lies in a directory, and what its files are called.
 
 As LXD lays them out: ``FINGERPRINT`` is the image, and with

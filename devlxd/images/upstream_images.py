@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.images.test_lxd -*-
+# -*- test-case-name: tests.images.test_upstream_images -*-
 """The images of the host's own LXD, or Incus: asked for, and passed on."""
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from twisted.web.iweb import (
 )
 from zope.interface import implementer
 
-from devlxd.images.responsebody import ResponseBody, reason_of
+from devlxd.images.response_reader import ResponseBody, reason_of
 from devlxd.interfaces import IDevLXDReactor, IImageStore, ImageError, IOpenImage
 from devlxd.model import Image, ImagePart
 from devlxd.timestamps import timestamp_of
