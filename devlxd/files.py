@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.test_files -*-
-"""What Python's ``os`` has not of files: open nothing else, ask when they were born."""
+"""Additions to `os`: opening regular files only, and birth times."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import errno
 import os
 import stat
 
-#: Of ``statx(2)``: look at the descriptor itself; tell the birth time.
+#: Constants of ``statx(2)``: use the descriptor itself; ask for the birth time.
 _AT_EMPTY_PATH = 0x1000
 _STATX_BTIME = 0x800
 
 
 class _Timestamp(ctypes.Structure):
-    """``struct statx_timestamp``."""
+    """``struct statx_timestamp``, see ``statx(2)``."""
 
     _fields_ = (
         ("tv_sec", ctypes.c_int64),
@@ -24,7 +24,7 @@ class _Timestamp(ctypes.Structure):
 
 
 class _Statx(ctypes.Structure):
-    """``struct statx``, as far as it is asked for; all of it is 256 bytes."""
+    """``struct statx``, 256 bytes, see ``statx(2)``; fields not used are omitted."""
 
     _fields_ = (
         ("stx_mask", ctypes.c_uint32),
@@ -34,16 +34,16 @@ class _Statx(ctypes.Structure):
     )
 
 
-#: Missing in a C library older than its version 2.28 or, of musl, 1.2.0.
+#: Missing in glibc before 2.28 and in musl before 1.2.0.
 _statx = getattr(ctypes.CDLL(None, use_errno=True), "statx", None)
 
 
 def open_regular(path: str | os.PathLike[str], flags: int = 0) -> int:
-    """Open a regular file to read it; never wait on a FIFO or a device.
+    """Open a regular file for reading, without blocking on a FIFO or device.
 
-    :param flags: of ``open(2)``, besides those that are needed for this.
-    :return: a file descriptor, for the caller to close.
-    :raises OSError: when it cannot be opened, or is something else.
+    :param flags: additional flags for ``open(2)``.
+    :return: a file descriptor, which the caller has to close.
+    :raises OSError: if the file cannot be opened, or is not a regular file.
     """
     flags |= os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     fd = os.open(path, flags)
@@ -57,19 +57,20 @@ def open_regular(path: str | os.PathLike[str], flags: int = 0) -> int:
 
 
 def birth_time_ns(path: str | os.PathLike[str] | int) -> int | None:
-    """Return when a file was made, which nothing that is done to it changes.
+    """Return when a file was created. Later changes do not affect this time.
 
-    Python has no ``statx(2)``. Links are followed.
+    This calls ``statx(2)``, which Python does not have. Symbolic links are
+    followed.
 
     :param path: a path, or a file descriptor.
-    :return: nanoseconds since 1970; ``None`` where the kernel, the C library or
-        the file system does not know.
-    :raises OSError: when there is no such file, or it may not be looked at.
+    :return: nanoseconds since 1970; ``None`` if the kernel, the C library or
+        the file system does not know the birth time.
+    :raises OSError: if there is no such file, or it is not accessible.
     """
     if isinstance(path, int):
         descriptor, name, flags = path, b"", _AT_EMPTY_PATH
     else:
-        # An absolute path, so that no directory is needed to begin at.
+        # With an absolute path statx(2) ignores the descriptor.
         descriptor, name, flags = -1, os.fsencode(os.path.abspath(path)), 0
     if _statx is None:
         os.stat(path)
@@ -77,7 +78,8 @@ def birth_time_ns(path: str | os.PathLike[str] | int) -> int | None:
     status = _Statx()
     if _statx(descriptor, name, flags, _STATX_BTIME, ctypes.byref(status)) != 0:
         number = ctypes.get_errno()
-        # What runs in a container may be told that there is no such call.
+        # An old kernel, or the seccomp filter of a container that devlxd runs
+        # in, has no statx(2).
         if number in (errno.ENOSYS, errno.EPERM):
             return None
         raise OSError(number, os.strerror(number), path)

@@ -20,20 +20,20 @@ from tests.descriptors import Descriptors
 
 
 class OpenRegularTests(SynchronousTestCase):
-    """Files, and what only looks like them."""
+    """`open_regular`."""
 
     def setUp(self) -> None:
         self.directory = Path(tempfile.mkdtemp(dir="."))
         self.path = self.directory / "file"
 
     def test_file(self) -> None:
-        """A file is opened to be read."""
+        """A regular file is opened for reading."""
         self.path.write_text("abc")
         with open(open_regular(self.path)) as file:
             self.assertEqual(file.read(), "abc")
 
-    def test_nothing_else(self) -> None:
-        """A FIFO does not hold anybody up, and a directory is no file."""
+    def test_not_regular(self) -> None:
+        """A FIFO and a directory are refused, without blocking."""
         os.mkfifo(self.path)
         descriptors = Descriptors()
         error = self.assertRaises(OSError, open_regular, self.path)
@@ -42,7 +42,7 @@ class OpenRegularTests(SynchronousTestCase):
         self.assertEqual(descriptors.opened(), [])
 
     def test_link(self) -> None:
-        """A link is followed, unless it is said not to be."""
+        """A symbolic link is followed, unless the flags say otherwise."""
         self.path.write_text("abc")
         link = self.directory / "link"
         link.symlink_to("file")
@@ -51,34 +51,34 @@ class OpenRegularTests(SynchronousTestCase):
 
 
 class BirthTimeTests(SynchronousTestCase):
-    """When a file was made."""
+    """`birth_time_ns`."""
 
     def setUp(self) -> None:
         self.path = Path(tempfile.mkdtemp(dir=".")) / "file"
         self.path.write_text("abc")
 
     def birth(self, path: Path | int) -> int:
-        """Return a birth time, where the file system knows it."""
+        """Return a birth time; skip the test if the file system has none."""
         birth = birth_time_ns(path)
         if birth is None:
-            raise SkipTest("this file system knows no birth times")
+            raise SkipTest("the file system has no birth times")
         return birth
 
-    def test_now(self) -> None:
-        """It is when the file was made, by the wall clock, in nanoseconds."""
+    def test_clock(self) -> None:
+        """The birth time is that of the wall clock, in nanoseconds."""
         birth = self.birth(self.path)
         self.assertLess(abs(time.time_ns() - birth), 60 * 10**9)
         self.assertLessEqual(birth, self.path.stat().st_ctime_ns)
 
     def test_like_stat(self) -> None:
-        """It is what coreutils say, of files and of directories."""
+        """``stat`` of coreutils says the same, of files and of directories."""
         for path in (self.path, self.path.parent):
             command = [str(shutil.which("stat")), "-c", "%W", str(path)]
-            said = subprocess.run(command, capture_output=True, check=True).stdout
-            self.assertEqual(self.birth(path) // 10**9, int(said))
+            output = subprocess.run(command, capture_output=True, check=True).stdout
+            self.assertEqual(self.birth(path) // 10**9, int(output))
 
     def test_kept(self) -> None:
-        """Writing, renaming and setting times change nothing; a new file does."""
+        """Writing, renaming and `os.utime` keep it; a new file has another one."""
         birth = self.birth(self.path)
         self.path.write_text("def")
         os.utime(self.path, (0, 0))
@@ -93,7 +93,7 @@ class BirthTimeTests(SynchronousTestCase):
         self.assertGreater(self.birth(self.path), birth)
 
     def test_descriptor(self) -> None:
-        """A descriptor does as well as a path, and a link leads to its file."""
+        """A file descriptor can be used; a symbolic link is followed."""
         link = self.path.with_name("link")
         link.symlink_to("file")
         with open(self.path) as file:
@@ -101,14 +101,14 @@ class BirthTimeTests(SynchronousTestCase):
         self.assertEqual(self.birth(link), self.birth(self.path))
 
     def test_missing(self) -> None:
-        """What is not there has none, and that is an error."""
+        """A missing file is an error."""
         missing = self.path.with_name("missing")
         self.assertRaises(FileNotFoundError, birth_time_ns, missing)
         self.patch(devlxd.files, "_statx", None)
         self.assertRaises(FileNotFoundError, birth_time_ns, missing)
 
     def test_unknown(self) -> None:
-        """Where nobody knows the birth time, none is made up."""
+        """If the birth time is not known, the result is ``None``."""
 
         def fail(number: int) -> Callable[..., int]:
             def statx(*_: object) -> int:
