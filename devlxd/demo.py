@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.test_demo -*-
-"""``twistd devlxd --demo``: a made-up container, and what to type."""
+"""``twistd devlxd --demo``: an example container, and requests to try."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from devlxd.host.inotify import INotify
 from devlxd.host.listening import endpoint_at
 from devlxd.images.memory_images import MemoryImageStore
 from devlxd.interfaces import IDevLXDReactor
-from devlxd.peers.identifier import AssumedIdentifier
 from devlxd.peers.peer_sources import AnonymousPeerSource
+from devlxd.peers.identifier import AssumedIdentifier
 from devlxd.service import DevLXDService
 
 _NAME = "demo"
 
-_DOCUMENT = """\
+_DOCUMENT = f"""\
 config:
   user.foo: bar
   user.greeting: hello from the host
   volatile.cloud-init.instance-id: demo-1
-  security.devlxd.images: "true"
+  {DEFAULT_DIALECT.permissions}.images: "true"
 devices:
-  eth0: {type: nic, nictype: ipvlan, ipv4.address: 80.80.90.60}
+  eth0: {{type: nic, nictype: ipvlan, ipv4.address: 80.80.90.60}}
 """
 
 _DEVICE = '{"ipv4.address":"80.80.90.60","nictype":"ipvlan","type":"nic"}'
 
-#: An image, as far as a terminal can show one.
+#: The data of the example image: text, as they are shown in a terminal.
 _IMAGE = b"this could be a root file system\n"
 
 _EXPORT = f"/1.0/images/{hashlib.sha256(_IMAGE).hexdigest()}/export"
 
-#: What the demo tells to ask for, and what the answer is.
-QUESTIONS = (
+#: The requests to try: path, and body of the response.
+REQUESTS = (
     ("/", '["/1.0"]\n'),
     ("/1.0", '{"api_version":"1.0"}\n'),
     ("/1.0/config", '["/1.0/config/user.foo","/1.0/config/user.greeting"]\n'),
@@ -57,14 +57,20 @@ QUESTIONS = (
 
 
 class DemoService(MultiService):
-    """Serves one made-up container, from a directory that goes when it stops."""
+    """Serves one example container from a temporary directory.
+
+    :param reactor: as for `DevLXDService`.
+    """
 
     def __init__(self, reactor: IDevLXDReactor) -> None:
         super().__init__()
         self._reactor = reactor
 
     def privilegedStartService(self) -> None:
-        """Make the directory and listen in it."""
+        """See `IService.privilegedStartService`.
+
+        Creates the temporary directory, and listens in it.
+        """
         self._directory = tempfile.TemporaryDirectory(prefix="devlxd-demo-")
         path = Path(self._directory.name)
         containers = path / "containers"
@@ -86,16 +92,16 @@ class DemoService(MultiService):
         super().privilegedStartService()
 
     def startService(self) -> None:
-        """Print what to type."""
+        """See `IService.startService`. Prints the instructions."""
         super().startService()
-        self.say(instructions(Path(self._directory.name)))
+        self.print_text(instructions(Path(self._directory.name)))
 
-    def say(self, text: str) -> None:
-        """Print ``text``; twistd makes log lines of what goes to ``sys.stdout``."""
+    def print_text(self, text: str) -> None:
+        """Print to the terminal: twistd turns ``sys.stdout`` into the log."""
         print(text, file=sys.__stdout__, flush=True)
 
     def stopService(self) -> Deferred[object]:
-        """Stop, and leave nothing behind."""
+        """See `IService.stopService`. Removes the temporary directory."""
         return maybeDeferred(super().stopService).addBoth(self._clean_up)
 
     def _clean_up(self, result: object) -> object:
@@ -104,13 +110,17 @@ class DemoService(MultiService):
 
 
 def instructions(directory: Path) -> str:
-    """Tell what to type, and what comes back."""
+    """Return the commands to try, with their output.
+
+    :param directory: the temporary directory of the demo.
+    """
     lines = [f"\nContainer {_NAME!r} is served. In another terminal, type:\n"]
-    for path, answer in QUESTIONS:
-        lines.append(f"$ curl --unix-socket {directory}/sock http://lxd{path}")
-        lines.append(answer.rstrip("\n") + "\n")
-    lines.append("To hear of changes as they happen:\n")
-    lines.append(f"$ curl -N --unix-socket {directory}/sock http://lxd/1.0/events\n")
-    lines.append(f"and meanwhile edit {directory}/containers/{_NAME}.yaml.\n")
-    lines.append("Ctrl-C stops it and leaves nothing behind.\n")
+    url = f"http://{DEFAULT_DIALECT.name}"
+    for path, body in REQUESTS:
+        lines.append(f"$ curl --unix-socket {directory}/sock {url}{path}")
+        lines.append(body.rstrip("\n") + "\n")
+    lines.append("To receive events when the container changes, type:\n")
+    lines.append(f"$ curl -N --unix-socket {directory}/sock {url}/1.0/events\n")
+    lines.append(f"and edit {directory}/containers/{_NAME}.yaml.\n")
+    lines.append("Ctrl-C stops the demo and removes its directory.\n")
     return "\n".join(lines)

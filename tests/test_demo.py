@@ -7,7 +7,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from devlxd.demo import QUESTIONS, DemoService, instructions
+from devlxd.demo import REQUESTS, DemoService, instructions
 from devlxd.testing import GuestConnection, MemoryDevLXDReactor
 
 
@@ -18,30 +18,30 @@ class DemoTests(SynchronousTestCase):
         self.reactor = MemoryDevLXDReactor()
         self.service = DemoService(self.reactor)
         self.printed: list[str] = []
-        self.patch(self.service, "say", self.printed.append)
+        self.patch(self.service, "print_text", self.printed.append)
         self.service.privilegedStartService()
         self.service.startService()
         self.addCleanup(self.service.stopService)
         path, self.site, *_ = self.reactor.unixServers[0]
         self.directory = Path(path).parent
 
-    def test_answers_as_printed(self) -> None:
-        """Each line that it prints answers as printed."""
+    def test_responses(self) -> None:
+        """Each printed request has the printed response."""
         guest = GuestConnection(self.site)
         self.addCleanup(guest.hang_up)
-        for path, answer in QUESTIONS:
+        for path, body in REQUESTS:
             response = guest.get(path).decode()
-            self.assertEqual(response.partition("\r\n\r\n")[2], answer)
+            self.assertEqual(response.partition("\r\n\r\n")[2], body)
 
     def test_prints(self) -> None:
-        """It prints what to type, with the path to type."""
+        """The commands are printed, with the path of the socket."""
         self.assertEqual(self.printed, [instructions(self.directory)])
-        for path, answer in QUESTIONS:
+        for path, body in REQUESTS:
             line = f"$ curl --unix-socket {self.directory}/sock http://lxd{path}\n"
-            self.assertIn(line + answer.rstrip("\n") + "\n", self.printed[0])
+            self.assertIn(line + body.rstrip("\n") + "\n", self.printed[0])
 
-    def test_leaves_nothing(self) -> None:
-        """When it stops, its directory is gone."""
+    def test_cleans_up(self) -> None:
+        """When the demo stops, its directory is removed."""
         self.assertTrue(os.path.isdir(self.directory))
         self.successResultOf(self.service.stopService())
         self.assertFalse(os.path.exists(self.directory))

@@ -37,7 +37,7 @@ class ReadmeTests(SynchronousTestCase):
         block = blocks_of(README, "Images")[0]
         (line,) = [line for line in block.splitlines() if "image add" in line]
         words = shlex.split(line, comments=True)
-        said = command._parser().parse_args(words[1:])
+        said = command.make_parser().parse_args(words[1:])
         self.assertTrue(said.public)
 
     def test_agent(self) -> None:

@@ -1,1 +1,1 @@
-"""The ``devlxd`` command."""
+"""The ``devlxd`` command, for operators. ``twistd devlxd`` is `devlxd.tap`."""

@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.commands.test_main -*-
-"""The command ``devlxd``: what an operator does by hand."""
+"""The command line of ``devlxd``."""
 
 from __future__ import annotations
 
@@ -16,14 +16,17 @@ from devlxd.guestapi.dialects import DEFAULT_DIALECT
 from devlxd.images.adding import AddError, add_image
 from devlxd.model import is_fingerprint
 
-# Not twisted.python.usage, which takes no option after a file.
+#: The default directory of images, which is that of the default dialect.
+_IMAGES = DEFAULT_DIALECT.images
+
+# twisted.python.usage, which twistd uses, takes no options after arguments.
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says in one line what is wrong with a command line."""
+    """Reports an error on one line, without the usage."""
 
     def error(self, message: str) -> NoReturn:
-        """Give up."""
+        """See `argparse.ArgumentParser.error`."""
         raise SystemExit(f"{self.prog}: {message}")
 
 
@@ -33,53 +36,71 @@ def _fingerprint(text: str) -> str:
     return text.lower()
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="devlxd", description="What an operator does by hand.")
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line.
+
+    The parsed arguments have the function of their subcommand as ``run``.
+    """
+    parser = _Parser(prog="devlxd", description="Manage what devlxd serves to guests.")
     parser.add_argument("--version", action="version", version=f"devlxd {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    image = commands.add_parser("image", help="what has to do with images")
+    image = commands.add_parser("image", help="manage images")
     actions = image.add_subparsers(required=True, metavar="ACTION")
-    add = actions.add_parser(
-        "add",
-        help="put an image into the directory of images",
-        description="Puts an image into the directory from which twistd devlxd lets "
-        "guests download it, and prints its fingerprint.",
+    _define_image_add(
+        actions.add_parser(
+            "add",
+            help="add an image to the directory of images",
+            description="Copy an image into the directory of images, from which "
+            "twistd devlxd lets guests download it, and print its fingerprint.",
+        )
     )
-    add.add_argument("file", type=Path, help="the image, or its metadata")
-    add.add_argument(
-        "rootfs", type=Path, nargs="?", help="the second half of a split image"
-    )
-    add.add_argument(
-        "--public",
-        action="store_true",
-        help="every guest may have it that may download images; without this "
-        "nobody may",
-    )
-    add.add_argument(
-        "--fingerprint",
-        type=_fingerprint,
-        help="refuse an image that has another one",
-    )
-    add.add_argument(
-        "--images",
-        type=Path,
-        default=DEFAULT_DIALECT.images,
-        metavar="DIR",
-        help="the directory of images (default: %(default)s)",
-    )
-    add.set_defaults(run=_add)
     return parser
 
 
-def _add(said: argparse.Namespace) -> None:
-    files = [said.file] if said.rootfs is None else [said.file, said.rootfs]
-    added = add_image(said.images, files, said.public, said.fingerprint)
+def _define_image_add(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "file", type=Path, help="the image, or the metadata of a split image"
+    )
+    parser.add_argument(
+        "rootfs",
+        type=Path,
+        nargs="?",
+        help="the root file system of a split image",
+    )
+    parser.add_argument(
+        "--public",
+        action="store_true",
+        help="let all guests that may download images download it (default: no guest)",
+    )
+    parser.add_argument(
+        "--fingerprint",
+        type=_fingerprint,
+        help="refuse an image with another fingerprint",
+    )
+    parser.add_argument(
+        "--images",
+        type=Path,
+        default=_IMAGES,
+        metavar="DIR",
+        help="the directory of images (default: %(default)s)",
+    )
+    parser.set_defaults(run=_image_add)
+
+
+def _image_add(arguments: argparse.Namespace) -> None:
+    files = [arguments.file]
+    if arguments.rootfs is not None:
+        files.append(arguments.rootfs)
+    added = add_image(arguments.images, files, arguments.public, arguments.fingerprint)
     sys.stdout.write(f"{added}\n")
 
 
 @contextmanager
-def _all_signals_interrupt() -> Iterator[None]:
-    """Clean up also when somebody else ends it, or the terminal goes away."""
+def _signals_interrupt() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP raise `KeyboardInterrupt`, as SIGINT does.
+
+    Temporary files are removed then, too.
+    """
     numbers = (signal.SIGTERM, signal.SIGHUP)
     handlers = [signal.signal(n, signal.default_int_handler) for n in numbers]
     try:
@@ -90,14 +111,15 @@ def _all_signals_interrupt() -> Iterator[None]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Do what the command line says.
+    """Run the command.
 
-    :raises SystemExit: when that is not possible, with one line that says why.
+    :param arguments: the command line; default: that of the process.
+    :raises SystemExit: on failure, with the reason on one line.
     """
-    said = _parser().parse_args(arguments)
+    parsed = make_parser().parse_args(arguments)
     try:
-        with _all_signals_interrupt():
-            said.run(said)
+        with _signals_interrupt():
+            parsed.run(parsed)
     except AddError as error:
         raise SystemExit(f"devlxd: {error}") from None
     except KeyboardInterrupt:

@@ -26,14 +26,14 @@ class ImageAddTests(SynchronousTestCase):
         self.fingerprint = hashlib.sha256(b"data").hexdigest()
 
     def run_command(self, *arguments: str) -> str:
-        """Run the command; return what it prints."""
+        """Run ``devlxd image add``; return its output."""
         output = io.StringIO()
         self.patch(sys, "stdout", output)
         command.main(["image", "add", f"--images={self.directory}", *arguments])
         return output.getvalue()
 
     def assert_refused(self, reason: str, *arguments: str) -> None:
-        """Check that a command line ends in one line and exit status 1."""
+        """Check that a command line fails with one line, which means status 1."""
         error = self.assertRaises(SystemExit, command.main, list(arguments))
         self.assertIsInstance(error.code, str)
         self.assertTrue(str(error.code).startswith("devlxd"), error.code)
@@ -41,32 +41,32 @@ class ImageAddTests(SynchronousTestCase):
         self.assertNotIn("\n", str(error.code))
 
     def test_public(self) -> None:
-        """It prints the fingerprint; options may come last."""
+        """The fingerprint is printed; options may come last."""
         printed = self.run_command(str(self.file), "--public")
         self.assertEqual(printed, f"{self.fingerprint}\n")
         description = self.directory / f"{self.fingerprint}.yaml"
         self.assertEqual(description.read_text(), "public: true\nfilename: image.tar\n")
 
     def test_private(self) -> None:
-        """Unless it is told otherwise, nobody may have the image."""
+        """By default an image is private."""
         self.run_command(str(self.file), "--fingerprint", self.fingerprint.upper())
         description = self.directory / f"{self.fingerprint}.yaml"
         self.assertIn("public: false\n", description.read_text())
 
     def test_split(self) -> None:
-        """Two files are the halves of one image."""
+        """Two files are one split image."""
         printed = self.run_command(str(self.file), str(self.file))
         joined = hashlib.sha256(b"datadata").hexdigest()
         self.assertEqual(printed, f"{joined}\n")
         self.assertTrue((self.directory / f"{joined}.rootfs").exists())
 
     def test_default(self) -> None:
-        """Without a directory the documented one is meant."""
-        said = command._parser().parse_args(["image", "add", "x"])
-        self.assertEqual(said.images, Path("/var/lib/lxd/images"))
+        """The default directory is the documented one."""
+        parsed = command.make_parser().parse_args(["image", "add", "x"])
+        self.assertEqual(parsed.images, Path("/var/lib/lxd/images"))
 
     def test_version(self) -> None:
-        """``devlxd --version`` tells the version."""
+        """``devlxd --version`` prints the version."""
         output = io.StringIO()
         self.patch(sys, "stdout", output)
         error = self.assertRaises(SystemExit, command.main, ["--version"])
@@ -74,7 +74,7 @@ class ImageAddTests(SynchronousTestCase):
         self.assertEqual(output.getvalue(), f"devlxd {__version__}\n")
 
     def test_refused(self) -> None:
-        """What cannot be done is told in one line."""
+        """Errors are reported on one line."""
         add = ("image", "add", f"--images={self.directory}")
         self.assert_refused("COMMAND")
         self.assert_refused("invalid choice", "x")
@@ -85,21 +85,21 @@ class ImageAddTests(SynchronousTestCase):
         self.assert_refused("/nope: No such file", *add, "/nope")
         self.assert_refused("no such directory", *add, "x", "--images=/nope")
 
-    def test_ended(self) -> None:
-        """Nor is it if somebody else ends it, or the terminal goes away."""
+    def test_signals(self) -> None:
+        """SIGTERM and SIGHUP interrupt the command like Ctrl-C."""
         for number in (signal.SIGTERM, signal.SIGHUP):
             before = signal.getsignal(number)
 
-            def end(*_: object, number: int = number) -> None:
+            def receive_signal(*_: object, number: int = number) -> None:
                 os.kill(os.getpid(), number)
                 signal.pause()
 
-            self.patch(command, "add_image", end)
+            self.patch(command, "add_image", receive_signal)
             self.assert_refused("interrupted", "image", "add", str(self.file))
             self.assertIs(signal.getsignal(number), before)
 
     def test_interrupted(self) -> None:
-        """Ctrl-C is no reason for a traceback."""
+        """Ctrl-C ends the command without a traceback."""
 
         def interrupt(*_: object) -> None:
             raise KeyboardInterrupt
