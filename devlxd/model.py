@@ -27,9 +27,9 @@ def is_container_name(name: str) -> bool:
 
 
 def is_fingerprint(text: str) -> bool:
-    """Tell whether ``text`` may be the fingerprint of an image.
+    """Return whether ``text`` has the form of the fingerprint of an image.
 
-    A SHA-256 in 64 hex digits, lower case.
+    It is a SHA-256 as 64 lower-case hex digits.
     """
     return _FINGERPRINT.fullmatch(text) is not None
 
@@ -173,10 +173,10 @@ class Caller:
 class ImagePart:
     """One file of an image.
 
-    :ivar name: what it is: ``metadata``, and ``rootfs`` of a container or
-        ``rootfs.img`` of a virtual machine; empty for an image of one file.
-    :ivar filename: what a guest may call it.
-    :ivar size: how long it is, in bytes.
+    :ivar name: ``metadata``, ``rootfs`` (of a container) or ``rootfs.img`` (of
+        a virtual machine) in a split image; empty in an image of one file.
+    :ivar filename: the name under which guests save it.
+    :ivar size: in bytes.
     """
 
     name: str
@@ -186,11 +186,13 @@ class ImagePart:
 
 @frozen
 class Image:
-    """What is known of an image, without its data.
+    """The description of an image, without its data.
 
-    :ivar fingerprint: the SHA-256 of all its parts in their order.
-    :ivar parts: its one file, or the two halves of a split image.
-    :ivar modified: since when it is there, in seconds since 1970.
+    :ivar fingerprint: the SHA-256 of the data of all parts, in their order, as
+        64 lower-case hex digits.
+    :ivar parts: the only file of a unified image, or the two files of a split
+        image: metadata, root file system.
+    :ivar modified: the time of its last change, in seconds since 1970.
     """
 
     fingerprint: str
@@ -199,7 +201,7 @@ class Image:
 
     @property
     def size(self) -> int:
-        """How long all of it is, in bytes."""
+        """The size of all parts together, in bytes."""
         return sum(part.size for part in self.parts)
 
 

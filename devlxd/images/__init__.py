@@ -1,1 +1,13 @@
-"""What can be downloaded: images, from a directory or from an LXD."""
+"""Stores of the images that guests may download.
+
+Each provides `devlxd.interfaces.IImageStore`:
+
+* `devlxd.images.directory_images`: images in a directory of the host, into
+  which `devlxd.images.adding` puts them;
+* `devlxd.images.upstream_images`: the images of an LXD or Incus on the host,
+  over its REST API;
+* `devlxd.images.memory_images`: images in memory, for tests and the demo.
+
+Which container may download images, and how they are sent, is not decided here
+but in `devlxd.guestapi`.
+"""

@@ -1,12 +1,12 @@
 # -*- test-case-name: tests.images.test_adding -*-
-"""Putting an image into a directory: all of it, or nothing."""
+"""Adding an image to a directory of images, completely or not at all."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,124 +20,129 @@ from devlxd.images.file_names import (
     rootfs_path,
 )
 
-#: How much is copied at a time, in bytes.
-_PIECE = 1024 * 1024
+#: The number of bytes that are copied at a time.
+_CHUNK = 1024 * 1024
 
 
 class AddError(Exception):
-    """An image that cannot be put in; the text says why."""
+    """Raised when an image cannot be added; the text gives the reason."""
 
 
 def add_image(
     directory: Path, files: Sequence[Path], public: bool, expected: str | None = None
 ) -> str:
-    """Put an image into a directory.
+    """Copy an image into a directory of images.
 
-    It is copied and can be downloaded when all of it is on the disk. Whatever
-    goes wrong before leaves the directory as it was.
+    Guests can download the image when all of it is on the disk. An error
+    before that leaves the directory as it was.
 
-    :param files: its one file, or the two halves of a split image.
-    :param public: whether every guest may have it.
-    :param expected: the fingerprint that it should have, if that is known.
-    :return: its fingerprint.
-    :raises AddError: when it cannot be put in.
+    :param files: the only file of a unified image, or the two files of a split
+        image: metadata, root file system.
+    :param public: whether every guest may download the image.
+    :param expected: the fingerprint that the image must have; default: any.
+    :return: the fingerprint of the image.
+    :raises AddError: if the image cannot be added.
     """
     try:
         _check_directory(directory)
-        with tempfile.TemporaryDirectory(prefix=".adding-", dir=directory) as aside:
-            return _add(directory, Path(aside), files, public, expected)
+        with tempfile.TemporaryDirectory(prefix=".adding-", dir=directory) as temporary:
+            return _add(directory, Path(temporary), files, public, expected)
     except OSError as error:
-        where = error.filename or directory
-        raise AddError(f"{where}: {error.strerror or error}") from None
+        path = error.filename or directory
+        raise AddError(f"{path}: {error.strerror or error}") from None
 
 
 def _check_directory(directory: Path) -> None:
     if not directory.is_dir():
         raise AddError(f"{directory}: no such directory")
+    # LXD has its images in /var/lib/lxd/images, its database beside them.
     if (directory.resolve().parent / "database").is_dir():
         raise AddError(
-            f"{directory}: belongs to an LXD, which removes from it what it does not "
-            "know; take another directory, or lxc image import"
+            f"{directory}: belongs to an LXD, which removes unknown files from it; "
+            "use another directory, or lxc image import"
         )
 
 
 def _add(
     directory: Path,
-    aside: Path,
+    temporary: Path,
     files: Sequence[Path],
     public: bool,
     expected: str | None,
 ) -> str:
+    """Copy the files into a temporary directory, then rename the copies."""
     digest = hashlib.sha256()
-    copies = [aside / str(number) for number in range(len(files))]
+    copies = [temporary / str(number) for number in range(len(files))]
     for file, copy in zip(files, copies, strict=True):
-        if not _copy(file, copy, digest):
-            raise AddError(f"{file}: empty")
+        if not _copy(file, copy, digest.update):
+            raise AddError(f"{file}: empty file")
     fingerprint = digest.hexdigest()
     if expected is not None and fingerprint != expected:
         raise AddError(f"the fingerprint is {fingerprint}, not {expected}")
-    places = [directory / fingerprint, rootfs_path(directory, fingerprint)]
-    del places[len(files) :]
-    _clear(directory, fingerprint, places)
-    description = aside / "description"
-    _describe(description, public, files[0].name if len(files) == 1 else "")
-    for copy, place in zip(copies, places, strict=True):
-        copy.rename(place)
+    targets = [directory / fingerprint, rootfs_path(directory, fingerprint)]
+    del targets[len(files) :]
+    _check_existing(directory, fingerprint, targets)
+    description = temporary / "description"
+    _write_description(description, public, files[0].name if len(files) == 1 else "")
+    for copy, target in zip(copies, targets, strict=True):
+        copy.rename(target)
     _sync_directory(directory)
-    # Without this one nobody may have it, so it is the last.
+    # Without its description nobody may download an image, so this is last.
     description.rename(description_path(directory, fingerprint))
     _sync_directory(directory)
     return fingerprint
 
 
-def _clear(directory: Path, fingerprint: str, places: Sequence[Path]) -> None:
-    """See to it that files can be moved to ``places``, one after the other.
+def _check_existing(directory: Path, fingerprint: str, targets: Sequence[Path]) -> None:
+    """Check that files can be renamed to ``targets``, one after the other.
 
-    The same data may be there already, whole or in halves, and so may the rest
-    of an addition that was interrupted.
+    There may be files with the same data, of the same image or split
+    differently, or the remains of an interrupted call. If they are incomplete,
+    their description is removed, so that no guest downloads a mixture.
+
+    :raises AddError: if the image is there, but split differently.
     """
-    found = image_paths(directory, fingerprint)
+    existing = image_paths(directory, fingerprint)
     rootfs = rootfs_path(directory, fingerprint)
     if os.path.lexists(rootfs):
-        found.append(rootfs)
-    for path in found:
-        if path not in places:
-            raise AddError(f"{path}: the image is there already, in other pieces")
-    if len(found) != len(places):
+        existing.append(rootfs)
+    for path in existing:
+        if path not in targets:
+            raise AddError(f"{path}: the image exists, but consists of other files")
+    if len(existing) != len(targets):
         description_path(directory, fingerprint).unlink(missing_ok=True)
 
 
-def _copy(source: Path, copy: Path, digest: hashlib._Hash) -> int:
-    """Copy a file to the disk, and count it into ``digest``.
+def _copy(source: Path, target: Path, update_digest: Callable[[bytes], None]) -> int:
+    """Copy a file, and wait until the copy is on the disk.
 
-    :return: how long it is, in bytes.
-    :raises AddError: when somebody writes to it.
+    :param update_digest: called with all data.
+    :return: the size of the file, in bytes.
+    :raises AddError: if the file changes in the meantime.
     """
     size = 0
-    with open(open_regular(source), "rb") as file, copy.open("xb") as target:
-        os.fchmod(target.fileno(), 0o600)
+    with open(open_regular(source), "rb") as file, target.open("xb") as copy:
+        os.fchmod(copy.fileno(), 0o600)
         before = os.fstat(file.fileno())
-        while size <= before.st_size and (piece := file.read(_PIECE)):
-            digest.update(piece)
-            target.write(piece)
-            size += len(piece)
-        if size != before.st_size or os.fstat(file.fileno()).st_mtime_ns != (
-            before.st_mtime_ns
-        ):
-            raise AddError(f"{source}: somebody writes to it")
-        _sync(target)
+        while size <= before.st_size and (chunk := file.read(_CHUNK)):
+            update_digest(chunk)
+            copy.write(chunk)
+            size += len(chunk)
+        modified = os.fstat(file.fileno()).st_mtime_ns
+        if size != before.st_size or modified != before.st_mtime_ns:
+            raise AddError(f"{source}: changed while it was copied")
+        _sync(copy)
     return size
 
 
-def _describe(path: Path, public: bool, filename: str) -> None:
-    said: dict[str, object] = {"public": public}
+def _write_description(path: Path, public: bool, filename: str) -> None:
+    description: dict[str, object] = {"public": public}
     if is_filename(filename):
-        said["filename"] = filename
+        description["filename"] = filename
+    text = yaml.safe_dump(description, allow_unicode=True, sort_keys=False)
     with path.open("xb") as file:
         os.fchmod(file.fileno(), 0o600)
-        file.write(
-            yaml.safe_dump(said, allow_unicode=True, sort_keys=False).encode("utf-8")
-        )
+        file.write(text.encode("utf-8"))
         _sync(file)
 
 
@@ -148,6 +153,7 @@ def _sync(file: BinaryIO) -> None:
 
 
 def _sync_directory(directory: Path) -> None:
+    """Wait until the renames in a directory are on the disk."""
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(fd)

@@ -1,5 +1,8 @@
 # -*- test-case-name: tests.images.test_directory_images -*-
-"""Images in a directory of the host."""
+"""A store of the images in a directory of the host.
+
+How the directory is laid out is described in `devlxd.images.file_names`.
+"""
 
 from __future__ import annotations
 
@@ -17,45 +20,47 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from devlxd.files import open_regular
-from devlxd.images.file_names import (
-    HEAD_SIZE,
+from devlxd.images.descriptions import (
     MAX_DESCRIPTION,
     Description,
     DescriptionError,
+    read_description,
+)
+from devlxd.images.file_names import (
+    HEAD_SIZE,
     description_path,
     image_paths,
     parts_of,
-    read_description,
     rootfs_path,
 )
 from devlxd.interfaces import IDevLXDReactor, IImageStore, ImageError, IOpenImage
 from devlxd.loglimit import RateLimitedLogger
 from devlxd.model import Image
 
-#: From ``linux/fs.h``, since Linux 4.14: read what need not be waited for. Not
-#: every C library tells Python of it.
+#: See ``preadv2(2)``: read only what is in the page cache. Python has the name
+#: only if the C library it was built with has it.
 _RWF_NOWAIT = 8
 
-#: Errors that have nothing to do with what was to be opened.
-_OUT_OF = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+#: Errors that say nothing about the file that was to be opened.
+_OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
-#: How often an image is opened anew that is replaced in the meantime.
-_TRIES = 5
+#: How often an image is opened again if its files are replaced meanwhile.
+_MAX_ATTEMPTS = 5
 
 
 class _UnusableError(Exception):
-    """Something that should be an image is none; the text says why."""
+    """Raised for files that are not a usable image; the text gives the reason."""
 
 
 @implementer(IImageStore)
 class DirectoryImageStore:
-    """The images in a directory, as `devlxd.images.file_names` tells.
+    """Provides the public and the cached images in a directory.
 
-    Disks may be slow: all that has to do with them is done in the reactor's
-    threads, but for reading what is in memory already. Nothing is written, and
-    no link in the directory is followed.
+    The store never writes to the directory, and follows no symbolic links in
+    it. It accesses the disk in the threads of the reactor, because disks may be
+    slow. Only data in the page cache are read by the reactor itself.
 
-    :param directory: where they lie. It need not be there yet.
+    :param directory: the directory of images. It need not exist yet.
     :param reactor: for its threads, and for the time.
     """
 
@@ -67,7 +72,10 @@ class DirectoryImageStore:
         self._limited_log = RateLimitedLogger(self._log, reactor)
 
     def open(self, fingerprint: str) -> Deferred[IOpenImage | None]:
-        """See `IImageStore.open`; what is no image is for the log."""
+        """See `IImageStore.open`.
+
+        Files that are not a usable image count as no image. The log says why.
+        """
         opening: Deferred[IOpenImage | None] = deferToThreadPool(
             self._reactor, self._reactor.getThreadPool(), self._open, fingerprint
         )
@@ -76,10 +84,13 @@ class DirectoryImageStore:
     def _log_unusable(self, failure: Failure, fingerprint: str) -> None:
         failure.trap(_UnusableError)
         self._limited_log.warn(
-            "no image: {reason}", of=fingerprint, reason=str(failure.value)
+            "image not served: {reason}",
+            of=fingerprint,
+            reason=str(failure.value),
         )
 
     def _open(self, fingerprint: str) -> IOpenImage | None:
+        """Open an image. Called in a thread."""
         try:
             description = _description(description_path(self.directory, fingerprint))
             if not (description.public or description.cached):
@@ -91,14 +102,17 @@ class DirectoryImageStore:
         except OSError as error:
             path = error.filename or self.directory / fingerprint
             reason = f"{path}: {_reason(error)}"
-            if error.errno in _OUT_OF:
+            if error.errno in _OUT_OF_RESOURCES:
                 raise ImageError(reason) from None
             raise _UnusableError(reason) from None
-        return _OpenFiles(image, files, self._reactor)
+        return _OpenDirectoryImage(image, files, self._reactor)
 
     def _open_files(self, fingerprint: str, opened: ExitStack) -> Sequence[_File]:
-        """Open the files of an image, all of them as they lay at one moment."""
-        for _ in range(_TRIES):
+        """Open all files of an image as they were at one point in time.
+
+        :param opened: closes the files.
+        """
+        for _ in range(_MAX_ATTEMPTS):
             paths = self._paths(fingerprint)
             files = [_File.open(path, opened) for path in paths]
             in_place = all(file.is_in_place() for file in files)
@@ -106,25 +120,25 @@ class DirectoryImageStore:
                 return files
             opened.close()
         path = self.directory / fingerprint
-        raise _UnusableError(f"{path}: it is replaced again and again")
+        raise _UnusableError(f"{path}: replaced again and again while it was opened")
 
     def _paths(self, fingerprint: str) -> list[Path]:
-        """Find the files of an image.
+        """Return the paths of the files of an image.
 
-        :raises _UnusableError: when they are none, or too many.
+        :raises _UnusableError: if there are none, or too many.
         """
         paths = image_paths(self.directory, fingerprint)
         if len(paths) > 1:
             found = " and ".join(str(path) for path in paths)
             raise _UnusableError(f"{found}: more than one file for the image")
         if not paths:
-            raise _UnusableError(f"{self.directory / fingerprint}: there is none")
+            raise _UnusableError(f"{self.directory / fingerprint}: no such file")
         rootfs = rootfs_path(self.directory, fingerprint)
         return [*paths, rootfs] if os.path.lexists(rootfs) else paths
 
 
 def _description(path: Path) -> Description:
-    """Read a description; without one, nobody may have the image."""
+    """Read a description. Without one, the image is neither public nor cached."""
     try:
         fd = open_regular(path, os.O_NOFOLLOW)
     except (FileNotFoundError, NotADirectoryError):
@@ -140,7 +154,10 @@ def _description(path: Path) -> Description:
 
 @frozen
 class _File:
-    """An open file, and what it was when it was opened."""
+    """An open file of an image.
+
+    :ivar status: the status of the file when it was opened.
+    """
 
     path: Path
     fd: int
@@ -148,27 +165,32 @@ class _File:
 
     @classmethod
     def open(cls, path: Path, opened: ExitStack) -> _File:
-        """Open the file at ``path``, to be closed with ``opened``."""
+        """Open a file.
+
+        :param opened: closes the file.
+        :raises OSError: if it cannot be opened.
+        :raises _UnusableError: if it is empty.
+        """
         fd = open_regular(path, os.O_NOFOLLOW)
         opened.callback(os.close, fd)
         status = os.fstat(fd)
         if not status.st_size:
-            raise _UnusableError(f"{path}: empty")
+            raise _UnusableError(f"{path}: empty file")
         return cls(path, fd, status)
 
     @property
     def size(self) -> int:
-        """How long it was, in bytes."""
+        """The size of the file when it was opened, in bytes."""
         return self.status.st_size
 
     def head(self) -> bytes:
-        """Read what tells what kind of file it is."""
+        """Return the bytes at the beginning that tell the format of the file."""
         return os.pread(self.fd, HEAD_SIZE, 0)
 
     def read(self, start: int, size: int) -> bytes:
-        """Read some of it, which may take long.
+        """Read at an offset. This may block.
 
-        :raises ImageError: when there is nothing, or it is not what it was.
+        :raises ImageError: if there are no data, or the file has changed.
         """
         try:
             return self._checked(os.pread(self.fd, size, start))
@@ -176,9 +198,10 @@ class _File:
             raise ImageError(f"{self.path}: {_reason(error)}") from None
 
     def read_cached(self, start: int, size: int) -> bytes:
-        """Read what of it is in memory, which does not take long.
+        """Read at an offset what is in the page cache. This does not block.
 
-        :return: nothing if that has to be waited for, or cannot be told.
+        :return: ``b""`` if the read would block, or is not supported.
+        :raises ImageError: if there are no data, or the file has changed.
         """
         data = bytearray(size)
         try:
@@ -191,10 +214,10 @@ class _File:
         now, then = os.fstat(self.fd), self.status
         if data and (now.st_size, now.st_mtime_ns) == (then.st_size, then.st_mtime_ns):
             return data
-        raise ImageError(f"{self.path}: somebody writes to it")
+        raise ImageError(f"{self.path}: changed while it was read")
 
     def is_in_place(self) -> bool:
-        """Tell whether it is still what lies at its path."""
+        """Return whether the path still leads to this file."""
         try:
             return os.path.samestat(os.lstat(self.path), self.status)
         except FileNotFoundError:
@@ -212,8 +235,8 @@ def _image(fingerprint: str, description: Description, files: Sequence[_File]) -
 
 
 @implementer(IOpenImage)
-class _OpenFiles:
-    """The open files of an image: whatever becomes of their names, these stay."""
+class _OpenDirectoryImage:
+    """The open files of an image. They stay readable when they are removed."""
 
     is_seekable = True
 
@@ -243,7 +266,8 @@ class _OpenFiles:
     def close(self) -> None:
         """See `IOpenImage.close`.
 
-        The disk space of a removed file is freed by this, which takes long.
+        The files are closed in a thread: closing a removed file frees its space
+        on the disk, which takes long for a large file.
         """
         threads = self._reactor.getThreadPool()
         for file in self._files:
@@ -251,6 +275,7 @@ class _OpenFiles:
 
 
 def _reason(error: OSError) -> str:
+    # With O_NOFOLLOW, open(2) fails so on a symbolic link.
     if error.errno == errno.ELOOP:
-        return "a link"
+        return "a symbolic link"
     return error.strerror or str(error)

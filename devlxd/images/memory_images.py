@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.images.test_stores -*-
-"""Images in memory."""
+"""A store of images in memory."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from devlxd.model import Image
 
 @implementer(IImageStore)
 class MemoryImageStore:
-    """Has the images that were put into it.
+    """Provides the images that were put into it.
 
-    :ivar open_images: those that somebody has open, as often as they are.
+    :ivar open_images: the images that are open: one entry for each call of
+        `open` that was not followed by `IOpenImage.close` yet.
     """
 
     def __init__(self) -> None:
@@ -25,12 +26,14 @@ class MemoryImageStore:
         self.open_images: list[Image] = []
 
     def put(self, *data: bytes, filename: str = "", modified: int = 0) -> str:
-        """Put in an image that everybody may have.
+        """Add a public image.
 
-        :param data: its one file, or the two of a split image.
-        :param filename: what guests may call it, if it is one file.
-        :param modified: since when it is there, in seconds since 1970.
-        :return: its fingerprint.
+        :param data: the only file of a unified image, or the two files of a
+            split image.
+        :param filename: the filename of a unified image; default: made from
+            the fingerprint.
+        :param modified: in seconds since 1970.
+        :return: the fingerprint of the image.
         """
         fingerprint = hashlib.sha256(b"".join(data)).hexdigest()
         parts = parts_of(fingerprint, data, [len(part) for part in data], filename)
@@ -39,18 +42,18 @@ class MemoryImageStore:
         return fingerprint
 
     def remove(self, fingerprint: str) -> None:
-        """Take an image out; who has it open can read it to its end."""
+        """Remove an image. Where it is open, it stays readable."""
         del self._images[fingerprint]
 
     def open(self, fingerprint: str) -> Deferred[IOpenImage | None]:
         """See `IImageStore.open`."""
         found = self._images.get(fingerprint)
-        return succeed(_OpenBytes(*found, self.open_images) if found else None)
+        return succeed(_OpenMemoryImage(*found, self.open_images) if found else None)
 
 
 @implementer(IOpenImage)
-class _OpenBytes:
-    """Bytes that are read as if they had to be fetched."""
+class _OpenMemoryImage:
+    """An open image whose data are in memory."""
 
     is_seekable = True
 
@@ -63,7 +66,7 @@ class _OpenBytes:
     def read(self, start: int, size: int) -> Deferred[bytes]:
         """See `IOpenImage.read`."""
         data = self._data[start : start + size]
-        return succeed(data) if data else fail(ImageError("there is no more"))
+        return succeed(data) if data else fail(ImageError("read behind the end"))
 
     def close(self) -> None:
         """See `IOpenImage.close`."""

@@ -1,111 +1,118 @@
 # -*- test-case-name: tests.images.test_response_reader -*-
-"""The body of a response, read as it is wanted and not as it comes."""
+"""Reading the body of an HTTP response at the pace of its reader."""
 
 from __future__ import annotations
 
+import typing
 from collections import deque
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
-from twisted.web.client import ResponseDone, ResponseFailed
+from twisted.web.client import ResponseDone
 from twisted.web.iweb import IResponse
 
+from devlxd.images.image_errors import describe
 from devlxd.interfaces import ImageError
 
-if TYPE_CHECKING:
-    from twisted.web._newclient import TransportProxyProducer
+#: The server is paused when so many bytes are buffered. The last chunk, of at
+#: most 64 KiB, may exceed this.
+MAX_BUFFERED = 128 * 1024
 
-#: How much of a body may wait to be read, in bytes. What came with it in one
-#: piece, at most 64 KiB, is taken too.
-MAX_WAITING = 128 * 1024
-
-#: For how long the other end may send nothing, in seconds.
-TIMEOUT = 30
+#: How long the server may send nothing, in seconds.
+READ_TIMEOUT = 30
 
 
-class ResponseBody(Protocol):
-    """Takes the body of a response, and lets the other end wait.
+class _BodyTransport(typing.Protocol):
+    """What Twisted's HTTP client gives to the protocol that receives a body.
+
+    `IResponse.deliverBody` documents an `IPushProducer`; its ``loseConnection``
+    is public, but in no interface.
+    """
+
+    def pauseProducing(self) -> None: ...
+
+    def resumeProducing(self) -> None: ...
+
+    def loseConnection(self) -> None: ...
+
+
+class ResponseReader(Protocol):
+    """Buffers the body of a response, and pauses the server when that is full.
 
     :param reactor: for the timeout.
     """
 
     def __init__(self, reactor: IReactorTime) -> None:
         self._reactor = reactor
-        self._waiting: deque[bytes] = deque()
-        self._size = 0
-        self._ended: Failure | None = None
-        self._wanted: Deferred[None] | None = None
+        self._buffer: deque[bytes] = deque()
+        self._buffered = 0
+        self._end: Failure | None = None
+        self._data_or_end: Deferred[None] | None = None
 
     @classmethod
-    def of(cls, response: IResponse, reactor: IReactorTime) -> ResponseBody:
-        """Take the body of ``response``, which has to be closed."""
-        body = cls(reactor)
-        response.deliverBody(body)
-        return body
+    def of(cls, response: IResponse, reactor: IReactorTime) -> ResponseReader:
+        """Return a reader of the body of a response. The caller has to close it."""
+        reader = cls(reactor)
+        response.deliverBody(reader)
+        return reader
 
     async def read(self) -> bytes:
-        """Return what comes next, and nothing at the end.
+        """Return the next chunk of the body, or ``b""`` at its end.
 
-        :raises ImageError: when it ends before it is complete, or nothing
-            comes for too long.
+        :raises ImageError: if the response ends before it is complete, or the
+            server sends nothing for `READ_TIMEOUT`.
         """
-        if not self._waiting and self._ended is None:
+        if not self._buffer and self._end is None:
             await self._wait()
-        if self._waiting:
-            return self._next()
-        error = self._ended.value if self._ended else None
+        if self._buffer:
+            return self._take()
+        error = self._end.value if self._end else None
         if error is not None and not isinstance(error, ResponseDone):
-            raise ImageError(f"the answer breaks off: {reason_of(error)}")
+            raise ImageError(f"the response is incomplete: {describe(error)}")
         return b""
 
     async def _wait(self) -> None:
-        self._wanted = Deferred()
+        """Wait for data, or for the end of the body."""
+        self._data_or_end = Deferred()
         try:
-            await self._wanted.addTimeout(TIMEOUT, self._reactor)
+            await self._data_or_end.addTimeout(READ_TIMEOUT, self._reactor)
         except TimeoutError:
-            raise ImageError(f"nothing comes for {TIMEOUT} s") from None
+            raise ImageError(f"no data for {READ_TIMEOUT} s") from None
 
-    def _next(self) -> bytes:
-        piece = self._waiting.popleft()
-        self._size -= len(piece)
-        if not self._waiting and self._ended is None:
-            self._transport().resumeProducing()
-        return piece
+    def _take(self) -> bytes:
+        """Remove the first chunk from the buffer; resume when it was the last."""
+        chunk = self._buffer.popleft()
+        self._buffered -= len(chunk)
+        if not self._buffer and self._end is None:
+            self._body_transport().resumeProducing()
+        return chunk
 
     def close(self) -> None:
-        """Read no more of it."""
-        self._waiting.clear()
-        if self._ended is None:
-            self._transport().loseConnection()
+        """Discard the rest of the body, and close the connection."""
+        self._buffer.clear()
+        if self._end is None:
+            self._body_transport().loseConnection()
 
-    def _transport(self) -> TransportProxyProducer:
-        # What Twisted's client gives to whom it delivers a body to.
-        return cast("TransportProxyProducer", self.transport)
+    def _body_transport(self) -> _BodyTransport:
+        return cast(_BodyTransport, self.transport)
 
     def dataReceived(self, data: bytes) -> None:
-        """Hear that something came."""
-        self._waiting.append(data)
-        self._size += len(data)
-        if self._size >= MAX_WAITING:
-            self._transport().pauseProducing()
-        self._tell()
+        """See `Protocol.dataReceived`. Pauses the server if the buffer is full."""
+        self._buffer.append(data)
+        self._buffered += len(data)
+        if self._buffered >= MAX_BUFFERED:
+            self._body_transport().pauseProducing()
+        self._wake_reader()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Hear that nothing more will come."""
-        self._ended = reason
-        self._tell()
+        """See `IResponse.deliverBody`. Called at the end of the body."""
+        self._end = reason
+        self._wake_reader()
 
-    def _tell(self) -> None:
-        wanted, self._wanted = self._wanted, None
-        if wanted is not None and not wanted.called:
-            wanted.callback(None)
-
-
-def reason_of(error: BaseException) -> str:
-    """Say in short what went wrong with a request."""
-    if isinstance(error, ResponseFailed) and error.reasons:
-        return reason_of(error.reasons[0].value)
-    return str(error) or type(error).__name__
+    def _wake_reader(self) -> None:
+        waiting, self._data_or_end = self._data_or_end, None
+        if waiting is not None and not waiting.called:
+            waiting.callback(None)

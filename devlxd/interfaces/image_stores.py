@@ -1,57 +1,62 @@
-"""Seams of what can be downloaded: stores of images."""
+"""Seams of downloads: stores of images, and the images that they open."""
 
 from __future__ import annotations
 
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
-from devlxd.model import (
-    Image,
-)
+from devlxd.model import Image
 
 
 class ImageError(Exception):
-    """An image cannot be had; the text says why, for the log only."""
+    """Raised when an image cannot be opened or read.
+
+    The text gives the reason. It is for the log only, never for a guest.
+    """
 
 
 class IImageStore(Interface):
-    """Where images come from."""
+    """Provides the images that guests may download."""
 
     def open(fingerprint: str) -> Deferred[IOpenImage | None]:
-        """Open an image that every guest may have: a public or a cached one.
+        """Open an image that every guest may download: a public or a cached one.
 
-        It fires in the end, whatever happens: nobody cancels it, and a guest
-        has only so many downloads. That there is none it tells within a tenth
-        of a second, or guests can tell by the time why.
+        The Deferred has to fire in the end, whatever happens: callers do not
+        cancel it, and the number of downloads of a container is limited.
 
-        :param fingerprint: 64 hex digits, lower case.
-        :return: what is opened, for the caller to close; ``None`` where there
-            is none, or it is neither public nor cached. Fails with
-            `ImageError` when there is no telling.
+        ``None`` has to arrive within 0.1 s, whatever its reason. Otherwise a
+        guest could tell a private image from a missing one by the time.
+
+        :param fingerprint: 64 lower-case hex digits.
+        :return: a Deferred that fires with an open image, which the caller has
+            to close; or with ``None`` if there is no such image, or if it is
+            neither public nor cached. It fails with `ImageError` if the store
+            cannot find out.
         """
 
 
 class IOpenImage(Interface):
     """An image as it was when it was opened."""
 
-    image: Image = Attribute("What is known of it.")
+    image: Image = Attribute("The description of the image.")
 
     is_seekable: bool = Attribute(
-        "Whether reading may begin anywhere; else it begins at 0, and goes on "
-        "where it has ended."
+        "Whether a read may start at any offset. If not, the first read starts "
+        "at 0, and each further read starts where the previous one ended."
     )
 
     def read(start: int, size: int) -> Deferred[bytes]:
-        """Read some of its data: those of all its parts in their order.
+        """Read from the data of all parts, one part after the other.
 
-        One after the other: nothing may be read, nor may it be closed, while
-        this has not fired.
+        Until the Deferred has fired, the caller may neither call `read` again
+        nor call `close`.
 
-        :param start: where to begin, in bytes, before the end.
-        :param size: how much to read at most, in bytes, at least 1.
-        :return: at least one byte. Fails with `ImageError` when they cannot be
-            had, or are not those of the image that was opened.
+        :param start: the offset in bytes, less than the size of the image.
+        :param size: the maximum number of bytes, at least 1.
+        :return: a Deferred that fires with at least one byte. It fails with
+            `ImageError` if the data cannot be read, or if they have changed
+            since the image was opened.
         """
 
     def close() -> None:
-        """Let go of it, once; nothing can be read any more."""
+        """Close the image. Call this once; afterwards it cannot be read."""

@@ -1,1 +1,1 @@
-"""Tests of ``devlxd.images``."""
+"""Tests of `devlxd.images`."""

@@ -1,4 +1,4 @@
-"""The part of LXD's own API that has to do with images, in memory."""
+"""The image endpoints of the REST API of LXD, in memory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _RANGE = re.compile(rb"bytes=(\d+)-(\d+)")
 
 @define
 class FakeImage:
-    """An image of LXD."""
+    """An image of a `FakeLXD`."""
 
     parts: tuple[ImagePart, ...]
     data: tuple[bytes, ...]
@@ -30,7 +30,7 @@ class FakeImage:
 
 
 class FakeLXD(Resource):
-    """Answers as LXD 5.0.2 does, as far as images go."""
+    """Responds to requests for images as LXD 5.0.2 does."""
 
     isLeaf = True
 
@@ -39,33 +39,33 @@ class FakeLXD(Resource):
         self.images: dict[str, FakeImage] = {}
 
     def put(self, *data: bytes, public: bool = True, cached: bool = False) -> str:
-        """Put in an image of one file, or of two; return its fingerprint."""
+        """Add an image of one file, or of two; return its fingerprint."""
         fingerprint = hashlib.sha256(b"".join(data)).hexdigest()
         parts = parts_of(fingerprint, data, [len(part) for part in data])
         self.images[fingerprint] = FakeImage(parts, data, public, cached)
         return fingerprint
 
     def render_GET(self, request: Request) -> bytes:
-        """Answer."""
-        pieces = request.path.decode().split("/")[3:]
-        image = self.images.get(pieces[0])
+        """Respond with the record of an image, or with its data."""
+        fingerprint, *rest = request.path.decode().split("/")[3:]
+        image = self.images.get(fingerprint)
         if image is None:
             request.setResponseCode(http.NOT_FOUND)
             return b'{"type":"error","error":"Image not found"}\n'
-        if pieces[1:] == ["export"]:
-            return self._export(request, image)
-        facts = {
-            "fingerprint": pieces[0],
+        if rest == ["export"]:
+            if len(image.data) == 2:
+                return self._export_split(request, image)
+            return self._export_unified(request, image)
+        record = {
+            "fingerprint": fingerprint,
             "public": image.public,
             "cached": image.cached,
             "size": sum(map(len, image.data)),
             "uploaded_at": UPLOADED_AT,
         }
-        return json.dumps({"type": "sync", "metadata": facts}).encode()
+        return json.dumps({"type": "sync", "metadata": record}).encode()
 
-    def _export(self, request: Request, image: FakeImage) -> bytes:
-        if len(image.data) == 2:
-            return self._split(request, image)
+    def _export_unified(self, request: Request, image: FakeImage) -> bytes:
         (data,) = image.data
         (part,) = image.parts
         request.setHeader(b"Content-Type", b"application/octet-stream")
@@ -80,7 +80,7 @@ class FakeLXD(Resource):
         request.setHeader(b"Content-Range", content_range.encode())
         return data[first : last + 1]
 
-    def _split(self, request: Request, image: FakeImage) -> bytes:
+    def _export_split(self, request: Request, image: FakeImage) -> bytes:
         boundary = b"b" * 60
         content_type = b"multipart/form-data; boundary=" + boundary
         request.setHeader(b"Content-Type", content_type)
@@ -91,5 +91,5 @@ class FakeLXD(Resource):
                 b"Content-Type: application/octet-stream\r\n\r\n%b\r\n"
                 % (boundary, disposition.encode(), data)
             )
-        # Twice, as LXD does it.
+        # LXD sends the last boundary twice.
         return b"--%b--\r\n\r\n--%b--\r\n" % (boundary, boundary)

@@ -17,7 +17,7 @@ from devlxd.testing import MemoryDevLXDReactor
 
 
 class AddTests(SynchronousTestCase):
-    """Putting images into a directory."""
+    """`add_image`."""
 
     def setUp(self) -> None:
         self.directory = Path(tempfile.mkdtemp(dir="."))
@@ -25,17 +25,17 @@ class AddTests(SynchronousTestCase):
         self.store = DirectoryImageStore(self.directory, MemoryDevLXDReactor())
 
     def file(self, name: str, content: bytes) -> Path:
-        """Make a file."""
+        """Create a file."""
         path = self.files / name
         path.write_bytes(content)
         return path
 
     def open(self, fingerprint: str) -> IOpenImage | None:
-        """Open an image as the service does."""
+        """Open an image in the directory."""
         return self.successResultOf(self.store.open(fingerprint))
 
     def assert_served(self, fingerprint: str, data: bytes) -> tuple[str, ...]:
-        """Check that an image is served; return what its files are called."""
+        """Check that an image can be read; return the filenames of its parts."""
         opened = self.open(fingerprint)
         assert opened is not None
         self.addCleanup(opened.close)
@@ -45,14 +45,14 @@ class AddTests(SynchronousTestCase):
         self.assertEqual(read, data)
         return tuple(part.filename for part in opened.image.parts)
 
-    def test_single(self) -> None:
-        """An image of one file is served under its fingerprint and its name."""
+    def test_unified(self) -> None:
+        """A unified image keeps its filename."""
         added = add_image(self.directory, [self.file("größe.tar", b"data")], True)
         self.assertEqual(added, hashlib.sha256(b"data").hexdigest())
         self.assertEqual(self.assert_served(added, b"data"), ("größe.tar",))
 
     def test_split(self) -> None:
-        """A split one is served under the fingerprint of both halves."""
+        """The fingerprint of a split image is that of both files together."""
         files = [self.file("meta", b"meta"), self.file("root", b"hsqs")]
         added = add_image(self.directory, files, True)
         self.assertEqual(added, hashlib.sha256(b"metahsqs").hexdigest())
@@ -62,19 +62,19 @@ class AddTests(SynchronousTestCase):
         )
 
     def test_private(self) -> None:
-        """Unless it is said to be public, nobody may have it."""
+        """An image that is not public cannot be downloaded."""
         added = add_image(self.directory, [self.file("x", b"data")], False)
         self.assertIsNone(self.open(added))
         self.assertTrue((self.directory / added).exists())
 
     def test_mode(self) -> None:
-        """No user of the host may read what was not made for all of them."""
+        """Other users of the host cannot read the files."""
         add_image(self.directory, [self.file("x", b"data")], True)
         for path in self.directory.iterdir():
             self.assertEqual(path.stat().st_mode & 0o777, 0o600, path)
 
     def test_again(self) -> None:
-        """To add it again says anew who may have it."""
+        """Adding an image again can make it public or private."""
         path = self.file("x", b"data")
         added = add_image(self.directory, [path], False)
         self.assertEqual(add_image(self.directory, [path], True), added)
@@ -82,13 +82,13 @@ class AddTests(SynchronousTestCase):
         add_image(self.directory, [path], False)
         self.assertIsNone(self.open(added))
 
-    def test_strange_name(self) -> None:
-        """A name that cannot be told is not."""
+    def test_unprintable_name(self) -> None:
+        """A filename that is not printable is replaced by the fingerprint."""
         added = add_image(self.directory, [self.file("a\nb", b"data")], True)
         self.assertEqual(self.assert_served(added, b"data"), (added,))
 
     def assert_refused(self, reason: str, *files: Path, **options: str) -> None:
-        """Check that something cannot be added, and nothing is left of it."""
+        """Check that adding fails, and leaves the directory as it was."""
         before = sorted(self.directory.iterdir())
         error = self.assertRaises(
             AddError, add_image, self.directory, files, True, **options
@@ -97,44 +97,44 @@ class AddTests(SynchronousTestCase):
         self.assertEqual(sorted(self.directory.iterdir()), before)
 
     def test_refused(self) -> None:
-        """What is no image is not added."""
+        """Missing files, empty ones and other than regular ones are refused."""
         good = self.file("good", b"data")
         self.assert_refused("none: No such file", self.files / "none")
         self.assert_refused("none: No such file", good, self.files / "none")
-        self.assert_refused("empty: empty", self.file("empty", b""))
+        self.assert_refused("empty: empty file", self.file("empty", b""))
         self.assert_refused("directory", self.files)
         os.mkfifo(self.files / "fifo")
         self.assert_refused("not a regular file", self.files / "fifo")
 
     def test_fingerprint(self) -> None:
-        """An image that is not the one that was meant is not added."""
+        """An image with another fingerprint than expected is refused."""
         path = self.file("x", b"data")
         expected = hashlib.sha256(b"other").hexdigest()
         self.assert_refused(f"not {expected}", path, expected=expected)
         good = hashlib.sha256(b"data").hexdigest()
         self.assertEqual(add_image(self.directory, [path], True, good), good)
 
-    def test_other_pieces(self) -> None:
-        """The same data in other pieces do not get mixed up with it."""
+    def test_other_files(self) -> None:
+        """The files of an image are not mixed with the same data split otherwise."""
         whole = self.file("whole", b"metaroot")
         meta, root = self.file("meta", b"meta"), self.file("root", b"root")
         added = add_image(self.directory, [whole], True)
         (self.directory / added).rename(self.directory / f"{added}.tar")
-        self.assert_refused("in other pieces", whole)
+        self.assert_refused("consists of other files", whole)
         (self.directory / f"{added}.tar").rename(self.directory / added)
         add_image(self.directory, [meta, root], True)
         self.assertEqual(len(self.assert_served(added, b"metaroot")), 2)
-        self.assert_refused("in other pieces", whole)
+        self.assert_refused("consists of other files", whole)
 
     def test_no_directory(self) -> None:
-        """Where there is no directory nothing can be added."""
+        """A missing directory is an error, and is not created."""
         path = self.file("x", b"data")
         nowhere = self.directory / "none"
         error = self.assertRaises(AddError, add_image, nowhere, [path], True)
         self.assertEqual(str(error), f"{nowhere}: no such directory")
 
-    def test_directory_of_a_lxd(self) -> None:
-        """What an LXD would remove is not put there."""
+    def test_directory_of_an_lxd(self) -> None:
+        """The directory of an LXD is refused, as LXD would remove the image."""
         images = self.directory / "images"
         images.mkdir()
         (self.directory / "database").mkdir()
@@ -144,7 +144,7 @@ class AddTests(SynchronousTestCase):
         self.assertEqual(list(images.iterdir()), [])
 
     def test_directory_of_an_lxd_by_another_name(self) -> None:
-        """Nor if it is called by another name."""
+        """It is refused under a relative path and behind a symbolic link, too."""
         (self.directory / "database").mkdir()
         images = self.directory / "images"
         images.mkdir()
@@ -160,30 +160,30 @@ class AddTests(SynchronousTestCase):
             self.assertIn("belongs to an LXD", str(error))
 
     def test_growing(self) -> None:
-        """A file that somebody still writes to is no image yet."""
+        """A file that grows while it is copied is refused."""
         path = self.file("x", b"data")
 
         class Digest:
-            """Lets the file grow while it is read."""
+            """Lets the file grow while it is copied."""
 
             def update(self, data: bytes) -> None:
                 with path.open("ab") as file:
                     file.write(b"more")
 
         self.patch(hashlib, "sha256", Digest)
-        self.assert_refused("x: somebody writes to it", path)
+        self.assert_refused("x: changed while it was copied", path)
 
-    def test_on_the_disk(self) -> None:
-        """All of it is on the disk when guests may have it."""
-        done: list[str] = []
+    def test_order(self) -> None:
+        """An image can be downloaded only when all of it is on the disk."""
+        calls: list[str] = []
         rename, fsync = Path.rename, os.fsync
 
         def record_rename(path: Path, target: Path) -> Path:
-            done.append(f"rename {target.suffix}")
+            calls.append(f"rename {target.suffix}")
             return rename(path, target)
 
         def record_fsync(fd: int) -> None:
-            done.append("fsync")
+            calls.append("fsync")
             fsync(fd)
 
         self.patch(Path, "rename", record_rename)
@@ -191,7 +191,7 @@ class AddTests(SynchronousTestCase):
         files = [self.file("meta", b"meta"), self.file("root", b"root")]
         add_image(self.directory, files, True)
         self.assertEqual(
-            done,
+            calls,
             [
                 *["fsync"] * 3,
                 *["rename ", "rename .rootfs", "fsync"],
@@ -199,8 +199,8 @@ class AddTests(SynchronousTestCase):
             ],
         )
 
-    def test_interrupted_in_other_pieces(self) -> None:
-        """What was public is not, while it becomes something else."""
+    def test_interrupted_with_other_files(self) -> None:
+        """A public image is private while its data are split otherwise."""
         whole = self.file("whole", b"metaroot")
         added = add_image(self.directory, [whole], True)
         files = [self.file("meta", b"meta"), self.file("root", b"root")]
@@ -217,7 +217,7 @@ class AddTests(SynchronousTestCase):
         self.assertIsNone(self.open(added))
 
     def test_full_disk(self) -> None:
-        """A disk that is full leaves nothing behind."""
+        """A full disk is an error, and no files are left."""
 
         def full(fd: int) -> None:
             raise OSError(28, "No space left on device")
@@ -226,7 +226,7 @@ class AddTests(SynchronousTestCase):
         self.assert_refused("No space left", self.file("x", b"data"))
 
     def test_interrupted(self) -> None:
-        """Whenever it is interrupted, nobody may have half an image."""
+        """Wherever it is interrupted, no guest can download half an image."""
         meta, root = self.file("meta", b"meta"), self.file("root", b"root")
         fingerprint = hashlib.sha256(b"metaroot").hexdigest()
         rename = Path.rename

@@ -1,4 +1,4 @@
-"""Tests of `devlxd.images.directory_images`, beside the contract of `IImageStore`."""
+"""Tests of `devlxd.images.directory_images`, besides the contract of `IImageStore`."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from tests.descriptors import Descriptors
 FINGERPRINT = "0123456789abcdef" * 4
 
 
-def wait_for_disk(*_: object) -> int:
-    """Tell that data are not in memory."""
+def would_block(*_: object) -> int:
+    """Fail as `os.preadv` does if the data are not in the page cache."""
     raise BlockingIOError
 
 
 class DirectoryTestCase(SynchronousTestCase):
-    """Has a directory of images and a store that hands them out."""
+    """Has a directory of images, and a store that provides them."""
 
     def setUp(self) -> None:
         self.path = Path(tempfile.mkdtemp(dir="."))
@@ -43,26 +43,26 @@ class DirectoryTestCase(SynchronousTestCase):
         return path
 
     def open(self) -> IOpenImage | None:
-        """Open the image, if it is there."""
+        """Open the image; return ``None`` if it is not found."""
         return self.successResultOf(self.store.open(FINGERPRINT))
 
     def opened(self) -> IOpenImage:
-        """Open the image, which is there."""
+        """Open the image, which has to be found."""
         opened = self.open()
         assert opened is not None
         self.addCleanup(opened.close)
         return opened
 
     def read(self, opened: IOpenImage, start: int = 0, size: int = 100) -> bytes:
-        """Read some of it."""
+        """Read some of the data of an image."""
         return self.successResultOf(opened.read(start, size))
 
 
-class WhoTests(DirectoryTestCase):
-    """Which images are handed out."""
+class FoundTests(DirectoryTestCase):
+    """Which images are found."""
 
     def test_private(self) -> None:
-        """Without a description that says so, nobody may have an image."""
+        """An image is private unless its description says otherwise."""
         self.write("", "data")
         with capturedLogs() as events:
             self.assertIsNone(self.open())
@@ -72,26 +72,26 @@ class WhoTests(DirectoryTestCase):
         self.assertEqual(events, [])
 
     def test_public(self) -> None:
-        """A public image and a cached one are handed out."""
+        """A public image is found, and so is a cached one."""
         self.write("", "data")
         for content in ("public: true", "cached: yes"):
             self.write(".yaml", content)
             self.assertEqual(self.read(self.opened()), b"data")
 
     def test_no_directory(self) -> None:
-        """A directory that is not there has no images, until it is."""
+        """A missing directory has no images."""
         store = DirectoryImageStore(self.path / "none", self.reactor)
         self.assertIsNone(self.successResultOf(store.open(FINGERPRINT)))
 
     def test_names(self) -> None:
-        """An image may have an extension, or a name of its own."""
+        """The file may have an extension; the description may have a filename."""
         self.write(".yaml", "public: true")
-        # What else may lie beside them is none of them.
+        # Files whose names are similar are no images.
         for suffix in (".yaml~", ".rootfs.old", "~", ".sha256", ".tar.xz.part"):
             self.write(suffix, "x")
         with capturedLogs() as events:
             self.assertIsNone(self.open())
-        self.assertIn("there is none", str(events))
+        self.assertIn("no such file", str(events))
         for extension in EXTENSIONS:
             path = self.write(extension, "data")
             (part,) = self.opened().image.parts
@@ -105,7 +105,7 @@ class WhoTests(DirectoryTestCase):
         self.assertEqual(part.filename, "größe")
 
     def test_modified(self) -> None:
-        """It is as old as the younger of its files."""
+        """An image was modified when the later of its files was modified."""
         self.write(".yaml", "public: true")
         os.utime(self.write("", "data"), (0, 1000.9))
         os.utime(self.write(".rootfs", "more"), (0, 999))
@@ -113,10 +113,10 @@ class WhoTests(DirectoryTestCase):
 
 
 class UnusableTests(DirectoryTestCase):
-    """What is no image is not there, and the log says why."""
+    """Files that are not a usable image are not found; the log says why."""
 
     def assert_unusable(self, *words: str) -> None:
-        """Check that there is no image, no file left open, and one line."""
+        """Check that the image is not found, no file left open, and one line logged."""
         with capturedLogs() as events:
             self.assertIsNone(self.open())
         (line,) = [str(event["reason"]) for event in events]
@@ -125,7 +125,7 @@ class UnusableTests(DirectoryTestCase):
         self.assertEqual(self.descriptors.opened(), [])
 
     def test_description(self) -> None:
-        """A description that says nothing clear."""
+        """A description that is malformed."""
         self.write("", "data")
         self.write(".yaml", "public: true\n\tx")
         self.assert_unusable(".yaml:2")
@@ -133,7 +133,7 @@ class UnusableTests(DirectoryTestCase):
         self.assert_unusable(".yaml: public: neither")
 
     def test_links(self) -> None:
-        """Links, wherever they lead."""
+        """Symbolic links, wherever they lead."""
         outside = Path(tempfile.mkdtemp(dir=".")).absolute() / "secret"
         outside.write_text("public: true")
         inside = self.path.absolute() / "secret"
@@ -141,7 +141,7 @@ class UnusableTests(DirectoryTestCase):
         for target in (outside, inside):
             description = self.path / f"{FINGERPRINT}.yaml"
             description.symlink_to(target)
-            self.assert_unusable(".yaml: a link")
+            self.assert_unusable(".yaml: a symbolic link")
             description.unlink()
             self.write(".yaml", "public: true")
             for suffix in ("", ".rootfs", ".tar"):
@@ -149,15 +149,15 @@ class UnusableTests(DirectoryTestCase):
                     self.write("", "data")
                 link = self.path / f"{FINGERPRINT}{suffix}"
                 link.symlink_to(target)
-                self.assert_unusable(f"{FINGERPRINT}{suffix}: a link")
+                self.assert_unusable(f"{FINGERPRINT}{suffix}: a symbolic link")
                 link.unlink()
                 (self.path / FINGERPRINT).unlink(missing_ok=True)
             description.unlink()
 
-    def test_no_files(self) -> None:
-        """Directories, FIFOs, files that are empty, and none at all."""
+    def test_not_regular(self) -> None:
+        """A missing file, a FIFO, a directory, an empty file."""
         self.write(".yaml", "public: true")
-        self.assert_unusable("there is none")
+        self.assert_unusable("no such file")
         path = self.path / FINGERPRINT
         os.mkfifo(path)
         self.assert_unusable("not a regular file")
@@ -166,7 +166,7 @@ class UnusableTests(DirectoryTestCase):
         self.assert_unusable("directory")
         path.rmdir()
         path.touch()
-        self.assert_unusable("empty")
+        self.assert_unusable("empty file")
         path.write_text("data")
         (self.path / f"{FINGERPRINT}.rootfs").mkdir()
         self.assert_unusable(".rootfs", "directory")
@@ -179,7 +179,7 @@ class UnusableTests(DirectoryTestCase):
         self.assert_unusable("more than one", ".tar")
 
     def test_bounded_log(self) -> None:
-        """A guest that asks for it again and again does not fill the log."""
+        """The log lines about one image are limited."""
         self.write(".yaml", "?")
         with capturedLogs() as events:
             for _ in range(1000):
@@ -188,7 +188,7 @@ class UnusableTests(DirectoryTestCase):
 
 
 class ChangeTests(DirectoryTestCase):
-    """Images that change while they are read."""
+    """Images that change while they are open."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -196,14 +196,14 @@ class ChangeTests(DirectoryTestCase):
         self.image = self.write("", "the data")
 
     def test_removed(self) -> None:
-        """A removed image is read to its end."""
+        """A removed image stays readable."""
         opened = self.opened()
         for path in self.path.iterdir():
             path.unlink()
         self.assertEqual(self.read(opened), b"the data")
 
     def test_replaced(self) -> None:
-        """An image that another takes the place of is read as it was."""
+        """A replaced image is read as it was."""
         self.write(".rootfs", "the root")
         opened = self.opened()
         for suffix in ("", ".rootfs"):
@@ -214,8 +214,8 @@ class ChangeTests(DirectoryTestCase):
         self.assertEqual(self.read(opened, 8), b"the root")
 
     def test_written(self) -> None:
-        """Of an image that somebody writes to nothing more is read."""
-        for read_from in (os.preadv, wait_for_disk):
+        """A read fails if a file was written to."""
+        for read_from in (os.preadv, would_block):
             self.patch(os, "preadv", read_from)
             for content in ("", "the d", "other data", "the DATA"):
                 self.image.write_text("the data")
@@ -224,17 +224,17 @@ class ChangeTests(DirectoryTestCase):
                 self.read(opened, 0, 4)
                 self.image.write_text(content)
                 error = self.failureResultOf(opened.read(4, 4), ImageError).value
-                self.assertIn("somebody writes", str(error))
+                self.assertIn("changed while it was read", str(error))
 
-    def test_nothing_there(self) -> None:
-        """A disk that gives nothing is not asked again and again."""
+    def test_no_data(self) -> None:
+        """A read fails if the disk returns no data."""
         opened = self.opened()
-        self.patch(os, "preadv", wait_for_disk)
+        self.patch(os, "preadv", would_block)
         self.patch(os, "pread", lambda *_: b"")
         self.failureResultOf(opened.read(4, 4), ImageError)
 
     def test_replaced_while_opening(self) -> None:
-        """Two halves that do not belong together are never handed out."""
+        """Files of different versions of an image are never mixed."""
         self.write(".rootfs", "the root")
         versions = iter(range(1, 4))
 
@@ -258,7 +258,7 @@ class ChangeTests(DirectoryTestCase):
         self.assertEqual(len(self.descriptors.opened()), 2)
 
     def test_completed_while_opening(self) -> None:
-        """A first half that is joined by the second is not taken for all of it."""
+        """A split image whose second file appears is opened with both."""
 
         def open_and_complete(path: Path, flags: int) -> int:
             fd = open_regular(path, flags)
@@ -270,7 +270,7 @@ class ChangeTests(DirectoryTestCase):
         self.assertEqual(len(self.opened().image.parts), 2)
 
     def test_removed_at_once(self) -> None:
-        """An image that is removed right after it was opened is not there."""
+        """An image that is removed as soon as it is opened is not found."""
 
         def open_and_remove(path: Path, flags: int) -> int:
             fd = open_regular(path, flags)
@@ -281,10 +281,10 @@ class ChangeTests(DirectoryTestCase):
         self.patch(directory_images, "open_regular", open_and_remove)
         with capturedLogs() as events:
             self.assertIsNone(self.open())
-        self.assertIn("there is none", str(events))
+        self.assertIn("no such file", str(events))
 
     def test_removed_while_opening(self) -> None:
-        """The first half of an image that is being removed is not an image."""
+        """A split image is not found if it is removed meanwhile."""
         rootfs = self.write(".rootfs", "the root")
         lexists = os.path.lexists
 
@@ -301,7 +301,7 @@ class ChangeTests(DirectoryTestCase):
 
 
 class SlowTests(DirectoryTestCase):
-    """Disks that are slow, or break."""
+    """Disks that are slow or fail."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -309,7 +309,7 @@ class SlowTests(DirectoryTestCase):
         self.write("", "the data")
 
     def test_open(self) -> None:
-        """Nothing is opened by the reactor itself."""
+        """Files are opened in a thread."""
         self.reactor.threads.held = True
         opening = self.store.open(FINGERPRINT)
         self.assertNoResult(opening)
@@ -319,7 +319,7 @@ class SlowTests(DirectoryTestCase):
         opened.close()
 
     def test_close(self) -> None:
-        """Nor is anything closed by it: that may free the space of a large file."""
+        """Files are closed in a thread, too, as that may free disk space."""
         opened = self.successResultOf(self.store.open(FINGERPRINT))
         assert opened is not None
         self.assertEqual(len(self.descriptors.opened()), 1)
@@ -330,30 +330,30 @@ class SlowTests(DirectoryTestCase):
         self.assertEqual(self.descriptors.opened(), [])
 
     def test_read(self) -> None:
-        """What has to come from the disk is waited for by a thread."""
+        """Data that are not in the page cache are read in a thread."""
         opened = self.opened()
-        self.patch(os, "preadv", wait_for_disk)
+        self.patch(os, "preadv", would_block)
         self.reactor.threads.held = True
         reading = opened.read(4, 100)
         self.assertNoResult(reading)
         self.reactor.threads.release()
         self.assertEqual(self.successResultOf(reading), b"data")
 
-    def test_does_not_wait(self) -> None:
-        """The reactor reads what need not be waited for, and only that."""
-        asked: list[int] = []
+    def test_page_cache(self) -> None:
+        """The reactor thread reads only from the page cache."""
+        used_flags: list[int] = []
 
         def preadv(fd: int, buffers: list[bytearray], start: int, flags: int) -> int:
-            asked.append(flags)
+            used_flags.append(flags)
             return os.readv(fd, buffers)
 
         opened = self.opened()
         self.patch(os, "preadv", preadv)
         self.assertEqual(self.read(opened), b"the data")
-        self.assertEqual(asked, [os.RWF_NOWAIT])
+        self.assertEqual(used_flags, [os.RWF_NOWAIT])
 
     def test_out_of_files(self) -> None:
-        """Who has no file descriptor left cannot tell what there is."""
+        """Without free file descriptors, opening fails: the image may exist."""
 
         def exhausted(*_: object) -> int:
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
@@ -361,15 +361,15 @@ class SlowTests(DirectoryTestCase):
         self.patch(directory_images, "open_regular", exhausted)
         self.failureResultOf(self.store.open(FINGERPRINT), ImageError)
 
-    def test_broken(self) -> None:
-        """A disk that cannot be read is told of."""
+    def test_disk_error(self) -> None:
+        """If the disk fails, reading fails, and an image is not found."""
 
-        def broken(*_: object) -> bytes:
+        def fail(*_: object) -> bytes:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
 
         opened = self.opened()
-        self.patch(os, "preadv", broken)
-        self.patch(os, "pread", broken)
+        self.patch(os, "preadv", fail)
+        self.patch(os, "pread", fail)
         reading: Deferred[bytes] = opened.read(0, 1)
         error = self.failureResultOf(reading, ImageError).value
         self.assertIn(f"{FINGERPRINT}: Input/output error", str(error))

@@ -9,89 +9,89 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.client import ResponseDone, ResponseFailed
 
-from devlxd.images.response_reader import MAX_WAITING, TIMEOUT, ResponseBody
+from devlxd.images.response_reader import MAX_BUFFERED, READ_TIMEOUT, ResponseReader
 from devlxd.interfaces import ImageError
 
 
-class ResponseBodyTests(SynchronousTestCase):
-    """Reading what comes when it comes."""
+class ResponseReaderTests(SynchronousTestCase):
+    """`ResponseReader` on a transport in memory."""
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.body = ResponseBody(self.clock)
+        self.reader = ResponseReader(self.clock)
         self.transport = StringTransport()
-        self.body.makeConnection(self.transport)
+        self.reader.makeConnection(self.transport)
 
     def read(self) -> Deferred[bytes]:
-        """Begin to read."""
-        return Deferred.fromCoroutine(self.body.read())
+        """Start to read."""
+        return Deferred.fromCoroutine(self.reader.read())
 
     def end(self, reason: Exception) -> None:
-        """Let it end."""
-        self.body.connectionLost(Failure(reason))
+        """End the body."""
+        self.reader.connectionLost(Failure(reason))
 
     def test_in_order(self) -> None:
-        """What has come is read in order, what has not is waited for."""
-        self.body.dataReceived(b"1")
-        self.body.dataReceived(b"2")
+        """Chunks are read in order; a read waits until one arrives."""
+        self.reader.dataReceived(b"1")
+        self.reader.dataReceived(b"2")
         self.assertEqual(self.successResultOf(self.read()), b"1")
         self.assertEqual(self.successResultOf(self.read()), b"2")
         reading = self.read()
         self.assertNoResult(reading)
-        self.body.dataReceived(b"3")
+        self.reader.dataReceived(b"3")
         self.assertEqual(self.successResultOf(reading), b"3")
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_end(self) -> None:
-        """Nothing comes after the end; what came before it does."""
-        self.body.dataReceived(b"1")
+        """After the end, buffered data can be read, then ``b""``."""
+        self.reader.dataReceived(b"1")
         self.end(ResponseDone())
         self.assertEqual(self.successResultOf(self.read()), b"1")
         self.assertEqual(self.successResultOf(self.read()), b"")
 
     def test_end_while_waiting(self) -> None:
-        """The end is heard of by who waits."""
+        """The end completes a read that waits."""
         reading = self.read()
         self.end(ResponseDone())
         self.assertEqual(self.successResultOf(reading), b"")
 
-    def test_breaks_off(self) -> None:
-        """An end that is none is told of, after what came before it."""
-        self.body.dataReceived(b"1")
+    def test_incomplete(self) -> None:
+        """An incomplete response is an error, after what came before its end."""
+        self.reader.dataReceived(b"1")
         self.end(ResponseFailed([Failure(OSError("gone"))]))
         self.assertEqual(self.successResultOf(self.read()), b"1")
         error = self.failureResultOf(self.read(), ImageError).value
-        self.assertIn("breaks off: gone", str(error))
+        self.assertIn("incomplete: gone", str(error))
 
-    def test_silence(self) -> None:
-        """The other end may not be silent for ever."""
+    def test_timeout(self) -> None:
+        """A read fails if no data arrive until the timeout."""
         reading = self.read()
-        self.clock.advance(TIMEOUT - 1)
+        self.clock.advance(READ_TIMEOUT - 1)
         self.assertNoResult(reading)
         self.clock.advance(1)
         self.failureResultOf(reading, ImageError)
 
-    def test_bound(self) -> None:
-        """The other end waits when it sends more than is read."""
-        piece = b"x" * (MAX_WAITING // 2)
-        self.body.dataReceived(piece)
+    def test_pause(self) -> None:
+        """The server is paused while the buffer is full."""
+        chunk = b"x" * (MAX_BUFFERED // 2)
+        self.reader.dataReceived(chunk)
         self.assertEqual(self.transport.producerState, "producing")
-        self.body.dataReceived(piece)
+        self.reader.dataReceived(chunk)
         self.assertEqual(self.transport.producerState, "paused")
         self.successResultOf(self.read())
         self.assertEqual(self.transport.producerState, "paused")
         self.successResultOf(self.read())
         self.assertEqual(self.transport.producerState, "producing")
-        self.body.dataReceived(piece)
+        self.reader.dataReceived(chunk)
         self.assertEqual(self.transport.producerState, "producing")
 
     def test_close(self) -> None:
-        """Who reads no more hangs up."""
-        self.body.close()
+        """Closing the reader closes the connection."""
+        self.reader.close()
         self.assertTrue(self.transport.disconnecting)
 
     def test_close_after_end(self) -> None:
-        """What has ended is left alone."""
+        """After the end of the body the transport is not used."""
         self.end(ResponseDone())
-        self.body.close()
+        self.reader.close()
         self.assertFalse(self.transport.disconnecting)

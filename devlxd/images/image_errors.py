@@ -1,0 +1,25 @@
+# -*- test-case-name: tests.images.test_upstream_client -*-
+"""Raising `ImageError`, and its texts."""
+
+from __future__ import annotations
+
+from twisted.web.client import ResponseFailed
+
+from devlxd.interfaces import ImageError
+
+
+def require(condition: bool, otherwise: str) -> None:
+    """Check what an upstream server has sent.
+
+    :param otherwise: the text of the error.
+    :raises ImageError: if the condition is false.
+    """
+    if not condition:
+        raise ImageError(otherwise)
+
+
+def describe(error: BaseException) -> str:
+    """Return in a few words why an HTTP request has failed."""
+    if isinstance(error, ResponseFailed) and error.reasons:
+        return describe(error.reasons[0].value)
+    return str(error) or type(error).__name__
