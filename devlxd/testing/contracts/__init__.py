@@ -10,6 +10,7 @@ own, override its hooks::
 devlxd runs the suites on its own providers, too.
 """
 
+from devlxd.testing.contracts.images import ImageStoreContract
 from devlxd.testing.contracts.peers import CallerIdentifierContract, PeerSourceContract
 from devlxd.testing.contracts.processes import IDMapContract, ProcessTableContract
 from devlxd.testing.contracts.runtimes import (
@@ -20,6 +21,7 @@ from devlxd.testing.contracts.runtimes import (
 __all__ = [
     "CallerIdentifierContract",
     "IDMapContract",
+    "ImageStoreContract",
     "MonitoredRuntimeContract",
     "PeerSourceContract",
     "ProcessTableContract",

@@ -1,0 +1,163 @@
+# -*- test-case-name: tests.images.test_stores -*-
+"""The contract of `IImageStore` and `IOpenImage`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from devlxd.interfaces import IImageStore, IOpenImage
+from devlxd.model import ImagePart
+
+if TYPE_CHECKING:
+    _TestCase = SynchronousTestCase
+else:
+    # trial would run a test case in each module that imports it.
+    _TestCase = object
+
+T = TypeVar("T")
+
+#: The data of a unified image: gzip, by its first bytes.
+UNIFIED = b"\x1f\x8b" + bytes(range(256)) * 1000
+
+#: The data of a split image: metadata (xz) and root file system (squashfs).
+#: The metadata contain what looks like a boundary of a multipart body.
+METADATA = b"\xfd7zXZ\x00" + b"\r\n--" * 1000
+
+ROOTFS = b"hsqs" + bytes(reversed(range(256))) * 1000
+
+
+class ImageStoreContract(_TestCase):
+    """Tests of a store of images.
+
+    Override `make_store`, `add_image` and `remove_image`; and `settle` if the
+    Deferreds of the store do not fire at once.
+
+    :ivar store: a new store for each test.
+    """
+
+    store: IImageStore
+
+    def make_store(self) -> IImageStore:
+        """Hook: return a new store without images."""
+        raise NotImplementedError
+
+    def add_image(self, *data: bytes) -> str:
+        """Hook: make `store` provide a public image.
+
+        :param data: the only file of a unified image, or the two files of a
+            split image: metadata, root file system.
+        :return: the fingerprint of the image.
+        """
+        raise NotImplementedError
+
+    def remove_image(self, fingerprint: str) -> None:
+        """Hook: remove an image from `store`."""
+        raise NotImplementedError
+
+    def settle(self) -> None:
+        """Hook: let pending Deferreds of the store fire; default: do nothing.
+
+        A store that needs the network gets one in memory, for example an agent
+        of `treq.testing`, whose data are delivered here.
+        """
+
+    def setUp(self) -> None:
+        """See `SynchronousTestCase.setUp`. Makes the store."""
+        super().setUp()
+        self.store = self.make_store()
+
+    def result_of(self, deferred: Deferred[T]) -> T:
+        """Return the result of a Deferred, which has to fire in `settle`."""
+        self.settle()
+        return self.successResultOf(deferred)
+
+    def open_image(self, fingerprint: str) -> IOpenImage:
+        """Open an image that the store has."""
+        opened = self.result_of(self.store.open(fingerprint))
+        assert opened is not None
+        return opened
+
+    def read_range(self, opened: IOpenImage, start: int, size: int) -> bytes:
+        """Read a range of an image, in as many reads as the store needs."""
+        data = b""
+        while len(data) < size:
+            left = size - len(data)
+            chunk = self.result_of(opened.read(start + len(data), left))
+            self.assertGreater(len(chunk), 0)
+            self.assertLessEqual(len(chunk), left)
+            self.assertIsInstance(chunk, bytes)
+            data += chunk
+        return data
+
+    def test_interfaces(self) -> None:
+        """The store and its open images provide the interfaces."""
+        self.assertTrue(verifyObject(IImageStore, self.store))
+        opened = self.open_image(self.add_image(UNIFIED))
+        self.assertTrue(verifyObject(IOpenImage, opened))
+        opened.close()
+
+    def test_missing(self) -> None:
+        """Opening a missing image results in ``None``."""
+        self.assertIsNone(self.result_of(self.store.open("0" * 64)))
+
+    def test_unified(self) -> None:
+        """A unified image is one part, with the data that were added."""
+        fingerprint = self.add_image(UNIFIED)
+        opened = self.open_image(fingerprint)
+        image = opened.image
+        self.assertEqual(image.fingerprint, fingerprint)
+        part = ImagePart("", f"{fingerprint}.tar.gz", len(UNIFIED))
+        self.assertEqual(image.parts, (part,))
+        self.assertEqual(self.read_range(opened, 0, image.size), UNIFIED)
+        opened.close()
+
+    def test_split(self) -> None:
+        """A split image is two parts, whose data follow each other."""
+        fingerprint = self.add_image(METADATA, ROOTFS)
+        opened = self.open_image(fingerprint)
+        self.assertEqual(
+            opened.image.parts,
+            (
+                ImagePart("metadata", f"meta-{fingerprint}.tar.xz", len(METADATA)),
+                ImagePart("rootfs", f"{fingerprint}.squashfs", len(ROOTFS)),
+            ),
+        )
+        data = self.read_range(opened, 0, opened.image.size)
+        self.assertEqual(data, METADATA + ROOTFS)
+        opened.close()
+
+    def test_seek(self) -> None:
+        """If an image is seekable, a read may start at any offset."""
+        for files in ((UNIFIED,), (METADATA, ROOTFS)):
+            opened = self.open_image(self.add_image(*files))
+            if not opened.is_seekable:
+                opened.close()
+                continue
+            data = b"".join(files)
+            middle = len(files[0]) - 3
+            for start in (len(data) - 1, middle, 0, 7, middle + 3):
+                size = min(100, len(data) - start)
+                received = self.read_range(opened, start, size)
+                self.assertEqual(received, data[start : start + size], start)
+            opened.close()
+
+    def test_open_twice(self) -> None:
+        """An image can be open more than once at the same time."""
+        fingerprint = self.add_image(METADATA, ROOTFS)
+        first, second = self.open_image(fingerprint), self.open_image(fingerprint)
+        self.assertEqual(first.image, second.image)
+        self.read_range(first, 0, 10)
+        first.close()
+        self.assertEqual(self.read_range(second, 0, 100), METADATA[:100])
+        second.close()
+
+    def test_removed(self) -> None:
+        """A removed image cannot be opened any more."""
+        fingerprint = self.add_image(UNIFIED)
+        self.open_image(fingerprint).close()
+        self.remove_image(fingerprint)
+        self.assertIsNone(self.result_of(self.store.open(fingerprint)))
