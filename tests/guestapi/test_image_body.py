@@ -19,8 +19,8 @@ from devlxd.model import Image, ImagePart
 
 
 @implementer(IOpenImage)
-class NoData:
-    """An image of which only the facts matter."""
+class FakeOpenImage:
+    """An open image with given parts, whose data are any."""
 
     is_seekable = True
 
@@ -36,68 +36,68 @@ class NoData:
 
 
 def disposition_of(filename: str) -> str:
-    """Return what a filename becomes in a header."""
-    return dict(body_of(NoData(ImagePart("", filename, 1))).headers)[
+    """Return the ``Content-Disposition`` for a filename."""
+    return dict(body_of(FakeOpenImage(ImagePart("", filename, 1))).headers)[
         b"Content-Disposition"
     ].decode("ascii")
 
 
-def sent_disposition(filename: str) -> str | None:
-    """Return what a client makes of it."""
+def parsed_filename(filename: str) -> str | None:
+    """Return the filename that a client finds in the ``Content-Disposition``."""
     message = Message()
     message["Content-Disposition"] = disposition_of(filename)
     return message.get_filename()
 
 
 class DispositionTests(SynchronousTestCase):
-    """What a guest may call an image."""
+    """The filename of an image."""
 
     def test_as_lxd(self) -> None:
-        """A plain name is written as LXD writes it."""
+        """A filename of plain characters is sent as LXD sends it."""
         name = f"{'f' * 64}.tar.gz"
         self.assertEqual(disposition_of(name), f"inline;filename={name}")
 
     def test_any(self) -> None:
-        """Others are written so that clients find them."""
+        """Other filenames are encoded (RFC 8187), and clients decode them."""
         for name in ("größe.tar", 'a "b".tar', "a;b=c, d", "a%20b", "ﬀ", "'"):
-            self.assertEqual(sent_disposition(name), name)
+            self.assertEqual(parsed_filename(name), name)
             self.assertRegex(disposition_of(name), r"^inline;filename\*=UTF-8''\S+$")
 
     @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
     def test_one_header(self, name: str) -> None:
-        """No name ends the header, or begins another."""
+        """No filename can end the header or add a parameter."""
         self.assertIsNone(re.search(r"[\r\n\0 ]", disposition_of(name)))
         self.assertEqual(disposition_of(name).count(";"), 1)
 
 
 def read(body: ImageBody, start: int, end: int, piece: int) -> bytes:
-    """Read some of a body, in pieces."""
+    """Read a range of a body, in pieces of limited size."""
     data = b""
 
     async def read_pieces() -> None:
         nonlocal data
         while start + len(data) < end:
-            at = start + len(data)
-            read = await body.read(at, min(piece, end - at))
-            assert 0 < len(read) <= piece
-            data += read
+            position = start + len(data)
+            chunk = await body.read(position, min(piece, end - position))
+            assert 0 < len(chunk) <= piece
+            data += chunk
 
     Deferred.fromCoroutine(read_pieces())
     return data
 
 
 class SplitTests(SynchronousTestCase):
-    """Images in two halves."""
+    """Split images."""
 
     def body(self, *data: bytes) -> ImageBody:
-        """Return the body that an image makes."""
+        """Return the body for an image with these files."""
         store = MemoryImageStore()
         opened = self.successResultOf(store.open(store.put(*data)))
         assert opened is not None
         return body_of(opened)
 
     def test_parsed(self) -> None:
-        """The multipart parser of the standard library finds both halves."""
+        """The multipart parser of the standard library finds both parts."""
         meta, root = b"\xfd7zXZ\x00meta\r\n--", b"QFI\xfb\r\n\r\nroot\r\n"
         body = self.body(meta, root)
         content_type = dict(body.headers)[b"Content-Type"]
@@ -117,17 +117,17 @@ class SplitTests(SynchronousTestCase):
             found.append((name, part.get_filename(), part.get_payload(decode=True)))
         fingerprint = re.search(rb"meta-([0-9a-f]{64})", whole)
         assert fingerprint is not None
-        called = fingerprint[1].decode()
+        text = fingerprint[1].decode()
         self.assertEqual(
             found,
             [
-                ("metadata", f"meta-{called}.tar.xz", meta),
-                ("rootfs.img", f"{called}.qcow2", root),
+                ("metadata", f"meta-{text}.tar.xz", meta),
+                ("rootfs.img", f"{text}.qcow2", root),
             ],
         )
 
     def test_same_bytes(self) -> None:
-        """The same image has the same bytes each time, so it can be resumed."""
+        """The body of an image is always the same, so a download can be resumed."""
         first, second = (self.body(b"meta", b"root") for _ in range(2))
         self.assertEqual(first.headers, second.headers)
         self.assertEqual(
@@ -138,8 +138,8 @@ class SplitTests(SynchronousTestCase):
 
     @settings(max_examples=50)
     @given(st.data())
-    def test_anywhere(self, data: st.DataObject) -> None:
-        """Any part of it is what lies there in the whole."""
+    def test_ranges(self, data: st.DataObject) -> None:
+        """Reading a range returns that range of the body."""
         body = self.body(b"meta" * 10, b"root" * 10)
         whole = read(body, 0, body.size, body.size)
         start = data.draw(st.integers(0, body.size - 1))
@@ -148,9 +148,9 @@ class SplitTests(SynchronousTestCase):
         self.assertEqual(read(body, start, end, piece), whole[start:end])
 
     def test_strange_filename(self) -> None:
-        """What an upstream calls a half does not end its head."""
+        """A filename of an upstream LXD cannot add lines to the head of a part."""
         body = body_of(
-            NoData(
+            FakeOpenImage(
                 ImagePart("metadata", 'x"\r\nSet-Cookie: y', 1),
                 ImagePart("rootfs", "größe", 1),
             )

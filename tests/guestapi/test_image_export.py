@@ -47,7 +47,7 @@ def path_of(fingerprint: str) -> str:
 
 
 class ImagesTestCase(SynchronousTestCase):
-    """Has a site with an image, and a guest."""
+    """Has a site with an image, and a connection of a guest."""
 
     def setUp(self) -> None:
         self.clock = MemoryDevLXDReactor()
@@ -61,10 +61,10 @@ class ImagesTestCase(SynchronousTestCase):
         self.site = site_for(self.store, "c1", clock=self.clock, images=self.images)
         self.guest = GuestConnection(self.site)
 
-    def ask(
+    def request(
         self, path: str, method: str = "GET", **headers: str
     ) -> tuple[int, dict[str, str], bytes]:
-        """Ask for a path; return status, headers and body of what comes."""
+        """Send a request; return status, headers and body of the response."""
         lines = [f"{method} {path} HTTP/1.1", "Host: x"]
         lines += [f"{name.replace('_', '-')}: {v}" for name, v in headers.items()]
         data = self.guest.send("\r\n".join([*lines, "", ""]).encode())
@@ -77,7 +77,7 @@ class ImagesTestCase(SynchronousTestCase):
 
 
 class ResponseTests(ImagesTestCase):
-    """What a guest gets that may have an image."""
+    """Responses to a guest that may download images."""
 
     HEADERS: Mapping[str, str] = {
         "Content-Type": "application/octet-stream",
@@ -87,8 +87,8 @@ class ResponseTests(ImagesTestCase):
     }
 
     def test_whole(self) -> None:
-        """All of it, with all that there is to know of it."""
-        code, headers, body = self.ask(self.path)
+        """The response has all of the data, and headers that describe them."""
+        code, headers, body = self.request(self.path)
         self.assertEqual((code, body), (200, DATA))
         expected = {
             **self.HEADERS,
@@ -100,40 +100,40 @@ class ResponseTests(ImagesTestCase):
         self.assertEqual(self.images.open_images, [])
 
     def test_head(self) -> None:
-        """HEAD tells the same, and sends nothing."""
-        _, headers, _ = self.ask(self.path)
-        self.assertEqual(self.ask(self.path, "HEAD"), (200, headers, b""))
-        self.assertEqual(self.ask(self.path, "HEAD", Range="bytes=1-2")[1], headers)
+        """The response to HEAD has the same headers and no body."""
+        _, headers, _ = self.request(self.path)
+        self.assertEqual(self.request(self.path, "HEAD"), (200, headers, b""))
+        self.assertEqual(self.request(self.path, "HEAD", Range="bytes=1-2")[1], headers)
         self.assertEqual(self.images.open_images, [])
 
-    def test_forms_of_the_question(self) -> None:
-        """Arguments are ignored, and so is the letter case of the digits."""
+    def test_forms_of_the_url(self) -> None:
+        """Query arguments are ignored, and so is the case of the hex digits."""
         for path in (
             f"{self.path}?project=x&secret=y",
             path_of(self.fingerprint.upper()),
             path_of(f"%{ord(self.fingerprint[0]):x}{self.fingerprint[1:]}"),
         ):
-            code, _, body = self.ask(path)
+            code, _, body = self.request(path)
             self.assertEqual((code, body), (200, DATA), path)
 
     def test_split(self) -> None:
-        """A split image is sent as a form, its length known beforehand."""
+        """A split image is sent as ``multipart/form-data`` with its length."""
         path = path_of(self.images.put(b"meta", b"root"))
-        code, headers, body = self.ask(path)
+        code, headers, body = self.request(path)
         self.assertEqual(code, 200)
-        kind = "multipart/form-data; boundary="
-        self.assertTrue(headers["Content-Type"].startswith(kind))
+        content_type = "multipart/form-data; boundary="
+        self.assertTrue(headers["Content-Type"].startswith(content_type))
         self.assertNotIn("Content-Disposition", headers)
         self.assertEqual(int(headers["Content-Length"]), len(body))
         self.assertTrue(body.startswith(b"--"))
         self.assertIn(b'name="metadata"', body)
         self.assertIn(b'name="rootfs"', body)
-        code, headers, rest = self.ask(path, Range="bytes=100-")
+        code, headers, rest = self.request(path, Range="bytes=100-")
         self.assertEqual((code, rest), (206, body[100:]))
 
     def test_ranges(self) -> None:
-        """A part of it, as it is asked for."""
-        for asked, start, end in (
+        """A request with ``Range`` gets that range."""
+        for value, start, end in (
             ("bytes=0-9", 0, 10),
             ("bytes=1000-", 1000, 1024),
             ("bytes=-4", 1020, 1024),
@@ -141,30 +141,30 @@ class ResponseTests(ImagesTestCase):
             ("bytes=-9999999", 0, 1024),
             ("bytes=1-2,8-9", 1, 10),
         ):
-            code, headers, body = self.ask(self.path, Range=asked)
-            self.assertEqual((code, body), (206, DATA[start:end]), asked)
+            code, headers, body = self.request(self.path, Range=value)
+            self.assertEqual((code, body), (206, DATA[start:end]), value)
             content_range = f"bytes {start}-{end - 1}/1024"
             self.assertEqual(headers["Content-Range"], content_range)
             self.assertEqual(headers["Content-Length"], str(end - start))
             self.assertEqual(headers["ETag"], self.etag)
 
-    def test_no_ranges(self) -> None:
-        """What is no range is as if nothing had been asked."""
-        for asked in ("bytes=9-1", "bytes=x", "lines=1-2", "0-1", "bytes=-"):
-            code, headers, body = self.ask(self.path, Range=asked)
-            self.assertEqual((code, body), (200, DATA), asked)
+    def test_malformed_ranges(self) -> None:
+        """A malformed ``Range`` is ignored."""
+        for value in ("bytes=9-1", "bytes=x", "lines=1-2", "0-1", "bytes=-"):
+            code, headers, body = self.request(self.path, Range=value)
+            self.assertEqual((code, body), (200, DATA), value)
             self.assertNotIn("Content-Range", headers)
 
     def test_out_of_bounds(self) -> None:
-        """What lies behind the end is 416, with the length."""
-        for asked in ("bytes=1024-", "bytes=5000-6000", "bytes=-0", "bytes=1024-,-0"):
-            code, headers, body = self.ask(self.path, Range=asked)
-            self.assertEqual((code, body), (416, b"range not satisfiable\n"), asked)
+        """A range behind the end is 416, with the size of the image."""
+        for value in ("bytes=1024-", "bytes=5000-6000", "bytes=-0", "bytes=1024-,-0"):
+            code, headers, body = self.request(self.path, Range=value)
+            self.assertEqual((code, body), (416, b"range not satisfiable\n"), value)
             self.assertEqual(headers["Content-Range"], "bytes */1024")
         self.assertEqual(self.images.open_images, [])
 
     def test_if_range(self) -> None:
-        """The rest of another image is never sent for the rest of this one."""
+        """With ``If-Range``, the range of another image is never sent."""
         for condition, code in (
             (self.etag, 206),
             (MODIFIED_TEXT, 206),
@@ -172,11 +172,11 @@ class ResponseTests(ImagesTestCase):
             ('"other"', 200),
             ("Sun, 09 Sep 2001 01:46:41 GMT", 200),
         ):
-            got = self.ask(self.path, Range="bytes=1-", If_Range=condition)[0]
-            self.assertEqual(got, code, condition)
+            status = self.request(self.path, Range="bytes=1-", If_Range=condition)[0]
+            self.assertEqual(status, code, condition)
 
     def test_not_modified(self) -> None:
-        """Who has it already need not have it again."""
+        """With ``If-None-Match`` or ``If-Modified-Since``, a copy is not sent again."""
         for headers in (
             {"If_None_Match": self.etag},
             {"If_None_Match": f'"a", W/{self.etag}'},
@@ -185,20 +185,20 @@ class ResponseTests(ImagesTestCase):
             {"If_Modified_Since": MODIFIED_TEXT},
         ):
             for method in ("GET", "HEAD"):
-                code, got, body = self.ask(self.path, method, **headers)
+                code, received, body = self.request(self.path, method, **headers)
                 self.assertEqual((code, body), (304, b""), headers)
-                self.assertEqual(got["ETag"], self.etag)
+                self.assertEqual(received["ETag"], self.etag)
         for headers in (
             {"If_None_Match": '"a"', "If_Modified_Since": MODIFIED_TEXT},
             {"If_None_Match": self.fingerprint},
             {"If_Modified_Since": "Sun, 09 Sep 2001 01:46:39 GMT"},
             {"If_Modified_Since": "x"},
         ):
-            self.assertEqual(self.ask(self.path, **headers)[0], 200, headers)
+            self.assertEqual(self.request(self.path, **headers)[0], 200, headers)
         self.assertEqual(self.images.open_images, [])
 
     def test_if_match(self) -> None:
-        """Who wants one image does not get another."""
+        """With ``If-Match``, another image is not sent."""
         for condition, code in (
             (self.etag, 200),
             (f'"a", {self.etag}', 200),
@@ -207,11 +207,11 @@ class ResponseTests(ImagesTestCase):
             (f"W/{self.etag}", 412),
             ("x", 412),
         ):
-            self.assertEqual(self.ask(self.path, If_Match=condition)[0], code)
+            self.assertEqual(self.request(self.path, If_Match=condition)[0], code)
         self.assertEqual(self.images.open_images, [])
 
     def test_if_unmodified_since(self) -> None:
-        """So does who wants it as it was at a time (RFC 9110, 13.1.4)."""
+        """With ``If-Unmodified-Since``, neither is a later one (RFC 9110, 13.1.4)."""
         for condition, code in (
             (MODIFIED_TEXT, 200),
             ("Sun, 09 Sep 2001 01:46:41 GMT", 200),
@@ -224,82 +224,84 @@ class ResponseTests(ImagesTestCase):
             ("yesterday", 200),
             ("Sun, 09 Sep 2001 01:46:39 GMT, Sun, 09 Sep 2001 01:46:39 GMT", 200),
         ):
-            answer = self.ask(self.path, If_Unmodified_Since=condition)
-            self.assertEqual(answer[0], code, condition)
+            response = self.request(self.path, If_Unmodified_Since=condition)
+            self.assertEqual(response[0], code, condition)
         self.assertEqual(self.images.open_images, [])
 
     def test_precedence(self) -> None:
-        """Entity tags go before dates (RFC 9110, 13.2.2)."""
+        """Entity tags take precedence over dates (RFC 9110, 13.2.2)."""
         old, now = "Thu, 01 Jan 1970 00:00:00 GMT", MODIFIED_TEXT
         for match, unmodified_since, code in (
             (self.etag, old, 200),
             ('"other"', now, 412),
         ):
-            answer = self.ask(
+            response = self.request(
                 self.path, If_Match=match, If_Unmodified_Since=unmodified_since
             )
-            self.assertEqual(answer[0], code)
-        answer = self.ask(self.path, If_Unmodified_Since=old, If_None_Match=self.etag)
-        self.assertEqual(answer[0], 412)
+            self.assertEqual(response[0], code)
+        response = self.request(
+            self.path, If_Unmodified_Since=old, If_None_Match=self.etag
+        )
+        self.assertEqual(response[0], 412)
 
     @given(st.binary(max_size=40) | st.text("SunMo ,09-:AGTM\t", max_size=40))
     def test_any_date(self, date: bytes | str) -> None:
-        """Whatever stands for a date, there is an answer."""
+        """Any value of ``If-Unmodified-Since`` gets a response."""
         value = date if isinstance(date, bytes) else date.encode()
         head = f"GET {self.path} HTTP/1.1\r\nHost: x\r\nIf-Unmodified-Since: ".encode()
-        answer = GuestConnection(self.site).send(head + value + b"\r\n\r\n")
-        self.assertIn(answer[9:12], (b"200", b"400", b"412", b""))
+        response = GuestConnection(self.site).send(head + value + b"\r\n\r\n")
+        self.assertIn(response[9:12], (b"200", b"400", b"412", b""))
 
     def test_from_the_future(self) -> None:
-        """No image is younger than the answer that tells of it."""
+        """``Last-Modified`` is never later than ``Date``."""
         path = path_of(self.images.put(b"new", modified=2**31))
-        _, headers, _ = self.ask(path)
+        _, headers, _ = self.request(path)
         self.assertEqual(headers["Last-Modified"], headers["Date"])
 
     def test_not_seekable(self) -> None:
-        """What can only be sent from its beginning is, and says so."""
-        held = HeldImage(size=3)
-        held.is_seekable = False
+        """If an image is not seekable, all of it is sent, and ranges are ruled out."""
+        pending = PendingImage(size=3)
+        pending.is_seekable = False
         self.guest = GuestConnection(
-            site_for(self.store, "c1", clock=self.clock, images=held)
+            site_for(self.store, "c1", clock=self.clock, images=pending)
         )
-        held.opening.callback(held)
-        question = f"GET {path_of('f' * 64)} HTTP/1.1\r\nHost: x\r\n"
-        self.guest.send(f"{question}Range: bytes=1-\r\n\r\n".encode())
-        held.give(b"abc")
+        pending.opening.callback(pending)
+        head = f"GET {path_of('f' * 64)} HTTP/1.1\r\nHost: x\r\n"
+        self.guest.send(f"{head}Range: bytes=1-\r\n\r\n".encode())
+        pending.complete(b"abc")
         response = self.guest.send(b"")
         self.assertTrue(response.startswith(b"HTTP/1.1 200 "), response)
         self.assertIn(b"\r\nAccept-Ranges: none\r\n", response)
         self.assertTrue(response.endswith(b"\r\n\r\nabc"), response)
 
     def test_many_tags(self) -> None:
-        """A list of tags is looked at as far as anybody may need it."""
+        """Only the beginning of a long list of entity tags is searched."""
         tags = ", ".join(['"x"'] * 2000)
         for condition, code in ((f"{self.etag}, {tags}", 304), (tags + self.etag, 200)):
-            self.assertEqual(self.ask(self.path, If_None_Match=condition)[0], code)
+            self.assertEqual(self.request(self.path, If_None_Match=condition)[0], code)
 
     def test_idle_after_download(self) -> None:
-        """A connection on which nothing is sent any more is as any other."""
+        """A connection stays open after a download, also if access is switched off."""
         self.site.startFactory()
         self.addCleanup(self.site.stopFactory)
-        self.ask(self.path)
+        self.request(self.path)
         off = {**ALLOWED.config, "security.devlxd": "false"}
         self.store.put(evolve(ALLOWED, config=off))
         self.assertFalse(self.guest.transport.disconnected)
-        self.assertEqual(self.ask(self.path)[0], 403)
+        self.assertEqual(self.request(self.path)[0], 403)
 
     def test_keep_alive(self) -> None:
-        """Downloads one after the other need one connection only."""
+        """One connection can be used for several downloads."""
         for _ in range(MAX_DOWNLOADS * 3):
-            self.assertEqual(self.ask(self.path)[2], DATA)
+            self.assertEqual(self.request(self.path)[2], DATA)
         self.assertFalse(self.guest.transport.disconnecting)
 
 
-class GateTests(ImagesTestCase):
-    """Who may download images."""
+class AccessTests(ImagesTestCase):
+    """Which containers may download images."""
 
     def test_switch(self) -> None:
-        """The container's key must say yes, else it is refused, whatever there is."""
+        """Images have to be switched on in the container's config, or all are 403."""
         for value, code in (
             ("true", 200),
             ("TRUE", 200),
@@ -313,27 +315,27 @@ class GateTests(ImagesTestCase):
             ("true ", 403),
         ):
             self.store.put(evolve(ALLOWED, config={"security.devlxd.images": value}))
-            self.assertEqual(self.ask(self.path)[0], code, value)
-            other = self.ask(path_of("0" * 64))
+            self.assertEqual(self.request(self.path)[0], code, value)
+            other = self.request(path_of("0" * 64))
             self.assertEqual(other[0], 404 if code == 200 else 403, value)
         self.store.put(evolve(ALLOWED, config={}))
-        code, _, body = self.ask(self.path)
+        code, _, body = self.request(self.path)
         self.assertEqual((code, body), (403, b"not authorized\n"))
 
     def test_methods(self) -> None:
-        """An image can be read and nothing else."""
+        """Only GET and HEAD are allowed."""
         for method in ("POST", "PUT", "DELETE", "PATCH", "OPTIONS"):
-            code, headers, _ = self.ask(self.path, method)
+            code, headers, _ = self.request(self.path, method)
             self.assertEqual((code, headers["Allow"]), (405, "GET, HEAD"))
 
     def test_without_images(self) -> None:
-        """An agent that has no images has no such path."""
+        """Without a store of images, the path is not found."""
         self.guest = GuestConnection(site_for(self.store, "c1", clock=self.clock))
-        self.assertEqual(self.ask(self.path)[0], 404)
+        self.assertEqual(self.request(self.path)[0], 404)
 
 
 class MissTests(SynchronousTestCase):
-    """What a guest cannot have, and learns nothing of."""
+    """Images that a guest may not download, and learns nothing about."""
 
     def setUp(self) -> None:
         self.path = Path(tempfile.mkdtemp(dir="."))
@@ -354,24 +356,24 @@ class MissTests(SynchronousTestCase):
         self.write(f"{'f' * 64}.yaml", "public: true")
 
     def write(self, name: str, content: str) -> None:
-        """Write a file into the directory of images."""
+        """Write a file in the directory of images."""
         (self.path / name).write_text(content)
 
     def test_public(self) -> None:
-        """The one that everybody may have is there."""
+        """The public image is found."""
         response = self.guest.get(path_of("f" * 64))
         self.assertTrue(response.endswith(b"\r\n\r\nsecret"), response)
 
     def test_constant(self) -> None:
-        """One and the same answer, to the byte, at one and the same time."""
+        """Whatever the reason, the response is the same to the byte, and as late."""
         good, unknown = "f" * 64, "0" * 64
         expected = self.guest.get("/1.0/nope")
         self.assertIn(b" 404 ", expected)
         names = [
-            # what is not there, or for nobody, or no image
+            # missing, private or unusable images
             unknown,
             *(digit * 64 for digit in "abcde"),
-            # what is no fingerprint
+            # no fingerprints
             "x",
             "%00",
             good[:-1],
@@ -400,7 +402,7 @@ class MissTests(SynchronousTestCase):
         ]
         paths = [
             *map(path_of, names),
-            # what is no path
+            # other paths
             "/1.0/images",
             "/1.0/images/",
             "/1.0/images//export",
@@ -424,16 +426,16 @@ class MissTests(SynchronousTestCase):
                 self.check(f"{path}?project=default", expected)
 
     def check(self, path: str, expected: bytes) -> None:
-        """Check that the answer for ``path`` is the expected one."""
+        """Check that the response for ``path`` is the expected one."""
         response = self.guest.get(path)
         if not response:
             self.clock.advance(MISS_DELAY)
             response = self.guest.send(b"")
-        # The clock goes on.
+        # The clock has advanced.
         self.assertEqual(without_date(response), without_date(expected), path)
 
     def test_same_time(self) -> None:
-        """The time tells nothing of what is there either."""
+        """Whatever the reason, "not found" is sent after the same time."""
         with capturedLogs():
             for digit in "0abcde":
                 self.assertEqual(self.guest.get(path_of(digit * 64)), b"")
@@ -443,12 +445,12 @@ class MissTests(SynchronousTestCase):
                 self.assertIn(b" 404 ", self.guest.send(b""))
 
     def test_slow_disk(self) -> None:
-        """Nor does it tell how long it took to find out."""
-        for took in (0, 0.05):
+        """That time does not depend on the speed of the disk."""
+        for seconds in (0, 0.05):
             at = self.clock.seconds() + MISS_DELAY
             self.clock.threads.held = True
             self.guest.get(path_of("0" * 64))
-            self.clock.advance(took)
+            self.clock.advance(seconds)
             self.clock.threads.held = False
             self.clock.threads.release()
             self.assertEqual(self.guest.send(b""), b"")
@@ -457,7 +459,7 @@ class MissTests(SynchronousTestCase):
             self.assertIn(b" 404 ", self.guest.send(b""))
 
     def test_clock_goes_back(self) -> None:
-        """A clock that is set back does not hold a download for as long."""
+        """If the clock is set back, the response does not wait for that long."""
         self.clock.threads.held = True
         self.guest.get(path_of("0" * 64))
         self.clock.rightNow -= 3600
@@ -466,21 +468,21 @@ class MissTests(SynchronousTestCase):
         self.clock.advance(MISS_DELAY)
         self.assertIn(b" 404 ", self.guest.send(b""))
 
-    def test_all_refused_alike(self) -> None:
-        """Nothing of it leaves a file open."""
+    def test_closes_files(self) -> None:
+        """Images that are not found leave no file open."""
         descriptors = Descriptors()
         self.test_constant()
         self.assertEqual(descriptors.opened(), [])
 
 
 def without_date(response: bytes) -> list[bytes]:
-    """Return the lines of a response but for the date."""
+    """Return the lines of a response except ``Date``."""
     return [line for line in response.split(b"\r\n") if not line.startswith(b"Date: ")]
 
 
 @implementer(IImageStore, IOpenImage)
-class HeldImage:
-    """A store with one image of which every byte is waited for."""
+class PendingImage:
+    """A store with one image, whose Deferreds fire when the test says so."""
 
     is_seekable = True
 
@@ -502,8 +504,8 @@ class HeldImage:
         self.reading = Deferred()
         return self.reading
 
-    def give(self, result: bytes | ImageError) -> None:
-        """Let the read succeed, or fail."""
+    def complete(self, result: bytes | ImageError) -> None:
+        """Complete the pending read with data, or an error."""
         reading, self.reading = self.reading, None
         assert reading is not None
         if isinstance(result, bytes):
@@ -517,12 +519,12 @@ class HeldImage:
         self.closed += 1
 
 
-verifyClass(IImageStore, HeldImage)
-verifyClass(IOpenImage, HeldImage)
+verifyClass(IImageStore, PendingImage)
+verifyClass(IOpenImage, PendingImage)
 
 
 class FullTransport(StringTransport):
-    """A transport that is full after each piece, until it is read."""
+    """A transport whose buffer is full after each piece, until the guest reads."""
 
     def write(self, data: bytes) -> None:
         """See `ITransport.write`."""
@@ -531,12 +533,12 @@ class FullTransport(StringTransport):
             self.producer.pauseProducing()
 
     def resumeProducing(self) -> None:
-        """See `IPushProducer.resumeProducing`; as a socket, not if it closes."""
+        """See `IPushProducer.resumeProducing`. Like a socket, not while it closes."""
         if not self.disconnecting:
             super().resumeProducing()
 
     def read(self) -> bytes:
-        """Read what was written, and make room for more."""
+        """Read what was written, which empties the buffer."""
         data: bytes = self.value()
         self.clear()
         if self.producer is not None:
@@ -545,173 +547,173 @@ class FullTransport(StringTransport):
 
 
 class FlowTests(SynchronousTestCase):
-    """Guests that do not read, stores that do not give."""
+    """Guests that do not read, and stores that are slow or fail."""
 
     def setUp(self) -> None:
         self.clock = MemoryDevLXDReactor()
         self.patch(downloads, "sleep", self.clock.advance)
-        self.held = HeldImage()
+        self.pending = PendingImage()
         self.store = MemoryStore([ALLOWED])
-        self.site = site_for(self.store, "c1", clock=self.clock, images=self.held)
+        self.site = site_for(self.store, "c1", clock=self.clock, images=self.pending)
         self.site.startFactory()
         self.addCleanup(self.site.stopFactory)
         self.channel = self.site.buildProtocol(UNIXAddress(""))
         self.transport = FullTransport()
         self.channel.makeConnection(self.transport)
 
-    def ask(self, more: bytes = b"") -> None:
-        """Ask for the image."""
-        path = path_of(self.held.image.fingerprint)
+    def request(self, more: bytes = b"") -> None:
+        """Request the image."""
+        path = path_of(self.pending.image.fingerprint)
         self.channel.dataReceived(
             f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode() + more
         )
 
-    def begin(self) -> None:
-        """Ask for the image, and get its first piece."""
-        self.ask()
-        self.held.opening.callback(self.held)
-        self.held.give(b"x" * PIECE)
+    def start(self) -> None:
+        """Request the image, and let its first piece be sent."""
+        self.request()
+        self.pending.opening.callback(self.pending)
+        self.pending.complete(b"x" * PIECE)
 
-    def hang_up(self) -> None:
-        """Close the connection from the guest's end, as a socket tells of it."""
+    def disconnect(self) -> None:
+        """Close the connection as the guest does, in the calls of a socket."""
         if self.transport.producer is not None:
             self.transport.producer.stopProducing()
         self.channel.connectionLost(Failure(ConnectionDone()))
 
     def assert_over(self, closed: int = 1) -> None:
-        """Check that nothing is left of a download."""
-        self.assertEqual(self.held.closed, closed)
-        self.assertIsNone(self.held.reading)
-        self.hang_up()
+        """Check that the image is closed, and no timeout is left."""
+        self.assertEqual(self.pending.closed, closed)
+        self.assertIsNone(self.pending.reading)
+        self.disconnect()
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_one_piece(self) -> None:
-        """No more is read than the guest has room for: one piece."""
-        self.begin()
-        self.assertEqual(self.held.wanted, (0, PIECE))
+        """One piece is read at a time, when the guest has read the previous one."""
+        self.start()
+        self.assertEqual(self.pending.wanted, (0, PIECE))
         for number in range(1, 10):
-            self.assertIsNone(self.held.reading)
+            self.assertIsNone(self.pending.reading)
             self.assertLess(len(self.transport.value()), PIECE + 1000)
             self.transport.read()
-            self.assertEqual(self.held.wanted, (number * PIECE, PIECE))
-            self.held.give(b"x" * PIECE)
-        self.assertEqual(self.held.closed, 0)
+            self.assertEqual(self.pending.wanted, (number * PIECE, PIECE))
+            self.pending.complete(b"x" * PIECE)
+        self.assertEqual(self.pending.closed, 0)
         self.transport.read()
         self.assert_over()
 
     def test_small_pieces(self) -> None:
-        """A store may give less than was wanted."""
-        self.ask()
-        self.held.opening.callback(self.held)
+        """A read of the store may return less than was requested."""
+        self.request()
+        self.pending.opening.callback(self.pending)
         for at in (0, 1, 3):
-            self.assertEqual(self.held.wanted[0], at)
-            self.held.give(b"x" * (at + 1))
-        self.hang_up()
-        self.held.give(b"x")
+            self.assertEqual(self.pending.wanted[0], at)
+            self.pending.complete(b"x" * (at + 1))
+        self.disconnect()
+        self.pending.complete(b"x")
         self.assert_over()
 
     def test_stalled(self) -> None:
-        """A guest that does not read on is cut off, in the end."""
-        self.begin()
+        """A guest that does not read is disconnected after the timeout."""
+        self.start()
         self.clock.advance(STALL_TIMEOUT - 1)
         self.assertFalse(self.transport.disconnected)
         self.transport.read()
-        self.held.give(b"x" * PIECE)
+        self.pending.complete(b"x" * PIECE)
         self.clock.advance(STALL_TIMEOUT - 1)
         self.assertFalse(self.transport.disconnected)
         self.clock.advance(1)
         self.assertTrue(self.transport.disconnected)
-        self.hang_up()
-        self.assertEqual(self.held.closed, 1)
+        self.disconnect()
+        self.assertEqual(self.pending.closed, 1)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_hangs_up_unread(self) -> None:
-        """A guest that hangs up leaves nothing open, whatever is waited for."""
-        self.begin()
-        self.hang_up()
-        self.assertEqual(self.held.closed, 1)
+    def test_disconnect_unread(self) -> None:
+        """If the guest disconnects, the image is closed."""
+        self.start()
+        self.disconnect()
+        self.assertEqual(self.pending.closed, 1)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_hangs_up_not_read(self) -> None:
-        """Nothing more is read for a guest that hung up."""
-        self.begin()
+    def test_disconnect_not_read(self) -> None:
+        """If the guest disconnects, no more is read."""
+        self.start()
         reads: list[int] = []
 
         def read(start: int, size: int) -> Deferred[bytes]:
             reads.append(start)
             return succeed(b"x" * size)
 
-        self.patch(self.held, "read", read)
-        self.hang_up()
+        self.patch(self.pending, "read", read)
+        self.disconnect()
         self.assertEqual(reads, [])
 
-    def test_hangs_up_while_opening(self) -> None:
-        """Also when the image was still to be opened."""
-        self.ask()
-        self.hang_up()
-        self.held.opening.callback(self.held)
-        self.assertEqual(self.held.closed, 1)
-        self.assertIsNone(self.held.reading)
+    def test_disconnect_while_opening(self) -> None:
+        """If the guest disconnects, an image that is being opened is closed later."""
+        self.request()
+        self.disconnect()
+        self.pending.opening.callback(self.pending)
+        self.assertEqual(self.pending.closed, 1)
+        self.assertIsNone(self.pending.reading)
 
-    def test_hangs_up_while_reading(self) -> None:
-        """Also when it was being read: it is closed when that is done."""
-        self.begin()
+    def test_disconnect_while_reading(self) -> None:
+        """If the guest disconnects, a pending read completes before the close."""
+        self.start()
         self.transport.read()
-        self.hang_up()
-        self.assertEqual(self.held.closed, 0)
-        self.held.give(b"x" * PIECE)
-        self.assertEqual(self.held.closed, 1)
+        self.disconnect()
+        self.assertEqual(self.pending.closed, 0)
+        self.pending.complete(b"x" * PIECE)
+        self.assertEqual(self.pending.closed, 1)
 
-    def test_hangs_up_while_missing(self) -> None:
-        """Also when there is no such image."""
-        self.ask()
-        self.held.opening.callback(None)
-        self.hang_up()
+    def test_disconnect_not_found(self) -> None:
+        """If the guest disconnects, "not found" is not sent."""
+        self.request()
+        self.pending.opening.callback(None)
+        self.disconnect()
         self.clock.advance(MISS_DELAY)
         self.assertEqual(self.transport.value(), b"")
 
-    def test_next_question(self) -> None:
-        """What is asked meanwhile is answered after it."""
-        self.ask(b"GET /1.0 HTTP/1.1\r\nHost: x\r\n\r\n")
-        self.held.opening.callback(self.held)
-        got = b""
+    def test_pipelining(self) -> None:
+        """A pipelined request gets its response after the image."""
+        self.request(b"GET /1.0 HTTP/1.1\r\nHost: x\r\n\r\n")
+        self.pending.opening.callback(self.pending)
+        received = b""
         for _ in range(10):
-            self.held.give(b"x" * PIECE)
-            got += self.transport.read()
-        self.assertNotIn(b"api_version", got)
+            self.pending.complete(b"x" * PIECE)
+            received += self.transport.read()
+        self.assertNotIn(b"api_version", received)
         self.clock.advance(0)
         self.assertIn(b"api_version", self.transport.read())
         self.assert_over()
 
     def test_half_close(self) -> None:
-        """A guest that has nothing more to say gets all of it."""
-        self.begin()
+        """A guest that closes its sending half receives all of the image."""
+        self.start()
         self.channel.readConnectionLost()
         for _ in range(9):
             self.transport.read()
-            self.held.give(b"x" * PIECE)
+            self.pending.complete(b"x" * PIECE)
         self.transport.read()
         self.assertTrue(self.transport.disconnecting)
         self.assert_over()
 
     def test_cannot_open(self) -> None:
-        """A store that cannot tell is a bad gateway; the log says more."""
-        self.ask()
+        """If the store fails to open an image, that is 502; the reason is logged."""
+        self.request()
         with capturedLogs() as events:
-            self.held.opening.errback(ImageError("LXD is away"))
+            self.pending.opening.errback(ImageError("no connection to LXD"))
         response = self.transport.value()
         self.assertTrue(response.startswith(b"HTTP/1.1 502 Bad Gateway\r\n"), response)
         self.assertTrue(response.endswith(b"\r\n\r\nbad gateway\n"), response)
         (event,) = events
-        self.assertIn("LXD is away", str(event["reason"]))
+        self.assertIn("no connection to LXD", str(event["reason"]))
         self.assertEqual(event["fingerprint"], "f" * 64)
 
-    def test_cannot_begin(self) -> None:
-        """Nor is an image begun of which nothing can be had."""
-        self.ask()
-        self.held.opening.callback(self.held)
+    def test_cannot_read(self) -> None:
+        """If the first read fails, that is 502, and the connection stays open."""
+        self.request()
+        self.pending.opening.callback(self.pending)
         with capturedLogs():
-            self.held.give(ImageError("LXD is away"))
+            self.pending.complete(ImageError("no connection to LXD"))
         response = self.transport.value()
         self.assertTrue(response.startswith(b"HTTP/1.1 502 Bad Gateway\r\n"), response)
         self.assertNotIn(b"ETag", response)
@@ -719,44 +721,45 @@ class FlowTests(SynchronousTestCase):
         self.assertFalse(self.transport.disconnecting)
         self.assert_over()
 
-    def test_cannot_begin_and_closes(self) -> None:
-        """Who wants no more than one answer gets it in any case."""
-        path = path_of(self.held.image.fingerprint)
+    def test_cannot_read_and_close(self) -> None:
+        """With ``Connection: close``, the connection is closed after a 502, too."""
+        path = path_of(self.pending.image.fingerprint)
         self.channel.dataReceived(
             f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
         )
-        self.held.opening.callback(self.held)
+        self.pending.opening.callback(self.pending)
         with capturedLogs():
-            self.held.give(ImageError("LXD is away"))
+            self.pending.complete(ImageError("no connection to LXD"))
         self.assertIn(b"\r\nConnection: close\r\n", self.transport.value())
         self.assertTrue(self.transport.disconnecting)
 
-    def test_fails_for_nobody(self) -> None:
-        """A store that is broken after the guest has gone is logged, once."""
-        self.ask()
-        self.hang_up()
-        self.held.opening.errback(ZeroDivisionError("on purpose"))
+    def test_fails_after_disconnect(self) -> None:
+        """If the store raises after the guest has disconnected, that is logged."""
+        self.request()
+        self.disconnect()
+        self.pending.opening.errback(ZeroDivisionError("on purpose"))
         self.assertEqual(len(self.flushLoggedErrors()), 1)
 
     def test_breaks_off(self) -> None:
-        """What is not complete does not look as if it were."""
-        self.begin()
+        """If a later read fails, the connection is aborted: the image is incomplete."""
+        self.start()
         self.transport.read()
         with capturedLogs():
-            self.held.give(ImageError("LXD is gone"))
+            self.pending.complete(ImageError("connection to LXD lost"))
         self.assertTrue(self.transport.disconnected)
         self.assert_over()
 
     def test_fails(self) -> None:
-        """A store that is broken costs its guest the download and no more."""
-        self.ask()
-        self.held.opening.errback(ZeroDivisionError("on purpose"))
+        """If the store raises another exception, that is 500, and it is logged."""
+        self.request()
+        self.pending.opening.errback(ZeroDivisionError("on purpose"))
         self.assertIn(b" 500 ", self.transport.value())
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_bounded_log(self) -> None:
-        """A guest cannot fill the log with what the store cannot do."""
-        self.patch(self.held, "open", lambda _: fail(ImageError("LXD is away")))
+        """The log lines about failures of the store are limited."""
+        error = ImageError("no connection to LXD")
+        self.patch(self.pending, "open", lambda _: fail(error))
         guest = GuestConnection(self.site)
         with capturedLogs() as events:
             for _ in range(1000):
@@ -764,59 +767,59 @@ class FlowTests(SynchronousTestCase):
         self.assertLess(len(events), 30)
 
     def test_switched_off(self) -> None:
-        """A container that is switched off is sent no more of an image."""
-        self.begin()
+        """If the API is switched off for the container, its download is aborted."""
+        self.start()
         off = {**ALLOWED.config, "security.devlxd": "false"}
         self.store.put(evolve(ALLOWED, config=off))
         self.assertTrue(self.transport.disconnected)
-        self.hang_up()
+        self.disconnect()
         self.assert_over()
 
     def test_switched_off_while_opening(self) -> None:
-        """Nor of one that it was about to get."""
-        self.ask()
+        """So is one whose image is still being opened."""
+        self.request()
         off = {**ALLOWED.config, "security.devlxd": "false"}
         self.store.put(evolve(ALLOWED, config=off))
         self.assertTrue(self.transport.disconnected)
-        self.hang_up()
-        self.held.opening.callback(self.held)
+        self.disconnect()
+        self.pending.opening.callback(self.pending)
         self.assertEqual(self.transport.value(), b"")
-        self.assertEqual(self.held.closed, 1)
+        self.assertEqual(self.pending.closed, 1)
 
     def test_no_new_downloads(self) -> None:
-        """What was begun before only images were switched off is finished."""
-        self.begin()
+        """If only images are switched off, a running download continues."""
+        self.start()
         self.store.put(evolve(ALLOWED, config={}))
         self.assertFalse(self.transport.disconnected)
         guest = GuestConnection(self.site)
         self.assertIn(b" 403 ", guest.get(path_of("f" * 64)))
         guest.hang_up()
-        self.hang_up()
+        self.disconnect()
         self.assert_over()
 
     def test_removed(self) -> None:
-        """Nor is one that is no more."""
-        self.begin()
+        """If the container is removed, its download is aborted."""
+        self.start()
         self.store.remove("c1")
         self.assertTrue(self.transport.disconnected)
-        self.hang_up()
+        self.disconnect()
         self.assert_over()
 
     def test_stopped(self) -> None:
-        """Nor is anybody when devlxd stops."""
-        self.begin()
+        """If devlxd stops, all downloads are aborted."""
+        self.start()
         closed = self.site.close_connections()
         self.assertTrue(self.transport.disconnected)
-        self.hang_up()
+        self.disconnect()
         self.successResultOf(closed)
         self.assert_over()
 
 
 class LimitTests(ImagesTestCase):
-    """How many downloads there may be at once."""
+    """The number of downloads of a container at a time."""
 
     def connect(self) -> FullTransport:
-        """Begin a download, and read none of it."""
+        """Start a download, and read none of it."""
         self.path = path_of(self.images.put(b"x" * PIECE * 3))
         transport = FullTransport()
         channel = self.site.buildProtocol(UNIXAddress(""))
@@ -826,11 +829,11 @@ class LimitTests(ImagesTestCase):
         return transport
 
     def test_too_many(self) -> None:
-        """One more than there may be has to wait, whatever it is for."""
+        """A request over the limit gets 429, whatever it is for."""
         running = [self.connect() for _ in range(MAX_DOWNLOADS)]
         for path in (self.path, path_of("0" * 64)):
             for method in ("GET", "HEAD"):
-                code, headers, body = self.ask(path, method)
+                code, headers, body = self.request(path, method)
                 self.assertEqual(code, 429)
                 self.assertEqual(headers["Retry-After"], str(RETRY_AFTER))
                 self.assertEqual(body, b"too many downloads\n" * (method == "GET"))
@@ -840,13 +843,13 @@ class LimitTests(ImagesTestCase):
         self.assertTrue(response.startswith(b"HTTP/1.1 429 Too Many Requests\r\n"))
         for _ in range(4):
             running[0].read()
-        self.assertEqual(self.ask(self.path)[0], 200)
+        self.assertEqual(self.request(self.path)[0], 200)
 
     def test_misses(self) -> None:
-        """To look for images that are not there is limited in the same way."""
+        """Requests for missing images count, too."""
         for _ in range(MAX_DOWNLOADS):
             guest = GuestConnection(self.site)
             self.assertEqual(guest.get(path_of("0" * 64)), b"")
-        self.assertEqual(self.ask(path_of("0" * 64))[0], 429)
+        self.assertEqual(self.request(path_of("0" * 64))[0], 429)
         self.clock.advance(MISS_DELAY)
-        self.assertEqual(self.ask(path_of("0" * 64))[0], 404)
+        self.assertEqual(self.request(path_of("0" * 64))[0], 404)

@@ -10,10 +10,10 @@ from devlxd.httpserver.ranges import MAX_RANGES, UnsatisfiableError, range_of
 
 
 class RangeTests(SynchronousTestCase):
-    """Which part of a body of 100 bytes is asked for."""
+    """The range that a ``Range`` header selects, of a body of 100 bytes."""
 
     def test_one(self) -> None:
-        """A range is clipped to what there is."""
+        """A range is cut at the end of the body."""
         for header, expected in (
             (b"bytes=0-0", (0, 1)),
             (b"bytes=0-99", (0, 100)),
@@ -30,7 +30,7 @@ class RangeTests(SynchronousTestCase):
             self.assertEqual(range_of(header, 100), expected, header)
 
     def test_several(self) -> None:
-        """Several are one that spans them."""
+        """Several ranges become the one that contains them all."""
         for header, expected in (
             (b"bytes=0-1,5-6", (0, 7)),
             (b"bytes=50-, 10-19", (10, 100)),
@@ -40,8 +40,8 @@ class RangeTests(SynchronousTestCase):
         ):
             self.assertEqual(range_of(header, 100), expected, header)
 
-    def test_none(self) -> None:
-        """What is no range is as if it were not there (RFC 9110, 14.2)."""
+    def test_malformed(self) -> None:
+        """A malformed header is ignored (RFC 9110, section 14.2)."""
         for header in (
             None,
             b"",
@@ -65,13 +65,13 @@ class RangeTests(SynchronousTestCase):
             self.assertIsNone(range_of(header, 100), header)
 
     def test_behind_the_end(self) -> None:
-        """What lies behind the end cannot be had."""
+        """A range behind the end is an error."""
         for header in (b"bytes=100-", b"bytes=100-200", b"bytes=-0", b"bytes=1000-,-0"):
             self.assertRaises(UnsatisfiableError, range_of, header, 100)
 
     @given(st.binary(max_size=30).map(b"bytes=".__add__), st.integers(1, 200))
     def test_any(self, header: bytes, size: int) -> None:
-        """Whatever a guest sends, what it gets lies in the body."""
+        """The range for any header lies in the body."""
         try:
             found = range_of(header, size)
         except UnsatisfiableError:
@@ -88,7 +88,7 @@ class RangeTests(SynchronousTestCase):
         ),
     )
     def test_span(self, ranges: list[tuple[int, int]]) -> None:
-        """A guest gets all the bytes that it asks for."""
+        """The range contains all the bytes of all requested ranges."""
         pairs = [(min(pair), max(pair)) for pair in ranges]
         header = "bytes=" + ",".join(f"{first}-{last}" for first, last in pairs)
         found = range_of(header.encode(), 100)
