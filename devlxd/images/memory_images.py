@@ -23,22 +23,34 @@ class MemoryImageStore:
 
     def __init__(self) -> None:
         self._images: dict[str, tuple[Image, bytes]] = {}
+        self._private: set[str] = set()
         self.open_images: list[Image] = []
 
-    def put(self, *data: bytes, filename: str = "", modified: int = 0) -> str:
-        """Add a public image.
+    def put(
+        self,
+        *data: bytes,
+        filename: str = "",
+        modified: int = 0,
+        public: bool = True,
+    ) -> str:
+        """Add an image, or replace it.
 
         :param data: the only file of a unified image, or the two files of a
             split image.
         :param filename: the filename of a unified image; default: made from
             the fingerprint.
         :param modified: in seconds since 1970.
+        :param public: whether the image can be opened.
         :return: the fingerprint of the image.
         """
         fingerprint = hashlib.sha256(b"".join(data)).hexdigest()
         parts = parts_of(fingerprint, data, [len(part) for part in data], filename)
         image = Image(fingerprint, parts, modified)
         self._images[fingerprint] = (image, b"".join(data))
+        if public:
+            self._private.discard(fingerprint)
+        else:
+            self._private.add(fingerprint)
         return fingerprint
 
     def remove(self, fingerprint: str) -> None:
@@ -48,7 +60,9 @@ class MemoryImageStore:
     def open(self, fingerprint: str) -> Deferred[IOpenImage | None]:
         """See `IImageStore.open`."""
         found = self._images.get(fingerprint)
-        return succeed(_OpenMemoryImage(*found, self.open_images) if found else None)
+        if found is None or fingerprint in self._private:
+            return succeed(None)
+        return succeed(_OpenMemoryImage(*found, self.open_images))
 
 
 @implementer(IOpenImage)

@@ -25,11 +25,17 @@ class MemoryImageStoreTests(ImageStoreContract, SynchronousTestCase):
         self.memory = MemoryImageStore()
         return self.memory
 
-    def add_image(self, *data: bytes) -> str:
-        return self.memory.put(*data)
+    def add_image(self, *data: bytes, public: bool = True) -> str:
+        return self.memory.put(*data, public=public)
 
     def remove_image(self, fingerprint: str) -> None:
         self.memory.remove(fingerprint)
+
+    def test_published(self) -> None:
+        """Putting an image again can make it public."""
+        fingerprint = self.add_image(b"data", public=False)
+        self.assertEqual(self.add_image(b"data"), fingerprint)
+        self.open_image(fingerprint).close()
 
     def test_open_images(self) -> None:
         """The store lists its open images until they are closed."""
@@ -46,11 +52,12 @@ class DirectoryImageStoreTests(ImageStoreContract, SynchronousTestCase):
         self.path = Path(tempfile.mkdtemp(dir="."))
         return DirectoryImageStore(self.path, MemoryDevLXDReactor())
 
-    def add_image(self, *data: bytes) -> str:
+    def add_image(self, *data: bytes, public: bool = True) -> str:
         fingerprint = hashlib.sha256(b"".join(data)).hexdigest()
         for suffix, content in zip(("", ".rootfs"), data, strict=False):
             (self.path / f"{fingerprint}{suffix}").write_bytes(content)
-        (self.path / f"{fingerprint}.yaml").write_text("public: true\n")
+        description = self.path / f"{fingerprint}.yaml"
+        description.write_text(f"public: {str(public).lower()}\n")
         return fingerprint
 
     def remove_image(self, fingerprint: str) -> None:
@@ -66,8 +73,8 @@ class LXDImageStoreTests(ImageStoreContract, SynchronousTestCase):
         self.agent = RequestTraversalAgent(self.lxd)
         return LXDImageStore("/lxd", MemoryDevLXDReactor(), self.agent)
 
-    def add_image(self, *data: bytes) -> str:
-        return self.lxd.put(*data)
+    def add_image(self, *data: bytes, public: bool = True) -> str:
+        return self.lxd.put(*data, public=public)
 
     def remove_image(self, fingerprint: str) -> None:
         del self.lxd.images[fingerprint]

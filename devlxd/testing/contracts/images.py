@@ -34,7 +34,8 @@ class ImageStoreContract(_TestCase):
     """Tests of a store of images.
 
     Override `make_store`, `add_image` and `remove_image`; and `settle` if the
-    Deferreds of the store do not fire at once.
+    Deferreds of the store do not fire at once. The names of the parts of an
+    image have to be those that LXD gives to them.
 
     :ivar store: a new store for each test.
     """
@@ -45,11 +46,13 @@ class ImageStoreContract(_TestCase):
         """Hook: return a new store without images."""
         raise NotImplementedError
 
-    def add_image(self, *data: bytes) -> str:
-        """Hook: make `store` provide a public image.
+    def add_image(self, *data: bytes, public: bool = True) -> str:
+        """Hook: add an image to `store`.
 
         :param data: the only file of a unified image, or the two files of a
             split image: metadata, root file system.
+        :param public: if false, the image is neither public nor cached. A store
+            that cannot have such images may raise `SkipTest`.
         :return: the fingerprint of the image.
         """
         raise NotImplementedError
@@ -103,6 +106,11 @@ class ImageStoreContract(_TestCase):
     def test_missing(self) -> None:
         """Opening a missing image results in ``None``."""
         self.assertIsNone(self.result_of(self.store.open("0" * 64)))
+
+    def test_private(self) -> None:
+        """Opening an image that is not public results in ``None``, too."""
+        fingerprint = self.add_image(UNIFIED, public=False)
+        self.assertIsNone(self.result_of(self.store.open(fingerprint)))
 
     def test_unified(self) -> None:
         """A unified image is one part, with the data that were added."""
