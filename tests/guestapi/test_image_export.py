@@ -1,4 +1,4 @@
-"""Tests of `devlxd.guestapi.image_export`: ``/1.0/images/FINGERPRINT/export``."""
+"""Tests of `devlxd.guestapi.image_export`."""
 
 from __future__ import annotations
 
@@ -198,7 +198,7 @@ class ResponseTests(ImagesTestCase):
         self.assertEqual(self.images.open_images, [])
 
     def test_if_match(self) -> None:
-        """With ``If-Match``, another image is not sent."""
+        """With ``If-Match``, another image is 412 (RFC 9110, 13.1.1)."""
         for condition, code in (
             (self.etag, 200),
             (f'"a", {self.etag}', 200),
@@ -211,7 +211,7 @@ class ResponseTests(ImagesTestCase):
         self.assertEqual(self.images.open_images, [])
 
     def test_if_unmodified_since(self) -> None:
-        """With ``If-Unmodified-Since``, neither is a later one (RFC 9110, 13.1.4)."""
+        """With ``If-Unmodified-Since``, a later image is 412 (RFC 9110, 13.1.4)."""
         for condition, code in (
             (MODIFIED_TEXT, 200),
             ("Sun, 09 Sep 2001 01:46:41 GMT", 200),
@@ -281,7 +281,7 @@ class ResponseTests(ImagesTestCase):
             self.assertEqual(self.request(self.path, If_None_Match=condition)[0], code)
 
     def test_idle_after_download(self) -> None:
-        """A connection stays open after a download, also if access is switched off."""
+        """After a download, a connection stays open if access is switched off."""
         self.site.startFactory()
         self.addCleanup(self.site.stopFactory)
         self.request(self.path)
@@ -301,7 +301,7 @@ class AccessTests(ImagesTestCase):
     """Which containers may download images."""
 
     def test_switch(self) -> None:
-        """Images have to be switched on in the container's config, or all are 403."""
+        """Unless images are switched on for the container, all paths are 403."""
         for value, code in (
             ("true", 200),
             ("TRUE", 200),
@@ -365,7 +365,7 @@ class MissTests(SynchronousTestCase):
         self.assertTrue(response.endswith(b"\r\n\r\nsecret"), response)
 
     def test_constant(self) -> None:
-        """Whatever the reason, the response is the same to the byte, and as late."""
+        """The response does not depend on why an image is not available."""
         good, unknown = "f" * 64, "0" * 64
         expected = self.guest.get("/1.0/nope")
         self.assertIn(b" 404 ", expected)
@@ -435,7 +435,7 @@ class MissTests(SynchronousTestCase):
         self.assertEqual(without_date(response), without_date(expected), path)
 
     def test_same_time(self) -> None:
-        """Whatever the reason, "not found" is sent after the same time."""
+        """The time of "not found" does not depend on its reason."""
         with capturedLogs():
             for digit in "0abcde":
                 self.assertEqual(self.guest.get(path_of(digit * 64)), b"")
@@ -445,7 +445,7 @@ class MissTests(SynchronousTestCase):
                 self.assertIn(b" 404 ", self.guest.send(b""))
 
     def test_slow_disk(self) -> None:
-        """That time does not depend on the speed of the disk."""
+        """The time of "not found" does not depend on the speed of the disk."""
         for seconds in (0, 0.05):
             at = self.clock.seconds() + MISS_DELAY
             self.clock.threads.held = True
@@ -776,7 +776,7 @@ class FlowTests(SynchronousTestCase):
         self.assert_over()
 
     def test_switched_off_while_opening(self) -> None:
-        """So is one whose image is still being opened."""
+        """A download whose image is still being opened is aborted, too."""
         self.request()
         off = {**ALLOWED.config, "security.devlxd": "false"}
         self.store.put(evolve(ALLOWED, config=off))

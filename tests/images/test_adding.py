@@ -97,7 +97,7 @@ class AddTests(SynchronousTestCase):
         self.assertEqual(sorted(self.directory.iterdir()), before)
 
     def test_refused(self) -> None:
-        """Missing files, empty ones and other than regular ones are refused."""
+        """Missing, empty and not regular files are refused."""
         good = self.file("good", b"data")
         self.assert_refused("none: No such file", self.files / "none")
         self.assert_refused("none: No such file", good, self.files / "none")
@@ -115,7 +115,7 @@ class AddTests(SynchronousTestCase):
         self.assertEqual(add_image(self.directory, [path], True, good), good)
 
     def test_other_files(self) -> None:
-        """The files of an image are not mixed with the same data split otherwise."""
+        """Files with the same data, split differently, are never mixed."""
         whole = self.file("whole", b"metaroot")
         meta, root = self.file("meta", b"meta"), self.file("root", b"root")
         added = add_image(self.directory, [whole], True)
@@ -144,7 +144,7 @@ class AddTests(SynchronousTestCase):
         self.assertEqual(list(images.iterdir()), [])
 
     def test_directory_of_an_lxd_by_another_name(self) -> None:
-        """It is refused under a relative path and behind a symbolic link, too."""
+        """The directory of an LXD is refused under other paths, too."""
         (self.directory / "database").mkdir()
         images = self.directory / "images"
         images.mkdir()
@@ -200,7 +200,7 @@ class AddTests(SynchronousTestCase):
         )
 
     def test_interrupted_with_other_files(self) -> None:
-        """A public image is private while its data are split otherwise."""
+        """While an image is replaced by the same data split differently, it is private."""
         whole = self.file("whole", b"metaroot")
         added = add_image(self.directory, [whole], True)
         files = [self.file("meta", b"meta"), self.file("root", b"root")]

@@ -1,4 +1,4 @@
-"""Tests of `devlxd.images.directory_images`, besides the contract of `IImageStore`."""
+"""Tests of `devlxd.images.directory_images`, besides the contract."""
 
 from __future__ import annotations
 

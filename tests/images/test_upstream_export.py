@@ -1,5 +1,6 @@
-"""Tests of `devlxd.images.upstream_export` and `devlxd.images.multipart_reader`,
-through `LXDImageStore`: opening images, and the parts that they turn out to have.
+"""Tests of `devlxd.images.upstream_export` and `devlxd.images.multipart_reader`.
+
+They open images of an `LXDImageStore`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Tests of `devlxd.images.upstream_images`, besides the contract of
-`IImageStore`: reading images of an LXD that is slow, fails, or sends something
-else than it said.
+"""Tests of `devlxd.images.upstream_images`, besides the contract.
+
+LXD is slow, fails, or sends other data than it has announced.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ async def read_all(opened: IOpenImage) -> None:
 
 
 class RememberTests(ScriptedLXDTestCase):
-    """The parts of images that are open again."""
+    """Images that are opened more than once."""
 
     def test_once(self) -> None:
         """The parts of an image are fetched once."""

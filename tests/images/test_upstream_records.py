@@ -57,7 +57,7 @@ class ImageRecordTests(ScriptedLXDTestCase):
             self.failureResultOf(opening, ImageError)
 
     def test_status(self) -> None:
-        """Other statuses are errors. Redirects are not followed."""
+        """Statuses but 200 and 404 are errors. Redirects are not followed."""
         for code in (403, 500, 503):
             self.assert_refused(response(code, body=b"{}"), f"status {code}")
         redirect = ("Location: http://elsewhere/", "Content-Length: 0")
