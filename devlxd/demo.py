@@ -17,8 +17,8 @@ from devlxd.host.inotify import INotify
 from devlxd.host.listening import endpoint_at
 from devlxd.images.memory_images import MemoryImageStore
 from devlxd.interfaces import IDevLXDReactor
-from devlxd.peers.peer_sources import AnonymousPeerSource
 from devlxd.peers.identifier import AssumedIdentifier
+from devlxd.peers.peer_sources import AnonymousPeerSource
 from devlxd.service import DevLXDService
 
 _NAME = "demo"

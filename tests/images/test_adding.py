@@ -200,7 +200,7 @@ class AddTests(SynchronousTestCase):
         )
 
     def test_interrupted_with_other_files(self) -> None:
-        """While an image is replaced by the same data split differently, it is private."""
+        """While an image is split differently, it is private."""
         whole = self.file("whole", b"metaroot")
         added = add_image(self.directory, [whole], True)
         files = [self.file("meta", b"meta"), self.file("root", b"root")]
