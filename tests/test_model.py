@@ -12,24 +12,24 @@ from devlxd.model import Container, is_container_name
 
 
 class ContainerNameTests(SynchronousTestCase):
-    """Names that containers may have."""
+    """Valid names of containers."""
 
     def test_names_of_runtimes(self) -> None:
-        """The names that LXC, LXD, nspawn, podman and docker give are names."""
+        """The names that LXC, LXD, nspawn, podman and docker use are valid."""
         for name in ("c1", "web_c1", "my.machine", "a" * 128, "0ab", "_x"):
             self.assertTrue(is_container_name(name), name)
 
-    def test_what_is_no_name(self) -> None:
-        """What could leave a directory, hide in it or break a line is no name."""
+    def test_invalid_names(self) -> None:
+        """Hidden names, paths, and names that break a log line are invalid."""
         for name in ("", ".", "..", ".c1", "-c1", "a/b", "a b", "a\n", "ä", "a" * 129):
             self.assertFalse(is_container_name(name), name)
 
 
 class ContainerTests(SynchronousTestCase):
-    """Snapshots."""
+    """Snapshots of containers."""
 
-    def test_cannot_be_changed(self) -> None:
-        """Whoever holds a snapshot sees the same one for ever."""
+    def test_immutable(self) -> None:
+        """A snapshot does not change, even if the mappings that it was made of do."""
         config = {"user.a": "1"}
         devices = {"eth0": {"type": "nic"}}
         container = Container("c1", config, devices)
@@ -43,7 +43,7 @@ class ContainerTests(SynchronousTestCase):
             container.name = "c2"  # type: ignore[misc] # on purpose
 
     def test_not_copied(self) -> None:
-        """What cannot be changed is taken as it is, however large it may be."""
+        """A read-only mapping is used as it is, without a copy."""
         device = MappingProxyType({"type": "nic"})
         config = MappingProxyType({"user.a": "1"})
         devices = MappingProxyType({"eth0": device})
@@ -55,7 +55,7 @@ class ContainerTests(SynchronousTestCase):
             mixed.devices["eth0"]["type"] = "x"  # type: ignore[index] # on purpose
 
     def test_another(self) -> None:
-        """A container made anew under the same name is told by uuid or id."""
+        """A container that was created anew differs in its uuid or its id."""
         uuid = Container("c1", {"volatile.uuid": "1"})
         self.assertFalse(uuid.is_another_than(Container("c1")))
         self.assertFalse(Container("c1").is_another_than(uuid))
@@ -66,8 +66,61 @@ class ContainerTests(SynchronousTestCase):
         self.assertTrue(uuid.is_another_than(evolve(uuid, id="2")))
 
     def test_equal_by_value(self) -> None:
-        """Two readings of an unchanged document are the same snapshot."""
+        """Two snapshots with the same values are equal."""
         self.assertEqual(
             Container("c1", {"a": "b"}, {"d": {"e": "f"}}),
             Container("c1", {"a": "b"}, {"d": {"e": "f"}}),
         )
+
+
+class ContainerValidationTests(SynchronousTestCase):
+    """Values that a `Container` rejects."""
+
+    def assert_rejected(self, message: str, *args: object, **values: object) -> None:
+        """Check that `Container` raises a `TypeError` with ``message``."""
+        with self.assertRaises(TypeError) as caught:
+            Container("c1", *args, **values)  # type: ignore[arg-type]  # on purpose
+        self.assertEqual(str(caught.exception), message)
+
+    def test_config(self) -> None:
+        """Config keys and values are text; the error names the key."""
+        self.assert_rejected(
+            "config key 'user.x' must be text, not int", {"user.a": "1", "user.x": 1}
+        )
+        self.assert_rejected("config key 1 must be text, not int", {1: "user.x"})
+        self.assert_rejected("config key 'a' must be text, not bytes", {"a": b""})
+        self.assert_rejected("config must be a mapping, not list", ["user.x"])
+
+    def test_devices(self) -> None:
+        """Device names, keys and values are text; the error names device and key."""
+        self.assert_rejected(
+            "device 'eth0' key 'mtu' must be text, not int", {}, {"eth0": {"mtu": 1500}}
+        )
+        self.assert_rejected(
+            "device 'eth0' key 1 must be text, not int", {}, {"eth0": {1: "x"}}
+        )
+        self.assert_rejected(
+            "device 'eth0' must be a mapping, not str", {}, {"eth0": "nic"}
+        )
+        self.assert_rejected("device name 0 must be text, not int", {}, {0: {}})
+        self.assert_rejected("devices must be a mapping, not NoneType", {}, None)
+
+    def test_frozen_devices(self) -> None:
+        """Devices in a read-only mapping are checked unless they are read-only too."""
+        devices = MappingProxyType({"eth0": {"mtu": 1500}})
+        message = "device 'eth0' key 'mtu' must be text, not int"
+        self.assert_rejected(message, {}, devices)
+
+    def test_texts(self) -> None:
+        """All other values are text."""
+        for key in ("id", "hostname", "runtime", "lxcpath", "origin"):
+            self.assert_rejected(f"{key} must be text, not int", **{key: 1})
+        with self.assertRaisesRegex(TypeError, "^name must be text, not NoneType$"):
+            Container(None)  # type: ignore[arg-type] # on purpose
+
+    def test_name(self) -> None:
+        """The name is a valid container name."""
+        with self.assertRaisesRegex(ValueError, "^'a/b' is not a valid container name"):
+            Container("a/b")
+        with self.assertRaises(ValueError):
+            evolve(Container("c1"), name="")
