@@ -1,9 +1,10 @@
-# -*- test-case-name: tests.containers.test_documents -*-
-"""Documents -> containers: the text of a file, read as config and devices.
+# -*- test-case-name: tests.containers.test_document_parser -*-
+"""Parsing a document: from the bytes of a file to a container.
 
-A document is what ``lxc config show --expanded NAME`` prints, as YAML or as
-JSON, or a record: the ``backup.yaml`` that LXD keeps itself. Values are text:
-they come out as they were written, never as a number, a truth or a date.
+A document is either what ``lxc config show --expanded NAME`` prints, as YAML or
+JSON, or the file ``backup.yaml`` that LXD writes itself. All values are text and
+stay as they were written: ``true``, ``1`` and ``2017-12-21`` do not become a
+boolean, a number or a date.
 """
 
 from __future__ import annotations
@@ -16,132 +17,155 @@ from types import MappingProxyType
 
 from attrs import frozen
 
-from devlxd.containers.hints import MAX_HINTS, Hint, hints_at_top, hints_in_config
-from devlxd.containers.trees import (
+from devlxd.containers.document_trees import (
     MAX_DOCUMENT,
     PIECES,
     Branch,
     DocumentError,
     Tree,
     Value,
-    json_tree,
-    plain_json_tree,
-    shown,
-    yaml_tree,
+    printable,
 )
+from devlxd.containers.document_warnings import (
+    MAX_WARNINGS,
+    DocumentWarning,
+    warn_of_config,
+    warn_of_top_level,
+)
+from devlxd.containers.json_trees import read_json, read_simple_json
+from devlxd.containers.yaml_trees import read_yaml
 from devlxd.model import Container
 from devlxd.turns import Slices, finish
 
-#: How long a document may be that is read in one go, in characters.
-MAX_PLAIN = 64 * 1024
+#: The maximum length of a JSON document that is parsed in one slice, in
+#: characters.
+MAX_SIMPLE_JSON = 64 * 1024
 
-#: What YAML and JSON write for "nothing here".
-_NOTHING = ("", "~", "null")
+#: How YAML and JSON write an absent value.
+_ABSENT = ("", "~", "null")
 
 
-class Form(enum.Enum):
-    """How a document is written down."""
+class Format(enum.Enum):
+    """The format of a document."""
 
+    #: What ``lxc config show --expanded`` prints.
     YAML = "yaml"
+    #: The same as JSON.
     JSON = "json"
-    RECORD = "record"
+    #: LXD's ``backup.yaml``.
+    BACKUP = "backup"
 
 
 @frozen
-class Reading:
-    """What a document says.
+class ParsedDocument:
+    """What a document contains.
 
     :ivar container: the container.
-    :ivar hints: what looks like a mistake.
-    :ivar id_line: the line of the container's id, if it has one.
+    :ivar warnings: likely mistakes.
+    :ivar id_line: the line of the container's id; ``None`` if it has no id.
     """
 
     container: Container
-    hints: tuple[Hint, ...] = ()
+    warnings: tuple[DocumentWarning, ...] = ()
     id_line: int | None = None
 
 
-def read_container(name: str, content: bytes, form: Form) -> Container:
-    """Read the container ``name`` from the bytes of its document, in one go.
+def parse_container(name: str, content: bytes, format: Format) -> Container:
+    """Parse the document of the container ``name`` in one go.
 
-    :raises DocumentError: when ``content`` is no such document.
+    :raises DocumentError: when the document is rejected.
     """
-    return finish(reading(name, content, form)).container
+    return finish(parse_document(name, content, format)).container
 
 
-def reading(name: str, content: bytes, form: Form, origin: str = "") -> Slices[Reading]:
-    """Read the container ``name`` from the bytes of its document, in slices.
+def parse_document(
+    name: str, content: bytes, format: Format, origin: str = ""
+) -> Slices[ParsedDocument]:
+    """Parse the document of the container ``name``, in slices.
 
-    :param origin: what becomes `Container.origin`.
-    :raises DocumentError: when ``content`` is no such document.
+    :param content: the bytes of the document.
+    :param origin: see `Container.origin`.
+    :raises DocumentError: when the document is rejected.
     """
     if len(content) > MAX_DOCUMENT:
         raise DocumentError(f"longer than {MAX_DOCUMENT} bytes")
-    text = _decoded(content)
-    if form is Form.JSON:
-        plain = _plain_reading(name, text, origin)
-        if plain is not None:
-            return plain
-    tree = yield from json_tree(text) if form is Form.JSON else yaml_tree(text)
-    return (yield from _reading(name, tree, form, origin))
+    text = _decode(content)
+    if format is Format.JSON:
+        parsed = _parse_simple_json(name, text, origin)
+        if parsed is not None:
+            return parsed
+        tree = yield from read_json(text)
+    else:
+        tree = yield from read_yaml(text)
+    return (yield from _parse_tree(name, tree, format, origin))
 
 
-def _plain_reading(name: str, text: str, origin: str) -> Reading | None:
-    """Read a short JSON document of which no line has to be named.
+def _decode(content: bytes) -> str:
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise DocumentError("not UTF-8", line) from None
 
-    :return: ``None`` when it is not that.
+
+def _parse_simple_json(name: str, text: str, origin: str) -> ParsedDocument | None:
+    """Parse a short JSON document if no message needs to name a line of it.
+
+    :return: ``None`` if the document needs `read_json`.
     """
-    tree = plain_json_tree(text) if len(text) <= MAX_PLAIN else None
+    tree = read_simple_json(text) if len(text) <= MAX_SIMPLE_JSON else None
     if tree is None:
         return None
     try:
-        read = finish(_reading(name, tree, Form.JSON, origin))
+        parsed = finish(_parse_tree(name, tree, Format.JSON, origin))
     except DocumentError:
         return None
-    return read if read.id_line is None and not read.hints else None
+    return parsed if parsed.id_line is None and not parsed.warnings else None
 
 
-def _reading(name: str, tree: Tree, form: Form, origin: str) -> Slices[Reading]:
+def _parse_tree(
+    name: str, tree: Tree, format: Format, origin: str
+) -> Slices[ParsedDocument]:
     document = _mapping(tree.root, "the document", tree.line)
     prefix = ""
-    hints: list[Hint] = []
-    if form is Form.RECORD:
+    warnings: list[DocumentWarning] = []
+    if format is Format.BACKUP:
         prefix = "expanded_"
-        document = _part_of_record(document)
+        document = _container_in_backup(document)
     else:
-        hints += islice(hints_at_top(document.lines), MAX_HINTS)
+        warnings += islice(warn_of_top_level(document.lines), MAX_WARNINGS)
     section = _section(document, f"{prefix}config")
-    config = yield from _texts(section, f"{prefix}config")
-    hints += yield from hints_in_config(config, section.lines)
+    config = yield from _text_mapping(section, f"{prefix}config")
+    warnings += yield from warn_of_config(config, section.lines)
     container = Container(
         name,
         config,
-        (yield from _devices(_section(document, f"{prefix}devices"))),
+        (yield from _parse_devices(_section(document, f"{prefix}devices"))),
         id=_text(document, "id"),
         hostname=_text(document, "name") or name,
         runtime=_text(document, "runtime"),
         lxcpath=_lxcpath(document),
         origin=origin,
     )
-    return Reading(container, tuple(hints), document.lines.get("id"))
+    return ParsedDocument(container, tuple(warnings), document.lines.get("id"))
 
 
-def _part_of_record(document: Branch) -> Branch:
-    """Find the container in LXD's own record.
+def _container_in_backup(document: Branch) -> Branch:
+    """Find the container in a ``backup.yaml``.
 
-    LXD calls it ``container``, since 5.0 also ``instance``.
+    LXD before 5.0 calls it ``container``, and later versions ``instance``.
     """
     for key in ("instance", "container"):
         if document.entries.get(key):
             return _mapping(document.entries[key], "container", document.lines[key])
-    raise DocumentError("no container in it")
+    raise DocumentError("there is no container in it")
 
 
 def _text(document: Branch, key: str) -> str:
     value = document.entries.get(key, "")
     if not isinstance(value, str):
         raise DocumentError(f"{key} is not text", value.line)
-    return "" if value in _NOTHING else value
+    return "" if value in _ABSENT else value
 
 
 def _lxcpath(document: Branch) -> str:
@@ -149,16 +173,8 @@ def _lxcpath(document: Branch) -> str:
     if not path:
         return ""
     if not path.startswith("/"):
-        raise DocumentError("lxcpath is no absolute path", document.lines["lxcpath"])
+        raise DocumentError("lxcpath is not absolute", document.lines["lxcpath"])
     return os.path.normpath(path)
-
-
-def _decoded(content: bytes) -> str:
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise DocumentError("not UTF-8", line) from None
 
 
 def _mapping(value: Value | None, what: str, line: int) -> Branch:
@@ -169,32 +185,33 @@ def _mapping(value: Value | None, what: str, line: int) -> Branch:
 
 
 def _section(parent: Branch, key: str, what: str = "") -> Branch:
-    """Return a mapping in ``parent``; an empty one where there is nothing."""
+    """Return a mapping in ``parent``; an empty one if it is absent."""
     value = parent.entries.get(key, "")
-    if isinstance(value, str) and value in _NOTHING:
+    if isinstance(value, str) and value in _ABSENT:
         return Branch(is_mapping=True, line=parent.line)
     return _mapping(value, what or key, parent.lines[key])
 
 
-def _texts(section: Branch, what: str) -> Slices[Mapping[str, str]]:
+def _text_mapping(section: Branch, what: str) -> Slices[Mapping[str, str]]:
     texts = {}
     for number, (key, value) in enumerate(section.entries.items(), 1):
         if not isinstance(value, str):
-            raise DocumentError(f"{what}: {shown(key)} is not text", value.line)
+            raise DocumentError(f"{what}: {printable(key)} is not text", value.line)
         texts[key] = value
         if number % (16 * PIECES) == 0:
             yield
+    # `Container` does not copy and check this in one go.
     return MappingProxyType(texts)
 
 
-def _devices(section: Branch) -> Slices[Mapping[str, Mapping[str, str]]]:
+def _parse_devices(section: Branch) -> Slices[Mapping[str, Mapping[str, str]]]:
     if "" in section.lines:
         raise DocumentError("a device without a name", section.lines[""])
     devices = {}
     for number, name in enumerate(list(section.entries), 1):
-        what = f"devices: {shown(name)}"
-        devices[name] = yield from _texts(_section(section, name, what), what)
-        # To free all of the tree at its end would take long.
+        what = f"devices: {printable(name)}"
+        devices[name] = yield from _text_mapping(_section(section, name, what), what)
+        # To free the whole tree at its end would take long.
         del section.entries[name]
         if number % PIECES == 0:
             yield

@@ -1,5 +1,5 @@
-# -*- test-case-name: tests.containers.test_documents -*-
-"""What in a document looks like a mistake, though the document counts."""
+# -*- test-case-name: tests.containers.test_document_warnings -*-
+"""Finding likely mistakes in a document that is valid."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from difflib import get_close_matches
 from attrs import frozen
 
 from devlxd.booleans import is_false, is_true
-from devlxd.containers.trees import PIECES, shown
+from devlxd.containers.document_trees import PIECES, printable
 from devlxd.turns import Slices
 
-#: What is named of one document at most.
-MAX_HINTS = 10
+#: The maximum number of warnings about one document.
+MAX_WARNINGS = 10
 
-#: The keys at the top of a document that count.
-_COUNT = ("config", "devices", "id", "lxcpath", "name", "runtime")
+#: The top-level keys that have an effect.
+_EFFECTIVE_KEYS = ("config", "devices", "id", "lxcpath", "name", "runtime")
 
-#: Those that ``lxc config show`` and the REST APIs of LXD and Incus print besides.
-_PRINTED = (
+#: The top-level keys that ``lxc config show`` and the REST APIs of LXD and Incus
+#: print besides.
+_PRINTED_KEYS = (
     "architecture",
     "backups",
     "created_at",
@@ -43,84 +44,109 @@ _PRINTED = (
     "type",
 )
 
-#: The config keys that switch something on or off for guests.
+#: The config keys that are booleans and decide what guests may do.
 _SWITCHES = ("security.devapollo", "security.devlxd", "security.devlxd.images")
 
-#: The other ones that say what guests may do.
+#: The other config keys that decide what guests may do.
 _PERMISSIONS = ("security.devapollo.uids", "security.devlxd.uids")
 
-#: Keys of LXD's own that look like these.
-_NO_MISTAKES = ("security.devlxd.management.volumes",)
+#: Config keys of LXD that are similar to these, but are no mistakes.
+_SIMILAR_KEYS = ("security.devlxd.management.volumes",)
 
-#: How alike a key must be to be taken for one of these.
-_LIKENESS = 0.85
+#: How similar a top-level key must be to a known key to be taken for a misspelling
+#: of it, as `difflib.SequenceMatcher.ratio` defines it.
+_TOP_LEVEL_SIMILARITY = 0.6
 
-#: How many keys of one document are compared with these at most: it takes time.
-_MAX_COMPARED = 64
+#: The same for a config key.
+_CONFIG_SIMILARITY = 0.85
 
-#: No key that is meant to be another is longer, in characters.
+#: How many config keys of one document are compared with the known ones at most:
+#: a comparison takes a tenth of a millisecond.
+_MAX_COMPARISONS = 64
+
+#: Keys of this length or more, in characters, are not compared.
 _MAX_LENGTH = 64
 
 
 @frozen
-class Hint:
-    """One thing that looks like a mistake.
+class DocumentWarning:
+    """One likely mistake in a document.
 
-    :ivar text: what it is, in words.
-    :ivar line: where, counted from 1.
+    :ivar text: what it is.
+    :ivar line: the line of the mistake, counted from 1.
     """
 
     text: str
     line: int
 
 
-def hints_at_top(lines: Mapping[str, int]) -> Iterator[Hint]:
-    """Tell of the keys at the top of a document that mean nothing.
+def warn_of_top_level(lines: Mapping[str, int]) -> Iterator[DocumentWarning]:
+    """Find the top-level keys of a document that have no effect.
 
     :param lines: each key with its line.
     """
-    known = (*_COUNT, *_PRINTED)
+    known = (*_EFFECTIVE_KEYS, *_PRINTED_KEYS)
     for key, line in lines.items():
         if key not in known:
-            meant = _meant(key, known, 0.6)
-            yield Hint(f"{shown(key)} means nothing{meant}", line)
+            suggestion = _suggestion(key, known, _TOP_LEVEL_SIMILARITY)
+            text = f"{printable(key)} has no effect{suggestion}"
+            yield DocumentWarning(text, line)
 
 
-def hints_in_config(
+def warn_of_config(
     config: Mapping[str, str], lines: Mapping[str, int]
-) -> Slices[list[Hint]]:
-    """Tell of switches with a wrong name, or that say neither yes nor no."""
-    hints: list[Hint] = []
-    compared = 0
+) -> Slices[list[DocumentWarning]]:
+    """Find misspelled config keys, and switches that are not booleans, in slices.
+
+    :param lines: each key with its line.
+    """
+    warnings: list[DocumentWarning] = []
+    comparisons = 0
     for number, (key, value) in enumerate(config.items(), 1):
         text = ""
         if key in _SWITCHES:
-            text = _of_value(key, value)
-        elif key.startswith("sec") and compared < _MAX_COMPARED:
-            text = _of_name(key)
-            compared += 1
+            text = _warning_of_value(key, value)
+        elif key.startswith("sec") and comparisons < _MAX_COMPARISONS:
+            text = _warning_of_key(key)
+            comparisons += 1
             yield
-        if text and len(hints) < MAX_HINTS:
-            hints.append(Hint(text, lines[key]))
+        if text and len(warnings) < MAX_WARNINGS:
+            warnings.append(DocumentWarning(text, lines[key]))
         if number % (16 * PIECES) == 0:
             yield
-    return hints
+    return warnings
 
 
-def _of_value(switch: str, value: str) -> str:
+def warn_of_id(container_id: str, line: int | None, other: str) -> DocumentWarning:
+    """Warn of an id that two containers have.
+
+    :param line: the line of the id; ``None`` if unknown.
+    :param other: the name of the other container.
+    """
+    text = (
+        f"id {printable(container_id)} is also the id of {other}; "
+        "neither container is found by it"
+    )
+    return DocumentWarning(text, line or 1)
+
+
+def _warning_of_value(switch: str, value: str) -> str:
     if not value or is_true(value) or is_false(value):
         return ""
-    return f"{switch} says neither true nor false: {shown(value)}"
+    return f"{switch} is neither true nor false: {printable(value)}"
 
 
-def _of_name(key: str) -> str:
-    if key in (*_PERMISSIONS, *_NO_MISTAKES):
+def _warning_of_key(key: str) -> str:
+    if key in (*_PERMISSIONS, *_SIMILAR_KEYS):
         return ""
-    meant = _meant(key, (*_SWITCHES, *_PERMISSIONS), _LIKENESS)
-    is_like_one = meant or key.startswith(_SWITCHES)
-    return f"{shown(key)} means nothing{meant}" if is_like_one else ""
+    suggestion = _suggestion(key, (*_SWITCHES, *_PERMISSIONS), _CONFIG_SIMILARITY)
+    if not suggestion and not key.startswith(_SWITCHES):
+        return ""
+    return f"{printable(key)} has no effect{suggestion}"
 
 
-def _meant(key: str, known: tuple[str, ...], likeness: float) -> str:
-    close = get_close_matches(key, known, 1, likeness) if len(key) < _MAX_LENGTH else ()
-    return f"; {close[0]} is meant?" if close else ""
+def _suggestion(key: str, known: tuple[str, ...], similarity: float) -> str:
+    if len(key) >= _MAX_LENGTH:
+        return ""
+    matches = get_close_matches(key, known, 1, similarity)
+    return f"; did you mean {matches[0]}?" if matches else ""

@@ -1,4 +1,4 @@
-"""Seams of what is known: stores of containers."""
+"""Seams between container stores and the rest of devlxd."""
 
 from __future__ import annotations
 
@@ -7,64 +7,77 @@ from collections.abc import Collection
 from twisted.internet.defer import Deferred
 from zope.interface import Interface
 
-from devlxd.model import (
-    Container,
-)
+from devlxd.model import Container
 
 
 class IContainerStore(Interface):
-    """Where containers come from."""
+    """A source of containers.
+
+    `devlxd.testing.contracts.ContainerStoreContract` tests a provider, and
+    `devlxd.containers.base.ContainerStoreBase` implements most of one.
+    """
 
     def get(name: str) -> Container | None:
-        """Return the present snapshot of the container ``name``.
+        """Return the current snapshot of the container ``name``.
 
-        Costs no search, and no disk access once the store is loaded.
+        Takes constant time, and reads no file once the store is loaded. An
+        unchanged container is always returned as the same object.
 
-        :return: the snapshot, or ``None`` where there is no such container.
+        :return: the snapshot, or ``None`` if there is no such container.
         """
 
     def by_id(container_id: str) -> Container | None:
-        """Return the present snapshot of the container with an id.
+        """Return the current snapshot of the container with this id.
 
         Costs as little as `get`.
 
-        :return: the snapshot, or ``None`` where no container has that id, or
-            more than one.
+        :param container_id: as in `Container.id`.
+        :return: the snapshot, or ``None`` if no container has this id, or more
+            than one.
         """
 
     def names() -> Collection[str]:
-        """Return the names of all containers, in no order."""
+        """Return the names of all containers that have a snapshot, in any order."""
 
     def has(name: str) -> bool:
-        """Tell whether there is a container ``name``, known or not.
+        """Return whether the container ``name`` exists.
 
-        :return: true also where its document cannot be read for the moment.
+        :return: ``True`` even if the container has no snapshot yet, for example
+            because its document cannot be read at present.
         """
 
     def loaded() -> Deferred[None]:
-        """Wait until every container has been heard of that there was before.
+        """Return a Deferred that fires when the store is loaded.
 
-        :return: a new Deferred; it has fired already if that is long ago. If it
-            is cancelled, nothing of it is kept.
+        A store is loaded when it has read every container that existed when it
+        was started.
+
+        :return: a new Deferred for each call. It has fired already if the store is
+            loaded. If it is cancelled, the store keeps no reference to it.
         """
 
     def watch(observer: IStoreObserver) -> None:
-        """Tell ``observer`` of each change from now on, once a change."""
+        """Notify ``observer`` of each change from now on, once for each change.
+
+        An exception that an observer raises is logged. It affects neither the
+        other observers nor the store.
+        """
 
     def unwatch(observer: IStoreObserver) -> None:
-        """Tell ``observer`` of nothing any more.
+        """Stop notifying ``observer``.
 
-        :raises ValueError: when it does not watch.
+        :raises ValueError: when ``observer`` is not watching.
         """
 
 
 class IStoreObserver(Interface):
-    """Who hears of changed containers."""
+    """An observer of a store, notified of each change of a container."""
 
     def changed(name: str, old: Container | None, new: Container | None) -> None:
-        """Hear that one snapshot took the place of another.
+        """Called after a container was added, replaced or removed.
 
-        :param old: the snapshot until now; ``None`` for a new container.
-        :param new: the snapshot from now on, already what the store's ``get``
-            returns; ``None`` for a container that went.
+        :param name: the name of the container.
+        :param old: the previous snapshot; ``None`` if the container is new.
+        :param new: the current snapshot, which `IContainerStore.get` returns
+            already; ``None`` if the container was removed.
         """

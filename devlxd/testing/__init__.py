@@ -19,6 +19,9 @@ from devlxd.testing.reactor import (
     MemoryDevLXDReactor,
     MemoryThreadPool,
 )
+from devlxd.testing.store_observers import (
+    RecordingStoreObserver,
+)
 from devlxd.testing.watcher import (
     MemoryWatcher,
 )
@@ -36,5 +39,6 @@ __all__ = [
     "MemoryThreadPool",
     "MemoryWatcher",
     "RecordingRunObserver",
+    "RecordingStoreObserver",
     "site_for",
 ]

@@ -1,4 +1,4 @@
-"""Tests of `devlxd.containers.places`; most of it is tested through the store."""
+"""Tests of reading the files of documents; the store's tests cover the rest."""
 
 from __future__ import annotations
 
@@ -11,28 +11,29 @@ from pathlib import Path
 from twisted.python.monkey import MonkeyPatcher
 from twisted.trial.unittest import SynchronousTestCase
 
-from devlxd.containers.places import UnreadableError, places_of, read_document
+from devlxd.containers.document_files import read_document
+from devlxd.containers.document_paths import UnreadableError, find_documents
 
 TEXT = b"config: {user.a: b}\n"
 
 
 class ReadDocumentTests(SynchronousTestCase):
-    """Reading a document."""
+    """Reading a document from its file."""
 
     def setUp(self) -> None:
         self.path = Path(tempfile.mkdtemp(dir="."))
         (self.path / "c1.yaml").write_bytes(TEXT)
 
     def test_content(self) -> None:
-        """It comes with its place and its bytes."""
-        document = read_document("c1", places_of(self.path, "c1"))
+        """A document has its path and its bytes."""
+        document = read_document("c1", find_documents(self.path, "c1"))
         assert document is not None
         self.assertEqual(document.content, TEXT)
-        self.assertEqual(document.place.path, self.path / "c1.yaml")
-        self.assertIsNone(read_document("c2", places_of(self.path, "c2")))
+        self.assertEqual(document.path.path, self.path / "c1.yaml")
+        self.assertIsNone(read_document("c2", find_documents(self.path, "c2")))
 
-    def test_written_meanwhile(self) -> None:
-        """What is written to while it is read is not believed, but read again."""
+    def test_modified_meanwhile(self) -> None:
+        """A document that is modified while it is read is rejected for the moment."""
         path = self.path / "c1.yaml"
         fstat = os.fstat
         for text in (b"", TEXT * 2, TEXT):
@@ -41,8 +42,8 @@ class ReadDocumentTests(SynchronousTestCase):
             def write_then_fstat(
                 descriptor: int, text: bytes = text, calls: Iterator[int] = calls
             ) -> os.stat_result:
-                # The first is to open it, the second before it is read.
-                if next(calls) == 3:  # as said
+                # The first call is made by `open_regular`, the second before the read.
+                if next(calls) == 3:
                     path.write_bytes(text)
                     os.utime(path, (1, 1))
                 return fstat(descriptor)
@@ -50,6 +51,8 @@ class ReadDocumentTests(SynchronousTestCase):
             path.write_bytes(TEXT)
             with self.assertRaises(UnreadableError) as caught:
                 patcher = MonkeyPatcher((os, "fstat", write_then_fstat))
-                patcher.runWithPatches(read_document, "c1", places_of(self.path, "c1"))
-            self.assertIn("was written to while it was read", str(caught.exception))
-            self.assertTrue(caught.exception.may_pass)
+                patcher.runWithPatches(
+                    read_document, "c1", find_documents(self.path, "c1")
+                )
+            self.assertIn("was modified while it was read", str(caught.exception))
+            self.assertTrue(caught.exception.is_transient)

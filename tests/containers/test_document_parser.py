@@ -1,4 +1,4 @@
-"""Tests of `devlxd.containers.documents`."""
+"""Tests of parsing documents."""
 
 from __future__ import annotations
 
@@ -12,19 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from devlxd.containers import documents, hints
-from devlxd.containers.documents import Form, read_container, reading
-from devlxd.containers.hints import MAX_HINTS
-from devlxd.containers.trees import (
-    MAX_DOCUMENT,
-    PIECES,
-    DocumentError,
-    json_tree,
+from devlxd.containers import document_parser
+from devlxd.containers.document_parser import (
+    Format,
+    parse_container,
+    parse_document,
 )
+from devlxd.containers.document_trees import MAX_DOCUMENT, PIECES, DocumentError
+from devlxd.containers.json_trees import read_json
 from devlxd.model import Container
 from devlxd.turns import finish
 
-#: Any text that UTF-8 can hold.
+#: Any text that UTF-8 can encode.
 TEXT = st.text(st.characters(codec="utf-8"))
 
 CONFIGS = st.dictionaries(TEXT, TEXT, max_size=5)
@@ -53,7 +52,7 @@ profiles:
 - default
 """
 
-RECORD = b"""\
+BACKUP = b"""\
 container:
   config: {user.foo: local}
   devices: {}
@@ -68,17 +67,17 @@ pool:
 """
 
 
-def read(content: bytes, form: Form = Form.YAML) -> Container:
-    """Read the document of the container ``c1``."""
-    return read_container("c1", content, form)
+def parse(content: bytes, format: Format = Format.YAML) -> Container:
+    """Parse the document of a container ``c1``."""
+    return parse_container("c1", content, format)
 
 
 class ReadTests(SynchronousTestCase):
-    """Documents that can be read."""
+    """Valid documents."""
 
     def test_shown_config(self) -> None:
         """What ``lxc config show --expanded`` prints is read, values as written."""
-        container = read(SHOWN)
+        container = parse(SHOWN)
         self.assertEqual(
             dict(container.config),
             {
@@ -103,39 +102,39 @@ class ReadTests(SynchronousTestCase):
             },
         )
 
-    def test_record(self) -> None:
-        """Of LXD's own record the expanded config and devices count."""
-        container = read(RECORD, Form.RECORD)
+    def test_backup(self) -> None:
+        """The expanded config and devices of LXD's ``backup.yaml`` are read."""
+        container = parse(BACKUP, Format.BACKUP)
         self.assertEqual(
             dict(container.config), {"user.foo": "local", "user.of-profile": "1"}
         )
         self.assertEqual(list(container.devices), ["root"])
 
     def test_identity(self) -> None:
-        """A document may say the id of its container, a record says its own name."""
-        self.assertEqual(read(b"id: 0042\n"), Container("c1", id="0042"))
-        record = read_container("web_c1", RECORD, Form.RECORD)
+        """A document may have an id, and ``backup.yaml`` has a hostname."""
+        self.assertEqual(parse(b"id: 0042\n"), Container("c1", id="0042"))
+        record = parse_container("web_c1", BACKUP, Format.BACKUP)
         self.assertEqual((record.name, record.hostname), ("web_c1", "c1"))
 
     def test_runtime(self) -> None:
-        """A document may say whose container of that name it is of."""
-        container = read(b"runtime: lxc\nlxcpath: /var/lib/lxc/\n")
+        """A document may name the runtime and the LXC path of its container."""
+        container = parse(b"runtime: lxc\nlxcpath: /var/lib/lxc/\n")
         self.assertEqual(container.runtime, "lxc")
         self.assertEqual(container.lxcpath, "/var/lib/lxc")
-        container = read(b'{"runtime": "ours", "id": null}', Form.JSON)
+        container = parse(b'{"runtime": "ours", "id": null}', Format.JSON)
         self.assertEqual(container, Container("c1", runtime="ours"))
 
-    def test_record_of_newer_lxd(self) -> None:
-        """A record that calls the container an instance is the same record."""
-        newer = RECORD.replace(b"container:", b"instance:")
-        self.assertEqual(read(newer, Form.RECORD), read(RECORD, Form.RECORD))
+    def test_backup_of_newer_lxd(self) -> None:
+        """A ``backup.yaml`` may call the container an instance."""
+        newer = BACKUP.replace(b"container:", b"instance:")
+        self.assertEqual(parse(newer, Format.BACKUP), parse(BACKUP, Format.BACKUP))
 
     def test_json(self) -> None:
-        """JSON is read, and what is no text in it stays as it was written."""
+        """JSON is read, and values that are not strings stay as they were written."""
         content = b"""{"config": {"user.a": true, "user.b": 1.50, "user.c": null,
             "user.d": "\\ud83d\\ude00", "user.e": 12345678901234567890123},
             "devices": {"d": {"type": "none"}}}"""
-        container = read(content, Form.JSON)
+        container = parse(content, Format.JSON)
         self.assertEqual(
             dict(container.config),
             {
@@ -148,44 +147,44 @@ class ReadTests(SynchronousTestCase):
         )
         self.assertEqual(dict(container.devices["d"]), {"type": "none"})
 
-    def test_nothing_in_it(self) -> None:
-        """Sections that are missing or empty are empty."""
+    def test_absent_sections(self) -> None:
+        """Absent sections are empty."""
         for content in (b"config:\n", b"config: {}\ndevices: ~", b"devices: null\n"):
-            self.assertEqual(read(content), Container("c1"))
+            self.assertEqual(parse(content), Container("c1"))
 
     def test_one_mebibyte(self) -> None:
-        """A value may be as long as user-data are."""
+        """A value may have the length of user data: one mebibyte."""
         value = "#!/bin/sh\n" + "x" * 2**20
         content = json.dumps({"config": {"user.user-data": value}}).encode()
-        self.assertEqual(read(content, Form.JSON).config["user.user-data"], value)
+        self.assertEqual(parse(content, Format.JSON).config["user.user-data"], value)
 
     @settings(deadline=None)
     @given(config=CONFIGS, devices=DEVICES)
     def test_any_yaml(
         self, config: dict[str, str], devices: dict[str, dict[str, str]]
     ) -> None:
-        """Whatever text YAML can hold comes out as it went in."""
+        """Any text that YAML can represent is read unchanged."""
         content = yaml.safe_dump({"config": config, "devices": devices})
-        self.assertEqual(read(content.encode()), Container("c1", config, devices))
+        self.assertEqual(parse(content.encode()), Container("c1", config, devices))
 
     @settings(deadline=None)
     @given(config=CONFIGS, devices=DEVICES)
     def test_any_json(
         self, config: dict[str, str], devices: dict[str, dict[str, str]]
     ) -> None:
-        """Whatever text JSON can hold comes out as it went in."""
+        """Any text that JSON can represent is read unchanged."""
         content = json.dumps({"config": config, "devices": devices}).encode()
-        self.assertEqual(read(content, Form.JSON), Container("c1", config, devices))
+        self.assertEqual(parse(content, Format.JSON), Container("c1", config, devices))
 
 
 class LibYAMLTests(SynchronousTestCase):
-    """The library that reads YAML."""
+    """The library that parses YAML."""
 
     def test_missing(self) -> None:
-        """A PyYAML that was built without it is told at once, and what to do."""
+        """The import fails without libyaml, and the error says what to install."""
         code = (
             "import sys; sys.modules['yaml._yaml'] = None; "
-            "import devlxd.containers.documents"
+            "import devlxd.containers.document_parser"
         )
         finished = subprocess.run(
             [sys.executable, "-c", code], check=False, capture_output=True, text=True
@@ -196,175 +195,84 @@ class LibYAMLTests(SynchronousTestCase):
         self.assertIn("libyaml-dev", last_line)
 
 
-class HintTests(SynchronousTestCase):
-    """Documents that count, but hardly as they were meant."""
-
-    def hints(self, content: bytes, form: Form = Form.YAML) -> list[tuple[str, int]]:
-        """Return what looks like a mistake, each with its line."""
-        hints = finish(reading("c1", content, form)).hints
-        return [(hint.text, hint.line) for hint in hints]
-
-    def test_none(self) -> None:
-        """What LXD and Incus write looks like no mistake, whatever is in a record."""
-        self.assertEqual(self.hints(SHOWN), [])
-        self.assertEqual(self.hints(RECORD, Form.RECORD), [])
-        fine = b"""\
-config:
-  security.devlxd: "0"
-  security.devlxd.images: "True"
-  security.devapollo: ""
-  security.devlxd.uids: "0,1000"
-  security.nesting: "true"
-  security.secureboot: "false"
-  security.protection.delete: "x"
-  security.syscalls.intercept.mknod: "true"
-  security.devlxd.management.volumes: "false"
-  user.security.devlxd.image: x
-runtime: lxc
-lxcpath: /var/lib/lxc
-"""
-        self.assertEqual(self.hints(fine), [])
-
-    def test_keys(self) -> None:
-        """A key that means nothing is named, with the one that is meant."""
-        self.assertEqual(
-            self.hints(b"# a\nconifg:\n  user.a: b\nx-other: y\n"),
-            [
-                ("conifg means nothing; config is meant?", 2),
-                ("x-other means nothing", 4),
-            ],
-        )
-        self.assertEqual(
-            self.hints(b'{"config": {},\n "Devices": {}}', Form.JSON),
-            [("Devices means nothing; devices is meant?", 2)],
-        )
-
-    def test_switches(self) -> None:
-        """A switch with a wrong name, or one that says nothing, is named."""
-        for key in (
-            "security.devlxd.image",
-            "security.devlxd.imags",
-            "security.devlxd.other",
-            "security.devlx",
-            "security.devlxd.uid",
-            "security.dev-lxd",
-            "security.devappollo",
-            "security.devapollo.images",
-            "securty.devlxd",
-        ):
-            ((text, line),) = self.hints(f"config:\n  a: b\n  {key}: x\n".encode())
-            self.assertIn(f"{key} means nothing", text)
-            self.assertEqual(line, 3)
-        self.assertEqual(
-            self.hints(b"config:\n  security.devlxd: flase\n"),
-            [("security.devlxd says neither true nor false: flase", 2)],
-        )
-
-    def test_many_likely(self) -> None:
-        """Comparing keys with known ones keeps nobody waiting, and has a bound."""
-        lines = "".join(f"  security.devl{n}: x\n" for n in range(1000))
-        content = f"config:\n{lines}  security.devlxd: flase\n".encode()
-        compared: list[str] = []
-
-        def compare(key: str, *_: object) -> list[str]:
-            compared.append(key)
-            return []
-
-        self.patch(hints, "get_close_matches", compare)
-        slices = reading("c1", content, Form.YAML)
-        most = 0
-        with contextlib.suppress(StopIteration):
-            while True:
-                before = len(compared)
-                next(slices)
-                most = max(most, len(compared) - before)
-        self.assertEqual(most, 1)
-        self.assertLess(len(compared), 100)
-        ((text, _line),) = self.hints(content)
-        self.assertIn("neither true nor false", text)
-
-    def test_bounded(self) -> None:
-        """So many mistakes and no more are named, in one line each."""
-        lines = "".join(f"  security.devlxd.{n}: x\n" for n in range(1000))
-        self.assertEqual(len(self.hints(f"config:\n{lines}".encode())), MAX_HINTS)
-        lines = "".join(f"{n}: x\n" for n in range(1000))
-        self.assertEqual(len(self.hints(lines.encode())), MAX_HINTS)
-        ((text, _line),) = self.hints(b'"a\\nb": x\n')
-        self.assertNotIn("\n", text)
-
-
 class SlicesTests(SynchronousTestCase):
-    """Large documents."""
+    """Parsing large documents."""
 
     def test_slices(self) -> None:
-        """A document of many pieces is read in many slices, none of them large."""
+        """A document of many pieces is parsed in many slices."""
         config = {f"user.{n}": str(n) for n in range(10_000)}
         devices = {f"d{n}": {"type": "none"} for n in range(1_000)}
         document = {"config": config, "devices": devices}
-        for content, form in (
-            (json.dumps(document), Form.JSON),
-            (yaml.safe_dump(document), Form.YAML),
+        for content, format in (
+            (json.dumps(document), Format.JSON),
+            (yaml.safe_dump(document), Format.YAML),
         ):
-            slices = reading("c1", content.encode(), form)
+            slices = parse_document("c1", content.encode(), format)
             self.assertGreater(sum(1 for _ in slices), 12_000 // PIECES)
             self.assertEqual(
-                read(content.encode(), form), Container("c1", config, devices)
+                parse(content.encode(), format), Container("c1", config, devices)
             )
 
 
-class RefusedTests(SynchronousTestCase):
-    """Documents that cannot be read: one reason and one line."""
+class RejectedTests(SynchronousTestCase):
+    """Rejected documents: each with a reason and a line."""
 
-    def assert_refused(
-        self, content: bytes, reason: str, line: int | None, form: Form = Form.YAML
+    def assert_rejected(
+        self,
+        content: bytes,
+        reason: str,
+        line: int | None,
+        format: Format = Format.YAML,
     ) -> None:
-        """Check that ``content`` is refused for ``reason``."""
+        """Check that ``content`` is rejected for ``reason``."""
         with self.assertRaises(DocumentError) as caught:
-            read(content, form)
+            parse(content, format)
         self.assertIn(reason, caught.exception.reason)
         self.assertEqual(caught.exception.line, line)
 
     def test_syntax(self) -> None:
-        """Broken syntax is named with its line."""
-        self.assert_refused(b"config:\n  user.a: [\n", "did not find expected", 3)
-        self.assert_refused(b'{"config":\n {,}}', "Expecting", 2, Form.JSON)
-        self.assert_refused(b"a: b\nconfig: \x07", "control characters", 2)
+        """A syntax error has its line."""
+        self.assert_rejected(b"config:\n  user.a: [\n", "did not find expected", 3)
+        self.assert_rejected(b'{"config":\n {,}}', "Expecting", 2, Format.JSON)
+        self.assert_rejected(b"a: b\nconfig: \x07", "control characters", 2)
 
     def test_encoding(self) -> None:
-        """Bytes that are not UTF-8 are named with their line."""
-        self.assert_refused(b"config:\n  a: \xff\n", "not UTF-8", 2)
+        """Bytes that are not UTF-8 have their line."""
+        self.assert_rejected(b"config:\n  a: \xff\n", "not UTF-8", 2)
 
     def test_truncated(self) -> None:
-        """A document that was cut off in a string is refused."""
-        self.assert_refused(b'config:\n  user.a: "b', "unexpected end", 2)
-        self.assert_refused(b'{"config": {"user.a": "b', "Unterminated", 1, Form.JSON)
-        self.assert_refused(b"", "empty", None)
-        self.assert_refused(b"\n# nothing\n", "empty", None)
+        """A truncated document is rejected."""
+        self.assert_rejected(b'config:\n  user.a: "b', "unexpected end", 2)
+        self.assert_rejected(
+            b'{"config": {"user.a": "b', "Unterminated", 1, Format.JSON
+        )
+        self.assert_rejected(b"", "empty", None)
+        self.assert_rejected(b"\n# nothing\n", "empty", None)
 
     def test_not_text(self) -> None:
-        """A value that is no text is named with its line."""
-        self.assert_refused(b"config:\n  user.a:\n    b: c\n", "user.a", 3)
-        self.assert_refused(b"config:\n  user.a: [1]\n", "user.a", 2)
-        self.assert_refused(b"devices:\n  eth0: nic\n", "devices: eth0", 2)
-        self.assert_refused(b"- a\n", "not a mapping", 1)
-        self.assert_refused(b"id: []\n", "id is not text", 1)
-        self.assert_refused(b"config:\n  ? [a]\n  : b\n", "a key", 2)
-        self.assert_refused(b'{"config":\n{"a": {}}}', "config: a", 2, Form.JSON)
-        self.assert_refused(b'{"config": {\n"a": "\\ud800"}}', "text", 2, Form.JSON)
+        """A value that is not text has its line."""
+        self.assert_rejected(b"config:\n  user.a:\n    b: c\n", "user.a", 3)
+        self.assert_rejected(b"config:\n  user.a: [1]\n", "user.a", 2)
+        self.assert_rejected(b"devices:\n  eth0: nic\n", "devices: eth0", 2)
+        self.assert_rejected(b"- a\n", "not a mapping", 1)
+        self.assert_rejected(b"id: []\n", "id is not text", 1)
+        self.assert_rejected(b"config:\n  ? [a]\n  : b\n", "a key", 2)
+        self.assert_rejected(b'{"config":\n{"a": {}}}', "config: a", 2, Format.JSON)
+        self.assert_rejected(b'{"config": {\n"a": "\\ud800"}}', "text", 2, Format.JSON)
 
-    def test_twice(self) -> None:
-        """A key that stands twice is refused: there is no telling which counts."""
-        self.assert_refused(b"config:\n  a: b\n  a: c\n", "a stands twice", 3)
-        self.assert_refused(b'{"a": 1,\n"a": 1}', "a stands twice", 2, Form.JSON)
+    def test_duplicate_key(self) -> None:
+        """A duplicate key is rejected."""
+        self.assert_rejected(b"config:\n  a: b\n  a: c\n", "duplicate key a", 3)
+        self.assert_rejected(b'{"a": 1,\n"a": 1}', "duplicate key a", 2, Format.JSON)
 
     def test_runtime(self) -> None:
-        """What tells containers of one name apart is text, and a path absolute."""
-        self.assert_refused(b"\nruntime: [lxc]\n", "runtime is not text", 2)
-        self.assert_refused(b"lxcpath: {}\n", "lxcpath is not text", 1)
-        self.assert_refused(b"\nlxcpath: lib/lxc\n", "no absolute path", 2)
+        """The runtime and the LXC path are text, and the path is absolute."""
+        self.assert_rejected(b"\nruntime: [lxc]\n", "runtime is not text", 2)
+        self.assert_rejected(b"lxcpath: {}\n", "lxcpath is not text", 1)
+        self.assert_rejected(b"\nlxcpath: lib/lxc\n", "not absolute", 2)
 
     def test_json_syntax(self) -> None:
-        """Broken JSON is named with its line, wherever it breaks."""
+        """A syntax error of JSON has its line, wherever it is."""
         for content, reason in (
             (b'{\n"a" 1}', "Expecting ':' delimiter"),
             (b'{"a": 1\n"b": 1}', "Expecting ',' delimiter"),
@@ -376,66 +284,66 @@ class RefusedTests(SynchronousTestCase):
             (b'{"a": [1\n}', "Expecting ',' delimiter"),
         ):
             with self.assertRaises(DocumentError) as caught:
-                read(content, Form.JSON)
+                parse(content, Format.JSON)
             self.assertIn(reason, caught.exception.reason)
             self.assertEqual(caught.exception.line, 2)
 
     def test_more_than_one(self) -> None:
-        """A file holds one document."""
-        self.assert_refused(b"config: {}\n---\nconfig: {}\n", "more than one", 2)
+        """A file with more than one document is rejected."""
+        self.assert_rejected(b"config: {}\n---\nconfig: {}\n", "more than one", 2)
 
     def test_bomb(self) -> None:
-        """Aliases that make a small document large are refused."""
+        """Aliases that make a small document large are rejected."""
         bomb = b"a0: &a0 [x,x,x,x,x,x,x,x,x]\n"
         for n in range(1, 30):
             alias = b"*a%d" % (n - 1)
             bomb += b"a%d: &a%d [%s]\n" % (n, n, b",".join([alias] * 9))
-        self.assert_refused(bomb + b"config: {}\n", "too large", None)
-        self.assert_refused(b"a: &a [*a]\n", "an alias of nothing", 1)
+        self.assert_rejected(bomb + b"config: {}\n", "too large", None)
+        self.assert_rejected(b"a: &a [*a]\n", "an alias without an anchor", 1)
 
     def test_aliases(self) -> None:
-        """Aliases that do no harm, as PyYAML writes them, are what they stand for."""
+        """Small aliases, as PyYAML writes them, are expanded."""
         device = {"type": "nic"}
         content = yaml.safe_dump({"devices": {"a": device, "b": device}}).encode()
         self.assertIn(b"*", content)
-        devices = read(content).devices
+        devices = parse(content).devices
         self.assertEqual(dict(devices["a"]), device)
         self.assertEqual(dict(devices["b"]), device)
 
     def test_nameless_device(self) -> None:
-        """A device has a name: no URL could say it otherwise."""
-        self.assert_refused(b"devices:\n  '': {}\n", "without a name", 2)
+        """A device without a name is rejected: no URL can refer to it."""
+        self.assert_rejected(b"devices:\n  '': {}\n", "without a name", 2)
 
     def test_deep(self) -> None:
-        """Depth without end is refused, in words and without a crash."""
-        self.assert_refused(b"- " * 100_000, "nested too deeply", 1)
-        self.assert_refused(b"[" * 100_000, "nested too deeply", 1)
+        """A document that is nested too deeply is rejected."""
+        self.assert_rejected(b"- " * 100_000, "nested too deeply", 1)
+        self.assert_rejected(b"[" * 100_000, "nested too deeply", 1)
         deep = b'{"a":' * 100 + b"1" + b"}" * 100
-        self.assert_refused(deep, "nested too deeply", 1, Form.JSON)
-        self.assert_refused(b"[" * 100_000, "nested too deeply", 1, Form.JSON)
+        self.assert_rejected(deep, "nested too deeply", 1, Format.JSON)
+        self.assert_rejected(b"[" * 100_000, "nested too deeply", 1, Format.JSON)
 
     def test_too_long(self) -> None:
-        """A document has an end."""
-        self.assert_refused(b"#" * (MAX_DOCUMENT + 1), "longer than", None)
+        """A document that is too long is rejected."""
+        self.assert_rejected(b"#" * (MAX_DOCUMENT + 1), "longer than", None)
 
-    def test_record_of_nothing(self) -> None:
-        """A record without a container in it is refused."""
-        self.assert_refused(b"pool: {}\n", "no container", None, Form.RECORD)
+    def test_empty_backup(self) -> None:
+        """A ``backup.yaml`` without a container is rejected."""
+        self.assert_rejected(b"pool: {}\n", "no container", None, Format.BACKUP)
 
     @settings(deadline=None)
     @given(text=st.text('{}[]",:\\u0d8-1.eE tfn\n', max_size=30))
     def test_any_json(self, text: str) -> None:
-        """What is JSON and what is not, Python's own reader says the same."""
+        """A text is accepted as JSON if Python's own parser accepts it."""
         try:
             json.loads(text)
             is_json = True
         except json.JSONDecodeError:
             is_json = False
         try:
-            finish(json_tree(text))
+            finish(read_json(text))
         except DocumentError as error:
             self.assertEqual(
-                is_json, "twice" in error.reason or "not text" in error.reason, text
+                is_json, "duplicate" in error.reason or "not text" in error.reason, text
             )
         else:
             self.assertTrue(is_json, text)
@@ -460,26 +368,26 @@ class RefusedTests(SynchronousTestCase):
     def test_short_json(
         self, value: object, is_ascii: bool, indent: int | None
     ) -> None:
-        """A short JSON document is read as a long one is, with the same lines."""
+        """A short JSON document is parsed as a long one is, with the same lines."""
         text = json.dumps(value, ensure_ascii=is_ascii, indent=indent)
         with contextlib.suppress(UnicodeEncodeError):
             content = text.encode()
             short = self.outcome(content)
-            self.patch(documents, "MAX_PLAIN", 0)
+            self.patch(document_parser, "MAX_SIMPLE_JSON", 0)
             self.assertEqual(short, self.outcome(content))
-            self.patch(documents, "MAX_PLAIN", 2**20)
+            self.patch(document_parser, "MAX_SIMPLE_JSON", 2**20)
 
     def outcome(self, content: bytes) -> object:
-        """Return what a JSON document says, or what is wrong with it."""
+        """Return the parsed JSON document, or what is wrong with it."""
         try:
-            return finish(reading("c1", content, Form.JSON))
+            return finish(parse_document("c1", content, Format.JSON))
         except DocumentError as error:
             return error.reason, error.line
 
-    @given(content=st.binary(max_size=200), form=st.sampled_from(Form))
-    def test_any_bytes(self, content: bytes, form: Form) -> None:
-        """Any bytes are a container or a `DocumentError`, never something else."""
+    @given(content=st.binary(max_size=200), format=st.sampled_from(Format))
+    def test_any_bytes(self, content: bytes, format: Format) -> None:
+        """Any bytes are either a container or a `DocumentError`."""
         try:
-            self.assertEqual(read(content, form).name, "c1")
+            self.assertEqual(parse(content, format).name, "c1")
         except DocumentError as error:
             self.assertTrue(error.reason)

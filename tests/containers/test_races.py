@@ -1,4 +1,4 @@
-"""What a store believes of a document while somebody writes it."""
+"""Tests of reading documents while they are being written."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from devlxd.containers.directory import SETTLE, DirectoryStore
+from devlxd.containers.directory import DirectoryStore
+from devlxd.containers.document_versions import SETTLE
 from devlxd.host.inotify import INotify
 from devlxd.interfaces import IStoreObserver
 from devlxd.model import Container
@@ -31,43 +32,44 @@ from devlxd.testing import MemoryDevLXDReactor, MemoryWatcher
 #: How many keys a document has, each in a line of its own.
 KEYS = 6
 
-#: In how many pieces it is written; half of one is a document as well.
+#: In how many pieces it is written. Some pieces alone are a valid document.
 PIECES = 3
 
-#: How a document takes the place of the one before.
+#: How a document is replaced by the next one.
 WAYS = st.sampled_from(["in place", "unlink", "rename"])
 
 
 def pieces_of(version: int) -> list[str]:
-    """Return the pieces of a document that has the same value everywhere."""
+    """Return the pieces of a document that has the same value for all keys."""
     lines = ["config:\n", *(f"  user.{n}: v{version}\n" for n in range(KEYS))]
     size = -(-len(lines) // PIECES)
     return ["".join(lines[at : at + size]) for at in range(0, len(lines), size)]
 
 
 @implementer(IStoreObserver)
-class WholeDocumentsOnly:
-    """Notes what are only halves of documents.
+class IncompleteDocuments:
+    """Records snapshots of incomplete documents.
 
-    :param keys: how many keys a whole one has, all of one value.
+    :ivar incomplete: their configurations.
+    :param keys: how many keys a complete document has, all with the same value.
     """
 
     def __init__(self, keys: int) -> None:
         self._keys = keys
-        self.halves: list[dict[str, str]] = []
+        self.incomplete: list[dict[str, str]] = []
 
     def changed(self, name: str, old: Container | None, new: Container | None) -> None:
         """See `IStoreObserver.changed`."""
         if new is not None:
             values = list(new.config.values())
             if len(values) != self._keys or len(set(values)) != 1:
-                self.halves.append(dict(new.config))
+                self.incomplete.append(dict(new.config))
 
 
 class RacingWatcher(MemoryWatcher):
-    """Lets a writer go on between a read and the report of what it did.
+    """Lets a writer continue between a read and the report of its changes.
 
-    :ivar meanwhile: what is done as soon as something was read.
+    :ivar meanwhile: called after the next read, before changes are reported.
     """
 
     def __init__(self) -> None:
@@ -81,15 +83,15 @@ class RacingWatcher(MemoryWatcher):
         return super().poll()
 
     def forget(self) -> None:
-        """Lose what has not been reported yet."""
+        """Drop the changes that have not been reported yet."""
         self._told.clear()
 
 
 class Writer:
     """Writes one document after the other, a step at a time.
 
-    :ivar version: of the last document that was begun.
-    :ivar steps: what is still to be done of it.
+    :ivar version: the number of the last document that was begun.
+    :ivar steps: its remaining steps.
     """
 
     def __init__(self, path: Path, watcher: MemoryWatcher) -> None:
@@ -104,12 +106,12 @@ class Writer:
             self.steps.pop(0)()
 
     def finish(self) -> None:
-        """Do all that is left."""
+        """Do all remaining steps."""
         while self.steps:
             self.step()
 
     def begin(self, way: str) -> None:
-        """Begin a document, when the last one is done."""
+        """Begin a document if the last one is complete."""
         if self.steps:
             return
         self.version += 1
@@ -118,7 +120,7 @@ class Writer:
             self.steps = [lambda: self._rename("".join(pieces))]
             return
         if way == "unlink":
-            # As Incus does: remove it, make it anew, write it in pieces.
+            # As Incus does: remove the file, create it again, write it in pieces.
             self.steps = [self._unlink]
         self.steps.append(self._open)
         self.steps += [lambda piece=piece: self._write(piece) for piece in pieces]  # type: ignore[misc]  # the default binds it
@@ -135,7 +137,7 @@ class Writer:
         self._watcher.tell(self._path)
 
     def _open(self) -> None:
-        """Make it, or truncate it."""
+        """Create or truncate the file."""
         self._path.write_text("")
         self._watcher.tell(self._path, complete=False)
 
@@ -146,7 +148,7 @@ class Writer:
 
 
 class WritingMachine(RuleBasedStateMachine):
-    """Reads, writes and reports of them, in every order."""
+    """Reads, writes and reports of writes, in any order."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -154,7 +156,7 @@ class WritingMachine(RuleBasedStateMachine):
         self.clock = Clock()
         self.clock.advance(time.time())
         self.watcher = RacingWatcher()
-        self.observer = WholeDocumentsOnly(KEYS)
+        self.observer = IncompleteDocuments(KEYS)
         self.store = DirectoryStore(self.path, self.clock, self.watcher)
         self.store.watch(self.observer)
         self.writer = Writer(self.path / "c1.yaml", self.watcher)
@@ -165,18 +167,18 @@ class WritingMachine(RuleBasedStateMachine):
 
     @rule(way=WAYS)
     def begin(self, way: str) -> None:
-        """Begin to write a document."""
+        """Begin a document."""
         self.writer.begin(way)
 
     @rule(steps=st.integers(1, PIECES + 3))
     def write(self, steps: int) -> None:
-        """Write some of it."""
+        """Write some pieces of the document."""
         for _ in range(steps):
             self.writer.step()
 
     @rule()
     def report(self) -> None:
-        """Report what was done since the last time."""
+        """Report all changes since the last report."""
         self.watcher.poll()
 
     @rule(
@@ -186,7 +188,7 @@ class WritingMachine(RuleBasedStateMachine):
         meanwhile=st.integers(0, PIECES + 3),
     )
     def read(self, way: str, reported: int, before: int, meanwhile: int) -> None:
-        """Let the store read, while somebody writes of whom not all is reported yet."""
+        """Let the store read while the document is written, before that is reported."""
 
         def write() -> None:
             self.writer.begin(way)
@@ -202,7 +204,7 @@ class WritingMachine(RuleBasedStateMachine):
 
     @rule(way=WAYS, before=st.integers(0, PIECES + 2), more=st.booleans())
     def overflow(self, way: str, before: int, more: bool) -> None:
-        """Let what was done, and not reported yet, never be reported."""
+        """Lose the reports of some changes."""
         self.writer.begin(way)
         self.write(before)
         self.watcher.forget()
@@ -212,7 +214,7 @@ class WritingMachine(RuleBasedStateMachine):
 
     @rule(times=st.integers(1, 12))
     def wait(self, times: int) -> None:
-        """Let some time go by; no writer takes longer from one step to the next."""
+        """Let time pass; no writer takes longer from one step to the next."""
         for _ in range(times):
             with capturedLogs():
                 self.clock.advance(SETTLE * 0.8)
@@ -220,16 +222,16 @@ class WritingMachine(RuleBasedStateMachine):
             self.writer.step()
 
     def settle(self) -> None:
-        """Let the store do what it would do now."""
+        """Let the store do the work that is due."""
         with capturedLogs():
             self.clock.pump([0] * 4)
 
     def check(self) -> None:
-        """Check that nothing but whole documents were believed."""
-        assert not self.observer.halves, self.observer.halves
+        """Check that only complete documents became snapshots."""
+        assert not self.observer.incomplete, self.observer.incomplete
 
     def teardown(self) -> None:
-        """Let all come to rest, and look at the end of it."""
+        """Complete the document, and check that its snapshot is the last one."""
         self.check()
         self.writer.finish()
         self.watcher.poll()
@@ -243,10 +245,10 @@ class WritingMachine(RuleBasedStateMachine):
 
 
 class WritingTests(SynchronousTestCase):
-    """Documents that are being written."""
+    """Documents that are being written, in memory."""
 
     def test_any_order(self) -> None:
-        """Whatever is written, read and reported when, no half is believed."""
+        """No incomplete document becomes a snapshot, in any order of events."""
         run_state_machine_as_test(
             WritingMachine,
             settings=settings(max_examples=200, stateful_step_count=20, deadline=None),
@@ -254,7 +256,7 @@ class WritingTests(SynchronousTestCase):
 
 
 #: Writes a document of 100 KB a thousand times, as Incus writes ``backup.yaml``:
-#: removed, made anew, and written 32 KiB at a time.
+#: removed, created again, and written 32 KiB at a time.
 INCUS = """
 import os, sys
 for version in range(1, 1001):
@@ -271,14 +273,14 @@ for version in range(1, 1001):
 
 
 class KernelTests(SynchronousTestCase):
-    """The store on the kernel's inotify, beside a process that writes."""
+    """The store with the kernel's inotify, while another process writes."""
 
     def test_as_incus_writes(self) -> None:
-        """Of a record that Incus writes again and again no half is believed."""
+        """No incomplete ``backup.yaml`` becomes a snapshot while Incus writes it."""
         path = Path(tempfile.mkdtemp(dir=".")).absolute()
         (path / "c1").mkdir()
         reactor = MemoryDevLXDReactor()
-        observer = WholeDocumentsOnly(500)
+        observer = IncompleteDocuments(500)
         store = DirectoryStore(path, reactor, INotify(reactor))
         store.watch(observer)
         store.startService()
@@ -297,4 +299,4 @@ class KernelTests(SynchronousTestCase):
             container = store.get("c1")
             latest = container.config.get("user.0000") if container else None
         self.assertEqual(latest, f"{1000:0180}")
-        self.assertEqual([len(half) for half in observer.halves], [])
+        self.assertEqual([len(config) for config in observer.incomplete], [])

@@ -1,208 +1,270 @@
-"""Contract tests of `IContainerStore`, run on every provider."""
+"""The contracts of `IContainerStore` and `IStoreObserver`, run on the providers."""
 
 from __future__ import annotations
 
 import json
 import tempfile
-import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Protocol
 
-from attrs import define, evolve, field
-from twisted.internet.defer import CancelledError
-from twisted.internet.task import Clock
+from attrs import evolve
+from twisted.application.service import Service
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import Clock, LoopingCall
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer
-from zope.interface.verify import verifyClass, verifyObject
 
-from devlxd.containers.directory import GRACE, DirectoryStore
+from devlxd.containers.base import ContainerStoreBase
+from devlxd.containers.directory import DirectoryStore
 from devlxd.containers.memory import MemoryStore
+from devlxd.containers.removals import GRACE
+from devlxd.events.bus import EventBus
+from devlxd.events.journal import SQLiteJournal
 from devlxd.interfaces import IContainerStore, IStoreObserver
 from devlxd.model import Container
-from devlxd.testing import MemoryWatcher
-
-C1 = Container("c1", {"user.a": "1"}, {"eth0": {"type": "nic"}})
-
-
-@implementer(IStoreObserver)
-@define
-class RecordingObserver:
-    """Remembers what it hears."""
-
-    heard: list[tuple[str, Container | None, Container | None]] = field(factory=list)
-
-    def changed(self, name: str, old: Container | None, new: Container | None) -> None:
-        """See `IStoreObserver.changed`."""
-        self.heard.append((name, known(old), known(new)))
+from devlxd.testing import MemoryWatcher, RecordingStoreObserver
+from devlxd.testing.contracts import ContainerStoreContract, StoreObserverContract
 
 
-@implementer(IStoreObserver)
-class RaisingObserver:
-    """Fails at whatever it hears."""
+class MemoryStoreTests(ContainerStoreContract, SynchronousTestCase):
+    """The contract of a store in memory, changed by its own methods."""
 
-    def changed(self, name: str, old: Container | None, new: Container | None) -> None:
-        """See `IStoreObserver.changed`."""
-        raise ZeroDivisionError("on purpose")
+    store: MemoryStore
 
+    def make_store(self) -> IContainerStore:
+        """See `ContainerStoreContract.make_store`."""
+        return MemoryStore()
 
-def known(container: Container | None) -> Container | None:
-    """Return a snapshot without what only its store knows of it."""
-    return container and evolve(container, origin="")
-
-
-verifyClass(IStoreObserver, RecordingObserver)
-verifyClass(IStoreObserver, RaisingObserver)
-
-
-class Fixture(Protocol):
-    """A store, and a way to change what it holds."""
-
-    @property
-    def store(self) -> IContainerStore: ...
-
-    def put(self, container: Container) -> None: ...
-
-    def remove(self, name: str) -> None: ...
-
-
-@define
-class MemoryFixture:
-    """A `MemoryStore` is changed by its own methods."""
-
-    store: MemoryStore = field(factory=MemoryStore)
-
-    def put(self, container: Container) -> None:
+    def put_container(self, container: Container) -> None:
+        """See `ContainerStoreContract.put_container`."""
         self.store.put(container)
 
-    def remove(self, name: str) -> None:
+    def remove_container(self, name: str) -> None:
+        """See `ContainerStoreContract.remove_container`."""
         self.store.remove(name)
 
+    def make_loading_store(self) -> IContainerStore:
+        """See `ContainerStoreContract.make_loading_store`."""
+        return MemoryStore(loaded=False)
 
-class DirectoryFixture:
-    """A `DirectoryStore` is changed by changing its directory."""
+    def finish_loading(self, store: IContainerStore) -> None:
+        """See `ContainerStoreContract.finish_loading`."""
+        assert isinstance(store, MemoryStore)
+        store.mark_loaded()
 
-    def __init__(self) -> None:
+
+class ReplaceAllTests(MemoryStoreTests):
+    """The contract of a store in memory that gets a list of all containers."""
+
+    def put_container(self, container: Container) -> None:
+        """See `ContainerStoreContract.put_container`."""
+        others = [self.store.get(n) for n in self.store.names() if n != container.name]
+        self.store.replace_all([container, *filter(None, others)])
+
+    def remove_container(self, name: str) -> None:
+        """See `ContainerStoreContract.remove_container`."""
+        others = [self.store.get(n) for n in self.store.names() if n != name]
+        self.store.replace_all(filter(None, others))
+
+
+class DirectoryStoreTests(ContainerStoreContract, SynchronousTestCase):
+    """The contract of a directory store, changed by writing documents."""
+
+    def make_store(self) -> IContainerStore:
+        """See `ContainerStoreContract.make_store`."""
+        store = self.make_loading_store()
+        self.finish_loading(store)
+        return store
+
+    def make_loading_store(self) -> IContainerStore:
+        """See `ContainerStoreContract.make_loading_store`."""
         self.path = Path(tempfile.mkdtemp(dir="."))
         self.clock = Clock()
         self.watcher = MemoryWatcher()
-        self.store = DirectoryStore(self.path, self.clock, self.watcher)
-        self.store.startService()
+        return DirectoryStore(self.path, self.clock, self.watcher)
+
+    def finish_loading(self, store: IContainerStore) -> None:
+        """See `ContainerStoreContract.finish_loading`."""
+        assert isinstance(store, DirectoryStore)
+        store.startService()
+        self.addCleanup(store.stopService)
         self.clock.advance(0)
 
-    def put(self, container: Container) -> None:
+    def put_container(self, container: Container) -> None:
+        """See `ContainerStoreContract.put_container`."""
         devices = {name: dict(device) for name, device in container.devices.items()}
         config = dict(container.config)
         document = {"config": config, "devices": devices, "id": container.id}
         (self.path / f"{container.name}.json").write_text(json.dumps(document))
-        self._settle(container.name)
+        self.report(container.name)
 
-    def remove(self, name: str) -> None:
+    def remove_container(self, name: str) -> None:
+        """See `ContainerStoreContract.remove_container`."""
         (self.path / f"{name}.json").unlink(missing_ok=True)
-        self._settle(name)
+        self.report(name)
 
-    def _settle(self, name: str) -> None:
+    def report(self, name: str) -> None:
+        """Report a change of a document, and wait until it is read."""
         self.watcher.tell(self.path / f"{name}.json")
         self.watcher.poll()
         self.clock.pump([0, GRACE, 0])
 
 
-def store_tests(fixture: Callable[[], Fixture]) -> type[SynchronousTestCase]:
-    """Make the tests of what every store promises."""
+class PollingStore(ContainerStoreBase, Service):
+    """A store as an embedder may write it: it polls a list of all containers."""
 
-    class StoreTests(SynchronousTestCase):
-        """The contract of `IContainerStore`."""
+    def __init__(
+        self, inventory: Callable[[], Iterable[Container]], reactor: IReactorTime
+    ) -> None:
+        super().__init__()
+        self._inventory = inventory
+        self._polling = LoopingCall(self._poll)
+        self._polling.clock = reactor
 
-        def setUp(self) -> None:
-            self.fixture = fixture()
-            self.store = self.fixture.store
+    def startService(self) -> None:
+        super().startService()
+        self._polling.start(5.0)
 
-        def test_interface(self) -> None:
-            """It provides the interface."""
-            self.assertTrue(verifyObject(IContainerStore, self.store))
+    def stopService(self) -> None:
+        super().stopService()
+        self._polling.stop()
+        self.mark_loading()
 
-        def test_get(self) -> None:
-            """What was put in is handed out by its name, and nothing else is."""
-            self.fixture.put(C1)
-            self.assertEqual(known(self.store.get("c1")), C1)
-            self.assertIsNone(self.store.get("c2"))
-            self.assertTrue(self.store.has("c1"))
-            self.assertFalse(self.store.has("c2"))
-            self.assertEqual(list(self.store.names()), ["c1"])
-
-        def test_by_id(self) -> None:
-            """What has an id is found by it, if nothing else has the same one."""
-            self.fixture.put(evolve(C1, id="abc"))
-            found = self.store.by_id("abc")
-            self.assertIsNotNone(found)
-            self.assertIs(found, self.store.get("c1"))
-            self.assertIsNone(self.store.by_id(""))
-            self.assertIsNone(self.store.by_id("c1"))
-            self.fixture.put(evolve(C1, name="c2", hostname="c2", id="abc"))
-            self.assertIsNone(self.store.by_id("abc"))
-            self.fixture.remove("c1")
-            self.assertIs(self.store.by_id("abc"), self.store.get("c2"))
-            self.fixture.put(evolve(C1, name="c2", hostname="c2", id=""))
-            self.assertIsNone(self.store.by_id("abc"))
-
-        def test_loaded(self) -> None:
-            """Who waits until all is there does so no longer than that."""
-            self.assertIsNone(self.successResultOf(self.store.loaded()))
-
-        def test_loaded_cancelled(self) -> None:
-            """Who waits no longer costs others nothing."""
-            waiting = self.store.loaded()
-            waiting.addErrback(lambda failure: failure.trap(CancelledError))
-            waiting.cancel()
-            self.successResultOf(waiting)
-            kept = weakref.ref(waiting)
-            del waiting
-            self.assertIsNone(kept())
-            self.assertIsNone(self.successResultOf(self.store.loaded()))
-
-        def test_same_snapshot(self) -> None:
-            """An unchanged container is handed out as the very same snapshot."""
-            self.fixture.put(C1)
-            first = self.store.get("c1")
-            self.fixture.put(evolve(C1))
-            self.assertIs(self.store.get("c1"), first)
-
-        def test_observed(self) -> None:
-            """Observers hear of each change once, with both snapshots."""
-            observer = RecordingObserver()
-            self.store.watch(observer)
-            newer = evolve(C1, config={"user.a": "2"})
-            self.fixture.put(C1)
-            self.fixture.put(evolve(C1))
-            self.fixture.put(newer)
-            self.fixture.remove("c1")
-            self.fixture.remove("c1")
-            self.assertEqual(
-                observer.heard,
-                [("c1", None, C1), ("c1", C1, newer), ("c1", newer, None)],
-            )
-            self.assertIsNone(self.store.get("c1"))
-
-        def test_unwatch(self) -> None:
-            """Who does not watch any more hears nothing."""
-            observer = RecordingObserver()
-            self.store.watch(observer)
-            self.store.unwatch(observer)
-            self.fixture.put(C1)
-            self.assertEqual(observer.heard, [])
-            self.assertRaises(ValueError, self.store.unwatch, observer)
-
-        def test_raising_observer(self) -> None:
-            """An observer that fails costs nobody else anything."""
-            observer = RecordingObserver()
-            self.store.watch(RaisingObserver())
-            self.store.watch(observer)
-            self.fixture.put(C1)
-            self.assertEqual(observer.heard, [("c1", None, C1)])
-            self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
-
-    return StoreTests
+    def _poll(self) -> None:
+        self.replace_all(self._inventory())
+        self.mark_loaded()
 
 
-MemoryStoreTests = store_tests(MemoryFixture)
-DirectoryStoreTests = store_tests(DirectoryFixture)
+class PollingStoreTests(ContainerStoreContract, SynchronousTestCase):
+    """The contract of a store that is built on `ContainerStoreBase`."""
+
+    def make_store(self) -> IContainerStore:
+        """See `ContainerStoreContract.make_store`."""
+        store = self.make_loading_store()
+        self.finish_loading(store)
+        return store
+
+    def make_loading_store(self) -> IContainerStore:
+        """See `ContainerStoreContract.make_loading_store`."""
+        self.clock = Clock()
+        self.inventory: dict[str, Container] = {}
+        return PollingStore(self.inventory.values, self.clock)
+
+    def finish_loading(self, store: IContainerStore) -> None:
+        """See `ContainerStoreContract.finish_loading`."""
+        assert isinstance(store, PollingStore)
+        store.startService()
+        self.addCleanup(store.stopService)
+
+    def put_container(self, container: Container) -> None:
+        """See `ContainerStoreContract.put_container`."""
+        self.inventory[container.name] = container
+        self.clock.advance(5)
+
+    def remove_container(self, name: str) -> None:
+        """See `ContainerStoreContract.remove_container`."""
+        self.inventory.pop(name, None)
+        self.clock.advance(5)
+
+    def test_restart(self) -> None:
+        """A store that was stopped is loading until it is loaded again."""
+        store = self.make_loading_store()
+        assert isinstance(store, PollingStore)
+        store.startService()
+        store.stopService()
+        loaded = store.loaded()
+        self.assertNoResult(loaded)
+        self.finish_loading(store)
+        self.assertIsNone(self.successResultOf(loaded))
+
+    def test_stopped_by_callback(self) -> None:
+        """If a callback stops the store, the others wait until it is loaded again."""
+        store = self.make_loading_store()
+        assert isinstance(store, PollingStore)
+        first, second = store.loaded(), store.loaded()
+        first.addCallback(lambda _: store.mark_loading())
+        store.mark_loaded()
+        self.assertIsNone(self.successResultOf(first))
+        self.assertNoResult(second)
+        store.mark_loaded()
+        self.assertIsNone(self.successResultOf(second))
+
+
+class RecordingStoreObserverTests(StoreObserverContract, SynchronousTestCase):
+    """The contract of the observer for tests."""
+
+    def make_observer(self) -> IStoreObserver:
+        """See `StoreObserverContract.make_observer`."""
+        return RecordingStoreObserver()
+
+    def test_recorded(self) -> None:
+        """All changes are recorded, with their arguments."""
+        observer = RecordingStoreObserver()
+        new = Container("c1")
+        observer.changed("c1", None, new)
+        self.assertEqual(observer.changes, [("c1", None, new)])
+        self.assertIs(observer.changes[0][2], new)
+
+
+class EventBusTests(StoreObserverContract, SynchronousTestCase):
+    """The contract of the event bus."""
+
+    def make_observer(self) -> IStoreObserver:
+        """See `StoreObserverContract.make_observer`."""
+        bus = EventBus(MemoryStore(), SQLiteJournal(), Clock())
+        bus.startService()
+        self.addCleanup(bus.stopService)
+        return bus
+
+
+class MemoryStoreOwnTests(SynchronousTestCase):
+    """What only a store in memory does."""
+
+    def setUp(self) -> None:
+        self.c1, self.c2, self.c3 = (
+            Container(name, {"user.a": "1"}, id=f"id-{name}")
+            for name in ("c1", "c2", "c3")
+        )
+        self.store = MemoryStore([self.c1, self.c2])
+        self.observer = RecordingStoreObserver()
+        self.store.watch(self.observer)
+
+    def test_replace_all(self) -> None:
+        """Observers are notified of the differences only: removals come first."""
+        newer = evolve(self.c2, config={"user.a": "2"})
+        self.store.replace_all(iter([self.c3, newer]))
+        self.assertEqual(
+            self.observer.changes,
+            [("c1", self.c1, None), ("c3", None, self.c3), ("c2", self.c2, newer)],
+        )
+        self.assertEqual(sorted(self.store.names()), ["c2", "c3"])
+        self.assertIsNone(self.store.by_id("id-c1"))
+        self.assertIs(self.store.by_id("id-c3"), self.c3)
+
+    def test_replace_all_equal(self) -> None:
+        """Equal snapshots change nothing: the store keeps those that it has."""
+        self.store.replace_all([evolve(self.c2), evolve(self.c1)])
+        self.assertEqual(self.observer.changes, [])
+        self.assertIs(self.store.get("c1"), self.c1)
+        self.store.replace_all([])
+        self.assertEqual(len(self.observer.changes), 2)
+        self.assertEqual(list(self.store.names()), [])
+
+    def test_replace_all_moves_id(self) -> None:
+        """A new container may have the id of one that is removed."""
+        new = evolve(self.c3, id="id-c1")
+        self.store.replace_all([new, self.c2])
+        self.assertIs(self.store.by_id("id-c1"), new)
+
+    def test_replace_all_same_name(self) -> None:
+        """Two containers of one name are rejected, and nothing is changed."""
+        with self.assertRaisesRegex(ValueError, "'c3'"):
+            self.store.replace_all([self.c3, evolve(self.c3, id="other")])
+        self.assertEqual(self.observer.changes, [])
+        self.assertEqual(sorted(self.store.names()), ["c1", "c2"])
+
+    def test_replace(self) -> None:
+        """`replace` notifies of an equal snapshot too: it does not compare."""
+        equal = evolve(self.c1)
+        self.store.replace(equal)
+        self.assertEqual(self.observer.changes, [("c1", self.c1, equal)])
+        self.assertIs(self.store.get("c1"), equal)

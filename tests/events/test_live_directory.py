@@ -23,7 +23,8 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from devlxd.containers.directory import GRACE, DirectoryStore
+from devlxd.containers.directory import DirectoryStore
+from devlxd.containers.removals import GRACE
 from devlxd.events.bus import EventBus
 from devlxd.events.journal import SQLiteJournal
 from devlxd.interfaces import ISubscription

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from devlxd.containers.documents import Form, read_container
+from devlxd.containers.document_parser import Format, parse_container
 from devlxd.containers.memory import MemoryStore
 from devlxd.guestapi.api import GuestAPI
 from devlxd.guestapi.dialect import Dialect
@@ -26,7 +26,7 @@ from devlxd.interfaces import ITurn, ITurns
 from devlxd.model import Container
 from devlxd.testing import GuestConnection, site_for
 from devlxd.turns import Turns, finish
-from tests.containers.test_documents import CONFIGS, TEXT
+from tests.containers.test_document_parser import CONFIGS, TEXT
 
 IPVLANS = CONFIGS.map(lambda device: {**device, "nictype": "ipvlan"})
 
@@ -157,15 +157,15 @@ class RoundTripTests(SynchronousTestCase):
     @given(
         config=ANY_CONFIG,
         devices=st.dictionaries(TEXT.filter(bool), CONFIGS | IPVLANS, max_size=3),
-        form=st.sampled_from([Form.YAML, Form.JSON]),
+        form=st.sampled_from([Format.YAML, Format.JSON]),
     )
     def test_any_document(
-        self, config: dict[str, str], devices: dict[str, dict[str, str]], form: Form
+        self, config: dict[str, str], devices: dict[str, dict[str, str]], form: Format
     ) -> None:
         """Following the lists, as cloud-init does, gives each exported value."""
-        write = json.dumps if form is Form.JSON else yaml.safe_dump
+        write = json.dumps if form is Format.JSON else yaml.safe_dump
         document = write({"config": config, "devices": devices}).encode()
-        guest = guest_of(read_container("c1", document, form))
+        guest = guest_of(parse_container("c1", document, form))
 
         def follow(listed: str, prefix: str) -> dict[str, bytes]:
             paths = json.loads(body_of(guest.get(listed)))

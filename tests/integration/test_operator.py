@@ -125,7 +125,7 @@ class OperatorTests(ProcessTestCase):
         self.addCleanup(served.stop)
         for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP):
             served.send_signal(number)
-        served.wait_for("is read anew")
+        served.wait_for("reading all documents")
         self.assertIn(b"\r\n\r\nbar", ask(self.socket))
         served.stop()
         self.assertFalse(self.socket.exists())
@@ -165,7 +165,7 @@ class OperatorTests(ProcessTestCase):
         self.assertEqual(read.strip(), b"")
         server.send_signal(signal.SIGHUP)
         read = b""
-        while b"is read anew" not in read:
+        while b"reading all documents" not in read:
             self.assertTrue(select.select([reading], [], [], PATIENCE)[0], read)
             read += os.read(reading, 10**6)
         self.assertRegex(read, rb"^\d+ log lines were dropped\n")

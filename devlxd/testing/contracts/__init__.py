@@ -17,13 +17,19 @@ from devlxd.testing.contracts.runtimes import (
     MonitoredRuntimeContract,
     RuntimeContract,
 )
+from devlxd.testing.contracts.stores import (
+    ContainerStoreContract,
+    StoreObserverContract,
+)
 
 __all__ = [
     "CallerIdentifierContract",
+    "ContainerStoreContract",
     "IDMapContract",
     "ImageStoreContract",
     "MonitoredRuntimeContract",
     "PeerSourceContract",
     "ProcessTableContract",
     "RuntimeContract",
+    "StoreObserverContract",
 ]

@@ -1,0 +1,123 @@
+# -*- test-case-name: tests.containers.test_directory_failures -*-
+"""Retrying the containers that cannot be read, and logging them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from attrs import define
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from devlxd.containers.document_paths import UnreadableError
+from devlxd.containers.document_trees import printable
+from devlxd.loglimit import RateLimitedLogger
+
+#: The delays of the first retries, in seconds. A failure is logged after these: a
+#: document that is being written may be unreadable for a moment.
+QUIET_RETRIES = (0.1, 0.2, 0.3, 0.4)
+
+#: The delays of further retries, in seconds, of transient failures. The last
+#: one is repeated.
+RETRIES = (1.0, 2.0, 5.0)
+
+
+@define
+class _Failure:
+    """Why a container cannot be read at present.
+
+    :ivar error: the error of the last read.
+    :ivar retries: the number of retries so far.
+    :ivar logged: the reason that was logged; empty if none was.
+    :ivar retry: the next retry; ``None`` if there is none.
+    """
+
+    error: UnreadableError
+    retries: int = 0
+    logged: str = ""
+    retry: IDelayedCall | None = None
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether it is too early to log the failure."""
+        return self.retries < len(QUIET_RETRIES)
+
+    def delay(self) -> float | None:
+        """Return the delay of the next retry, in seconds; ``None`` for no retry."""
+        if self.is_quiet:
+            return QUIET_RETRIES[self.retries]
+        number = min(self.retries - len(QUIET_RETRIES), len(RETRIES) - 1)
+        return RETRIES[number] if self.error.is_transient else None
+
+
+class FailedReads:
+    """The containers that cannot be read at present.
+
+    :param reactor: schedules the retries.
+    :param log: a failure is logged once for each container and reason.
+    :param retry: called with the name of a container that is to be read again.
+    """
+
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        log: RateLimitedLogger,
+        retry: Callable[[str], None],
+    ) -> None:
+        self._reactor = reactor
+        self._log = log
+        self._retry_read = retry
+        self._failures: dict[str, _Failure] = {}
+
+    def __contains__(self, name: str) -> bool:
+        """Return whether the container ``name`` cannot be read."""
+        return name in self._failures
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names of the containers that cannot be read."""
+        return iter(self._failures)
+
+    def add(self, name: str, error: UnreadableError) -> None:
+        """Record a failure, log it if the first retries failed, and retry."""
+        failure = self._failures.setdefault(name, _Failure(error))
+        if failure.error.reason != error.reason and not failure.is_quiet:
+            failure.retries = 0
+        failure.error = error
+        if failure.retry is not None:
+            return
+        if not failure.is_quiet and failure.logged != error.reason:
+            failure.logged = error.reason
+            self._log.error(
+                "cannot read container {name}, keeping its last snapshot if it has "
+                "one: {problem}",
+                of=(name, error.reason),
+                name=printable(name),
+                problem=str(error),
+            )
+        delay = failure.delay()
+        if delay is not None:
+            failure.retry = self._reactor.callLater(delay, self._retry, name)
+
+    def _retry(self, name: str) -> None:
+        failure = self._failures[name]
+        failure.retry = None
+        failure.retries += 1
+        self._retry_read(name)
+
+    def succeeded(self, name: str) -> None:
+        """Record that the container was read, and log it if its failure was logged."""
+        if self.discard(name):
+            self._log.warn("container {name} can be read again", of=name, name=name)
+
+    def discard(self, name: str) -> str:
+        """Forget a container, and return the reason that was logged for it, if any."""
+        failure = self._failures.pop(name, None)
+        if failure is None:
+            return ""
+        if failure.retry is not None:
+            failure.retry.cancel()
+        return failure.logged
+
+    def stop(self) -> None:
+        """Cancel all retries."""
+        for name in list(self._failures):
+            self.discard(name)

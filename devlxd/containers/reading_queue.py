@@ -1,0 +1,216 @@
+# -*- test-case-name: tests.containers.test_directory_large -*-
+"""The order in which the documents of a directory are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import chain
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import Cooperator
+from twisted.logger import Logger
+
+from devlxd.turns import Slices, cooperator, finish
+
+#: How long documents are read before the reactor does other work, in seconds.
+SLICE = 0.002
+
+#: From this length on, in bytes, a document is large: it is read beside the others.
+LARGE = 64 * 1024
+
+#: How many large documents are read at a time. Each takes about ten times its
+#: length of memory.
+MAX_LARGE = 4
+
+#: How long a write may take until its document is read all the same, in seconds:
+#: its end may never be reported.
+MAX_WRITE = 60.0
+
+
+class ReadingQueue:
+    """Reads documents one after the other, in slices.
+
+    Documents that were reported as changed come first. A document that is being
+    read or written is not read until that is done.
+
+    A document is named by its container.
+
+    :param reactor: does other work between the slices.
+    :param read: called with a name; the slices that read its document. An
+        exception that they raise is logged.
+    :param loaded: called when all documents have been read that were in the queue
+        at `begin_loading`.
+    """
+
+    _log = Logger()
+    _cooperator: Cooperator
+
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        read: Callable[[str], Slices[None]],
+        loaded: Callable[[], None],
+    ) -> None:
+        self._reactor = reactor
+        self._read = read
+        self._loaded = loaded
+        # To be read, in this order: known to have changed; to be checked.
+        self._changed: dict[str, None] = {}
+        self._unchecked: dict[str, None] = {}
+        # Being written, and since when.
+        self._written: dict[str, float] = {}
+        # Not read yet since `begin_loading`.
+        self._unread: set[str] = set()
+        # Being read, and the large ones among them.
+        self._reading: set[str] = set()
+        self._large: set[str] = set()
+        # Large ones that wait until others have been read.
+        self._postponed: dict[str, None] = {}
+        self._is_running = False
+        self._is_working = False
+
+    def start(self) -> None:
+        """Start to read."""
+        self._is_running = True
+        self._cooperator = cooperator(self._reactor, SLICE)
+        self._work()
+
+    def stop(self) -> None:
+        """Stop to read; what is being read is abandoned."""
+        self._is_running = False
+        self._cooperator.stop()
+
+    def begin_loading(self) -> None:
+        """Call ``loaded`` when all documents that are in the queue now were read."""
+        self._unread = {*self._changed, *self._unchecked}
+        if not self._unread:
+            self._loaded()
+
+    def add_changed(self, name: str) -> None:
+        """Read a document because it has changed."""
+        self._changed[name] = None
+        self._work()
+
+    def add_unchecked(self, name: str) -> None:
+        """Read a document because it may have changed."""
+        self._unchecked[name] = None
+        self._work()
+
+    def write_begun(self, name: str) -> None:
+        """Do not read a document before its writer is done."""
+        self._written[name] = self._reactor.seconds()
+        self._changed.pop(name, None)
+
+    def write_ended(self, name: str) -> None:
+        """Read a document because its writer is done."""
+        self._written.pop(name, None)
+        self.add_changed(name)
+
+    def reports_lost(self) -> None:
+        """Doubt all that was reported: a writer may have begun again since."""
+        self._unchecked.update(self._changed)
+        self._changed.clear()
+        self._written.clear()
+
+    def take(self, name: str) -> bool:
+        """Remove a document from the queue; return whether it has changed."""
+        has_changed = name in self._changed
+        self._changed.pop(name, None)
+        self._unchecked.pop(name, None)
+        return has_changed
+
+    def is_unread(self, name: str) -> bool:
+        """Return whether a document has not been read yet since `begin_loading`."""
+        return name in self._unread
+
+    def is_busy(self, name: str) -> bool:
+        """Return whether a document is being read, or postponed as a large one."""
+        return name in self._reading or name in self._postponed
+
+    def is_being_written(self, name: str) -> bool:
+        """Return whether a document is being written, for up to `MAX_WRITE`."""
+        since = self._written.get(name)
+        if since is None or since + MAX_WRITE >= self._reactor.seconds():
+            return since is not None
+        del self._written[name]
+        return False
+
+    def was_reported(self, name: str) -> bool:
+        """Return whether anything was reported of a document since `take`.
+
+        If so, what was read since then may be incomplete, even if the end of a
+        write was reported: the document may have been created, written and closed
+        since the last report, and read in between.
+        """
+        return self._is_queued(name) or name in self._written
+
+    def _is_queued(self, name: str) -> bool:
+        return name in self._changed or name in self._unchecked
+
+    def read_now(self, name: str) -> None:
+        """Read a document at once, unless it is large, if it has not been read yet."""
+        if name in self._unread and not self.is_busy(name):
+            finish(self._guard(name, self._read(name)))
+
+    def parse(self, name: str, size: int, slices: Slices[None]) -> Slices[None]:
+        """Parse a document: at once if it is small, or else beside the others.
+
+        :param size: the length of the document, in bytes.
+        :param slices: parse it. They are dropped if there are too many large
+            documents already; the document is read again after these.
+        """
+        if size <= LARGE:
+            yield from self._mark_reading(name, slices)
+        elif len(self._large) < MAX_LARGE:
+            self._large.add(name)
+            self._reading.add(name)
+            self._cooperator.cooperate(
+                self._guard(name, self._parse_large(name, slices))
+            )
+        else:
+            self._postponed[name] = None
+
+    def _parse_large(self, name: str, slices: Slices[None]) -> Slices[None]:
+        try:
+            yield from self._mark_reading(name, slices)
+        finally:
+            self._large.discard(name)
+            if self._postponed:
+                postponed = next(iter(self._postponed))
+                del self._postponed[postponed]
+                self._changed[postponed] = None
+            self._work()
+
+    def _mark_reading(self, name: str, slices: Slices[None]) -> Slices[None]:
+        self._reading.add(name)
+        try:
+            yield from slices
+        finally:
+            self._reading.discard(name)
+
+    def _work(self) -> None:
+        is_idle = self._is_running and not self._is_working
+        if is_idle and (self._changed or self._unchecked):
+            self._is_working = True
+            self._cooperator.cooperate(self._read_all())
+
+    def _read_all(self) -> Iterator[None]:
+        while (name := self._next()) is not None:
+            yield from self._guard(name, self._read(name))
+            yield
+        self._is_working = False
+
+    def _next(self) -> str | None:
+        queued = chain(self._changed, self._unchecked)
+        return next((name for name in queued if name not in self._reading), None)
+
+    def _guard(self, name: str, slices: Slices[None]) -> Slices[None]:
+        """Do ``slices``, log what they raise, and check whether loading is done."""
+        try:
+            yield from slices
+        except Exception:
+            self._log.failure("reading container {name} failed", name=name)
+        if name in self._unread and not (self.is_busy(name) or self._is_queued(name)):
+            self._unread.remove(name)
+            if not self._unread:
+                self._loaded()

@@ -1,0 +1,70 @@
+# -*- test-case-name: tests.containers.test_directory_failures -*-
+"""Logging the likely mistakes in documents once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from twisted.logger import Logger
+
+from devlxd.containers.document_paths import DocumentPath
+from devlxd.containers.document_warnings import DocumentWarning
+from devlxd.loglimit import RateLimitedLogger
+
+
+class WarningLog:
+    """Logs each warning once, and again if it was gone in the meantime.
+
+    :param limited: receives the warnings about containers.
+    """
+
+    _log = Logger()
+
+    def __init__(self, limited: RateLimitedLogger) -> None:
+        self._limited = limited
+        self._logged: dict[str, set[str]] = {}
+        self._ignored_files: set[str] = set()
+
+    def update(
+        self, name: str, path: DocumentPath, warnings: Iterable[DocumentWarning]
+    ) -> None:
+        """Log the new ones among all warnings about the container ``name``.
+
+        :param path: the document that the warnings refer to.
+        """
+        lines = {warning.text: warning.line for warning in warnings}
+        logged = self._logged.pop(name, set())
+        for text in lines.keys() - logged:
+            self._limited.warn(
+                "{where}: {problem}",
+                of=(name, text),
+                where=path.printable(lines[text]),
+                problem=text,
+            )
+        if lines:
+            self._logged[name] = {*lines}
+
+    def discard(self, name: str) -> None:
+        """Log the warnings about the container ``name`` again when they are found."""
+        self._logged.pop(name, None)
+
+    def update_ignored_file(self, name: str, path: str) -> None:
+        """Log that a file is ignored which was probably meant as a document.
+
+        :param name: the name of the file.
+        :param path: its path for the log line; empty if there is no such file.
+        """
+        if not path:
+            self._ignored_files.discard(name)
+        elif name not in self._ignored_files:
+            self._ignored_files.add(name)
+            self._log.warn(
+                "{path} is ignored: documents are named NAME.yaml, NAME.yml or "
+                "NAME.json",
+                path=path,
+            )
+
+    def forget_all(self) -> None:
+        """Log every warning again when it is found the next time."""
+        self._logged.clear()
+        self._ignored_files.clear()

@@ -1,0 +1,59 @@
+# -*- test-case-name: tests.containers.test_document_parser -*-
+"""Reading YAML documents."""
+
+from __future__ import annotations
+
+import yaml
+
+from devlxd.containers.document_trees import PIECES, DocumentError, Tree
+from devlxd.turns import Slices
+
+if not yaml.__with_libyaml__:
+    # PyYAML's own parser is ten times as slow, and its slices are not short.
+    raise ImportError(
+        "devlxd needs a PyYAML with libyaml: Debian's python3-yaml, or one that was "
+        "built when libyaml-dev was installed"
+    )
+
+
+def read_yaml(text: str) -> Slices[Tree]:
+    """Return the tree of a YAML document, in slices.
+
+    :raises DocumentError: when ``text`` is not one YAML document.
+    """
+    try:
+        return (yield from _read_events(text))
+    except yaml.MarkedYAMLError as error:
+        reason = error.problem or error.context or "not YAML"
+        if "nesting depth" in reason:
+            # With PyYAML 6.0.4 libyaml has a bound of its own, and as it parses
+            # ahead it may reach that bound before `MAX_DEPTH` is checked.
+            reason = "nested too deeply"
+        mark = error.problem_mark or error.context_mark
+        raise DocumentError(reason, mark.line + 1 if mark else None) from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise DocumentError(error.reason, line) from None
+
+
+def _read_events(text: str) -> Slices[Tree]:
+    tree = Tree()
+    for number, event in enumerate(yaml.parse(text, Loader=yaml.CBaseLoader), 1):
+        assert event.start_mark is not None
+        line = event.start_mark.line + 1
+        if isinstance(event, yaml.ScalarEvent):
+            tree.add_scalar(event.value, line, event.anchor)
+        elif isinstance(event, yaml.CollectionStartEvent):
+            tree.open(isinstance(event, yaml.MappingStartEvent), line, event.anchor)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            tree.close()
+        elif isinstance(event, yaml.AliasEvent):
+            assert event.anchor is not None
+            tree.add_alias(event.anchor, line)
+        elif isinstance(event, yaml.DocumentStartEvent) and tree.root is not None:
+            raise DocumentError("more than one document", line)
+        if number % PIECES == 0:
+            yield
+    if tree.root is None:
+        raise DocumentError("the document is empty")
+    return tree

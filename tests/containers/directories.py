@@ -1,0 +1,80 @@
+"""A test case with a store of a directory that changes."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from devlxd.containers.directory import DirectoryStore
+from devlxd.containers.failed_reads import QUIET_RETRIES
+from devlxd.testing import MemoryWatcher, RecordingStoreObserver
+
+
+class TickingClock(Clock):
+    """A clock on which a call without a delay waits for the next tick."""
+
+    def callLater(
+        self,
+        delay: float,
+        callable: Callable[..., object],
+        *args: object,
+        **kw: object,
+    ) -> IDelayedCall:
+        """See `IReactorTime.callLater`."""
+        return super().callLater(max(delay, 0.01), callable, *args, **kw)
+
+
+class DirectoryStoreTestCase(SynchronousTestCase):
+    """Has a store of a directory that changes."""
+
+    def setUp(self) -> None:
+        self.path = Path(tempfile.mkdtemp(dir=".")).absolute()
+        self.file = self.path / "c1.yaml"
+        # Calls and timestamps of files have different clocks.
+        self.clock = Clock()
+        started = time.time()
+        self.watcher = MemoryWatcher()
+        self.observer = RecordingStoreObserver()
+        self.store = DirectoryStore(
+            self.path,
+            self.clock,
+            self.watcher,
+            wall=lambda: started + self.clock.seconds(),
+        )
+        self.store.watch(self.observer)
+        self.addCleanup(self.store.stopService)
+
+    def start(self) -> None:
+        """Start the store, and wait until it has read the directory."""
+        self.store.startService()
+        self.clock.advance(0)
+        self.observer.changes.clear()
+
+    def report(self, path: Path, complete: bool = True) -> None:
+        """Report a change of ``path``, and let the store react."""
+        self.watcher.tell(path, complete)
+        self.watcher.poll()
+        self.clock.advance(0)
+
+    def value(self) -> str | None:
+        """Return the value of ``user.a`` of the container ``c1``."""
+        container = self.store.get("c1")
+        return container.config.get("user.a") if container else None
+
+    def write(self, value: str, path: Path | None = None) -> None:
+        """Write a document, and report that it was written and closed."""
+        path = path or self.file
+        path.write_text(f"config: {{user.a: {value}}}\n")
+        self.watcher.tell(path, complete=False)
+        self.report(path)
+
+    def pass_quiet_retries(self) -> None:
+        """Advance the clock until a broken document is logged."""
+        for seconds in QUIET_RETRIES:
+            self.clock.pump([seconds, 0])

@@ -1,0 +1,116 @@
+"""Tests of warnings about likely mistakes in documents."""
+
+from __future__ import annotations
+
+import contextlib
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from devlxd.containers import document_warnings
+from devlxd.containers.document_parser import Format, parse_document
+from devlxd.containers.document_warnings import MAX_WARNINGS
+from devlxd.turns import finish
+from tests.containers.test_document_parser import BACKUP, SHOWN
+
+
+class WarningTests(SynchronousTestCase):
+    """Valid documents with likely mistakes."""
+
+    def warnings_of(
+        self, content: bytes, format: Format = Format.YAML
+    ) -> list[tuple[str, int]]:
+        """Return the warnings about a document, each with its line."""
+        parsed = finish(parse_document("c1", content, format))
+        return [(warning.text, warning.line) for warning in parsed.warnings]
+
+    def test_none(self) -> None:
+        """There are no warnings about what LXD and Incus write."""
+        self.assertEqual(self.warnings_of(SHOWN), [])
+        self.assertEqual(self.warnings_of(BACKUP, Format.BACKUP), [])
+        valid = b"""\
+config:
+  security.devlxd: "0"
+  security.devlxd.images: "True"
+  security.devapollo: ""
+  security.devlxd.uids: "0,1000"
+  security.nesting: "true"
+  security.secureboot: "false"
+  security.protection.delete: "x"
+  security.syscalls.intercept.mknod: "true"
+  security.devlxd.management.volumes: "false"
+  user.security.devlxd.image: x
+runtime: lxc
+lxcpath: /var/lib/lxc
+"""
+        self.assertEqual(self.warnings_of(valid), [])
+
+    def test_keys(self) -> None:
+        """There is a warning about an unknown key, with a similar one."""
+        self.assertEqual(
+            self.warnings_of(b"# a\nconifg:\n  user.a: b\nx-other: y\n"),
+            [
+                ("conifg has no effect; did you mean config?", 2),
+                ("x-other has no effect", 4),
+            ],
+        )
+        self.assertEqual(
+            self.warnings_of(b'{"config": {},\n "Devices": {}}', Format.JSON),
+            [("Devices has no effect; did you mean devices?", 2)],
+        )
+
+    def test_switches(self) -> None:
+        """There is a warning about a misspelled switch, or a wrong value of one."""
+        for key in (
+            "security.devlxd.image",
+            "security.devlxd.imags",
+            "security.devlxd.other",
+            "security.devlx",
+            "security.devlxd.uid",
+            "security.dev-lxd",
+            "security.devappollo",
+            "security.devapollo.images",
+            "securty.devlxd",
+        ):
+            ((text, line),) = self.warnings_of(
+                f"config:\n  a: b\n  {key}: x\n".encode()
+            )
+            self.assertIn(f"{key} has no effect", text)
+            self.assertEqual(line, 3)
+        self.assertEqual(
+            self.warnings_of(b"config:\n  security.devlxd: flase\n"),
+            [("security.devlxd is neither true nor false: flase", 2)],
+        )
+
+    def test_many_similar(self) -> None:
+        """Keys are compared with known ones one in a slice, up to a bound."""
+        lines = "".join(f"  security.devl{n}: x\n" for n in range(1000))
+        content = f"config:\n{lines}  security.devlxd: flase\n".encode()
+        compared: list[str] = []
+
+        def compare(key: str, *_: object) -> list[str]:
+            compared.append(key)
+            return []
+
+        self.patch(document_warnings, "get_close_matches", compare)
+        slices = parse_document("c1", content, Format.YAML)
+        most = 0
+        with contextlib.suppress(StopIteration):
+            while True:
+                before = len(compared)
+                next(slices)
+                most = max(most, len(compared) - before)
+        self.assertEqual(most, 1)
+        self.assertLess(len(compared), 100)
+        ((text, _line),) = self.warnings_of(content)
+        self.assertIn("neither true nor false", text)
+
+    def test_bounded(self) -> None:
+        """There are at most `MAX_WARNINGS` warnings, in one line each."""
+        lines = "".join(f"  security.devlxd.{n}: x\n" for n in range(1000))
+        self.assertEqual(
+            len(self.warnings_of(f"config:\n{lines}".encode())), MAX_WARNINGS
+        )
+        lines = "".join(f"{n}: x\n" for n in range(1000))
+        self.assertEqual(len(self.warnings_of(lines.encode())), MAX_WARNINGS)
+        ((text, _line),) = self.warnings_of(b'"a\\nb": x\n')
+        self.assertNotIn("\n", text)
