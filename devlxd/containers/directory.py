@@ -1,14 +1,12 @@
 # -*- test-case-name: tests.containers.test_directory -*-
 """A container store in a directory, with one document for each container.
 
-A document gets from the disk to a snapshot in one way only: the name of its
-container is added to the reading queue, and the queue reads it in its turn. A
-name is added
+Every document takes the same way to a snapshot: the name of its container is added
+to the reading queue, and the queue reads it in its turn. A name is added
 
 * when the watcher reports a change of its document,
-* when the directory is scanned: at the start, after reports were lost, and
-  regularly, more often while not everything can be watched,
-* when the last read failed, after a while.
+* by a scan of the directory: at the start, after reports were lost, regularly,
+* some time after a failed read.
 """
 
 from __future__ import annotations
@@ -226,7 +224,7 @@ class DirectoryStore(ContainerStoreBase, Service):
             self._queue.add_changed(name)
         if self._queue.was_reported(name):
             return
-        # A document has a recorded signature only if its last read succeeded.
+        # Without a signature, a document that could not be read is read again.
         self._versions.discard(name)
         if problem is not None:
             self._read_failed(name, problem)
@@ -288,7 +286,7 @@ class DirectoryStore(ContainerStoreBase, Service):
         self._warnings.update_ignored_file(name, ignored_file(self.directory, name))
 
     def _remove_missing(self, name: str) -> None:
-        # The new document may not have been reported, and is read then.
+        # There may be a new document that was not reported.
         self._queue.add_changed(name)
         try:
             is_missing = not find_documents(self.directory, name)
