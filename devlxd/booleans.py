@@ -1,5 +1,8 @@
 # -*- test-case-name: tests.test_booleans -*-
-"""What LXD takes for yes and for no: ``IsTrue`` and ``IsFalse`` of its source."""
+"""Booleans in configuration: ``IsTrue`` and ``IsFalse`` of LXD.
+
+https://github.com/canonical/lxd/blob/main/shared/util.go
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,10 @@ _FALSE = frozenset(("0", "false", "no", "off"))
 
 
 def is_true(text: str) -> bool:
-    """Tell whether ``text`` says yes, in any letter case; empty does not."""
+    """Return whether ``text`` means true, in any letter case; "" does not."""
     return text.lower() in _TRUE
 
 
 def is_false(text: str) -> bool:
-    """Tell whether ``text`` says no, in any letter case; empty does not."""
+    """Return whether ``text`` means false, in any letter case; "" does not."""
     return text.lower() in _FALSE

@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.test_loglimit -*-
-"""A bound on the log lines that guests, or documents, can cause."""
+"""A limit on the log lines that a guest, or a document, can cause."""
 
 from __future__ import annotations
 
@@ -10,30 +10,36 @@ from attrs import define
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-#: How many kinds of lines are told apart at a time. What a guest can make up
-#: must not be kept without bound; the one whose period began first goes first.
+#: How many kinds of lines have a limit of their own at a time. A guest can make up
+#: kinds; when there are more, the kind whose period began first is evicted.
 MAX_KINDS = 4096
 
 
 @define
-class _Kind:
-    """What was logged of one kind of lines, in the present period."""
+class _Period:
+    """The current period of one kind of lines.
 
-    since: float
-    lines: int = 0
-    left_out: int = 0
+    :ivar start: when it began, in seconds.
+    :ivar logged: how many lines were logged in it.
+    :ivar suppressed: how many lines were suppressed in it.
+    """
+
+    start: float
+    logged: int = 0
+    suppressed: int = 0
 
 
 class RateLimitedLogger:
-    """Logs so many lines of a kind in a period, and how many it left out.
+    """Logs a limited number of lines of each kind in each period.
 
-    Each kind has a limit of its own, so that one container, or one fault, that
-    fills its own keeps nothing else out of the log.
+    The lines beyond the limit are suppressed; their number is logged when the
+    period ends. Each kind has its own limit: one container, or one fault, cannot
+    suppress the lines about others.
 
-    :param log: where the lines go.
-    :param reactor: tells the time, and when to say how much was left out.
-    :param lines: how many lines of one kind are logged at most, in each...
-    :param seconds: ...so many seconds.
+    :param log: logs the lines.
+    :param reactor: provides the time, and calls at the end of a period.
+    :param lines: how many lines of each kind to log in each period.
+    :param seconds: the length of a period.
     """
 
     def __init__(
@@ -43,67 +49,72 @@ class RateLimitedLogger:
         self._reactor = reactor
         self._lines = lines
         self._seconds = seconds
-        self._kinds: OrderedDict[Hashable, _Kind] = OrderedDict()
-        self._telling: IDelayedCall | None = None
+        self._periods: OrderedDict[Hashable, _Period] = OrderedDict()
+        self._summary_call: IDelayedCall | None = None
 
     def warn(self, line: str, *, of: Hashable, **fields: object) -> None:
-        """Log a warning, unless its kind has had its share.
+        """Log a warning, or suppress it.
 
-        :param line: the format, as `Logger.warn` takes it.
-        :param of: the kind: usually a container and a reason.
+        :param line: the format, as for `Logger.warn`.
+        :param of: the kind of the line: usually a container and a reason.
         """
         if self._may_log(of):
             self._log.warn(line, **fields)
 
     def error(self, line: str, *, of: Hashable, **fields: object) -> None:
-        """Log an error, unless its kind has had its share; see `warn`."""
+        """Log an error, or suppress it; see `warn`."""
         if self._may_log(of):
             self._log.error(line, **fields)
 
     def _may_log(self, kind: Hashable) -> bool:
+        """Count a line; return whether it may be logged."""
         now = self._reactor.seconds()
-        known = self._kinds.get(kind)
-        if known is None or now - known.since >= self._seconds:
-            self._tell_left_out(kind, known)
-            known = self._begin(kind, now)
-        if known.lines < self._lines:
-            known.lines += 1
+        period = self._periods.get(kind)
+        if period is None or now - period.start >= self._seconds:
+            self._log_suppressed(kind, period)
+            period = self._begin(kind, now)
+        if period.logged < self._lines:
+            period.logged += 1
             return True
-        if not known.left_out:
-            left = self._seconds - (now - known.since)
-            self._log.warn("no more of this is logged for {left:.0f} s", left=left)
-            self._tell_in(left)
-        known.left_out += 1
+        if not period.suppressed:
+            left = self._seconds - (now - period.start)
+            self._log.warn(
+                "more lines like the last one are suppressed for {left:.0f} s",
+                left=left,
+            )
+            self._schedule_summary(left)
+        period.suppressed += 1
         return False
 
-    def _begin(self, kind: Hashable, now: float) -> _Kind:
-        """Begin a new period for a kind of lines."""
-        known = self._kinds[kind] = _Kind(now)
-        self._kinds.move_to_end(kind)
-        if len(self._kinds) > MAX_KINDS:
-            self._tell_left_out(*self._kinds.popitem(last=False))
-        return known
+    def _begin(self, kind: Hashable, now: float) -> _Period:
+        """Begin a new period of a kind; evict the oldest kind if there are too many."""
+        period = self._periods[kind] = _Period(now)
+        self._periods.move_to_end(kind)
+        if len(self._periods) > MAX_KINDS:
+            self._log_suppressed(*self._periods.popitem(last=False))
+        return period
 
-    def _tell_in(self, seconds: float) -> None:
-        """Tell what is left out when its period is over: the flood may be, too."""
-        if self._telling is None:
-            self._telling = self._reactor.callLater(seconds, self._tell)
+    def _schedule_summary(self, seconds: float) -> None:
+        """Schedule the summary, which is logged even if no further line comes."""
+        if self._summary_call is None:
+            self._summary_call = self._reactor.callLater(seconds, self._summarize)
 
-    def _tell(self) -> None:
-        self._telling = None
+    def _summarize(self) -> None:
+        """Log the suppressed lines of all periods that have ended."""
+        self._summary_call = None
         now = self._reactor.seconds()
-        # The one whose period is over first comes first.
-        for kind, known in list(self._kinds.items()):
-            left = self._seconds - (now - known.since)
+        # In the order in which the periods end.
+        for kind, period in list(self._periods.items()):
+            left = self._seconds - (now - period.start)
             if left <= 0:
-                self._tell_left_out(kind, self._kinds.pop(kind))
-            elif known.left_out:
-                self._tell_in(left)
+                self._log_suppressed(kind, self._periods.pop(kind))
+            elif period.suppressed:
+                self._schedule_summary(left)
 
-    def _tell_left_out(self, kind: Hashable, known: _Kind | None) -> None:
-        if known is not None and known.left_out:
+    def _log_suppressed(self, kind: Hashable, period: _Period | None) -> None:
+        if period is not None and period.suppressed:
             self._log.warn(
-                "{count} more lines about {kind!r} were left out",
-                count=known.left_out,
+                "{count} more lines about {kind!r} were suppressed",
+                count=period.suppressed,
                 kind=kind,
             )

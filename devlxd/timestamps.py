@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.test_timestamps -*-
-"""Times as RFC 3339 writes them, to the nanosecond."""
+"""Timestamps in the format of RFC 3339, with nanoseconds."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from functools import lru_cache
 
 _NANOSECONDS = 10**9
 
+#: RFC 3339, section 5.6; digits after the ninth of a fraction are ignored.
 _RFC3339 = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,9})\d*)?"
     r"(?:([Zz])|([+-])(\d\d):(\d\d))",
@@ -17,33 +18,36 @@ _RFC3339 = re.compile(
 
 
 def timestamp_text(nanoseconds: int) -> str:
-    """Write a time with the offset of this host, as spec/lxd.md does.
+    """Format a timestamp with the UTC offset of this host, as LXD does.
 
-    :param nanoseconds: since 1970.
+    :param nanoseconds: since 1970-01-01T00:00:00Z.
     """
     seconds, fraction = divmod(nanoseconds, _NANOSECONDS)
     time, offset = local_time(seconds)
     return f"{time}.{fraction:09d}{offset}"
 
 
-# Many events have the same second, and the zone is that of the process's start.
+# Many events happen in the same second. The time zone is fixed when Python starts.
 @lru_cache(maxsize=16)
 def local_time(seconds: int) -> tuple[str, str]:
-    """Return the time and the offset of a second since 1970, on this host."""
+    """Return the local time and the UTC offset of a second, as texts.
+
+    :param seconds: since 1970-01-01T00:00:00Z.
+    """
     local = datetime.fromtimestamp(seconds, timezone.utc).astimezone()
     offset = local.strftime("%z")
     return f"{local:%Y-%m-%dT%H:%M:%S}", f"{offset[:3]}:{offset[3:5]}"
 
 
 def timestamp_of(text: str) -> int:
-    """Read a time.
+    """Parse a timestamp.
 
-    :return: in nanoseconds since 1970.
-    :raises ValueError: when it is none.
+    :return: nanoseconds since 1970-01-01T00:00:00Z.
+    :raises ValueError: when ``text`` is no timestamp.
     """
     match = _RFC3339.fullmatch(text)
     if match is None:
-        raise ValueError(f"not a time: {text!a}")
+        raise ValueError(f"not an RFC 3339 timestamp: {text!a}")
     date, time, fraction, _utc, sign, hours, minutes = match.groups()
     at = datetime.fromisoformat(f"{date}T{time}+00:00")
     nanoseconds = int(at.timestamp()) * _NANOSECONDS + int(
@@ -52,6 +56,6 @@ def timestamp_of(text: str) -> int:
     if sign is None:
         return nanoseconds
     if int(hours) > 23 or int(minutes) > 59:
-        raise ValueError(f"not an offset: {text!a}")
+        raise ValueError(f"not a UTC offset: {text!a}")
     offset = timedelta(hours=int(hours), minutes=int(minutes)).seconds * _NANOSECONDS
     return nanoseconds - offset if sign == "+" else nanoseconds + offset

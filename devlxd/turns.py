@@ -1,5 +1,10 @@
 # -*- test-case-name: tests.test_turns -*-
-"""Turns round robin by owner: no container gets more of the reactor than another."""
+"""Round-robin scheduling by owner: no container delays the others.
+
+Long work is divided into turns of a few milliseconds. The scheduler runs one turn
+of each owner, then the next turn of each, and so on: an owner with thousands of
+turns delays an owner with one turn by one turn only.
+"""
 
 from __future__ import annotations
 
@@ -17,17 +22,17 @@ from devlxd.interfaces import ITurn, ITurns
 
 T = TypeVar("T")
 
-#: What is done in slices: it yields between them, and returns the result.
+#: A generator that does some work in slices: it yields between them, and returns
+#: the result.
 Slices: TypeAlias = Generator[None, None, T]
 
-#: For how long turns are taken before the reactor does something else, in
-#: seconds.
+#: For how long turns run before the reactor continues, in seconds.
 SLICE = 0.002
 
 
 @implementer(ITurn)
 class _Turn:
-    """One piece of work that waits."""
+    """A turn that has been requested."""
 
     def __init__(self, work: Callable[[], None]) -> None:
         self.work: Callable[[], None] | None = work
@@ -38,7 +43,7 @@ class _Turn:
 
 
 def finish(slices: Slices[T]) -> T:
-    """Do all slices at once, and return their result."""
+    """Run all slices without a pause, and return their result."""
     while True:
         try:
             next(slices)
@@ -50,11 +55,11 @@ def finish(slices: Slices[T]) -> T:
 def cooperator(
     reactor: IReactorTime, seconds: float, now: Callable[[], float] = time.perf_counter
 ) -> Cooperator:
-    """Make a Cooperator that works in slices, when nothing else is to be done.
+    """Return a `Cooperator` that works in slices, between other calls of the reactor.
 
-    :param reactor: does what else there is.
-    :param seconds: how long a slice is.
-    :param now: tells the time, in seconds, from no point in particular.
+    :param reactor: calls the cooperator.
+    :param seconds: the length of a slice.
+    :param now: returns the time in seconds, from an arbitrary start.
     """
 
     def slice_end() -> Callable[[], bool]:
@@ -69,10 +74,10 @@ def cooperator(
 
 @implementer(ITurns)
 class Turns:
-    """Gives turns: first to each owner one, then to each the next.
+    """A round-robin scheduler on a reactor.
 
-    :param reactor: when nothing else is to be done, it is time for a slice.
-    :param now: tells the time, in seconds, from no point in particular.
+    :param reactor: calls the scheduler for slices of `SLICE` seconds.
+    :param now: returns the time in seconds, from an arbitrary start.
     """
 
     _log = Logger()
@@ -80,33 +85,35 @@ class Turns:
     def __init__(
         self, reactor: IReactorTime, now: Callable[[], float] = time.perf_counter
     ) -> None:
-        self._waiting: dict[Hashable, deque[_Turn]] = {}
+        self._pending: dict[Hashable, deque[_Turn]] = {}
         self._cooperator = cooperator(reactor, SLICE, now)
 
     def take(self, owner: Hashable, work: Callable[[], None]) -> ITurn:
         """See `ITurns.take`."""
         turn = _Turn(work)
-        waiting = self._waiting.get(owner)
-        if waiting is None:
-            waiting = self._waiting[owner] = deque((turn,))
-            self._cooperator.cooperate(self._turns_of(owner, waiting))
+        pending = self._pending.get(owner)
+        if pending is None:
+            pending = self._pending[owner] = deque((turn,))
+            self._cooperator.cooperate(self._run_turns(owner, pending))
         else:
-            waiting.append(turn)
+            pending.append(turn)
         return turn
 
     def waiting(self, owner: Hashable) -> int:
         """See `ITurns.waiting`."""
-        return len(self._waiting.get(owner, ()))
+        return len(self._pending.get(owner, ()))
 
-    def _turns_of(self, owner: Hashable, waiting: deque[_Turn]) -> Iterator[None]:
-        while waiting:
-            turn = waiting.popleft()
+    def _run_turns(self, owner: Hashable, pending: deque[_Turn]) -> Iterator[None]:
+        while pending:
+            turn = pending.popleft()
             work, turn.work = turn.work, None
             if work is None:
                 continue
             try:
                 work()
             except Exception:
-                self._log.failure("a turn of {owner} failed", owner=owner)
+                self._log.failure(
+                    "a turn of {owner} failed; its other turns continue", owner=owner
+                )
             yield
-        del self._waiting[owner]
+        del self._pending[owner]

@@ -7,23 +7,23 @@ from twisted.trial.unittest import SynchronousTestCase
 from devlxd.booleans import is_false, is_true
 
 
-class TruthTests(SynchronousTestCase):
-    """Yes and no, as operators write them."""
+class BooleanTests(SynchronousTestCase):
+    """Booleans as operators write them."""
 
-    def test_yes(self) -> None:
-        """Four words mean yes, in any letter case."""
+    def test_true(self) -> None:
+        """Four words mean true, in any letter case."""
         for text in ("true", "True", "TRUE", "1", "yes", "YES", "on", "oN"):
             self.assertTrue(is_true(text), text)
             self.assertFalse(is_false(text), text)
 
-    def test_no(self) -> None:
-        """Four words mean no, in any letter case."""
+    def test_false(self) -> None:
+        """Four words mean false, in any letter case."""
         for text in ("false", "False", "0", "no", "NO", "off", "ofF"):
             self.assertTrue(is_false(text), text)
             self.assertFalse(is_true(text), text)
 
     def test_neither(self) -> None:
-        """Whatever else there is means neither."""
+        """All other texts mean neither."""
         for text in ("", " ", "true ", "y", "n", "2", "enabled"):
             self.assertFalse(is_true(text), text)
             self.assertFalse(is_false(text), text)

@@ -11,25 +11,25 @@ from devlxd.loglimit import RateLimitedLogger
 
 
 class RateLimitedLoggerTests(SynchronousTestCase):
-    """A guest cannot fill the host's log, nor keep others out of it."""
+    """A guest cannot fill the host's log, nor suppress the lines about others."""
 
     def setUp(self) -> None:
         self.clock = Clock()
         self.log = RateLimitedLogger(Logger(), self.clock, lines=2, seconds=10)
 
     def test_limit(self) -> None:
-        """Of many lines the first ones are logged, and how many were not."""
+        """The first lines of a kind are logged, and the number of the others."""
         with capturedLogs() as events:
             for n in range(100):
                 self.log.warn("line {n}", of="c1", n=n)
             self.clock.advance(10)
             self.log.warn("line {n}", of="c1", n="late")
         self.assertEqual([e.get("n") for e in events], [0, 1, None, None, "late"])
-        self.assertIn("no more of this", events[2]["log_format"])
+        self.assertIn("are suppressed", events[2]["log_format"])
         self.assertEqual((events[3]["count"], events[3]["kind"]), (98, "c1"))
 
     def test_flood_ends(self) -> None:
-        """How many lines were left out is told also when no other one comes."""
+        """The number of suppressed lines is logged even if no further line comes."""
         for _ in range(5):
             self.log.warn("line", of="c1")
         self.clock.advance(4)
@@ -43,8 +43,8 @@ class RateLimitedLoggerTests(SynchronousTestCase):
             self.clock.advance(100)
         self.assertEqual(len(events), 2)
 
-    def test_nothing_left_out(self) -> None:
-        """While nothing is left out nothing waits for its time."""
+    def test_nothing_suppressed(self) -> None:
+        """No call is scheduled while no line is suppressed."""
         self.log.warn("line", of="c1")
         self.assertEqual(self.clock.getDelayedCalls(), [])
         for _ in range(5):
@@ -56,7 +56,7 @@ class RateLimitedLoggerTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_each_kind(self) -> None:
-        """Whatever fills its own limit leaves that of the others alone."""
+        """Each kind of lines has a limit of its own."""
         for n in range(100):
             self.log.warn("line {n}", of="c1", n=n)
         with capturedLogs() as events:
@@ -64,7 +64,7 @@ class RateLimitedLoggerTests(SynchronousTestCase):
         self.assertEqual([e["log_format"] for e in events], ["of another"])
 
     def test_levels(self) -> None:
-        """Errors are limited like warnings, and logged as such."""
+        """Errors are limited like warnings, and logged as errors."""
         with capturedLogs() as events:
             for _ in range(5):
                 self.log.error("an error", of="c1")
@@ -72,7 +72,7 @@ class RateLimitedLoggerTests(SynchronousTestCase):
         self.assertEqual(levels, [LogLevel.error, LogLevel.error, LogLevel.warn])
 
     def test_made_up_kinds(self) -> None:
-        """Only so many kinds are remembered; what they left out is told."""
+        """A kind that is evicted has its suppressed lines counted in the log."""
         self.patch(loglimit, "MAX_KINDS", 3)
         for _ in range(5):
             self.log.warn("line", of="first")

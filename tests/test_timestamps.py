@@ -13,10 +13,10 @@ from devlxd.timestamps import local_time, timestamp_of, timestamp_text
 
 
 class TimestampTests(SynchronousTestCase):
-    """RFC 3339, to the nanosecond."""
+    """Timestamps of RFC 3339, with nanoseconds."""
 
     def set_zone(self, zone: str) -> None:
-        """Let this host be in a time zone."""
+        """Set the time zone of this process until the test ends."""
         old = os.environ.get("TZ")
         os.environ["TZ"] = zone
         time.tzset()
@@ -28,14 +28,14 @@ class TimestampTests(SynchronousTestCase):
         )
 
     def test_of_the_specification(self) -> None:
-        """The example of spec/lxd.md is written and read as it stands there."""
+        """The example in LXD's documentation of ``/1.0/events`` is read and written."""
         self.set_zone("EST5")
         text = "2017-12-21T18:28:26.846603815-05:00"
         self.assertEqual(timestamp_text(1513898906846603815), text)
         self.assertEqual(timestamp_of(text), 1513898906846603815)
 
     def test_forms(self) -> None:
-        """Whatever RFC 3339 allows is read."""
+        """All forms that RFC 3339 allows are parsed."""
         for text in (
             "2017-12-21T23:28:26.846603815Z",
             "2017-12-21t23:28:26.846603815z",
@@ -46,8 +46,8 @@ class TimestampTests(SynchronousTestCase):
         self.assertEqual(timestamp_of("1970-01-01T00:00:01.5Z"), 1_500_000_000)
         self.assertEqual(timestamp_of("1970-01-01T00:00:00Z"), 0)
 
-    def test_no_time(self) -> None:
-        """What is no time is an error."""
+    def test_invalid(self) -> None:
+        """Other texts raise `ValueError`."""
         for text in (
             "",
             "now",
@@ -63,6 +63,6 @@ class TimestampTests(SynchronousTestCase):
 
     @given(st.integers(0, 4 * 10**18), st.sampled_from(["UTC", "EST5", "IST-5:30"]))
     def test_round_trip(self, nanoseconds: int, zone: str) -> None:
-        """What is written is read, wherever the host is."""
+        """A formatted timestamp is parsed back, in every time zone."""
         self.set_zone(zone)
         self.assertEqual(timestamp_of(timestamp_text(nanoseconds)), nanoseconds)

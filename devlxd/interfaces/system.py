@@ -1,4 +1,4 @@
-"""Seams of the host: the reactor, watched directories and turns."""
+"""Seams to the host: the reactor, watched directories and scheduling."""
 
 from __future__ import annotations
 
@@ -17,82 +17,86 @@ from zope.interface import Interface
 class IDevLXDReactor(
     IReactorFDSet, IReactorSocket, IReactorTime, IReactorUNIX, IReactorThreads
 ):
-    """What devlxd needs of a reactor."""
+    """The reactor interfaces that devlxd uses."""
 
 
 class IWatcher(Interface):
-    """Who watches directories for changes of their entries."""
+    """Watches directories for changes of their entries."""
 
     def start(listener: IWatchListener) -> None:
-        """Begin, and tell ``listener`` from now on.
+        """Start watching, and notify ``listener`` from now on.
 
-        Where the kernel has nothing to watch with, nothing can be watched.
+        If the kernel has no resources left for it, this does nothing, and
+        `watch` raises the error.
         """
 
     def stop() -> None:
-        """Give up every watch."""
+        """Remove all watches, and stop notifying the listener."""
 
     def watch(directory: str) -> int:
-        """Watch the entries of ``directory``; links are followed.
+        """Watch the entries of ``directory``; symbolic links are followed.
 
-        :return: a number for the watch, the same one for the same directory.
+        :return: a number for the watch: the same number for the same directory.
         :raises OSError: ``ENOSPC`` when there are too many watches, ``EMFILE``
-            when there is nothing to watch with, ``ENOENT`` or ``ENOTDIR`` when
-            it is no directory, and others.
+            when `start` found no resources, ``ENOENT`` or ``ENOTDIR`` when
+            ``directory`` is not a directory; others are possible.
         """
 
     def unwatch(watch: int) -> None:
-        """Give up a watch; do nothing if it is over."""
+        """Remove a watch; do nothing if it is removed already."""
 
     def poll() -> bool:
-        """Tell the listener of what has happened, for some milliseconds.
+        """Notify the listener of pending changes, for some milliseconds at most.
 
-        :return: whether it was told, before this returns, of all that had
-            happened when this was called. If not, it is told of the rest later.
+        :return: whether the listener has been notified of all changes that
+            happened before this call. If not, it is notified of the others
+            later.
         """
 
 
 class IWatchListener(Interface):
-    """Who hears of changed directories."""
+    """Is notified of changes in watched directories."""
 
     def touched(watch: int, entry: str, complete: bool) -> None:
-        """Hear that an entry of a directory came, went or changed.
+        """Called when an entry of a directory was created, changed or removed.
 
-        :param complete: false when somebody has begun to write to it, and will
-            be heard of when that is done.
+        :param entry: the name of the entry.
+        :param complete: false while a process is writing to the entry; this is
+            called again when the process has closed it.
         """
 
     def lost(watch: int) -> None:
-        """Hear that a watch is over: its directory went, or went elsewhere."""
+        """Called when a watch has ended: its directory was removed or moved."""
 
     def overflowed() -> None:
-        """Hear that events were lost: anything may have changed."""
+        """Called when changes were lost: any entry may have changed."""
 
 
 class ITurns(Interface):
-    """Gives turns, round robin by owner, so that none keeps the others waiting.
+    """A round-robin scheduler: runs one turn of each owner, then the next of each.
 
-    Whatever a container can cause without bound is done in turns: accepting,
-    requests that are sent ahead, replays. A turn does a bounded amount of work,
-    a few milliseconds at most, and takes the next turn for what is left.
+    Everything of which a container can cause any amount is divided into turns:
+    connecting, pipelined requests, replays of events, large documents. A turn does
+    a limited amount of work, a few milliseconds at most, and takes another turn
+    for the rest. So no container can delay the others for longer than a turn.
     """
 
     def take(owner: Hashable, work: Callable[[], None]) -> ITurn:
-        """Do ``work`` when it is ``owner``'s turn, never before this returns.
+        """Call ``work`` in the next turn of ``owner``, never before this returns.
 
-        The turns of one owner come in the order in which they were taken.
+        The turns of one owner run in the order in which they were taken.
 
         :param owner: usually the name of a container.
-        :param work: what raises an exception is logged, and costs nobody else
-            a turn.
+        :param work: an exception that it raises is logged, and affects no other
+            turn.
         """
 
     def waiting(owner: Hashable) -> int:
-        """Return how many turns ``owner`` waits for, cancelled ones included."""
+        """Return how many turns of ``owner`` are pending, cancelled ones included."""
 
 
 class ITurn(Interface):
-    """A turn that was taken."""
+    """A turn that has been taken."""
 
     def cancel() -> None:
-        """Do nothing when it comes; harmless when it has come."""
+        """Cancel the turn; do nothing if it has run already."""
