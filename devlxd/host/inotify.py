@@ -1,8 +1,8 @@
 # -*- test-case-name: tests.host.test_inotify -*-
-"""The kernel's inotify as an IReadDescriptor.
+"""A watcher of directories on the kernel's inotify (``inotify(7)``).
 
-Twisted's own drops the kernel's word that events were lost, and closes every
-watch when one directory goes (twisted #6722, #9777).
+Twisted's own `INotify` ignores queue overflows, and closes every watch when one
+directory is removed (https://github.com/twisted/twisted/issues/6722 and 9777).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from inotify_simple import Event, flags, parse_events
-from inotify_simple import INotify as _INotify
+from inotify_simple import INotify as KernelINotify
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReadDescriptor
 from twisted.internet.task import LoopingCall, SchedulerStopped
@@ -30,10 +30,10 @@ from zope.interface import implementer
 from devlxd.interfaces import IDevLXDReactor, IWatcher, IWatchListener
 from devlxd.turns import cooperator
 
-#: After these an entry is what it is, until it is written to again.
+#: After these events an entry is complete: no process is writing to it.
 _COMPLETE = flags.CLOSE_WRITE | flags.MOVED_TO | flags.MOVED_FROM | flags.DELETE
 
-#: What is asked of the kernel for each directory.
+#: The events that are requested for each directory.
 _MASK = (
     _COMPLETE
     | flags.CREATE
@@ -44,26 +44,28 @@ _MASK = (
     | flags.EXCL_UNLINK
 )
 
-#: After these a watch is over, or tells of another place than it was made for.
+#: Events after which a watch has ended, or its path leads to another directory.
 _LOST = flags.DELETE_SELF | flags.MOVE_SELF | flags.UNMOUNT | flags.IGNORED
 
-#: How often the table of mounts is asked whether it has changed, in seconds: of
-#: what is mounted over a directory its watch tells nothing.
+#: How often to check whether the mount table has changed, in seconds. A watch
+#: reports nothing when a file system is mounted over its directory.
 MOUNTS_INTERVAL = 1.0
 
-#: For how long events are handed over before the reactor does something else, in
-#: seconds, and how many bytes of them are read at a time: a hundred or so.
+#: For how long events are delivered before the reactor continues, in seconds.
 SLICE = 0.003
+
+#: How many bytes of events are read at a time: about a hundred events.
 CHUNK = 4096
 
-#: How many watches are compared with the table of mounts in one slice.
-_PLACES = 20
+#: How many watched directories are compared with the mount table in one slice.
+_DIRECTORIES_PER_SLICE = 20
 
-#: What tells whether a path leads where it did: its device and its inode.
-_Place = tuple[int, int]
+#: The device and the inode of a directory.
+_FileID = tuple[int, int]
 
 
-def _place_of(path: str) -> _Place | None:
+def _file_id(path: str) -> _FileID | None:
+    """Return what ``path`` leads to; ``None`` if it cannot be found."""
     try:
         status = os.stat(path)
     except OSError:
@@ -75,32 +77,32 @@ def _place_of(path: str) -> _Place | None:
 class INotify:
     """Watches directories.
 
-    :param reactor: tells when there is something to read, and the time.
+    :param reactor: calls `doRead` when there are events, and provides the time.
     """
 
     _log = Logger()
 
     def __init__(self, reactor: IDevLXDReactor) -> None:
         self._reactor = reactor
-        self._inotify: _INotify | None = None
-        self._watched: dict[int, tuple[str, _Place | None]] = {}
+        self._inotify: KernelINotify | None = None
+        self._watched: dict[int, tuple[str, _FileID | None]] = {}
 
     def start(self, listener: IWatchListener) -> None:
         """See `IWatcher.start`."""
         self._listener = listener
         self._watched = {}
         try:
-            self._inotify = _INotify(nonblocking=True)
+            self._inotify = KernelINotify(nonblocking=True)
         except OSError as error:
             self._error = error
             return
         self._reactor.addReader(self)
-        self._mounts = open("/proc/self/mountinfo", "rb")  # noqa: SIM115 # for long
+        self._mounts = open("/proc/self/mountinfo", "rb")  # noqa: SIM115 # until stop()
         self._mounts_changed = select.poll()
         self._mounts_changed.register(self._mounts, select.POLLPRI)
         self._mounts_changed.poll(0)
         self._cooperator = cooperator(self._reactor, SLICE)
-        self._mounts_call = LoopingCall(self._look_at_mounts)
+        self._mounts_call = LoopingCall(self._check_mounts)
         self._mounts_call.clock = self._reactor
         self._mounts_call.start(MOUNTS_INTERVAL, now=False)
 
@@ -118,87 +120,89 @@ class INotify:
         """See `IWatcher.watch`."""
         if self._inotify is None:
             raise self._error
-        place = _place_of(directory)
+        file_id = _file_id(directory)
         watch: int = self._inotify.add_watch(directory, _MASK)
-        self._watched.setdefault(watch, (directory, place))
+        self._watched.setdefault(watch, (directory, file_id))
         return watch
 
     def unwatch(self, watch: int) -> None:
         """See `IWatcher.unwatch`."""
         known = self._watched.pop(watch, None)
         if self._inotify is not None and known is not None:
-            # EINVAL: the kernel has dropped it, and its IN_IGNORED is on the way
+            # EINVAL: the kernel has removed it, and its IN_IGNORED is in the queue.
             with contextlib.suppress(OSError):
                 self._inotify.rm_watch(watch)
 
-    def _look_at_mounts(self) -> Deferred[None] | None:
-        """Give up the watches whose paths lead elsewhere, if anything was mounted.
+    def _check_mounts(self) -> Deferred[None] | None:
+        """If the mount table has changed, find the watches that it affects.
 
-        :return: a Deferred that fires when all have been looked at.
+        :return: a Deferred that fires when all watches have been checked.
         """
         if not self._mounts_changed.poll(0):
             return None
-        done = self._cooperator.cooperate(self._compare_places()).whenDone()
+        done = self._cooperator.cooperate(self._check_directories()).whenDone()
         return done.addCallbacks(lambda _: None, lambda f: f.trap(SchedulerStopped))
 
-    def _compare_places(self) -> Iterator[None]:
+    def _check_directories(self) -> Iterator[None]:
+        """Remove the watches whose paths lead to other directories now."""
         for number, watch in enumerate(list(self._watched), 1):
-            directory, place = self._watched.get(watch, ("", None))
-            if directory and _place_of(directory) != place:
-                self._safely(partial(self._lose, watch))
-            if number % _PLACES == 0:
+            directory, file_id = self._watched.get(watch, ("", None))
+            if directory and _file_id(directory) != file_id:
+                self._call_listener(partial(self._remove, watch))
+            if number % _DIRECTORIES_PER_SLICE == 0:
                 yield
 
-    def _lose(self, watch: int) -> None:
+    def _remove(self, watch: int) -> None:
+        """Remove a watch, and notify the listener."""
         self.unwatch(watch)
         self._listener.lost(watch)
 
     def poll(self) -> bool:
-        """See `IWatcher.poll`.
-
-        What comes while this is at work is not waited for.
-        """
-        left = self._length()
+        """See `IWatcher.poll`."""
+        # Events that are added meanwhile are not waited for.
+        left = self._queued_bytes()
         end = time.perf_counter() + SLICE
         while left > 0 and self._inotify is not None:
             events = os.read(self.fileno(), CHUNK)
             left -= len(events)
             for event in parse_events(events):
-                self._safely(partial(self._hand_over, event))
+                self._call_listener(partial(self._deliver, event))
             if left > 0 and time.perf_counter() >= end:
                 return False
         return True
 
-    def _length(self) -> int:
-        """Return how much there is to be read, in bytes."""
+    def _queued_bytes(self) -> int:
+        """Return the length of the kernel's queue of events, in bytes."""
         if self._inotify is None:
             return 0
         length = array("i", [0])
         fcntl.ioctl(self.fileno(), termios.FIONREAD, length)
         return length[0]
 
-    def _safely(self, tell: Callable[[], None]) -> None:
-        """A listener that fails loses what it is told, and no more."""
+    def _call_listener(self, call: Callable[[], None]) -> None:
+        """Call the listener; log an exception, so that later events are delivered."""
         try:
-            tell()
+            call()
         except Exception:
-            self._log.failure("an event of inotify was lost on its listener")
+            self._log.failure(
+                "the listener of a watched directory failed; its event is ignored"
+            )
 
-    def _hand_over(self, event: Event) -> None:
+    def _deliver(self, event: Event) -> None:
         if event.mask & flags.Q_OVERFLOW:
             self._listener.overflowed()
         elif event.wd not in self._watched:
-            pass  # of a watch that was given up meanwhile
+            pass  # An event of a watch that has been removed since.
         elif event.mask & _LOST and not event.name:
-            self._lose(event.wd)
+            self._remove(event.wd)
         else:
-            complete = event.mask & _COMPLETE or self._is_made_whole(event)
+            complete = event.mask & _COMPLETE or self._is_created_complete(event)
             self._listener.touched(event.wd, event.name, complete=bool(complete))
 
-    def _is_made_whole(self, event: Event) -> bool:
-        """Tell whether what was made is a directory or a link, and no new file.
+    def _is_created_complete(self, event: Event) -> bool:
+        """Return whether an event creates a complete entry: a directory or a link.
 
-        A new file is still to be written to, and then closed.
+        A new regular file is written to first, and then closed.
         """
         if not event.mask & flags.CREATE:
             return False
@@ -212,16 +216,16 @@ class INotify:
     # IReadDescriptor
 
     def fileno(self) -> int:
-        """Return the file descriptor of inotify; -1 when it is stopped."""
+        """See `IFileDescriptor.fileno`; -1 when this is stopped."""
         return -1 if self._inotify is None else int(self._inotify.fileno())
 
     def doRead(self) -> None:
-        """Hear that there is something to read."""
+        """See `IReadDescriptor.doRead`; deliver events to the listener."""
         self.poll()
 
     def connectionLost(self, reason: Failure) -> None:
-        """Hear that the reactor stops."""
+        """See `IFileDescriptor.connectionLost`; `stop` closes the descriptor."""
 
     def logPrefix(self) -> str:
-        """Return what log lines are said to be of."""
+        """See `ILoggingContext.logPrefix`."""
         return "devlxd"

@@ -1,5 +1,5 @@
 # -*- test-case-name: tests -*-
-"""A reactor in memory, with all that devlxd needs of one."""
+"""A reactor in memory, with all interfaces that devlxd uses."""
 
 from __future__ import annotations
 
@@ -11,24 +11,22 @@ from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
-from devlxd.interfaces import (
-    IDevLXDReactor,
-)
+from devlxd.interfaces import IDevLXDReactor
 
 
 class MemoryThreadPool(ThreadPool):
-    """Does what it is given in no thread at all.
+    """A thread pool without threads: it runs functions when they are submitted.
 
-    :ivar held: whether that waits until `release` is called.
+    :ivar held: whether functions are kept until `release` is called.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.held = False
-        self._waiting: list[Callable[[], None]] = []
+        self._pending: list[Callable[[], None]] = []
 
-    # What there is for a result depends on the function, or is a Failure.
-    def callInThreadWithCallback(  # type: ignore[override]
+    # The result has the type that func returns, or is a Failure.
+    def callInThreadWithCallback(  # type: ignore[override] # any result
         self,
         onResult: Callable[[bool, object], None] | None,
         func: Callable[..., object],
@@ -47,22 +45,22 @@ class MemoryThreadPool(ThreadPool):
             if onResult is not None:
                 onResult(succeeded, result)
 
-        self._waiting.append(work)
+        self._pending.append(work)
         if not self.held:
             self.release()
 
     def release(self) -> None:
-        """Do what waits to be done."""
-        waiting, self._waiting = self._waiting, []
-        for work in waiting:
+        """Run the functions that were kept."""
+        pending, self._pending = self._pending, []
+        for work in pending:
             work()
 
 
 @implementer(IDevLXDReactor)
 class MemoryDevLXDReactor(MemoryReactorClock):
-    """A reactor in memory, with all that devlxd needs of one.
+    """A reactor in memory, with all interfaces that devlxd uses.
 
-    :ivar threads: its threads, of which there are none.
+    :ivar threads: its thread pool, which has no threads.
     """
 
     def __init__(self) -> None:
@@ -82,8 +80,8 @@ class MemoryDevLXDReactor(MemoryReactorClock):
     def callFromThread(
         self, callable: Callable[..., object], *args: object, **kwargs: object
     ) -> None:
-        """See `IReactorFromThreads.callFromThread`."""
+        """See `IReactorFromThreads.callFromThread`; call it at once."""
         callable(*args, **kwargs)
 
     def suggestThreadPoolSize(self, size: int) -> None:
-        """See `IReactorThreads.suggestThreadPoolSize`."""
+        """See `IReactorThreads.suggestThreadPoolSize`; do nothing."""

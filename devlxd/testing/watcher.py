@@ -1,5 +1,5 @@
-# -*- test-case-name: tests -*-
-"""Watched directories in memory."""
+# -*- test-case-name: tests.host.test_inotify -*-
+"""A watcher of directories without inotify."""
 
 from __future__ import annotations
 
@@ -9,25 +9,27 @@ from itertools import count
 
 from zope.interface import implementer
 
-from devlxd.interfaces import (
-    IWatcher,
-    IWatchListener,
-)
+from devlxd.interfaces import IWatcher, IWatchListener
 
 
 @implementer(IWatcher)
 class MemoryWatcher:
-    """Hears of what it is told.
+    """A watcher that reports the changes that a test names.
 
-    :ivar watches: the watched directories, each with its number.
+    The directories have to exist; it does not observe them.
+
+    :ivar watches: the number of each watched directory, by its real path.
     :ivar room: how many directories can be watched.
+    :ivar pending: the path of each entry that the next `poll` reports as touched,
+        and whether it is complete.
     """
 
     def __init__(self) -> None:
         self.watches: dict[str, int] = {}
         self.room = 2**31
         self._numbers = count(1)
-        self._told: list[tuple[str, bool]] = []
+        self.pending: list[tuple[str, bool]] = []
+        self._has_overflowed = False
 
     def start(self, listener: IWatchListener) -> None:
         """See `IWatcher.start`."""
@@ -54,8 +56,11 @@ class MemoryWatcher:
 
     def poll(self) -> bool:
         """See `IWatcher.poll`."""
-        told, self._told = self._told, []
-        for path, complete in told:
+        if self._has_overflowed:
+            self._has_overflowed = False
+            self.listener.overflowed()
+        pending, self.pending = self.pending, []
+        for path, complete in pending:
             directory, entry = os.path.split(path)
             watch = self.watches.get(os.path.realpath(directory))
             if watch is not None:
@@ -63,10 +68,18 @@ class MemoryWatcher:
         return True
 
     def tell(self, path: str | os.PathLike[str], complete: bool = True) -> None:
-        """Hear, with the next `poll`, that an entry of a directory was touched."""
-        self._told.append((os.fspath(path), complete))
+        """Report, in the next `poll`, that an entry of a directory was touched.
+
+        :param complete: see `IWatchListener.touched`.
+        """
+        self.pending.append((os.fspath(path), complete))
+
+    def overflow(self) -> None:
+        """Lose the pending changes, and report that in the next `poll`."""
+        self.pending = []
+        self._has_overflowed = True
 
     def lose(self, directory: str | os.PathLike[str]) -> None:
-        """Hear that a directory is gone."""
+        """Report at once that a watched directory was removed."""
         watch = self.watches.pop(os.path.realpath(directory))
         self.listener.lost(watch)

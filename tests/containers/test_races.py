@@ -84,7 +84,7 @@ class RacingWatcher(MemoryWatcher):
 
     def forget(self) -> None:
         """Drop the changes that have not been reported yet."""
-        self._told.clear()
+        self.pending.clear()
 
 
 class Writer:

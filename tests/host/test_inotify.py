@@ -8,50 +8,67 @@ import select
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
 
-from attrs import define, field
 from twisted.internet.interfaces import IReadDescriptor
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 import devlxd.host.inotify
 from devlxd.host.inotify import MOUNTS_INTERVAL, INotify
-from devlxd.interfaces import IWatcher, IWatchListener
 from devlxd.testing import MemoryDevLXDReactor, MemoryWatcher
+from devlxd.testing.contracts import RecordingWatchListener, WatcherContract
+from devlxd.testing.contracts.watcher import Notification
 from tests.descriptors import Descriptors
 
 
-@implementer(IWatchListener)
-@define
-class RecordingListener:
-    """Remembers what it hears, each thing once."""
+def overflow(path: Path) -> None:
+    """Cause more events in a directory than the kernel queues."""
+    with open("/proc/sys/fs/inotify/max_queued_events") as file:
+        room = int(file.read())
+    one, other = path / "one", path / "other"
+    one.touch()
+    for _ in range(room // 2 + 10):
+        one.rename(other)
+        other.rename(one)
 
-    heard: list[Any] = field(factory=list)
-    fail: bool = False
 
-    def touched(self, watch: int, entry: str, complete: bool) -> None:
-        """See `IWatchListener.touched`."""
-        self._hear((watch, entry, complete))
+class INotifyContractTests(WatcherContract, SynchronousTestCase):
+    """`INotify` is a watcher."""
 
-    def lost(self, watch: int) -> None:
-        """See `IWatchListener.lost`."""
-        self._hear(("lost", watch))
+    def make_watcher(self) -> INotify:
+        """See `WatcherContract.make_watcher`."""
+        return INotify(MemoryDevLXDReactor())
 
-    def overflowed(self) -> None:
-        """See `IWatchListener.overflowed`."""
-        self._hear("overflowed")
+    def overflow(self) -> None:
+        """See `WatcherContract.overflow`."""
+        overflow(Path(self.path))
 
-    def _hear(self, what: object) -> None:
-        if self.fail:
-            raise ZeroDivisionError("on purpose")
-        if what not in self.heard:
-            self.heard.append(what)
+
+class MemoryWatcherContractTests(WatcherContract, SynchronousTestCase):
+    """`MemoryWatcher` is a watcher."""
+
+    memory: MemoryWatcher
+
+    def make_watcher(self) -> MemoryWatcher:
+        """See `WatcherContract.make_watcher`."""
+        self.memory = MemoryWatcher()
+        return self.memory
+
+    def changed(self, path: str) -> None:
+        """See `WatcherContract.changed`."""
+        self.memory.tell(path)
+
+    def removed(self, directory: str) -> None:
+        """See `WatcherContract.removed`."""
+        self.memory.lose(directory)
+
+    def overflow(self) -> None:
+        """See `WatcherContract.overflow`."""
+        self.memory.overflow()
 
 
 class MountsChanged:
-    """Says of the table of mounts that it has changed."""
+    """Reports that the mount table has changed."""
 
     def poll(self, timeout: int) -> list[tuple[int, int]]:
         """See `select.poll`."""
@@ -59,49 +76,48 @@ class MountsChanged:
 
 
 class INotifyTests(SynchronousTestCase):
-    """Watching directories."""
+    """What `INotify` does beyond the contract of a watcher."""
 
     def setUp(self) -> None:
         self.path = Path(tempfile.mkdtemp(dir="."))
         self.reactor = MemoryDevLXDReactor()
-        self.listener = RecordingListener()
+        self.listener = RecordingWatchListener()
         self.inotify = INotify(self.reactor)
         self.inotify.start(self.listener)
         self.addCleanup(self.inotify.stop)
         self.watch = self.inotify.watch(str(self.path))
 
-    def hear(self) -> list[Any]:
-        """Return what was heard since the last time."""
+    def notifications(self) -> list[Notification]:
+        """Return the notifications since the last call."""
         (reader,) = self.reactor.readers
         reader.doRead()
         while select.select([reader], [], [], 0)[0]:
             reader.doRead()
-        heard, self.listener.heard = self.listener.heard, []
-        return heard
+        notifications = self.listener.notifications
+        self.listener.notifications = []
+        return notifications
 
     def test_interface(self) -> None:
-        """It is a watcher, as the one in memory is, and can be read."""
-        for watcher in (self.inotify, MemoryWatcher()):
-            self.assertTrue(verifyObject(IWatcher, watcher))
+        """The reactor can read from it."""
         self.assertTrue(verifyObject(IReadDescriptor, self.inotify))
 
     def test_write(self) -> None:
-        """A file is complete when it was closed, not when it was made."""
+        """A file is complete when it is closed, not when it is created."""
         with open(self.path / "a", "w") as file:
-            self.assertEqual(self.hear(), [(self.watch, "a", False)])
+            self.assertEqual(self.notifications(), [(self.watch, "a", False)])
             file.write("x")
             file.flush()
             os.fchmod(file.fileno(), 0o600)
-            self.assertEqual(self.hear(), [(self.watch, "a", False)])
-        self.assertEqual(self.hear(), [(self.watch, "a", True)])
+            self.assertEqual(self.notifications(), [(self.watch, "a", False)])
+        self.assertEqual(self.notifications(), [(self.watch, "a", True)])
 
     def test_other_changes(self) -> None:
-        """Whatever else may bring or take an entry is told."""
+        """Renaming, linking, creating a directory and removing are reported."""
         (self.path / "a").touch()
-        self.hear()
+        self.notifications()
         (self.path / "a").rename(self.path / "b")
         self.assertEqual(
-            self.hear(), [(self.watch, "a", True), (self.watch, "b", True)]
+            self.notifications(), [(self.watch, "a", True), (self.watch, "b", True)]
         )
         for change in (
             lambda: (self.path / "link").symlink_to("b"),
@@ -110,118 +126,79 @@ class INotifyTests(SynchronousTestCase):
             (self.path / "b").unlink,
         ):
             change()
-            ((_watch, _entry, complete),) = self.hear()
-            self.assertTrue(complete)
-
-    def test_watch_is_the_same(self) -> None:
-        """The same directory has the same watch, whatever its path (T25)."""
-        link = self.path / "link"
-        link.symlink_to(".")
-        self.assertEqual(self.inotify.watch(str(link)), self.watch)
-
-    def test_one_directory_goes(self) -> None:
-        """A directory that goes takes no other watch with it (T22)."""
-        other = Path(tempfile.mkdtemp(dir="."))
-        watch = self.inotify.watch(str(other))
-        other.rmdir()
-        self.assertEqual(self.hear(), [("lost", watch)])
-        (self.path / "a").touch()
-        self.assertIn((self.watch, "a", True), self.hear())
+            ((*_, complete),) = self.notifications()
+            self.assertIs(complete, True)
 
     def test_moved_away_and_back(self) -> None:
-        """A directory that was moved is lost, and can be watched again (T26)."""
+        """A directory that was moved is lost, and can be watched again."""
         away = self.path.with_name(self.path.name + "-away")
         self.path.rename(away)
-        self.assertEqual(self.hear(), [("lost", self.watch)])
+        self.assertEqual(self.notifications(), [("lost", self.watch)])
         away.rename(self.path)
-        self.hear()
+        self.notifications()
         watch = self.inotify.watch(str(self.path))
         (self.path / "a").touch()
-        self.assertIn((watch, "a", True), self.hear())
-
-    def test_unwatch(self) -> None:
-        """Of what is not watched any more nothing is heard."""
-        self.inotify.unwatch(self.watch)
-        self.inotify.unwatch(self.watch)
-        (self.path / "a").touch()
-        self.assertEqual(self.hear(), [])
+        self.assertIn((watch, "a", True), self.notifications())
 
     def test_no_directory(self) -> None:
-        """The error says why a directory cannot be watched (T27)."""
+        """The error says why a directory cannot be watched."""
         (self.path / "a").touch()
         for name, error in (("none", FileNotFoundError), ("a", NotADirectoryError)):
             self.assertRaises(error, self.inotify.watch, str(self.path / name))
 
     def test_raising_listener(self) -> None:
-        """A listener that fails loses what it fails at, and no more (T23)."""
-        self.listener.fail = True
+        """An exception of the listener is logged; later events are delivered."""
+        self.listener.fails = True
         (self.path / "a").touch()
-        self.hear()
+        self.notifications()
         self.assertTrue(self.flushLoggedErrors(ZeroDivisionError))
-        self.listener.fail = False
+        self.listener.fails = False
         (self.path / "b").touch()
-        self.assertIn((self.watch, "b", True), self.hear())
+        self.assertIn((self.watch, "b", True), self.notifications())
 
-    def fill(self) -> None:
-        """Do more than the kernel can keep in mind."""
-        with open("/proc/sys/fs/inotify/max_queued_events") as file:
-            room = int(file.read())
-        one, other = self.path / "one", self.path / "other"
-        one.touch()
-        for _ in range(room // 2 + 10):
-            one.rename(other)
-            other.rename(one)
-
-    def test_overflow(self) -> None:
-        """That the kernel has lost events is told (T21)."""
-        self.fill()
-        self.assertIn("overflowed", self.hear())
-        (self.path / "one").rename(self.path / "other")
-        self.assertIn((self.watch, "other", True), self.hear())
-
-    def test_in_slices(self) -> None:
-        """Much that has happened is told bit by bit, and who polls hears of that."""
+    def test_slices(self) -> None:
+        """Many events are delivered in slices; `poll` returns whether all are."""
         self.patch(devlxd.host.inotify, "SLICE", 0)
-        self.fill()
+        overflow(self.path)
         self.assertFalse(self.inotify.poll())
-        self.assertNotIn("overflowed", self.listener.heard)
+        self.assertNotIn(("overflowed",), self.listener.notifications)
         polls = 1
         while not self.inotify.poll():
             polls += 1
         self.assertGreater(polls, 50)
-        self.assertIn("overflowed", self.listener.heard)
+        self.assertIn(("overflowed",), self.listener.notifications)
         self.assertTrue(self.inotify.poll())
 
     def test_mounts(self) -> None:
-        """Where something may be mounted over a directory, its watch is given up."""
+        """The watch of a directory over which something is mounted is lost."""
         others = [Path(tempfile.mkdtemp(dir=".")) for _ in range(50)]
         watches = [self.inotify.watch(str(path)) for path in others]
         self.patch(self.inotify, "_mounts_changed", MountsChanged())
         self.reactor.advance(MOUNTS_INTERVAL)
-        self.assertEqual(self.listener.heard, [])
-        self.patch(devlxd.host.inotify, "_place_of", lambda path: (0, 0))
+        self.assertEqual(self.listener.notifications, [])
+        self.patch(devlxd.host.inotify, "_file_id", lambda path: (0, 0))
         self.reactor.advance(MOUNTS_INTERVAL)
         lost = [("lost", watch) for watch in (self.watch, *watches)]
-        self.assertEqual(self.listener.heard, lost)
-        # A listener that fails at one hears of what happens later.
-        self.listener.fail = True
+        self.assertEqual(self.listener.notifications, lost)
+        # A listener that raises an exception is still notified of later changes.
+        self.listener.fails = True
         self.inotify.watch(str(self.path))
-        self.patch(devlxd.host.inotify, "_place_of", lambda path: None)
+        self.patch(devlxd.host.inotify, "_file_id", lambda path: None)
         self.reactor.advance(MOUNTS_INTERVAL)
         self.assertTrue(self.flushLoggedErrors(ZeroDivisionError))
-        self.listener.fail = False
+        self.listener.fails = False
         watch = self.inotify.watch(str(self.path))
-        self.patch(devlxd.host.inotify, "_place_of", lambda path: (1, 1))
+        self.patch(devlxd.host.inotify, "_file_id", lambda path: (1, 1))
         self.reactor.advance(MOUNTS_INTERVAL)
-        self.assertIn(("lost", watch), self.listener.heard)
+        self.assertIn(("lost", watch), self.listener.notifications)
 
-    def test_nothing_to_watch_with(self) -> None:
-        """Where the kernel has no inotify left, nothing can be watched."""
+    def test_no_inotify_instance(self) -> None:
+        """When the kernel has no inotify instance left, `watch` raises the error."""
 
         def fail(nonblocking: bool) -> None:
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
-        self.patch(devlxd.host.inotify, "_INotify", fail)
+        self.patch(devlxd.host.inotify, "KernelINotify", fail)
         inotify = INotify(self.reactor)
         inotify.start(self.listener)
         error = self.assertRaises(OSError, inotify.watch, str(self.path))
@@ -230,8 +207,8 @@ class INotifyTests(SynchronousTestCase):
         inotify.unwatch(1)
         inotify.stop()
 
-    def test_stop(self) -> None:
-        """When it is stopped, nothing is read and nothing is open."""
+    def test_stop_closes(self) -> None:
+        """When it is stopped, it reads nothing, and has no open descriptor."""
         descriptors = Descriptors()
         inotify = INotify(self.reactor)
         inotify.start(self.listener)

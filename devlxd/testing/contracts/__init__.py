@@ -10,9 +10,17 @@ own, override its hooks::
 devlxd runs the suites on its own providers, too.
 """
 
-from devlxd.testing.contracts.images import ImageStoreContract
-from devlxd.testing.contracts.peers import CallerIdentifierContract, PeerSourceContract
-from devlxd.testing.contracts.processes import IDMapContract, ProcessTableContract
+from devlxd.testing.contracts.images import (
+    ImageStoreContract,
+)
+from devlxd.testing.contracts.peers import (
+    CallerIdentifierContract,
+    PeerSourceContract,
+)
+from devlxd.testing.contracts.processes import (
+    IDMapContract,
+    ProcessTableContract,
+)
 from devlxd.testing.contracts.runtimes import (
     MonitoredRuntimeContract,
     RuntimeContract,
@@ -20,6 +28,13 @@ from devlxd.testing.contracts.runtimes import (
 from devlxd.testing.contracts.stores import (
     ContainerStoreContract,
     StoreObserverContract,
+)
+from devlxd.testing.contracts.turns import (
+    TurnsContract,
+)
+from devlxd.testing.contracts.watcher import (
+    RecordingWatchListener,
+    WatcherContract,
 )
 
 __all__ = [
@@ -30,6 +45,9 @@ __all__ = [
     "MonitoredRuntimeContract",
     "PeerSourceContract",
     "ProcessTableContract",
+    "RecordingWatchListener",
     "RuntimeContract",
     "StoreObserverContract",
+    "TurnsContract",
+    "WatcherContract",
 ]
