@@ -17,8 +17,8 @@ from twisted.internet import reactor as installed
 from devlxd.containers.directory import DirectoryStore
 from devlxd.events.bus import EventBus
 from devlxd.events.journal import SQLiteJournal
+from devlxd.host.garbage_collection import disable_gc_until
 from devlxd.host.inotify import INotify
-from devlxd.host.process import disable_gc_until
 from devlxd.interfaces import IDevLXDReactor
 
 CONTAINERS = 10_000

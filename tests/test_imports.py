@@ -16,10 +16,10 @@ from twisted.trial.unittest import SynchronousTestCase
 #: from those on lower lines only: not from those on its own.
 LAYERS = [
     {"tap", "commands"},
-    {"demo"},
+    {"options", "demo"},
     {"devlxd"},
     {"testing"},
-    {"service"},
+    {"service", "state_directory"},
     {"guestapi"},
     {"httpserver", "events", "peers", "containers", "images", "host"},
     {"turns", "loglimit", "files", "observers", "socket_options"},

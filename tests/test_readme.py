@@ -8,7 +8,7 @@ import twisted.internet
 from twisted.application.service import IService, MultiService
 from twisted.trial.unittest import SynchronousTestCase
 
-from devlxd import tap
+from devlxd import options
 from devlxd.commands import main as command
 from devlxd.service import DevLXDService
 from devlxd.testing import MemoryDevLXDReactor
@@ -20,17 +20,17 @@ class ReadmeTests(SynchronousTestCase):
 
     def test_command_lines(self) -> None:
         """Each command line of ``twistd devlxd`` has options that there are."""
-        self.patch(tap, "check_may_identify", lambda: None)
-        self.patch(tap, "_check_listen", lambda listen, _: listen.endpoint)
-        self.patch(tap, "_check_directory", lambda option, path: None)
-        self.patch(tap.Options, "_check_state", lambda options, dialect: None)
+        self.patch(options, "check_may_identify", lambda: None)
+        self.patch(options, "_check_listen", lambda listen, _: listen.endpoint)
+        self.patch(options, "_check_directory", lambda option, path: None)
+        self.patch(options.Options, "_check_state", lambda _, dialect: None)
         commands = commands_of(README) + commands_of(OPERATING)
         self.assertGreaterEqual(len(commands), 6)
         for words in commands:
             # systemd's own line is one as well.
-            options = tap.Options()
-            options.parseOptions(words)
-            self.assertTrue(options["demo"] or options["containers"], words)
+            parsed = options.Options()
+            parsed.parseOptions(words)
+            self.assertTrue(parsed["demo"] or parsed["containers"], words)
 
     def test_image_add(self) -> None:
         """So has that of ``devlxd image add``."""

@@ -1,4 +1,4 @@
-"""Tests of `devlxd.tap`: the command line of ``twistd devlxd``."""
+"""Tests of `devlxd.options` and `devlxd.tap`: the command ``twistd devlxd``."""
 
 from __future__ import annotations
 
@@ -21,25 +21,28 @@ from twisted.plugin import getPlugins
 from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
-from devlxd import __version__, tap
+from devlxd import __version__, options, tap
 from devlxd.containers.directory import DirectoryStore
 from devlxd.demo import DemoService
+from devlxd.guestapi.dialects import DIALECTS
 from devlxd.guestapi.dialects.apollo import DIALECT as APOLLO
 from devlxd.guestapi.dialects.lxd import DIALECT as LXD
-from devlxd.host.process import LockedError, LockFile, ProcessService
+from devlxd.host.lock_file import LockedError, LockFile
+from devlxd.host.process_service import ProcessService
 from devlxd.images.directory_images import DirectoryImageStore
 from devlxd.images.upstream_images import LXDImageStore
+from devlxd.options import ListenOption, Options
 from devlxd.service import DevLXDService, GuestListener
 from devlxd.testing import MemoryDevLXDReactor
 
 
 def no_privileges() -> None:
-    """Find that this process may not look at others."""
+    """Refuse to identify callers, as without CAP_SYS_PTRACE."""
     raise PermissionError("CAP is missing")
 
 
 class OptionsTestCase(SynchronousTestCase):
-    """Has a directory that can be listened in and one with containers."""
+    """Has directories for a socket, for containers and for the state."""
 
     def setUp(self) -> None:
         self.directory = tempfile.mkdtemp()
@@ -47,19 +50,19 @@ class OptionsTestCase(SynchronousTestCase):
         self.socket = f"{self.directory}/sock"
         self.containers = Path(tempfile.mkdtemp(dir="."))
         self.state = Path(tempfile.mkdtemp(dir=".")) / "state"
-        # Who runs the tests may be anybody.
-        self.patch(tap, "check_may_identify", lambda: None)
+        # The tests may run without root.
+        self.patch(options, "check_may_identify", lambda: None)
 
-    def parse(self, *arguments: str) -> tap.Options:
-        """Read a command line."""
-        options = tap.Options()
-        options.parseOptions([f"--state={self.state}", *arguments])
-        return options
+    def parse(self, *arguments: str) -> Options:
+        """Parse a command line."""
+        parsed = Options()
+        parsed.parseOptions([f"--state={self.state}", *arguments])
+        return parsed
 
     def assert_refused(self, message: str, *arguments: str) -> None:
-        """Check that a command line ends in one line and exit status 1."""
+        """Check that a command line exits with one line and status 1."""
         error = self.assertRaises(SystemExit, self.parse, *arguments)
-        # sys.exit() prints a text to stderr and exits with 1
+        # sys.exit() prints a text on standard error, and exits with status 1.
         self.assertIsInstance(error.code, str)
         self.assertTrue(str(error.code).startswith("devlxd: "), error.code)
         self.assertIn(message, str(error.code))
@@ -67,11 +70,11 @@ class OptionsTestCase(SynchronousTestCase):
 
 
 class OptionsTests(OptionsTestCase):
-    """Reading the command line."""
+    """Parsing the command line."""
 
     def test_listen(self) -> None:
-        """``--listen`` may be repeated, each with a dialect."""
-        options = self.parse(
+        """``--listen`` may be repeated, with a dialect each."""
+        parsed = self.parse(
             "--containers",
             str(self.containers),
             "--listen",
@@ -80,29 +83,29 @@ class OptionsTests(OptionsTestCase):
             f"apollo=unix:{self.socket}2:mode=666",
         )
         self.assertEqual(
-            options["listen"],
+            parsed["listen"],
             [
-                tap.Listen(LXD, self.socket),
-                tap.Listen(APOLLO, f"unix:{self.socket}2:mode=666"),
+                ListenOption(LXD, self.socket),
+                ListenOption(APOLLO, f"unix:{self.socket}2:mode=666"),
             ],
         )
 
     def test_defaults(self) -> None:
-        """Without ``--listen`` and ``--containers`` the documented paths count."""
-        options = tap.Options()
-        self.patch(tap, "_check_listen", lambda listen, _: listen.endpoint)
-        self.patch(tap, "_check_directory", lambda option, path: None)
-        self.patch(options, "_check_state", lambda dialect: None)
-        options.parseOptions([])
-        self.assertEqual(options["listen"], [tap.Listen(LXD, "/var/lib/lxd/devlxd")])
-        options.parseOptions(["--listen", "apollo="])
-        listen = options["listen"][-1]
-        self.assertEqual(listen, tap.Listen(APOLLO, "/var/lib/apollo/devapollo"))
-        self.assertEqual(options.containers(LXD), Path("/var/lib/lxd/containers"))
-        self.assertEqual(options.containers(APOLLO), Path("/var/lib/apollo/containers"))
+        """The default paths of ``--listen`` and ``--containers`` are the dialect's."""
+        parsed = Options()
+        self.patch(options, "_check_listen", lambda listen, _: listen.endpoint)
+        self.patch(options, "_check_directory", lambda option, path: None)
+        self.patch(parsed, "_check_state", lambda dialect: None)
+        parsed.parseOptions([])
+        self.assertEqual(parsed["listen"], [ListenOption(LXD, "/var/lib/lxd/devlxd")])
+        parsed.parseOptions(["--listen", "apollo="])
+        listen = parsed["listen"][-1]
+        self.assertEqual(listen, ListenOption(APOLLO, "/var/lib/apollo/devapollo"))
+        self.assertEqual(parsed.containers(LXD), Path("/var/lib/lxd/containers"))
+        self.assertEqual(parsed.containers(APOLLO), Path("/var/lib/apollo/containers"))
 
     def test_bad_options(self) -> None:
-        """What cannot be carried out is told in one line."""
+        """A command line that devlxd cannot carry out exits with one line."""
         path = str(self.containers)
         self.assert_refused("--nope", "--nope")
         self.assert_refused("extra", "extra")
@@ -110,14 +113,14 @@ class OptionsTests(OptionsTestCase):
         self.assert_refused("/nope/sock: No such file", "--listen", "/nope/sock")
         self.assert_refused("foo", "--listen", "foo:bar", "--containers", path)
         for option in ("listen", "containers", "images", "state", "switch", "assume"):
-            self.assert_refused(f"--{option}: nothing is given", f"--{option}=")
+            self.assert_refused(f"--{option}: must not be empty", f"--{option}=")
         self.assert_refused("UNIX sockets only", "--listen=tcp:80:interface=127.0.0.1")
         self.assert_refused("127.0.0.1", "--listen=tcp:80", "--assume=c1")
         self.assert_refused(
             "--containers: /nope", "--containers", "/nope", "--listen", self.socket
         )
         self.assert_refused(
-            "no container's name",
+            "no container name",
             "--assume=a/b",
             "--listen",
             self.socket,
@@ -148,11 +151,11 @@ class OptionsTests(OptionsTestCase):
         self.assertEqual(os.listdir(self.directory), [])
 
     def test_state(self) -> None:
-        """The directory for the state is made; what cannot be one is told."""
+        """The state directory is created; the error says why it cannot be used."""
         arguments = [f"--listen={self.socket}", f"--containers={self.containers}"]
-        options = self.parse(*arguments)
+        parsed = self.parse(*arguments)
         self.assertEqual(self.state.stat().st_mode & 0o777, 0o700)
-        journal = options.journal(LXD)
+        journal = parsed.state().journal(parsed.containers(LXD))
         journal.open()
         self.addCleanup(journal.close)
         self.assert_refused("locked", *arguments)
@@ -177,13 +180,14 @@ class OptionsTests(OptionsTestCase):
         self.state = self.state.with_name("file")
         self.state.write_text("")
         self.assert_refused("--state", *arguments)
-        # apollo has no events, and nothing to remember
+        # apollo has no events, and therefore no state.
         self.parse(*[a.replace("listen=", "listen=apollo=") for a in arguments])
 
     def test_journal(self) -> None:
-        """A damaged journal keeps nothing from starting; one of a newer devlxd does."""
+        """devlxd starts with a damaged journal, but not with one of a newer devlxd."""
         arguments = [f"--listen={self.socket}", f"--containers={self.containers}"]
-        journal = self.parse(*arguments).journal(LXD)
+        parsed = self.parse(*arguments)
+        journal = parsed.state().journal(parsed.containers(LXD))
         (path,) = self.state.glob("*.sqlite")
         path.write_bytes(b"nonsense" * 1000)
         self.parse(*arguments)
@@ -197,34 +201,34 @@ class OptionsTests(OptionsTestCase):
         self.parse(*arguments)
 
     def test_loopback(self) -> None:
-        """Who takes every caller for one container may listen at a port."""
+        """With ``--assume``, a TCP port at a loopback address is accepted."""
         listen = "tcp:0:interface=127.0.0.1"
-        options = self.parse(
+        parsed = self.parse(
             f"--listen={listen}", f"--containers={self.containers}", "--assume=c1"
         )
-        self.assertEqual(options["listen"], [tap.Listen(LXD, listen)])
+        self.assertEqual(parsed["listen"], [ListenOption(LXD, listen)])
 
     def test_switch(self) -> None:
-        """``--switch`` takes the place of the key that switches the API off."""
-        options = self.parse(
+        """``--switch`` replaces the key that switches the API off."""
+        parsed = self.parse(
             f"--containers={self.containers}",
             f"--listen={self.socket}",
             f"--listen=apollo={self.directory}/a.sock",
             "--switch=user.guest-api",
         )
-        for listen, dialect in zip(options["listen"], (LXD, APOLLO), strict=True):
+        for listen, dialect in zip(parsed["listen"], (LXD, APOLLO), strict=True):
             self.assertEqual(listen.dialect, evolve(dialect, switch="user.guest-api"))
 
     def test_privileges(self) -> None:
-        """Who cannot find out who a guest is does not start, unless it need not."""
-        self.patch(tap, "check_may_identify", no_privileges)
+        """devlxd does not start when it cannot identify guests, but needs to."""
+        self.patch(options, "check_may_identify", no_privileges)
         arguments = [f"--listen={self.socket}", f"--containers={self.containers}"]
         self.assert_refused("devlxd: CAP is missing", *arguments)
         self.parse("--assume=c1", *arguments).check_privileges()
         self.parse("--demo")
 
     def test_version(self) -> None:
-        """``--version`` tells that of devlxd, and that of Twisted."""
+        """``--version`` prints the versions of devlxd and Twisted."""
         output = io.StringIO()
         self.patch(sys, "stdout", output)
         error = self.assertRaises(SystemExit, self.parse, "--version")
@@ -234,17 +238,25 @@ class OptionsTests(OptionsTestCase):
         )
 
     def test_help(self) -> None:
-        """``--help`` tells every option."""
-        text = str(tap.Options())
+        """``--help`` lists all options."""
+        text = str(Options())
         for option in ("--listen", "--containers", "--images", "--assume", "--demo"):
             self.assertIn(option, text)
-        self.assertTrue(issubclass(tap.Options, usage.Options))
+        self.assertTrue(issubclass(Options, usage.Options))
 
-    def test_bounds(self) -> None:
-        """``--help`` tells how much one container may have of what all share."""
-        text = " ".join(str(tap.Options()).split())
-        for bound in ("1024 connections", "4 downloads", "1000", "8 MiB", "256 MiB"):
-            self.assertIn(f" {bound}", text)
+    def test_help_on_dialects(self) -> None:
+        """``--help`` names each dialect, and its default paths."""
+        text = " ".join(str(Options()).split())
+        for dialect in DIALECTS.values():
+            self.assertIn(dialect.name, text)
+            for default in (dialect.socket, dialect.containers, dialect.switch):
+                self.assertIn(f" {default}", text)
+
+    def test_limits(self) -> None:
+        """``--help`` states the limits of one container and of all together."""
+        text = " ".join(str(Options()).split())
+        for limit in ("1024 connections", "4 downloads", "1000", "8 MiB", "256 MiB"):
+            self.assertIn(f" {limit}", text)
 
 
 class MakeServiceTests(OptionsTestCase):
@@ -252,28 +264,29 @@ class MakeServiceTests(OptionsTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        # What is of the whole process.
+        # These change the whole process.
         self.patch(tap, "use_monotonic_clock", lambda reactor: None)
         self.patch(tap, "disable_gc_until", lambda loaded: None)
-        self.patch(tap, "without_waiting", lambda file: file)
+        self.patch(tap, "nonblocking", lambda file: file)
         self.patch(sys, "stdout", sys.stdout)
 
     def make(self, *arguments: str) -> list[DevLXDService]:
-        """Build the service; return the services that listen."""
+        """Build the service; return its children that listen."""
         service = tap.makeService(self.parse(*arguments))
         assert isinstance(service, ProcessService)
-        self.hang_up = service._hang_up
-        self.take_locks, self.check = service._take_locks, service._check
+        self.on_hangup = service._on_hangup
+        self.acquire_locks = service._acquire_locks
+        self.check_privileges = service._check_privileges
         return [child for child in service if isinstance(child, DevLXDService)]
 
     def directory_of(self, service: DevLXDService) -> Path:
-        """Return the directory whose containers a service serves."""
+        """Return the directory of the containers that a service serves."""
         assert isinstance(service.store, DirectoryStore)
         assert service.store.parent is service.parent
         return service.store.directory
 
     def test_one_store(self) -> None:
-        """With ``--containers``, all dialects tell of the same containers."""
+        """With ``--containers``, all dialects serve the same containers."""
         (service,) = self.make(
             f"--containers={self.containers}",
             f"--listen={self.socket}",
@@ -284,8 +297,8 @@ class MakeServiceTests(OptionsTestCase):
         self.assertEqual([s.dialect for s in listeners], [LXD, APOLLO])
 
     def test_own_stores(self) -> None:
-        """Without it, each dialect has the directory that its document names."""
-        self.patch(tap.Options, "containers", lambda _, d: self.containers / d.name)
+        """Without it, each dialect serves the containers of its default directory."""
+        self.patch(Options, "containers", lambda _, d: self.containers / d.name)
         for name in ("lxd", "apollo"):
             (self.containers / name).mkdir()
         services = self.make(
@@ -297,11 +310,11 @@ class MakeServiceTests(OptionsTestCase):
         )
 
     def images_of(self, *arguments: str) -> object:
-        """Return where the images come from, with a command line."""
+        """Return the store of images that a command line makes."""
         listen = f"--listen={self.socket}"
-        options = self.parse(f"--containers={self.containers}", listen, *arguments)
-        dialects = [listen.dialect for listen in options["listen"]]
-        return options.images(dialects, MemoryDevLXDReactor())
+        parsed = self.parse(f"--containers={self.containers}", listen, *arguments)
+        dialects = [listen.dialect for listen in parsed["listen"]]
+        return tap.make_image_store(parsed, dialects, MemoryDevLXDReactor())
 
     def test_images(self) -> None:
         """``--images`` is a directory, or the socket of an LXD."""
@@ -319,27 +332,28 @@ class MakeServiceTests(OptionsTestCase):
         self.assertEqual(relative.path, os.path.abspath("sock"))
 
     def test_no_images(self) -> None:
-        """Where no dialect has images there are none."""
-        options = self.parse(
+        """If no dialect has images, there is no store of images."""
+        parsed = self.parse(
             f"--containers={self.containers}", f"--listen=apollo={self.socket}"
         )
-        self.assertIsNone(options.images([APOLLO], MemoryDevLXDReactor()))
+        reactor = MemoryDevLXDReactor()
+        self.assertIsNone(tap.make_image_store(parsed, [APOLLO], reactor))
 
     def test_loading_fails(self) -> None:
-        """That containers cannot be loaded is in the log."""
+        """A failure to load the containers is logged."""
         self.patch(DirectoryStore, "loaded", lambda _: fail(ZeroDivisionError()))
         self.make(f"--containers={self.containers}", f"--listen={self.socket}")
         self.assertEqual(len(self.flushLoggedErrors(FirstError)), 1)
 
     def test_output(self) -> None:
-        """The log of ``twistd -n`` waits for nobody."""
+        """The log of ``twistd -n`` never blocks."""
         output = io.StringIO()
-        self.patch(tap, "without_waiting", lambda file: output)
+        self.patch(tap, "nonblocking", lambda file: output)
         self.make(f"--containers={self.containers}", f"--listen={self.socket}")
         self.assertIs(sys.stdout, output)
 
     def test_clock(self) -> None:
-        """The reactor waits by a clock that nobody sets."""
+        """The reactor uses the monotonic clock."""
         reactors: list[object] = []
         self.patch(tap, "use_monotonic_clock", reactors.append)
         self.make(f"--containers={self.containers}", f"--listen={self.socket}")
@@ -348,43 +362,43 @@ class MakeServiceTests(OptionsTestCase):
         self.assertEqual(reactors, [reactor])
 
     def test_hang_up(self) -> None:
-        """``SIGHUP`` lets all containers be read anew."""
-        self.patch(tap.Options, "containers", lambda _, d: self.containers / d.name)
+        """``SIGHUP`` reloads all containers."""
+        self.patch(Options, "containers", lambda _, d: self.containers / d.name)
         for name in ("lxd", "apollo"):
             (self.containers / name).mkdir()
         services = self.make(
             f"--listen={self.socket}", f"--listen=apollo={self.directory}/a.sock"
         )
-        read: list[DirectoryStore] = []
+        reloaded: list[DirectoryStore] = []
 
         def reload(store: DirectoryStore) -> None:
-            read.append(store)
+            reloaded.append(store)
 
         self.patch(DirectoryStore, "reload", reload)
-        self.hang_up()
-        self.assertEqual(read, [service.store for service in services])
+        self.on_hangup()
+        self.assertEqual(reloaded, [service.store for service in services])
 
     def test_starts_with(self) -> None:
-        """The process locks its state, and checks what privileges it keeps."""
+        """The process locks its state, and checks its remaining privileges."""
         self.make(f"--containers={self.containers}", f"--listen={self.socket}")
-        self.take_locks()
+        self.acquire_locks()
         self.assertEqual(
             {path.suffix for path in self.state.iterdir()}, {".sqlite", ".lock"}
         )
-        self.check()
-        self.patch(tap, "check_may_identify", no_privileges)
-        error = self.assertRaises(SystemExit, self.check)
+        self.check_privileges()
+        self.patch(options, "check_may_identify", no_privileges)
+        error = self.assertRaises(SystemExit, self.check_privileges)
         self.assertEqual(error.code, "devlxd: CAP is missing")
 
         def taken(_: object) -> None:
             raise LockedError(5)
 
         self.patch(LockFile, "acquire", taken)
-        error = self.assertRaises(SystemExit, self.take_locks)
+        error = self.assertRaises(SystemExit, self.acquire_locks)
         self.assertIn(f"(pid 5) serves {self.containers.absolute()}", str(error.code))
 
-    def test_assume_is_loud(self) -> None:
-        """``--assume`` says in the log that everybody is let in."""
+    def test_assume_is_logged(self) -> None:
+        """``--assume`` logs a warning that callers are not identified."""
         with capturedLogs() as events:
             self.make(
                 f"--containers={self.containers}",
@@ -394,21 +408,21 @@ class MakeServiceTests(OptionsTestCase):
         self.assertIn("EVERY caller", str(events))
 
     def test_demo(self) -> None:
-        """``--demo`` needs nothing else."""
+        """``--demo`` needs no other option, no locks and no privileges."""
         service = tap.makeService(self.parse("--demo"))
         assert isinstance(service, ProcessService)
         self.assertEqual([type(child) for child in service], [DemoService])
-        service._take_locks()
-        service._check()
+        service._acquire_locks()
+        service._check_privileges()
 
 
 class PluginTests(SynchronousTestCase):
-    """``twistd`` knows the command."""
+    """``twistd`` finds the command."""
 
     def test_found(self) -> None:
-        """The plugin is found, and what it names is there."""
+        """The plugin is found, and names the options and the factory of the service."""
         (maker,) = [
             maker for maker in getPlugins(IServiceMaker) if maker.tapname == "devlxd"
         ]
-        self.assertIs(maker.options, tap.Options)
+        self.assertIs(maker.options, Options)
         self.assertIs(maker.makeService, tap.makeService)

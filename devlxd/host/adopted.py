@@ -1,9 +1,9 @@
 # -*- test-case-name: tests.host.test_adopted -*-
-"""Listening sockets that somebody else has opened, as systemd does.
+"""Listening sockets that another process opened: systemd's socket activation.
 
-Twisted's own port makes such a socket's path anybody's to connect to when it
-starts, and removes the path when it stops (twisted #10261). Here the socket is
-left as it was found: its path is there for the next process.
+Twisted's own port changes the mode of such a socket's path when it starts, and
+removes the path when it stops (https://github.com/twisted/twisted/issues/10261).
+Here the path is left as it is, for the next process that systemd starts.
 """
 
 from __future__ import annotations
@@ -24,23 +24,24 @@ from zope.interface import implementer
 
 @implementer(IListeningPort)
 class AdoptedPort:
-    """A listening UNIX socket; what accepts its connections is not here.
+    """A listening UNIX socket; `devlxd.host.accepting` accepts its connections.
 
-    :ivar socket: the socket, which does not block.
+    :param fileno: the file descriptor of the socket; this port duplicates it.
+    :ivar socket: the duplicate, in non-blocking mode.
     """
 
     def __init__(self, fileno: int, factory: IProtocolFactory) -> None:
-        # The endpoint may listen again when this has stopped.
+        # A duplicate: the endpoint can listen again when this port has stopped.
         self.socket = socket.socket(fileno=os.dup(fileno))
         self.socket.setblocking(False)
         self._factory = factory
 
     def startListening(self) -> None:
-        """See `IListeningPort.startListening`: it has listened before."""
+        """See `IListeningPort.startListening`; the socket listens already."""
         self._factory.doStart()
 
     def stopListening(self) -> None:
-        """See `IListeningPort.stopListening`: the path stays."""
+        """See `IListeningPort.stopListening`; the path is not removed."""
         self.socket.close()
         self._factory.doStop()
 
@@ -51,9 +52,9 @@ class AdoptedPort:
 
 @implementer(IStreamServerEndpoint)
 class AdoptedEndpoint:
-    """A UNIX socket that listens already.
+    """An endpoint for a UNIX socket that listens already.
 
-    :ivar fileno: its file descriptor, which stays open.
+    :ivar fileno: the file descriptor of the socket, which stays open.
     """
 
     def __init__(self, fileno: int) -> None:

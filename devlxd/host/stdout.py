@@ -1,5 +1,9 @@
 # -*- test-case-name: tests.host.test_stdout -*-
-"""A standard output that keeps nobody waiting: twistd's log, with ``-n``."""
+"""A standard output that never blocks: with ``twistd -n`` the log goes there.
+
+A pipe that no process reads, or a terminal that was stopped with Ctrl-S, would
+otherwise stop the whole server at the next log line.
+"""
 
 from __future__ import annotations
 
@@ -12,45 +16,47 @@ from io import TextIOBase
 from threading import Lock
 from typing import TextIO, cast
 
-#: As much is written to a pipe at once, or nothing (``pipe(7)``).
+#: How much a pipe that is ready accepts in one write, in bytes (``pipe(7)``).
 _PIPE_BUF = select.PIPE_BUF
 
-#: Writes some bytes, and returns how many: as many as there is room for.
+#: Writes as much of some bytes as there is room for; returns how many it wrote.
 _Write = Callable[[bytes], int]
 
 
-def without_waiting(file: TextIO) -> TextIO:
-    """Return a file that writes to where ``file`` does, and never waits.
+def nonblocking(file: TextIO) -> TextIO:
+    """Return a file that writes to the descriptor of ``file`` and never blocks.
 
-    :return: ``file`` itself where nobody has to read what is written: a
-        regular file, say.
+    :return: ``file`` itself when writing to it cannot block for long, as to a
+        regular file, or when it is closed.
     """
     try:
         write = _writer_to(file.fileno())
     except (AttributeError, OSError, ValueError):
-        # Closed: before Python started, if there is no file at all.
+        # Closed, or None: then descriptor 1 was closed when Python started.
         return file
     return file if write is None else cast(TextIO, DroppingFile(write))
 
 
 class DroppingFile(TextIOBase):
-    """Writes whole lines, and drops those that there is no room for.
+    """A text file that drops the lines for which there is no room.
 
-    How many they were is told with the next line for which there is room.
+    Each line is written whole or not at all. The number of dropped lines is
+    written before the next line for which there is room.
 
-    :param write: writes some bytes, and returns how many.
+    :param write: writes as much of some bytes as there is room for, and returns
+        how many bytes it wrote.
     """
 
     def __init__(self, write: _Write) -> None:
         self._write = write
         # Threads log too.
         self._lock = Lock()
-        # What is left of a line that was written in part.
+        # The rest of a line of which the first part has been written.
         self._rest = b""
         self._dropped = 0
 
     def write(self, text: str) -> int:
-        """See `io.TextIOBase.write`; ``text`` is one line, or more."""
+        """See `io.TextIOBase.write`; ``text`` consists of whole lines."""
         with self._lock:
             if self._dropped and self._put(f"{self._dropped} log lines were dropped\n"):
                 self._dropped = 0
@@ -59,7 +65,10 @@ class DroppingFile(TextIOBase):
         return len(text)
 
     def _put(self, text: str) -> bool:
-        """Write ``text``, or nothing of it; return whether it was written."""
+        """Write ``text``, or keep its rest for later; return whether it is written.
+
+        If there is no room for its first byte, ``text`` is not kept.
+        """
         self._rest = self._rest[self._write(self._rest) :]
         if self._rest:
             return False
@@ -70,7 +79,7 @@ class DroppingFile(TextIOBase):
 
 
 def _writer_to(descriptor: int) -> _Write | None:
-    """Return what writes without waiting; ``None`` where nobody is waited for."""
+    """Return a function that writes without blocking; ``None`` if none is needed."""
     mode = os.fstat(descriptor).st_mode
     if stat.S_ISSOCK(mode):
         return _SocketWriter(descriptor)
@@ -80,14 +89,14 @@ def _writer_to(descriptor: int) -> _Write | None:
 
 
 class _SocketWriter:
-    """Writes to a socket, as journald gives one, what it has room for."""
+    """Writes to a socket, such as journald's, as much as there is room for."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
 
     def __call__(self, data: bytes) -> int:
-        """Write some of ``data``."""
-        # Not kept: twistd forks, and closes its standard output.
+        """Write some of ``data``; return how many bytes."""
+        # Opened for each write: a daemon closes its standard output.
         with socket.socket(fileno=os.dup(self._descriptor)) as connection:
             try:
                 return connection.send(data, socket.MSG_DONTWAIT) if data else 0
@@ -96,14 +105,14 @@ class _SocketWriter:
 
 
 class _PipeWriter:
-    """Writes to a pipe or a terminal what it has room for."""
+    """Writes to a pipe or a terminal as much as there is room for."""
 
     def __init__(self, descriptor: int) -> None:
         self._inherited = descriptor
         self._descriptor: int | None = None
 
     def __call__(self, data: bytes) -> int:
-        """Write some of ``data``."""
+        """Write some of ``data``; return how many bytes."""
         written = 0
         try:
             if self._descriptor is None:
@@ -118,11 +127,12 @@ class _PipeWriter:
         return written
 
     def _open(self) -> int:
-        """Open it once more.
+        """Open the pipe or terminal again, in non-blocking mode.
 
-        What was inherited is shared with other processes, which do not expect
-        that writing fails. Where it cannot be opened, as another user's pipe,
-        it is used all the same: there is room for ``PIPE_BUF`` when it is ready.
+        The inherited description is shared with other processes, which do not
+        expect non-blocking mode. If it cannot be opened, as a pipe of another
+        user, it is used as it is: when it is ready it has room for ``PIPE_BUF``
+        bytes.
         """
         flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
         try:

@@ -16,28 +16,28 @@ from devlxd.host.adopted import AdoptedEndpoint, AdoptedPort
 
 
 class AdoptedTests(SynchronousTestCase):
-    """Sockets that systemd has opened."""
+    """Sockets that systemd opened."""
 
     def setUp(self) -> None:
         directory = tempfile.TemporaryDirectory()
         self.addCleanup(directory.cleanup)
         self.path = os.path.join(directory.name, "sock")
-        self.systemds = socket.socket(socket.AF_UNIX)
-        self.addCleanup(self.systemds.close)
-        self.systemds.bind(self.path)
+        self.inherited = socket.socket(socket.AF_UNIX)
+        self.addCleanup(self.inherited.close)
+        self.inherited.bind(self.path)
         os.chmod(self.path, 0o600)
-        self.systemds.listen()
+        self.inherited.listen()
         self.factory = Factory()
-        self.endpoint = AdoptedEndpoint(self.systemds.fileno())
+        self.endpoint = AdoptedEndpoint(self.inherited.fileno())
 
     def listen(self) -> AdoptedPort:
-        """Listen at it."""
+        """Listen at the endpoint; return the port."""
         port = self.successResultOf(self.endpoint.listen(self.factory))
         assert isinstance(port, AdoptedPort)
         return port
 
     def test_interfaces(self) -> None:
-        """It is an endpoint like any other, with a port like any other."""
+        """The endpoint and its port provide Twisted's interfaces."""
         verifyObject(IStreamServerEndpoint, self.endpoint)
         port = self.listen()
         verifyObject(IListeningPort, port)
@@ -45,7 +45,7 @@ class AdoptedTests(SynchronousTestCase):
         port.stopListening()
 
     def test_left_as_it_was(self) -> None:
-        """Neither starting nor stopping touches the path, and systemd goes on."""
+        """Starting and stopping change neither the path nor systemd's own socket."""
         port = self.listen()
         self.assertEqual(self.factory.numPorts, 1)
         port.stopListening()
@@ -53,17 +53,17 @@ class AdoptedTests(SynchronousTestCase):
         self.assertEqual(stat.S_IMODE(os.stat(self.path).st_mode), 0o600)
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(self.path)
-            self.systemds.accept()[0].close()
+            self.inherited.accept()[0].close()
 
     def test_again(self) -> None:
-        """What has stopped may listen again, at the same socket."""
+        """The endpoint can listen again when its port has stopped."""
         self.listen().stopListening()
         port = self.listen()
         self.addCleanup(port.stopListening)
         self.assertEqual(port.getHost().name, self.path.encode())  # type: ignore[attr-defined] # a UNIXAddress
 
     def test_accepts(self) -> None:
-        """What it listens with does not block, and is one socket with systemd's."""
+        """The port's socket does not block, and accepts what systemd's would."""
         port = self.listen()
         self.addCleanup(port.stopListening)
         self.assertRaises(BlockingIOError, port.socket.accept)

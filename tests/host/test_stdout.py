@@ -16,22 +16,22 @@ from twisted.logger import Logger, LogPublisher, textFileLogObserver
 from twisted.trial.unittest import SynchronousTestCase
 
 from devlxd.host import stdout
-from devlxd.host.stdout import DroppingFile, without_waiting
+from devlxd.host.stdout import DroppingFile, nonblocking
 
 LINE = "x" * 999 + "\n"
 
 
-class WithoutWaitingTests(SynchronousTestCase):
-    """A standard output that nobody reads."""
+class NonblockingTests(SynchronousTestCase):
+    """A standard output that no process reads."""
 
     def opened(self, descriptor: int) -> TextIO:
-        """Return a file for a descriptor, both of which are closed in the end."""
+        """Return a file for a descriptor, which the test closes at its end."""
         file = os.fdopen(descriptor, "w")
         self.addCleanup(file.close)
         return file
 
     def assert_drops(self, file: TextIO, read: Callable[[], bytes]) -> None:
-        """Check that writing does not wait, and that the drops are told of."""
+        """Check that writing does not block, and that dropped lines are counted."""
         for _ in range(2000):
             file.write(LINE)
         got = b""
@@ -46,81 +46,81 @@ class WithoutWaitingTests(SynchronousTestCase):
         self.assertEqual(lines[notice + 1 :], ["last\n"])
 
     def test_pipe(self) -> None:
-        """A full pipe drops lines, and says how many when there is room again."""
+        """Lines for a full pipe are dropped, and counted when there is room again."""
         reading, writing = os.pipe()
         self.addCleanup(os.close, reading)
-        file = without_waiting(self.opened(writing))
+        file = nonblocking(self.opened(writing))
         self.assert_drops(file, lambda: os.read(reading, 10**6))
-        # Who shares it does not notice.
+        # Other processes that share it still get a blocking pipe.
         self.assertTrue(os.get_blocking(writing))
 
     def test_pipe_of_another(self) -> None:
-        """So does a pipe that this process may not open once more."""
+        """The same holds for a pipe that this process may not open again."""
         reading, writing = os.pipe()
         self.addCleanup(os.close, reading)
         writer = stdout._PipeWriter(writing)
         self.patch(writer, "_open", lambda: writing)
         self.addCleanup(os.close, writing)
-        file: TextIO = DroppingFile(writer)  # type: ignore[assignment]  # as in use
+        file: TextIO = DroppingFile(writer)  # type: ignore[assignment]  # as `nonblocking` does
         self.assert_drops(file, lambda: os.read(reading, 10**6))
 
     def test_socket(self) -> None:
-        """So does a socket, as journald gives one."""
+        """The same holds for a socket, such as journald's."""
         journald, ours = socket.socketpair()
         self.addCleanup(journald.close)
-        file = without_waiting(self.opened(ours.detach()))
+        file = nonblocking(self.opened(ours.detach()))
         self.assert_drops(file, lambda: journald.recv(10**7))
 
     def test_terminal(self) -> None:
-        """So does a terminal that was stopped."""
+        """The same holds for a terminal that was stopped with Ctrl-S."""
         master, slave = pty.openpty()
         self.addCleanup(os.close, master)
-        file = without_waiting(self.opened(slave))
+        file = nonblocking(self.opened(slave))
         termios.tcflow(slave, termios.TCOOFF)
         file.write("while it is stopped\n")
         termios.tcflow(slave, termios.TCOON)
         file.write("then\n")
-        # A terminal gives one line at a time, or several.
+        # One read of a terminal may return several lines.
         with open(master, "rb", closefd=False, buffering=0) as terminal:
             lines = [terminal.readline() for _ in range(2)]
         self.assertEqual(lines, [b"1 log lines were dropped\r\n", b"then\r\n"])
 
-    def test_nobody_reads_any_more(self) -> None:
-        """A reader that went does no harm."""
+    def test_closed_reader(self) -> None:
+        """Writing to a pipe without a reader raises nothing."""
         reading, writing = os.pipe()
-        file = without_waiting(self.opened(writing))
+        file = nonblocking(self.opened(writing))
         os.close(reading)
         file.write(LINE)
 
     def test_file(self) -> None:
-        """A regular file is used as it is."""
+        """A regular file is returned as it is."""
         with tempfile.TemporaryFile("w") as file:
-            self.assertIs(without_waiting(file), file)
+            self.assertIs(nonblocking(file), file)
 
     def test_closed(self) -> None:
-        """So is one that is closed, or was never there."""
+        """A closed file is returned as it is, and ``None`` too."""
         with open(os.devnull, "w") as file:
             pass
-        self.assertIs(without_waiting(file), file)
-        never: TextIO = None  # type: ignore[assignment]  # sys.stdout without fd 1
-        self.assertIs(without_waiting(never), None)
+        self.assertIs(nonblocking(file), file)
+        never: TextIO = None  # type: ignore[assignment]  # sys.stdout without descriptor 1
+        self.assertIs(nonblocking(never), None)
 
     def test_log(self) -> None:
-        """It is what twistd logs to: text as it is, whatever it has in it."""
+        """twistd logs to it: any text is encoded, without an error."""
         reading, writing = os.pipe()
         self.addCleanup(os.close, reading)
-        file = without_waiting(self.opened(writing))
+        file = nonblocking(self.opened(writing))
         publisher = LogPublisher(textFileLogObserver(file))
         Logger("n", observer=publisher).info("gr\u00fc\u00df \udcff")
         self.assertIn("gr\u00fc\u00df \\udcff\n".encode(), os.read(reading, 10**6))
 
 
 class DroppingFileTests(SynchronousTestCase):
-    """What is written, with so much room."""
+    """Lines that are written while there is little room."""
 
     @given(st.lists(st.integers(1, 30), max_size=30), st.lists(st.integers(0, 40)))
     def test_whole_lines(self, lines: list[int], room: list[int]) -> None:
-        """Each line is there whole or counted, in order, however little room is."""
+        """Each line is written whole, or counted; the order is kept."""
         out = b""
         rooms = iter(room)
 

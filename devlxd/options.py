@@ -1,0 +1,299 @@
+# -*- test-case-name: tests.test_tap -*-
+"""The command line of ``twistd devlxd``: its options, and checks of their values.
+
+What can be checked is checked before anything starts. An error ends the process
+with one line on standard error and exit status 1.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import ClassVar
+
+from attrs import evolve, frozen
+from twisted.copyright import version as twisted_version
+from twisted.internet.error import CannotListenError
+from twisted.python import usage
+
+from devlxd import __version__
+from devlxd.events.journal import KEPT, MAX_BYTES, MAX_CONTAINER_BYTES
+from devlxd.guestapi.dialect import Dialect
+from devlxd.guestapi.dialects import DEFAULT_DIALECT, DIALECTS
+from devlxd.guestapi.downloads import MAX_DOWNLOADS
+from devlxd.host.listening import check_endpoint
+from devlxd.httpserver.registry import MAX_CONNECTIONS
+from devlxd.model import is_container_name
+from devlxd.peers.capabilities import check_may_identify
+from devlxd.state_directory import StateDirectory, StateError
+
+#: ``--images`` with the socket of an LXD.
+_LXD_IMAGES = re.compile(r"lxd:unix:(.+)", re.DOTALL)
+
+#: ``--listen`` with a dialect.
+_DIALECT = re.compile(r"([A-Za-z0-9_-]+)=(.*)", re.DOTALL)
+
+
+def _defaults(value_of: Callable[[Dialect], object]) -> str:
+    """Return the part of a help text about a default that depends on the dialect."""
+    default = value_of(DEFAULT_DIALECT)
+    others = "".join(
+        f"; for {dialect.name}: {value_of(dialect)}"
+        for dialect in DIALECTS.values()
+        if value_of(dialect) not in (None, default)
+    )
+    return f"[default: {default}{others}]"
+
+
+@frozen
+class ListenOption:
+    """One ``--listen``: a dialect, and the endpoint as it was typed."""
+
+    dialect: Dialect
+    endpoint: str
+
+    def with_switch(self, key: str) -> ListenOption:
+        """Return the same with another config key that switches the API off."""
+        return evolve(self, dialect=evolve(self.dialect, switch=key))
+
+
+class Options(usage.Options):
+    """The options of ``twistd devlxd``."""
+
+    longdesc = (
+        "Serves the guest API of LXD, /dev/lxd/sock, to the containers of this "
+        "host. Mount the directory of the socket into each container, as the "
+        f"README explains. One container has at most {MAX_CONNECTIONS} connections "
+        f"and {MAX_DOWNLOADS} downloads at a time. The last {KEPT} events of each "
+        f"container are kept, in at most {MAX_CONTAINER_BYTES >> 20} MiB, and in at "
+        f"most {MAX_BYTES >> 20} MiB for all containers. docs/limits.rst lists all "
+        "limits."
+    )
+
+    optParameters: ClassVar[list[list[object]]] = [
+        [
+            "containers",
+            "c",
+            None,
+            "The directory with one document for each container. "
+            + _defaults(lambda dialect: dialect.containers),
+        ],
+        [
+            "images",
+            "i",
+            None,
+            "The directory with the images that guests may download, or "
+            "lxd:unix:SOCKET for the images of the LXD that listens there. "
+            + _defaults(lambda dialect: dialect.images),
+        ],
+        [
+            "state",
+            "s",
+            "/var/lib/devlxd",
+            "The directory for devlxd's own data: the recent events of each "
+            "container. It is created when it is missing.",
+        ],
+        [
+            "switch",
+            None,
+            None,
+            "The config key that switches the API off for a container. Use another "
+            "key where LXD serves its own guest API. "
+            + _defaults(lambda dialect: dialect.switch),
+        ],
+        [
+            "assume",
+            "a",
+            None,
+            "Treat every caller as root of this container. For experiments only: "
+            "callers are not identified.",
+        ],
+    ]
+
+    optFlags: ClassVar[list[list[object]]] = [
+        [
+            "demo",
+            None,
+            "Serve an example container from a temporary directory, and print "
+            "commands to try.",
+        ],
+    ]
+
+    compData = usage.Completions(
+        optActions={
+            "containers": usage.CompleteDirs(),
+            "images": usage.CompleteDirs(),
+            "listen": usage.CompleteFiles(),
+        }
+    )
+
+    def __init__(self) -> None:
+        super().__init__()
+        self["listen"] = []
+
+    def opt_listen(self, value: str) -> None:
+        """Add an endpoint; the help text is below."""
+        match = _DIALECT.fullmatch(value)
+        name, endpoint = match.groups() if match else (DEFAULT_DIALECT.name, value)
+        if name not in DIALECTS:
+            known = ", ".join(DIALECTS)
+            raise usage.UsageError(
+                f"--listen: there is no dialect {name}; the dialects are {known}"
+            )
+        if not value:
+            raise usage.UsageError("--listen: must not be empty")
+        dialect = DIALECTS[name]
+        self["listen"].append(ListenOption(dialect, endpoint or str(dialect.socket)))
+
+    opt_listen.__doc__ = (
+        "[DIALECT=]ENDPOINT to listen at; may be repeated. ENDPOINT is a directory, "
+        'created when it is missing, in which the socket is "sock"; or the path of a '
+        'socket, named "sock" or "*.sock"; or a Twisted endpoint string such as '
+        f"unix:PATH. DIALECT is one of {', '.join(DIALECTS)}. "
+        + _defaults(lambda dialect: dialect.socket)
+    )
+
+    opt_l = opt_listen
+
+    def opt_version(self) -> None:
+        """Print the versions of devlxd and Twisted, and exit."""
+        print(f"devlxd {__version__} (Twisted {twisted_version})")  # noqa: T201
+        raise SystemExit(0)
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """See `usage.Options.parseOptions`.
+
+        :raises SystemExit: on an error; twistd itself would print all options and
+            exit with status 0.
+        """
+        with _exiting_on_error():
+            super().parseOptions(options)
+
+    def parseArgs(self, *arguments: str) -> None:
+        """See `usage.Options.parseArgs`; there are no arguments."""
+        if arguments:
+            raise usage.UsageError(f"no arguments are expected: {arguments[0]}")
+
+    def postOptions(self) -> None:
+        """See `usage.Options.postOptions`; check the values."""
+        for option in ("containers", "images", "state", "switch", "assume"):
+            if self[option] == "":
+                raise usage.UsageError(f"--{option}: must not be empty")
+        if self["demo"]:
+            self._check_demo()
+            return
+        if not self["listen"]:
+            self.opt_listen(f"{DEFAULT_DIALECT.name}=")
+        if self["switch"] is not None:
+            self["listen"] = [at.with_switch(self["switch"]) for at in self["listen"]]
+        if self["assume"] is not None and not is_container_name(self["assume"]):
+            raise usage.UsageError(f"--assume: {self['assume']} is no container name")
+        self._check_privileges()
+        self._check_endpoints()
+        self._check_images()
+        for listen in self["listen"]:
+            if listen.dialect.events:
+                self._check_state(listen.dialect)
+
+    def _check_demo(self) -> None:
+        for option in ("listen", "containers", "images", "switch", "assume"):
+            if self[option]:
+                raise usage.UsageError(f"--demo: use it without --{option}")
+
+    def _check_privileges(self) -> None:
+        if self["assume"] is None:
+            try:
+                check_may_identify()
+            except PermissionError as error:
+                raise usage.UsageError(str(error)) from None
+
+    def _check_endpoints(self) -> None:
+        addresses = set()
+        for listen in self["listen"]:
+            address = _check_listen(listen, self["assume"] is None)
+            if address in addresses:
+                raise usage.UsageError(f"--listen: {listen.endpoint} is given twice")
+            addresses.add(address)
+            _check_directory("containers", self.containers(listen.dialect))
+
+    def _check_images(self) -> None:
+        images = self["images"]
+        if images and not any(listen.dialect.images for listen in self["listen"]):
+            raise usage.UsageError(f"--images: {images}: no dialect has images")
+        if images is not None and self.lxd_socket() is None:
+            if images.startswith("lxd:"):
+                raise usage.UsageError(f"--images: {images}: not lxd:unix:SOCKET")
+            _check_directory("images", Path(images))
+
+    def _check_state(self, dialect: Dialect) -> None:
+        with self._state_errors():
+            self.state().check(self.containers(dialect))
+
+    def check_privileges(self) -> None:
+        """Check that guests can still be identified, after ``twistd --uid``.
+
+        :raises SystemExit: when they cannot.
+        """
+        with _exiting_on_error():
+            self._check_privileges()
+
+    def acquire_locks(self) -> None:
+        """Lock the state of the containers that are served until the process ends.
+
+        :raises SystemExit: when another process has locked it.
+        """
+        dialects = [at.dialect for at in self["listen"] if at.dialect.events]
+        directories = [self.containers(dialect) for dialect in dialects]
+        for directory in {path.resolve(): path for path in directories}.values():
+            with _exiting_on_error(), self._state_errors():
+                self.state().acquire_lock(directory)
+
+    @contextmanager
+    def _state_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except StateError as error:
+            raise usage.UsageError(f"--state: {self['state']}: {error}") from None
+
+    def state(self) -> StateDirectory:
+        """Return the state directory."""
+        return StateDirectory(Path(self["state"]))
+
+    def containers(self, dialect: Dialect) -> Path:
+        """Return the directory with the containers that ``dialect`` serves."""
+        return Path(self["containers"] or dialect.containers).absolute()
+
+    def lxd_socket(self) -> str | None:
+        """Return the socket of the LXD whose images are served; ``None`` if none."""
+        match = _LXD_IMAGES.fullmatch(self["images"] or "")
+        return None if match is None else os.path.abspath(match[1])
+
+
+def _check_listen(listen: ListenOption, identified: bool) -> str:
+    """Check an endpoint; return its address. See `check_endpoint`."""
+    try:
+        return check_endpoint(listen.endpoint, identified)
+    except (CannotListenError, ValueError) as error:
+        cause = getattr(error, "socketError", error)
+        reason = getattr(cause, "strerror", None) or cause
+        raise usage.UsageError(f"--listen: {listen.endpoint}: {reason}") from None
+
+
+def _check_directory(option: str, path: Path) -> None:
+    try:
+        os.listdir(path)
+    except OSError as error:
+        raise usage.UsageError(f"--{option}: {path}: {error.strerror}") from None
+
+
+@contextmanager
+def _exiting_on_error() -> Iterator[None]:
+    """Exit with one line on a `UsageError`."""
+    try:
+        yield
+    except usage.UsageError as error:
+        line = " ".join(str(error).split())
+        raise SystemExit(f"devlxd: {line}") from None

@@ -1,0 +1,121 @@
+"""Tests of `devlxd.host.private_apis`: undocumented behaviour still holds."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from twisted.internet.base import ReactorBase
+from twisted.internet.endpoints import (
+    AdoptedStreamServerEndpoint,
+    TCP4ServerEndpoint,
+    UNIXServerEndpoint,
+    serverFromString,
+)
+from twisted.internet.protocol import Factory
+from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactor
+from twisted.trial.unittest import SynchronousTestCase
+
+from devlxd.host.dry_run import DryRunReactor
+from devlxd.host.private_apis import (
+    MALFORMED_DESCRIPTION,
+    NO_SUCH_SYSTEMD_SOCKET,
+    accept_descriptor,
+    adopted_descriptor,
+    is_adopted_unix,
+    set_clock,
+)
+
+
+class CPythonTests(SynchronousTestCase):
+    """Private methods of `socket.socket`."""
+
+    def test_accept_descriptor(self) -> None:
+        """``socket.socket._accept`` returns a descriptor that the caller owns."""
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.setblocking(False)
+            listening.bind("")
+            listening.listen()
+            self.assertRaises(BlockingIOError, accept_descriptor, listening)
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(listening.getsockname())
+                descriptor, address = accept_descriptor(listening)
+                self.assertFalse(os.get_inheritable(descriptor))
+                # The address of a client that has not bound one.
+                self.assertFalse(address)
+                os.write(descriptor, b"x")
+                self.assertEqual(client.recv(1), b"x")
+                os.close(descriptor)
+                self.assertEqual(client.recv(1), b"")
+
+
+class IdleReactor(ReactorBase):
+    """A reactor without descriptors."""
+
+    def installWaker(self) -> None:
+        """See `ReactorBase.installWaker`; there are no threads."""
+
+
+class ReactorTests(SynchronousTestCase):
+    """The clock of `ReactorBase`."""
+
+    def test_set_clock(self) -> None:
+        """A reactor reads the time of its delayed calls from the clock that is set."""
+        reactor, clock = IdleReactor(), Clock()
+        set_clock(reactor, clock.seconds)
+        self.assertEqual(reactor.seconds(), 0)
+        called: list[str] = []
+        call = reactor.callLater(10, called.append, "called")
+        self.assertEqual(call.getTime(), 10)
+        self.assertEqual(reactor.timeout(), 10)
+        clock.advance(9)
+        reactor.runUntilCurrent()
+        self.assertEqual((reactor.timeout(), called), (1, []))
+        call.reset(2)
+        self.assertEqual(call.getTime(), 11)
+        clock.advance(2)
+        reactor.runUntilCurrent()
+        self.assertEqual(called, ["called"])
+
+
+class EndpointTests(SynchronousTestCase):
+    """Twisted's endpoints."""
+
+    def test_no_such_systemd_socket(self) -> None:
+        """``systemd:`` raises a `LookupError` when systemd passed no such socket."""
+        for which in ("name=x", "index=0"):
+            description = f"systemd:domain=UNIX:{which}"
+            self.assertRaises(
+                NO_SUCH_SYSTEMD_SOCKET, serverFromString, MemoryReactor(), description
+            )
+
+    def test_malformed_description(self) -> None:
+        """Malformed descriptions raise these exceptions, and no others."""
+        for description in (
+            "nope:1",
+            "tcp:x",
+            "tcp:1:2:3:4:5:6",
+            "unix:/a:b=c",
+            "unix:/a:mode=rw",
+            "systemd:domain=UNIX",
+        ):
+            self.assertRaises(
+                MALFORMED_DESCRIPTION, serverFromString, MemoryReactor(), description
+            )
+
+    def test_adopted(self) -> None:
+        """An adopted socket has a file descriptor and an address family."""
+        for family in (socket.AF_UNIX, socket.AF_INET):
+            endpoint = AdoptedStreamServerEndpoint(MemoryReactor(), 3, family)
+            self.assertEqual(adopted_descriptor(endpoint), 3)
+            self.assertEqual(is_adopted_unix(endpoint), family == socket.AF_UNIX)
+
+    def test_listen_at_once(self) -> None:
+        """Endpoints call the reactor before `listen` returns."""
+        reactor = DryRunReactor()
+        self.successResultOf(UNIXServerEndpoint(reactor, "/a/sock").listen(Factory()))
+        self.assertEqual(reactor.address, "/a/sock")
+        endpoint = TCP4ServerEndpoint(reactor, 80, interface="127.0.0.1")
+        self.successResultOf(endpoint.listen(Factory()))
+        self.assertEqual(reactor.address, "127.0.0.1")
