@@ -1,5 +1,9 @@
 # -*- test-case-name: tests.host.test_accepting -*-
-"""Accepts connections on a listening socket, as many at a time as there are."""
+"""Accepting connections on listening sockets, as many at a time as are queued.
+
+An `Acceptor` takes the place of a Twisted port, which makes a transport and a
+protocol for each connection before anything can refuse it.
+"""
 
 from __future__ import annotations
 
@@ -13,31 +17,36 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from devlxd.host.private_apis import accept_descriptor
 from devlxd.interfaces import IDevLXDReactor
 from devlxd.loglimit import RateLimitedLogger
 
-#: For how long connections are accepted before the reactor does something
-#: else, in seconds. The queue of a socket is one for all containers: the
-#: sooner it is empty, the sooner everybody can connect.
+#: For how long connections are accepted before the reactor continues, in seconds.
+#: All containers share the queue of a socket: the sooner it is empty, the sooner
+#: the other guests can connect.
 SLICE = 0.01
 
-#: How long to wait when there is nothing to accept with, in seconds.
+#: How long to wait after an error, such as too many open files, in seconds.
 RETRY = 0.1
 
-#: What ``accept(2)`` says of a connection that is over already.
-_OVER = frozenset((errno.ECONNABORTED, errno.EINTR, errno.EPERM, errno.EPROTO))
+#: Errors of ``accept(2)`` about one connection: it is closed already, or refused.
+_OF_ONE_CONNECTION = frozenset(
+    (errno.ECONNABORTED, errno.EINTR, errno.EPERM, errno.EPROTO)
+)
 
 
 class ListeningSocket(socket.socket):
-    """A UNIX socket whose connections are accepted in a third of the time.
+    """A UNIX socket that accepts connections three times as fast.
 
-    They are sockets of the kind that Python's own is made of: its `accept` asks
-    for what is known here, and makes more of each than is needed to refuse it.
+    Its `accept` returns objects of `socket.SocketType`, the base class of
+    `socket.socket`. Python's own looks up the family and type of each connection,
+    which are known here, and makes a `socket.socket`, which a connection that is
+    refused does not need.
     """
 
-    def accept(self) -> tuple[socket.SocketType, object]:  # type: ignore[override] # less of a socket
+    def accept(self) -> tuple[socket.SocketType, object]:  # type: ignore[override] # the base class
         """See `socket.socket.accept`."""
-        fileno, address = self._accept()  # type: ignore[attr-defined] # what `accept` calls
+        fileno, address = accept_descriptor(self)
         return (
             socket.SocketType(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno),
             address,
@@ -46,13 +55,13 @@ class ListeningSocket(socket.socket):
 
 @implementer(IReadDescriptor)
 class Acceptor:
-    """Takes the place of a Twisted port, which makes a protocol for everybody.
+    """Accepts connections for a callback, in slices of `SLICE` seconds.
 
-    :param listening: a listening socket that does not block; its owner closes
-        it.
-    :param arrived: is given each connection, to close or to keep.
-    :param reactor: tells when there is something to accept.
-    :param now: tells the time, in seconds, from no point in particular.
+    :param listening: a listening socket in non-blocking mode, which the caller
+        closes after `stop`.
+    :param arrived: called with each connection, which it keeps or closes.
+    :param reactor: calls `doRead` when there are connections to accept.
+    :param now: returns the time in seconds, from an arbitrary start.
     """
 
     _log = Logger()
@@ -68,27 +77,30 @@ class Acceptor:
         self._arrived = arrived
         self._reactor = reactor
         self._now = now
-        self._retry: IDelayedCall | None = None
+        self._retry_call: IDelayedCall | None = None
         self._limited_log = RateLimitedLogger(self._log, reactor)
 
     def start(self) -> None:
-        """Accept connections from now on."""
-        self._retry = None
+        """Start accepting connections."""
+        self._retry_call = None
         self._reactor.addReader(self)
 
     def stop(self) -> None:
-        """Accept no more; harmless when that is so already."""
+        """Stop accepting connections; do nothing if this is stopped already."""
         self._reactor.removeReader(self)
-        if self._retry is not None:
-            self._retry.cancel()
-            self._retry = None
+        if self._retry_call is not None:
+            self._retry_call.cancel()
+            self._retry_call = None
 
     def fileno(self) -> int:
         """See `IFileDescriptor.fileno`."""
         return self._listening.fileno()
 
     def doRead(self) -> None:
-        """See `IReadDescriptor.doRead`: accept until there is nothing, or for long."""
+        """See `IReadDescriptor.doRead`.
+
+        Accept until the queue is empty or the slice is over.
+        """
         accept, now = self._listening.accept, self._now
         end = now() + SLICE
         while now() < end:
@@ -97,8 +109,8 @@ class Acceptor:
             except BlockingIOError:
                 return
             except OSError as error:
-                if error.errno not in _OVER:
-                    self._wait(error)
+                if error.errno not in _OF_ONE_CONNECTION:
+                    self._retry_later(error)
                     return
             else:
                 self._hand_over(connection)
@@ -107,22 +119,22 @@ class Acceptor:
         try:
             self._arrived(connection)
         except Exception:
-            # The reactor would accept nothing any more.
-            self._log.failure("a connection was lost")
+            # If doRead() raised it, the reactor would remove this reader.
+            self._log.failure("a new connection failed and is closed")
             connection.close()
 
-    def _wait(self, error: OSError) -> None:
-        """Leave the connections in the queue: there may be no descriptor for one."""
+    def _retry_later(self, error: OSError) -> None:
+        """Leave the connections in the queue for a while, until the error is over."""
         self._limited_log.error(
-            "no connection can be accepted: {reason}",
+            "connections cannot be accepted, retrying: {reason}",
             of=error.errno,
             reason=error.strerror,
         )
         self._reactor.removeReader(self)
-        self._retry = self._reactor.callLater(RETRY, self.start)
+        self._retry_call = self._reactor.callLater(RETRY, self.start)
 
     def connectionLost(self, reason: Failure) -> None:
-        """See `IFileDescriptor.connectionLost`: the reactor stops."""
+        """See `IFileDescriptor.connectionLost`; the caller closes the socket."""
 
     def logPrefix(self) -> str:
         """See `ILoggingContext.logPrefix`."""

@@ -22,15 +22,15 @@ from devlxd.testing import MemoryDevLXDReactor
 
 
 class FailingSocket(socket.socket):
-    """A listening socket on which nothing can be accepted.
+    """A listening socket whose `accept` fails.
 
-    :ivar errors: why not, one after the other.
+    :ivar errors: the error number of each call.
     """
 
     errors: Iterator[int] = repeat(errno.EMFILE)
 
     def accept(self) -> tuple[socket.socket, object]:
-        """Fail."""
+        """See `socket.socket.accept`."""
         error = next(self.errors)
         raise OSError(error, os.strerror(error))
 
@@ -46,7 +46,7 @@ class AcceptorTests(SynchronousTestCase):
         self.acceptor = self.accept_at(self.listening)
 
     def listen(self, listening: socket.socket) -> socket.socket:
-        """Let a socket listen at an address that nobody else has."""
+        """Make a socket listen at an address that the kernel chooses."""
         self.addCleanup(listening.close)
         listening.setblocking(False)
         listening.bind("")
@@ -54,7 +54,7 @@ class AcceptorTests(SynchronousTestCase):
         return listening
 
     def accept_at(self, listening: socket.socket) -> Acceptor:
-        """Make an acceptor whose connections take some time each."""
+        """Return an acceptor; each connection takes a tenth of a slice."""
 
         def arrived(connection: socket.SocketType) -> None:
             self.addCleanup(connection.close)
@@ -71,11 +71,11 @@ class AcceptorTests(SynchronousTestCase):
             client.connect(self.listening.getsockname())
 
     def test_interface(self) -> None:
-        """It is something that a reactor reads from."""
+        """A reactor can read from it."""
         self.assertTrue(verifyObject(IReadDescriptor, self.acceptor))
 
     def test_all(self) -> None:
-        """All that wait are accepted at once; none that waits longer for it is lost."""
+        """All queued connections are accepted in one call; none is lost."""
         self.acceptor.start()
         self.assertIn(self.acceptor, self.reactor.getReaders())
         self.connect(5)
@@ -85,7 +85,7 @@ class AcceptorTests(SynchronousTestCase):
         self.assertEqual(len(self.arrived), 5)
 
     def test_slice(self) -> None:
-        """A flood is interrupted, so that the reactor does something else as well."""
+        """A flood of connections is accepted in slices."""
         self.connect(25)
         counts = []
         for _ in range(3):
@@ -94,7 +94,7 @@ class AcceptorTests(SynchronousTestCase):
         self.assertEqual(counts, [10, 20, 25])
 
     def test_no_descriptors(self) -> None:
-        """Where there is no descriptor left those that wait are accepted later."""
+        """When there are too many open files, accepting is retried later."""
         acceptor = self.accept_at(self.listen(FailingSocket(socket.AF_UNIX)))
         acceptor.start()
         with capturedLogs() as events:
@@ -104,15 +104,15 @@ class AcceptorTests(SynchronousTestCase):
         self.reactor.advance(RETRY)
         self.assertEqual(self.reactor.getReaders(), [acceptor])
 
-    def test_over_already(self) -> None:
-        """A connection that is over before it was accepted holds nobody up."""
+    def test_closed_already(self) -> None:
+        """A connection that is closed before it is accepted does not delay others."""
         listening = FailingSocket(socket.AF_UNIX)
         listening.errors = iter([errno.ECONNABORTED, errno.EPROTO, errno.EAGAIN])
         self.accept_at(self.listen(listening)).doRead()
         self.assertEqual(list(listening.errors), [])
 
     def test_failure(self) -> None:
-        """A connection with which something goes wrong is closed, and no other."""
+        """A connection for which the callback fails is closed; others are accepted."""
 
         def fail(connection: socket.SocketType) -> None:
             self.arrived.append(connection)
@@ -124,7 +124,7 @@ class AcceptorTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 2)
 
     def test_stop(self) -> None:
-        """What was stopped accepts nothing, not even what it put off."""
+        """A stopped acceptor accepts nothing, and does not retry."""
         acceptor = self.accept_at(self.listen(FailingSocket(socket.AF_UNIX)))
         acceptor.start()
         acceptor.doRead()
