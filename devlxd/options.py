@@ -14,9 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 
-from attrs import evolve, frozen
 from twisted.copyright import version as twisted_version
-from twisted.internet.error import CannotListenError
 from twisted.python import usage
 
 from devlxd import __version__
@@ -24,17 +22,14 @@ from devlxd.events.journal import KEPT, MAX_BYTES, MAX_CONTAINER_BYTES
 from devlxd.guestapi.dialect import Dialect
 from devlxd.guestapi.dialects import DEFAULT_DIALECT, DIALECTS
 from devlxd.guestapi.downloads import MAX_DOWNLOADS
-from devlxd.host.listening import check_endpoint
 from devlxd.httpserver.registry import MAX_CONNECTIONS
+from devlxd.listen_option import ListenOption
 from devlxd.model import is_container_name
 from devlxd.peers.capabilities import check_may_identify
 from devlxd.state_directory import StateDirectory, StateError
 
 #: ``--images`` with the socket of an LXD.
 _LXD_IMAGES = re.compile(r"lxd:unix:(.+)", re.DOTALL)
-
-#: ``--listen`` with a dialect.
-_DIALECT = re.compile(r"([A-Za-z0-9_-]+)=(.*)", re.DOTALL)
 
 
 def _defaults(value_of: Callable[[Dialect], object]) -> str:
@@ -46,18 +41,6 @@ def _defaults(value_of: Callable[[Dialect], object]) -> str:
         if value_of(dialect) not in (None, default)
     )
     return f"[default: {default}{others}]"
-
-
-@frozen
-class ListenOption:
-    """One ``--listen``: a dialect, and the endpoint as it was typed."""
-
-    dialect: Dialect
-    endpoint: str
-
-    def with_switch(self, key: str) -> ListenOption:
-        """Return the same with another config key that switches the API off."""
-        return evolve(self, dialect=evolve(self.dialect, switch=key))
 
 
 class Options(usage.Options):
@@ -136,17 +119,10 @@ class Options(usage.Options):
 
     def opt_listen(self, value: str) -> None:
         """Add an endpoint; the help text is below."""
-        match = _DIALECT.fullmatch(value)
-        name, endpoint = match.groups() if match else (DEFAULT_DIALECT.name, value)
-        if name not in DIALECTS:
-            known = ", ".join(DIALECTS)
-            raise usage.UsageError(
-                f"--listen: there is no dialect {name}; the dialects are {known}"
-            )
-        if not value:
-            raise usage.UsageError("--listen: must not be empty")
-        dialect = DIALECTS[name]
-        self["listen"].append(ListenOption(dialect, endpoint or str(dialect.socket)))
+        try:
+            self["listen"].append(ListenOption.parse(value))
+        except ValueError as error:
+            raise usage.UsageError(f"--listen: {error}") from None
 
     opt_listen.__doc__ = (
         "[DIALECT=]ENDPOINT to listen at; may be repeated. ENDPOINT is a directory, "
@@ -213,11 +189,17 @@ class Options(usage.Options):
     def _check_endpoints(self) -> None:
         addresses = set()
         for listen in self["listen"]:
-            address = _check_listen(listen, self["assume"] is None)
+            address = self._check_endpoint(listen)
             if address in addresses:
                 raise usage.UsageError(f"--listen: {listen.endpoint} is given twice")
             addresses.add(address)
             _check_directory("containers", self.containers(listen.dialect))
+
+    def _check_endpoint(self, listen: ListenOption) -> str:
+        try:
+            return listen.check(identified=self["assume"] is None)
+        except ValueError as error:
+            raise usage.UsageError(f"--listen: {listen.endpoint}: {error}") from None
 
     def _check_images(self) -> None:
         images = self["images"]
@@ -270,16 +252,6 @@ class Options(usage.Options):
         """Return the socket of the LXD whose images are served; ``None`` if none."""
         match = _LXD_IMAGES.fullmatch(self["images"] or "")
         return None if match is None else os.path.abspath(match[1])
-
-
-def _check_listen(listen: ListenOption, identified: bool) -> str:
-    """Check an endpoint; return its address. See `check_endpoint`."""
-    try:
-        return check_endpoint(listen.endpoint, identified)
-    except (CannotListenError, ValueError) as error:
-        cause = getattr(error, "socketError", error)
-        reason = getattr(cause, "strerror", None) or cause
-        raise usage.UsageError(f"--listen: {listen.endpoint}: {reason}") from None
 
 
 def _check_directory(option: str, path: Path) -> None:

@@ -36,7 +36,8 @@ from devlxd.interfaces import (
     IImageStore,
     IPeerSource,
 )
-from devlxd.options import ListenOption, Options
+from devlxd.listen_option import ListenOption
+from devlxd.options import Options
 from devlxd.peers.identifier import AssumedIdentifier
 from devlxd.peers.peer_sources import AnonymousPeerSource
 from devlxd.service import DevLXDService

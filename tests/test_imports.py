@@ -19,7 +19,7 @@ LAYERS = [
     {"options", "demo"},
     {"devlxd"},
     {"testing"},
-    {"service", "state_directory"},
+    {"service", "listen_option", "state_directory"},
     {"guestapi"},
     {"httpserver", "events", "peers", "containers", "images", "host"},
     {"turns", "loglimit", "files", "observers", "socket_options"},

@@ -21,7 +21,7 @@ class ReadmeTests(SynchronousTestCase):
     def test_command_lines(self) -> None:
         """Each command line of ``twistd devlxd`` has options that there are."""
         self.patch(options, "check_may_identify", lambda: None)
-        self.patch(options, "_check_listen", lambda listen, _: listen.endpoint)
+        self.patch(options.Options, "_check_endpoint", lambda _, at: at.endpoint)
         self.patch(options, "_check_directory", lambda option, path: None)
         self.patch(options.Options, "_check_state", lambda _, dialect: None)
         commands = commands_of(README) + commands_of(OPERATING)

@@ -31,7 +31,8 @@ from devlxd.host.lock_file import LockedError, LockFile
 from devlxd.host.process_service import ProcessService
 from devlxd.images.directory_images import DirectoryImageStore
 from devlxd.images.upstream_images import LXDImageStore
-from devlxd.options import ListenOption, Options
+from devlxd.listen_option import ListenOption
+from devlxd.options import Options
 from devlxd.service import DevLXDService, GuestListener
 from devlxd.testing import MemoryDevLXDReactor
 
@@ -39,6 +40,11 @@ from devlxd.testing import MemoryDevLXDReactor
 def no_privileges() -> None:
     """Refuse to identify callers, as without CAP_SYS_PTRACE."""
     raise PermissionError("CAP is missing")
+
+
+def fail_with(_: object, number: int) -> None:
+    """Raise the `OSError` of an error number."""
+    raise OSError(number, os.strerror(number))
 
 
 class OptionsTestCase(SynchronousTestCase):
@@ -93,7 +99,7 @@ class OptionsTests(OptionsTestCase):
     def test_defaults(self) -> None:
         """The default paths of ``--listen`` and ``--containers`` are the dialect's."""
         parsed = Options()
-        self.patch(options, "_check_listen", lambda listen, _: listen.endpoint)
+        self.patch(Options, "_check_endpoint", lambda _, listen: listen.endpoint)
         self.patch(options, "_check_directory", lambda option, path: None)
         self.patch(parsed, "_check_state", lambda dialect: None)
         parsed.parseOptions([])
@@ -170,11 +176,7 @@ class OptionsTests(OptionsTestCase):
             *arguments,
         )
         patch.restore()
-
-        def fails(_: object, number: int) -> None:
-            raise OSError(number, os.strerror(number))
-
-        patch = self.patch(LockFile, "check", partialmethod(fails, errno.EACCES))
+        patch = self.patch(LockFile, "check", partialmethod(fail_with, errno.EACCES))
         self.assert_refused(f"--state: {self.state}: Permission denied", *arguments)
         patch.restore()
         self.state = self.state.with_name("file")
@@ -182,6 +184,11 @@ class OptionsTests(OptionsTestCase):
         self.assert_refused("--state", *arguments)
         # apollo has no events, and therefore no state.
         self.parse(*[a.replace("listen=", "listen=apollo=") for a in arguments])
+
+    def test_full_disk(self) -> None:
+        """devlxd starts when the disk is full; it cannot keep events then."""
+        self.patch(LockFile, "check", partialmethod(fail_with, errno.ENOSPC))
+        self.parse(f"--listen={self.socket}", f"--containers={self.containers}")
 
     def test_journal(self) -> None:
         """devlxd starts with a damaged journal, but not with one of a newer devlxd."""

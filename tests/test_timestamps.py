@@ -57,6 +57,8 @@ class TimestampTests(SynchronousTestCase):
             "2017-13-21T18:28:26Z",
             "2017-12-21T25:28:26Z",
             "2017-12-21T18:28:26Z\n",
+            "2017-12-21T18:28:26+24:00",
+            "2017-12-21T18:28:26-00:60",
             "\u0662017-12-21T18:28:26Z",
         ):
             self.assertRaises(ValueError, timestamp_of, text)

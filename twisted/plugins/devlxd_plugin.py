@@ -1,4 +1,4 @@
-"""Tells twistd of the ``devlxd`` command; nothing of it is imported until then."""
+"""Adds the command ``devlxd`` to twistd, which imports it when it is used."""
 
 from twisted.application.service import ServiceMaker
 

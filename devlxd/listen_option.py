@@ -1,0 +1,58 @@
+# -*- test-case-name: tests.test_tap -*-
+"""The option ``--listen [DIALECT=]ENDPOINT`` of ``twistd devlxd``."""
+
+from __future__ import annotations
+
+import re
+
+from attrs import evolve, frozen
+from twisted.internet.error import CannotListenError
+
+from devlxd.guestapi.dialect import Dialect
+from devlxd.guestapi.dialects import DEFAULT_DIALECT, DIALECTS
+from devlxd.host.listening import check_endpoint
+
+#: A value that names a dialect: the dialect and the endpoint.
+_WITH_DIALECT = re.compile(r"([A-Za-z0-9_-]+)=(.*)", re.DOTALL)
+
+
+@frozen
+class ListenOption:
+    """One ``--listen``: a dialect, and the endpoint as it was typed."""
+
+    dialect: Dialect
+    endpoint: str
+
+    @classmethod
+    def parse(cls, value: str) -> ListenOption:
+        """Parse the value of the option.
+
+        The defaults are the default dialect and the dialect's own endpoint.
+
+        :raises ValueError: when it is empty, or there is no such dialect.
+        """
+        match = _WITH_DIALECT.fullmatch(value)
+        name, endpoint = match.groups() if match else (DEFAULT_DIALECT.name, value)
+        if name not in DIALECTS:
+            known = ", ".join(DIALECTS)
+            raise ValueError(f"there is no dialect {name}; the dialects are {known}")
+        if not value:
+            raise ValueError("must not be empty")
+        dialect = DIALECTS[name]
+        return cls(dialect, endpoint or str(dialect.socket))
+
+    def with_switch(self, key: str) -> ListenOption:
+        """Return the same with another config key that switches the API off."""
+        return evolve(self, dialect=evolve(self.dialect, switch=key))
+
+    def check(self, identified: bool) -> str:
+        """Check the endpoint; return its address. See `check_endpoint`.
+
+        :raises ValueError: when devlxd cannot listen there; the text is the reason.
+        """
+        try:
+            return check_endpoint(self.endpoint, identified)
+        except CannotListenError as error:
+            cause = error.socketError
+            reason = getattr(cause, "strerror", None) or cause
+            raise ValueError(str(reason)) from error
