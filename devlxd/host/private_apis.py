@@ -1,8 +1,9 @@
 # -*- test-case-name: tests.host.test_private_apis -*-
 """Undocumented behaviour of CPython and Twisted that this package relies on.
 
-Nothing else in the package relies on any. ``tests/host/test_private_apis.py``
-checks that each of these still exists and means what is written here.
+Nothing else in this package and in `devlxd.tap` relies on any.
+``tests/host/test_private_apis.py`` checks that each of these still exists and
+means what is written here.
 
 * ``socket.socket._accept`` of CPython: `accept_descriptor`.
 * `ReactorBase.seconds` can be replaced on one reactor, which then reads the
@@ -14,6 +15,9 @@ checks that each of these still exists and means what is written here.
 * `UNIXServerEndpoint.listen` and `TCP4ServerEndpoint.listen` call the reactor
   before they return, and TCP4ServerEndpoint only needs ``listenTCP`` of it.
   This has no name here; `devlxd.host.dry_run` is built on it.
+* twistd opens its log after it has called `makeService`, with ``-n`` on the
+  `sys.stdout` of that moment. This has no name here; `devlxd.tap` replaces
+  `sys.stdout`.
 """
 
 from __future__ import annotations

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 import socket
+import sys
+from functools import partial
 
+from twisted.application.app import ApplicationRunner
 from twisted.internet.base import ReactorBase
 from twisted.internet.endpoints import (
     AdoptedStreamServerEndpoint,
@@ -15,6 +19,8 @@ from twisted.internet.endpoints import (
 from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactor
+from twisted.logger import Logger, LogPublisher
+from twisted.scripts._twistd_unix import ServerOptions, UnixAppLogger
 from twisted.trial.unittest import SynchronousTestCase
 
 from devlxd.host.dry_run import DryRunReactor
@@ -77,6 +83,33 @@ class ReactorTests(SynchronousTestCase):
         clock.advance(2)
         reactor.runUntilCurrent()
         self.assertEqual(called, ["called"])
+
+
+class TwistdTests(SynchronousTestCase):
+    """The log of twistd."""
+
+    def test_order(self) -> None:
+        """twistd opens its log when the service has been made."""
+        runner, calls = ApplicationRunner(ServerOptions()), list[str]()
+        for name in ("preApplication", "createOrGetApplication", "postApplication"):
+            self.patch(runner, name, partial(calls.append, name))
+        self.patch(runner.logger, "start", lambda application: calls.append("log"))
+        self.patch(runner.logger, "stop", lambda: None)
+        runner.run()
+        self.assertEqual(
+            calls,
+            ["preApplication", "createOrGetApplication", "log", "postApplication"],
+        )
+
+    def test_stdout(self) -> None:
+        """With ``-n`` it logs to the `sys.stdout` of that moment."""
+        options, stdout = ServerOptions(), io.StringIO()
+        options["nodaemon"] = True
+        logger = UnixAppLogger(options)
+        self.patch(sys, "stdout", stdout)
+        observer = logger._getLogObserver()
+        Logger("n", observer=LogPublisher(observer)).info("a line")
+        self.assertIn("a line\n", stdout.getvalue())
 
 
 class EndpointTests(SynchronousTestCase):
