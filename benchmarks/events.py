@@ -44,10 +44,10 @@ from benchmarks.serving import (
 )
 from tests.integration.lxc import (
     INIT,
-    PATIENCE,
+    TIMEOUT,
+    Barrier,
     DevLXD,
     LXCContainer,
-    Meeting,
     make_home,
     python,
     unique_name,
@@ -78,7 +78,7 @@ TIMED = """
     events.sock.connect(path)
     events.request("GET", "/1.0/events")
     response = events.getresponse()
-    host = meet(name.encode())
+    host = arrive(name.encode())
     for line in iter(response.readline, b""):
         if line.strip():
             host.sendall(b"%r" % time.perf_counter())
@@ -104,7 +104,7 @@ def read_all(connections: list[socket.socket], count: int) -> None:
         for connection in connections:
             selector.register(connection, selectors.EVENT_READ)
         while missing:
-            ready = selector.select(PATIENCE)
+            ready = selector.select(TIMEOUT)
             if not ready:
                 raise SystemExit("an event did not come")
             for key, _ in ready:
@@ -239,11 +239,11 @@ def hear_of_changes(
 ) -> dict[str, list[float]]:
     """Return how long each server took to tell of each change, in milliseconds."""
     times: dict[str, list[float]] = {"devlxd": [], "lxd": []}
-    with ThreadPoolExecutor() as pool, Meeting(home / "shared") as meeting:
+    with ThreadPoolExecutor() as pool, Barrier(home / "shared") as barrier:
         for server in times:
             command = python(TIMED, server, f"/dev/{server}/sock")
             pool.submit(container.run_at, home / "init", *command)
-        hosts = {server: meeting.wait_for(server.encode())[0] for server in times}
+        hosts = {server: barrier.wait_for(server.encode())[0] for server in times}
         for n in range(LXD_CHANGES):
             start = time.perf_counter()
             lxd.change(str(n))

@@ -23,11 +23,11 @@ from pathlib import Path
 
 from benchmarks.serving import HERE, open_files, use
 from tests.integration.lxc import (
+    Barrier,
     DevLXD,
     LXCContainer,
-    Meeting,
     make_home,
-    missing,
+    missing_requirement,
     python,
     unique_name,
 )
@@ -158,12 +158,12 @@ def measure_memory(
             show(f"20 download, {second} s")
         for one in running:
             one.result()
-        with Meeting(shared) as meeting:
+        with Barrier(shared) as barrier:
             stalled = []
             for number, guest in enumerate(guests):
                 words = (path_of(fingerprint), "1", str(number))
                 stalled.append(pool.submit(guest.run, *python(STALL, *words)))
-            hosts = [meeting.wait_for(b"%d" % n)[0] for n in range(GUESTS)]
+            hosts = [barrier.wait_for(b"%d" % n)[0] for n in range(GUESTS)]
             show("20 do not read")
             for host in hosts:
                 host.sendall(b"!")
@@ -174,7 +174,7 @@ def measure_memory(
 
 def main() -> None:
     """Measure, and print."""
-    problem = missing()
+    problem = missing_requirement()
     if problem or shutil.which("nginx") is None:
         raise SystemExit(problem or "needs nginx (Debian: nginx-light)")
     use(HERE)

@@ -39,12 +39,12 @@ from benchmarks.serving import (
     use,
 )
 from tests.integration.lxc import (
+    Barrier,
     DevLXD,
     GuestError,
     LXCContainer,
-    Meeting,
     make_home,
-    missing,
+    missing_requirement,
     python,
     unique_name,
 )
@@ -58,8 +58,8 @@ PROBES = {"new": 0.0, "kept": 0.0, "no wait": 0.02, "curl": 0.02}
 PROBE = """
     import json, struct, subprocess, time
     how, seconds = sys.argv[1], float(sys.argv[2])
-    PATIENCE = 20
-    CURL = ["curl", "-sSf", "-m", str(PATIENCE), "-o", "/dev/null", "-w"]
+    TIMEOUT = 20
+    CURL = ["curl", "-sSf", "-m", str(TIMEOUT), "-o", "/dev/null", "-w"]
     CURL += ["%{time_total}", "--unix-socket", "/dev/lxd/sock"]
     CURL += ["http://lxd/1.0/config/user.foo"]
     QUESTION = b"GET /1.0/config/user.foo HTTP/1.1\\r\\nHost: lxd\\r\\n\\r\\n"
@@ -68,7 +68,7 @@ PROBE = """
         connection = socket.socket(socket.AF_UNIX)
         # With a timeout of Python's, connect would not wait.
         for option in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
-            patience = struct.pack("ll", PATIENCE, 0)
+            patience = struct.pack("ll", TIMEOUT, 0)
             connection.setsockopt(socket.SOL_SOCKET, option, patience)
         connection.setblocking(how != "no wait")
         connection.connect("/dev/lxd/sock")
@@ -139,7 +139,7 @@ def send(request):
 #: Follows what an attack defines: does it, and prints how much of it.
 DO = """
 prepare()
-host = meet(b"attacker")
+host = arrive(b"attacker")
 start = time.monotonic()
 end = start + seconds
 reader, writer = os.pipe()
@@ -424,13 +424,13 @@ class Neighbours:
         container.run(*python(WAIT, key, value))
 
     def _attack(self, name: str, attack: Attack, devlxd: DevLXD) -> None:
-        with ThreadPoolExecutor() as pool, Meeting(self._home / "shared") as meeting:
+        with ThreadPoolExecutor() as pool, Barrier(self._home / "shared") as barrier:
             running: list[Future[str]] = []
             if attack.program:
                 # Others begin a little later, and shall not see the end of it.
                 command = attack_of(attack, self._seconds + 1)
                 running.append(pool.submit(self._attacker.run, *command))
-                meeting.wait_for(b"attacker")
+                barrier.wait_for(b"attacker")
             begun, used = time.monotonic(), cpu_seconds(devlxd.pid)
             probes = {
                 how: pool.submit(
@@ -512,7 +512,7 @@ def options() -> Namespace:
 def main() -> None:
     """Attack in each way, and print."""
     given = options()
-    problem = missing()
+    problem = missing_requirement()
     if problem:
         raise SystemExit(problem)
     use(given.checkout)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from tests.integration.lxc import PATIENCE, DevLXD, make_home
+from tests.integration.lxc import TIMEOUT, DevLXD, make_home
 
 #: The checkout that the benchmarks are in.
 HERE = Path(__file__).resolve().parents[1]
@@ -90,7 +90,7 @@ class Host:
     def connect(self) -> socket.socket:
         """Open a connection."""
         connection = socket.socket(socket.AF_UNIX)
-        connection.settimeout(PATIENCE)
+        connection.settimeout(TIMEOUT)
         connection.connect(self._address)
         return connection
 

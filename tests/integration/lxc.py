@@ -25,7 +25,7 @@ from pathlib import Path
 from attrs import field, frozen
 
 from tests.integration.processes import (
-    PATIENCE,
+    TIMEOUT,
     GuestError,
     Output,
     check,
@@ -65,7 +65,7 @@ Server("/run/init/sock", Run).serve_forever()
 UNTIL_READY = "until test -S /run/init/sock; do sleep 0.05; done"
 
 
-def missing() -> str | None:
+def missing_requirement() -> str | None:
     """Say what is missing to run containers here, or ``None``."""
     if os.geteuid() != 0:
         return "needs root"
@@ -139,7 +139,7 @@ class LXCContainer:
     def run_at(self, init: Path, *command: str) -> str:
         """Run a command as `run` does, for an init whose directory is ``init``."""
         with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(PATIENCE)
+            connection.settimeout(TIMEOUT)
             connection.connect(str(init / "sock"))
             connection.sendall(json.dumps(command).encode())
             connection.shutdown(socket.SHUT_WR)
@@ -207,7 +207,7 @@ def ask(connection, question=SECRET, end=None):
         return "closed"
     return answer.partition(b"\\r\\n\\r\\n")[2].decode() or "closed"
 
-def meet(name):
+def arrive(name):
     host = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     host.connect("/run/shared/host")
     host.sendall(name)
@@ -220,7 +220,7 @@ def python(program: str, *arguments: str) -> list[str]:
     return ["python3", "-c", PRELUDE + textwrap.dedent(program), *arguments]
 
 
-class Meeting:
+class Barrier:
     """Where programs in guests wait for the test to say when they go on.
 
     :param directory: a directory that they have at ``/run/shared``.
@@ -231,12 +231,12 @@ class Meeting:
         self._waiting: dict[bytes, tuple[socket.socket, int]] = {}
         self._server = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
-    def __enter__(self) -> Meeting:
+    def __enter__(self) -> Barrier:
         """Let them come."""
         self._server.bind(str(self._path))
         self._path.chmod(0o666)
         self._server.listen()
-        self._server.settimeout(PATIENCE)
+        self._server.settimeout(TIMEOUT)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -250,7 +250,7 @@ class Meeting:
         """Wait for a program; return the connection to it, and its pid."""
         while name not in self._waiting:
             connection, _ = self._server.accept()
-            connection.settimeout(PATIENCE)
+            connection.settimeout(TIMEOUT)
             ucred = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
             (pid,) = struct.unpack_from("i", ucred)
             self._waiting[connection.recv(100)] = (connection, pid)
@@ -276,7 +276,7 @@ def make_home() -> Path:
     return home
 
 
-class Served:
+class ServerProcess:
     """A process that serves guests, as an operator runs it.
 
     :ivar pid: its process id.
@@ -353,13 +353,13 @@ class Served:
         # One that a test has stopped, and not let go on, acts on no other.
         self.send_signal(signal.SIGCONT)
         try:
-            return self._process.wait(PATIENCE)
+            return self._process.wait(TIMEOUT)
         finally:
             self._process.kill()
             self.log.extend(self._output.lines())
 
 
-class DevLXD(Served):
+class DevLXD(ServerProcess):
     """``twistd devlxd``, with a state of its own unless it is given one."""
 
     def __init__(self, *arguments: str) -> None:

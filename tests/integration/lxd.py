@@ -7,8 +7,8 @@ import shutil
 import tarfile
 from pathlib import Path
 
-from tests.integration.lxc import missing
-from tests.integration.processes import PATIENCE, GuestError, run, start
+from tests.integration.lxc import missing_requirement
+from tests.integration.processes import TIMEOUT, GuestError, run, start
 
 _METADATA = """\
 architecture: x86_64
@@ -26,7 +26,7 @@ def missing_lxd() -> str | None:
     """Say what is missing to run LXD here, or ``None``."""
     if shutil.which("lxd") is None or shutil.which("lxc") is None:
         return "needs lxd (Debian: apt-get install lxd lxd-client)"
-    return missing()
+    return missing_requirement()
 
 
 class LXD:
@@ -47,7 +47,7 @@ class LXD:
     def launch(self) -> None:
         """Start the daemon, with all that it had if it was killed."""
         self._daemon = start("lxd", "--group", "root", env=self._environment)
-        self._run("lxd", "waitready", f"--timeout={PATIENCE:.0f}")
+        self._run("lxd", "waitready", f"--timeout={TIMEOUT:.0f}")
 
     def start(self) -> None:
         """Start it, with a pool of storage and an image."""
@@ -120,7 +120,7 @@ class LXD:
     def kill(self) -> None:
         """Kill the daemon; asked to end, it takes its time."""
         self._daemon.kill()
-        self._daemon.wait(PATIENCE)
+        self._daemon.wait(TIMEOUT)
 
 
 _ROOT = ["disk", "path=/", "pool=default"]

@@ -18,13 +18,13 @@ from twisted.trial.reporter import TestResultDecorator
 from twisted.trial.unittest import SynchronousTestCase
 
 #: How long anything may take, in seconds; a host that is busy is slow.
-PATIENCE = 180.0
+TIMEOUT = 180.0
 
 #: How long a whole test may take, in seconds.
-TEST_PATIENCE = 900
+TEST_TIMEOUT = 900
 
 #: How much of a process's output a failed test shows, in lines.
-SHOWN = 50
+SHOWN_LINES = 50
 
 _T = TypeVar("_T")
 
@@ -33,12 +33,12 @@ def wait_until(condition: Callable[[], _T | None], what: str) -> _T:
     """Ask again and again until there is an answer that is true; return it.
 
     :param what: what is waited for, for the error.
-    :raises AssertionError: after `PATIENCE`.
+    :raises AssertionError: after `TIMEOUT`.
     """
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + TIMEOUT
     while not (answer := condition()):
         if time.monotonic() > end:
-            raise AssertionError(f"not in {PATIENCE:.0f} s: {what}")
+            raise AssertionError(f"not in {TIMEOUT:.0f} s: {what}")
         time.sleep(0.02)
     return answer
 
@@ -69,7 +69,7 @@ def run(*command: str, env: Mapping[str, str] | None = None, said: str = "") -> 
     """Run a command; return what it printed on stdout.
 
     :param said: what it reads on stdin.
-    :raises GuestError: when it failed, or took longer than `PATIENCE`; the text
+    :raises GuestError: when it failed, or took longer than `TIMEOUT`; the text
         has its stderr too.
     """
     # Not pipes: what a command leaves running may hold them open.
@@ -82,7 +82,7 @@ def run(*command: str, env: Mapping[str, str] | None = None, said: str = "") -> 
                 input=said.encode(),
                 stdout=out,
                 stderr=err,
-                timeout=PATIENCE,
+                timeout=TIMEOUT,
                 check=False,
             ).returncode
         except subprocess.TimeoutExpired as expired:
@@ -175,7 +175,7 @@ class ProcessTestCase(SynchronousTestCase):
         """See `SynchronousTestCase.run`."""
         recorder = _FailureRecorder(result)
         before = signal.signal(signal.SIGALRM, _give_up)
-        signal.alarm(TEST_PATIENCE)
+        signal.alarm(TEST_TIMEOUT)
         try:
             super().run(recorder)
         finally:
@@ -183,7 +183,7 @@ class ProcessTestCase(SynchronousTestCase):
             signal.signal(signal.SIGALRM, before)
         if recorder.failed:
             for title, text in _shown:
-                lines = "\n".join(text().splitlines()[-SHOWN:])
+                lines = "\n".join(text().splitlines()[-SHOWN_LINES:])
                 sys.stdout.write(f"\n--- {title}\n{lines}\n")
         _shown.clear()
         while _outputs:
@@ -191,4 +191,4 @@ class ProcessTestCase(SynchronousTestCase):
 
 
 def _give_up(_number: int, _frame: FrameType | None) -> None:
-    raise AssertionError(f"the test has not ended in {TEST_PATIENCE} s")
+    raise AssertionError(f"the test has not ended in {TEST_TIMEOUT} s")

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.integration.lxc import TWISTD, Served
+from tests.integration.lxc import TWISTD, ServerProcess
 from tests.integration.processes import ProcessTestCase, run
 
 #: Opens a socket as systemd does, and becomes the service that it is for.
@@ -38,7 +38,7 @@ class SystemdTests(ProcessTestCase):
         (home / "containers").mkdir()
         (home / "containers" / "c1.yaml").write_text("config: {user.a: b}\n")
         path = home / "sock"
-        served = Served(
+        served = ServerProcess(
             *(sys.executable, "-c", SYSTEMD, str(path), TWISTD, "-n", "--pidfile="),
             *("devlxd", "--listen=systemd:domain=UNIX:name=guests", "--assume=c1"),
             *(f"--containers={home}/containers", f"--state={home}/state"),

@@ -21,17 +21,17 @@ from devlxd.peers import processes
 from devlxd.peers.processes import ProcFS
 from tests.integration.lxc import (
     INIT,
+    Barrier,
     DevLXD,
     LXCContainer,
-    Meeting,
     hierarchies,
     make_home,
-    missing,
+    missing_requirement,
     python,
     unique_name,
 )
 from tests.integration.processes import (
-    PATIENCE,
+    TIMEOUT,
     GuestError,
     ProcessTestCase,
     run,
@@ -53,7 +53,7 @@ OWN, VICTIMS = "secret of attacker", "secret of victim"
 class AttackTests(ProcessTestCase):
     """The attacks."""
 
-    skip = missing()
+    skip = missing_requirement()
 
     def setUp(self) -> None:
         self.home = make_home()
@@ -173,11 +173,11 @@ class AttackTests(ProcessTestCase):
 
     def test_removed_container(self) -> None:
         """A connection opened before the container was removed is of no use after."""
-        with ThreadPoolExecutor() as pool, Meeting(self.home / "shared") as meeting:
+        with ThreadPoolExecutor() as pool, Barrier(self.home / "shared") as barrier:
             pool.submit(
                 self.attacker.run,
                 *python("""
-                    guest, host = connect(), meet(b"attacker")
+                    guest, host = connect(), arrive(b"attacker")
                     ask(guest, b"GET / HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n", end=b"]\\n")
                     host.sendall(b"x")
                     while guest.recv(1):
@@ -185,7 +185,7 @@ class AttackTests(ProcessTestCase):
                     host.sendall(ask(guest).encode())
                 """),
             )
-            attacker, _ = meeting.wait_for(b"attacker")
+            attacker, _ = barrier.wait_for(b"attacker")
             attacker.recv(1)
             (self.home / "documents" / f"{self.attacker.name}.json").unlink()
             self.assertEqual(attacker.recv(1000), b"closed")
@@ -220,7 +220,7 @@ class AttackTests(ProcessTestCase):
 
     def recycle(self) -> bool:
         """Try it once; tell whether the victim was given the pid."""
-        with ThreadPoolExecutor() as pool, Meeting(self.home / "shared") as meeting:
+        with ThreadPoolExecutor() as pool, Barrier(self.home / "shared") as barrier:
             os.kill(self.devlxd.pid, signal.SIGSTOP)
             try:
                 asker = pool.submit(
@@ -230,18 +230,18 @@ class AttackTests(ProcessTestCase):
                         if os.fork() == 0:
                             os.close(1)
                             os.close(2)
-                            host = meet(b"keeper")
+                            host = arrive(b"keeper")
                             host.recv(1)
                             host.sendall(ask(guest).encode())
                             os._exit(0)
-                        meet(b"asker").recv(1)
+                        arrive(b"asker").recv(1)
                     """),
                 )
-                keeper, _ = meeting.wait_for(b"keeper")
-                leaver, pid = meeting.wait_for(b"asker")
+                keeper, _ = barrier.wait_for(b"keeper")
+                leaver, pid = barrier.wait_for(b"asker")
                 leaver.sendall(b"x")
                 asker.result()
-                sleeper, got = self.next_process_of_the_victim(pool, meeting, pid)
+                sleeper, got = self.next_process_of_the_victim(pool, barrier, pid)
             finally:
                 os.kill(self.devlxd.pid, signal.SIGCONT)
             keeper.sendall(b"x")
@@ -251,7 +251,7 @@ class AttackTests(ProcessTestCase):
         return got == pid
 
     def next_process_of_the_victim(
-        self, pool: ThreadPoolExecutor, meeting: Meeting, pid: int
+        self, pool: ThreadPoolExecutor, barrier: Barrier, pid: int
     ) -> tuple[socket.socket, int]:
         """Let the victim start a process that may well be given ``pid``.
 
@@ -259,22 +259,22 @@ class AttackTests(ProcessTestCase):
         """
         # The victim's init takes one for a thread of its own first.
         Path("/proc/sys/kernel/ns_last_pid").write_text(str(pid - 2))
-        pool.submit(self.victim.run, *python("meet(b'victim').recv(1)"))
-        return meeting.wait_for(b"victim")
+        pool.submit(self.victim.run, *python("arrive(b'victim').recv(1)"))
+        return barrier.wait_for(b"victim")
 
     def test_passed_connection(self) -> None:
         """A connection that the attacker made is the attacker's, whoever asks on it."""
-        with ThreadPoolExecutor() as pool, Meeting(self.home / "shared") as meeting:
-            self.assertEqual(self.pass_on(pool, meeting, lambda: None), self.own)
+        with ThreadPoolExecutor() as pool, Barrier(self.home / "shared") as barrier:
+            self.assertEqual(self.pass_on(pool, barrier, lambda: None), self.own)
 
     def test_passed_connection_of_an_ended_container(self) -> None:
         """When the attacker's container ends, so does what it has passed on."""
-        with ThreadPoolExecutor() as pool, Meeting(self.home / "shared") as meeting:
-            answer = self.pass_on(pool, meeting, self.attacker.stop)
+        with ThreadPoolExecutor() as pool, Barrier(self.home / "shared") as barrier:
+            answer = self.pass_on(pool, barrier, self.attacker.stop)
         self.assertEqual(answer, "closed")
 
     def pass_on(
-        self, pool: ThreadPoolExecutor, meeting: Meeting, between: Callable[[], object]
+        self, pool: ThreadPoolExecutor, barrier: Barrier, between: Callable[[], object]
     ) -> str:
         """Let the attacker connect, and the victim ask on that connection.
 
@@ -284,7 +284,7 @@ class AttackTests(ProcessTestCase):
         pool.submit(
             self.attacker.run,
             *python("""
-                guest, host = connect(), meet(b"attacker")
+                guest, host = connect(), arrive(b"attacker")
                 ask(guest, b"GET / HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n", end=b"]\\n")
                 socket.send_fds(host, [b"x"], [guest.fileno()])
                 host.recv(1)
@@ -293,13 +293,13 @@ class AttackTests(ProcessTestCase):
         pool.submit(
             self.victim.run,
             *python("""
-                host = meet(b"victim")
+                host = arrive(b"victim")
                 _, (fd,), _, _ = socket.recv_fds(host, 1, 1)
                 host.sendall(ask(socket.socket(fileno=fd)).encode())
             """),
         )
-        attacker, _ = meeting.wait_for(b"attacker")
-        victim, _ = meeting.wait_for(b"victim")
+        attacker, _ = barrier.wait_for(b"attacker")
+        victim, _ = barrier.wait_for(b"victim")
         _, (fd,), _, _ = socket.recv_fds(attacker, 1, 1)
         between()
         socket.send_fds(victim, [b"x"], [fd])
@@ -325,7 +325,7 @@ class NameTests(ProcessTestCase):
     The victim is called as the attacker is, with a ``-1`` behind it.
     """
 
-    skip = missing()
+    skip = missing_requirement()
 
     def setUp(self) -> None:
         self.home = make_home()
@@ -432,7 +432,7 @@ class NameTests(ProcessTestCase):
             self.assertEqual(container.run(*ASK), OWN)
         finally:
             run("lxc-stop", "-k", *lxc)
-            started.wait(PATIENCE)
+            started.wait(TIMEOUT)
 
     def is_up(self, container: LXCContainer) -> bool:
         """Return whether a container runs what it is asked to."""
@@ -497,7 +497,7 @@ def is_removed(cgroup: Path) -> bool:
 class CrowdTests(ProcessTestCase):
     """Many at once."""
 
-    skip = missing()
+    skip = missing_requirement()
 
     def test_five_containers(self) -> None:
         """Each of very many clients gets its own, and nothing is left of them."""

@@ -11,7 +11,7 @@ from tests.integration.lxc import (
     DevLXD,
     LXCContainer,
     make_home,
-    missing,
+    missing_requirement,
     unique_name,
 )
 from tests.integration.processes import ProcessTestCase
@@ -45,7 +45,7 @@ def missing_cloud_init() -> str | None:
     """Say what is missing to run cloud-init here, or ``None``."""
     if not (Path(PACKAGES) / "cloudinit").is_dir():
         return "needs cloud-init (unpack Debian's, and say where in CLOUD_INIT)"
-    return missing()
+    return missing_requirement()
 
 
 class CloudInitTests(ProcessTestCase):

@@ -16,16 +16,16 @@ from pathlib import Path
 
 from tests.integration import agent
 from tests.integration.lxc import (
+    Barrier,
     DevLXD,
     LXCContainer,
-    Meeting,
-    Served,
+    ServerProcess,
     make_home,
-    missing,
+    missing_requirement,
     python,
     unique_name,
 )
-from tests.integration.processes import PATIENCE, ProcessTestCase, run
+from tests.integration.processes import TIMEOUT, ProcessTestCase, run
 
 #: Listens to events with each kind of client, and passes on what it hears.
 CLIENTS = {
@@ -33,7 +33,7 @@ CLIENTS = {
         sys.path.insert(0, "/run/websockets")
         from websockets.sync.client import unix_connect
         with unix_connect("/dev/lxd/sock", "ws://lxd/1.0/events") as events:
-            host = meet(b"websocket")
+            host = arrive(b"websocket")
             for message in events:
                 host.sendall(message.encode())
     """,
@@ -44,7 +44,7 @@ CLIENTS = {
         assert curl.stdout.readline().startswith(b"HTTP/1.1 200")
         while curl.stdout.readline().strip():
             pass
-        host = meet(b"curl")
+        host = arrive(b"curl")
         for line in curl.stdout:
             host.sendall(line)
     """,
@@ -54,7 +54,7 @@ CLIENTS = {
         events.sock = connect()
         events.request("GET", "/1.0/events")
         response = events.getresponse()
-        host = meet(b"stream")
+        host = arrive(b"stream")
         while line := response.readline():
             host.sendall(line)
     """,
@@ -64,7 +64,7 @@ CLIENTS = {
 class ContainerTests(ProcessTestCase):
     """Three kinds of clients in a real container."""
 
-    skip = missing()
+    skip = missing_requirement()
 
     def test_clients(self) -> None:
         """Each hears of every change, in order, and of nothing else."""
@@ -90,11 +90,11 @@ class ContainerTests(ProcessTestCase):
         self.addCleanup(devlxd.stop)
         container.start()
         self.addCleanup(container.stop)
-        with ThreadPoolExecutor() as pool, Meeting(home / "shared") as meeting:
+        with ThreadPoolExecutor() as pool, Barrier(home / "shared") as barrier:
             for client in CLIENTS.values():
                 pool.submit(container.run, *python(client))
             latest = 0.0
-            heard = [meeting.wait_for(name)[0] for name in CLIENTS]
+            heard = [barrier.wait_for(name)[0] for name in CLIENTS]
             for text, expected in (
                 ("config: {user.a: b}", ("config", "b")),
                 (
@@ -161,7 +161,7 @@ def subscribe(
 ) -> socket.socket:
     """Ask for events, and wait for the head of the answer."""
     connection = socket.socket(socket.AF_UNIX)
-    connection.settimeout(PATIENCE)
+    connection.settimeout(TIMEOUT)
     if container is not None:
         connection.bind(agent.address_of(container))
     connection.connect(path)
@@ -183,7 +183,7 @@ def read_until(
     connection: socket.socket, view: View, done: Callable[[dict[str, str]], bool]
 ) -> None:
     """Let a view have what comes in until its config is as it shall be."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + TIMEOUT
     while not done(view.config):
         assert time.monotonic() < end, f"only {view.config} until {view.last}"
         data = connection.recv(65536)
@@ -212,7 +212,7 @@ def read_to_the_end(connection: socket.socket) -> bytes:
 class RoughTests(ProcessTestCase):
     """Many changes, many guests, and no mercy."""
 
-    skip = missing()
+    skip = missing_requirement()
 
     def setUp(self) -> None:
         self.home = make_home()
@@ -226,10 +226,10 @@ class RoughTests(ProcessTestCase):
         text = json.dumps({"config": {f"user.{k}": str(v) for k, v in config.items()}})
         (self.documents / f"{name}.json").write_text(text)
 
-    def serve(self) -> Served:
+    def serve(self) -> ServerProcess:
         """Start the agent."""
         command = [sys.executable, str(Path(agent.__file__).absolute())]
-        served = Served(*command, str(self.documents), self.socket)
+        served = ServerProcess(*command, str(self.documents), self.socket)
         self.addCleanup(served.stop)
         return served
 

@@ -13,8 +13,8 @@ from typing import Any
 from urllib.parse import quote
 
 from tests.events.test_journal import DAMAGES
-from tests.integration.lxc import DevLXD, make_home, missing
-from tests.integration.processes import PATIENCE, ProcessTestCase, run, wait_until
+from tests.integration.lxc import DevLXD, make_home, missing_requirement
+from tests.integration.processes import TIMEOUT, ProcessTestCase, run, wait_until
 
 #: A time before everything.
 BEGINNING = "1970-01-01T00:00:00Z"
@@ -29,7 +29,7 @@ class Events:
     def __init__(self, path: str, since: str = "") -> None:
         self._connection = HTTPConnection("lxd")
         self._connection.sock = socket.socket(socket.AF_UNIX)
-        self._connection.sock.settimeout(PATIENCE)
+        self._connection.sock.settimeout(TIMEOUT)
         self._connection.sock.connect(path)
         self._connection.request("GET", f"/1.0/events?since={quote(since)}")
         self._response = self._connection.getresponse()
@@ -51,7 +51,7 @@ class Events:
 class StateTestCase(ProcessTestCase):
     """Has a devlxd with one container, and the directory for its state."""
 
-    skip = missing()
+    skip = missing_requirement()
 
     def setUp(self) -> None:
         self.home = make_home()

@@ -14,11 +14,11 @@ from pathlib import Path
 from tests.integration.lxc import (
     INIT,
     UNTIL_READY,
+    Barrier,
     DevLXD,
     LXCContainer,
-    Meeting,
     make_home,
-    missing,
+    missing_requirement,
     python,
     unique_name,
 )
@@ -60,7 +60,7 @@ STALL = """
     for connection in connections:
         connection.sendall(f"GET {path} HTTP/1.0\\r\\n\\r\\n".encode())
         assert connection.recv(12) == b"HTTP/1.0 200", "no image"
-    host = meet(number.encode())
+    host = arrive(number.encode())
     host.recv(1)
     for connection in connections:
         size = 12
@@ -107,7 +107,7 @@ def add(directory: Path, *files: Path) -> str:
 class DirectoryTests(ProcessTestCase):
     """Images in a directory."""
 
-    skip = missing()
+    skip = missing_requirement()
 
     def setUp(self) -> None:
         self.home = make_home()
@@ -198,10 +198,10 @@ class DirectoryTests(ProcessTestCase):
         image = self.images / fingerprint
         (guest,) = self.start()
         for size, is_replaced in ((50 * MIB, True), (MIB, False)):
-            with ThreadPoolExecutor() as pool, Meeting(self.home / "shared") as meeting:
+            with ThreadPoolExecutor() as pool, Barrier(self.home / "shared") as barrier:
                 command = python(STALL, path_of(fingerprint), "1", "0")
                 downloading = pool.submit(guest.run, *command)
-                host, _ = meeting.wait_for(b"0")
+                host, _ = barrier.wait_for(b"0")
                 if is_replaced:
                     make_file(self.home / "other", MIB).replace(image)
                 else:
@@ -218,12 +218,12 @@ class DirectoryTests(ProcessTestCase):
         for guest in guests:
             guest.run("sh", "-c", curl("/dev/lxd/sock", fingerprint, "-o /dev/null"))
         before = (self.devlxd.memory(), self.devlxd.open_files())
-        with ThreadPoolExecutor() as pool, Meeting(self.home / "shared") as meeting:
+        with ThreadPoolExecutor() as pool, Barrier(self.home / "shared") as barrier:
             downloads = []
             for number, guest in enumerate(guests):
                 words = (path_of(fingerprint), "4", str(number))
                 downloads.append(pool.submit(guest.run, *python(STALL, *words)))
-            hosts = [meeting.wait_for(b"%d" % n)[0] for n in range(len(guests))]
+            hosts = [barrier.wait_for(b"%d" % n)[0] for n in range(len(guests))]
             self.devlxd.wait_for_files(before[1] + 20 * 2)
             self.assertLess(self.devlxd.memory() - before[0], 20 * 512)
             one_more = curl("/dev/lxd/sock", fingerprint, "-w ' %{http_code}'")

@@ -15,13 +15,13 @@ from pathlib import Path
 from tests.integration.lxc import (
     TWISTD,
     LXCContainer,
-    Served,
+    ServerProcess,
     make_home,
-    missing,
+    missing_requirement,
     unique_name,
 )
 from tests.integration.processes import (
-    PATIENCE,
+    TIMEOUT,
     GuestError,
     ProcessTestCase,
     wait_until,
@@ -43,7 +43,7 @@ def nobody(*capabilities: str) -> list[str]:
 def ask(path: Path) -> bytes:
     """Ask for ``user.foo``; return the response, empty where nobody listens."""
     with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(PATIENCE)
+        connection.settimeout(TIMEOUT)
         try:
             connection.connect(str(path))
         except OSError:
@@ -60,7 +60,7 @@ def give_up(*command: str) -> tuple[int, str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
         check=False,
     )
     return done.returncode, done.stdout
@@ -98,7 +98,7 @@ class OperatorTests(ProcessTestCase):
 
     def test_second(self) -> None:
         """A second one is told which process the first one is, and goes."""
-        served = Served(*self.command())
+        served = ServerProcess(*self.command())
         self.addCleanup(served.stop)
         self.assert_in_the_way(served.pid)
 
@@ -115,13 +115,13 @@ class OperatorTests(ProcessTestCase):
                     self.assert_in_the_way(pid)
                 finally:
                     os.kill(pid, signal.SIGKILL)
-                    select.select([pidfd], [], [], PATIENCE)
+                    select.select([pidfd], [], [], TIMEOUT)
             # twistd would wait for somebody to take note of its end.
             pidfile.unlink()
 
     def test_signals(self) -> None:
         """``SIGHUP`` reads all anew, ``SIGUSR1`` and ``SIGUSR2`` do nothing."""
-        served = Served(*self.command())
+        served = ServerProcess(*self.command())
         self.addCleanup(served.stop)
         for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP):
             served.send_signal(number)
@@ -132,7 +132,7 @@ class OperatorTests(ProcessTestCase):
 
     def test_demo_hangs_up(self) -> None:
         """The demo leaves nothing behind when its terminal goes away."""
-        served = Served(TWISTD, "-n", "--pidfile=", "devlxd", "--demo")
+        served = ServerProcess(TWISTD, "-n", "--pidfile=", "devlxd", "--demo")
         self.addCleanup(served.stop)
         line = served.wait_for("$ curl --unix-socket")
         directory = Path(line.split()[3]).parent
@@ -166,7 +166,7 @@ class OperatorTests(ProcessTestCase):
         server.send_signal(signal.SIGHUP)
         read = b""
         while b"reading all documents" not in read:
-            self.assertTrue(select.select([reading], [], [], PATIENCE)[0], read)
+            self.assertTrue(select.select([reading], [], [], TIMEOUT)[0], read)
             read += os.read(reading, 10**6)
         self.assertRegex(read, rb"^\d+ log lines were dropped\n")
 
@@ -174,7 +174,7 @@ class OperatorTests(ProcessTestCase):
 class PrivilegeTests(ProcessTestCase):
     """A devlxd that is not root's, and a real container."""
 
-    skip = missing()
+    skip = missing_requirement()
 
     def setUp(self) -> None:
         self.home = make_home()
@@ -194,7 +194,7 @@ class PrivilegeTests(ProcessTestCase):
     def test_capability(self) -> None:
         """``nobody`` with CAP_SYS_PTRACE serves guests, of any user namespace."""
         twistd = [TWISTD, "-n", "--pidfile="]
-        served = Served(*nobody("sys_ptrace"), *twistd, *self.devlxd)
+        served = ServerProcess(*nobody("sys_ptrace"), *twistd, *self.devlxd)
         self.addCleanup(served.stop)
         for host_id in (0, 100_000):
             container = LXCContainer(

@@ -8,8 +8,8 @@ from io import StringIO
 from twisted.trial.reporter import TestResult
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.integration.lxc import Served
-from tests.integration.processes import SHOWN, GuestError, ProcessTestCase
+from tests.integration.lxc import ServerProcess
+from tests.integration.processes import SHOWN_LINES, GuestError, ProcessTestCase
 
 #: Prints more than any pipe holds before it does what it was started for.
 TALKATIVE = """
@@ -26,7 +26,7 @@ class ServedTests(ProcessTestCase):
 
     def test_talkative(self) -> None:
         """One that prints much is not held up, and all of it is in its log."""
-        served = Served(sys.executable, "-c", TALKATIVE)
+        served = ServerProcess(sys.executable, "-c", TALKATIVE)
         served.stop()
         self.assertEqual(len(served.log), 100_001)
         self.assertEqual(served.log[-2:], ["line 99999\n", "guests are served at\n"])
@@ -34,7 +34,7 @@ class ServedTests(ProcessTestCase):
     def test_ended(self) -> None:
         """One that ends at once is told of with what it printed."""
         command = [sys.executable, "-c", "print('no luck')"]
-        error = self.assertRaises(GuestError, Served, *command)
+        error = self.assertRaises(GuestError, ServerProcess, *command)
         self.assertEqual(str(error), "it ended: no luck\n")
 
 
@@ -43,7 +43,7 @@ class Failing(ProcessTestCase):
 
     def runTest(self) -> None:
         """Fail, with a process that has printed much."""
-        served = Served(sys.executable, "-c", TALKATIVE)
+        served = ServerProcess(sys.executable, "-c", TALKATIVE)
         self.addCleanup(served.stop)
         self.fail("as it should")
 
@@ -58,7 +58,8 @@ class ProcessTestCaseTests(SynchronousTestCase):
         self.patch(sys, "stdout", shown)
         Failing("runTest").run(result)
         self.assertEqual(len(result.failures), 1)
-        lines = [f"line {n}" for n in range(100_000 - SHOWN + 1, 100_000)]
+        lines = [f"line {n}" for n in range(100_000 - SHOWN_LINES + 1, 100_000)]
         self.assertEqual(
-            shown.getvalue().splitlines()[-SHOWN:], [*lines, "guests are served at"]
+            shown.getvalue().splitlines()[-SHOWN_LINES:],
+            [*lines, "guests are served at"],
         )

@@ -13,9 +13,9 @@ from tests.integration.lxc import (
     INIT,
     TWISTD,
     LXCContainer,
-    Served,
+    ServerProcess,
     make_home,
-    missing,
+    missing_requirement,
     unique_name,
 )
 from tests.integration.lxd import LXD, missing_lxd
@@ -56,14 +56,14 @@ class ReadmeTestCase(ProcessTestCase):
         self.run_block("\n".join(before))
         if "--state" not in command:
             command += f" --state {self.home}/state"
-        served = Served(*shlex.split(command))
+        served = ServerProcess(*shlex.split(command))
         self.addCleanup(served.stop)
 
 
 class LXCTests(ReadmeTestCase):
     """With LXC."""
 
-    skip = missing()
+    skip = missing_requirement()
 
     def setUp(self) -> None:
         super().setUp()
@@ -97,7 +97,7 @@ class LXCTests(ReadmeTestCase):
         """The agent serves as well."""
         (agent,) = blocks_of(README, "Embed it")
         (self.home / "agent.tac").write_text(self.adapt(agent))
-        served = Served(TWISTD, "--pidfile=", "-ny", f"{self.home}/agent.tac")
+        served = ServerProcess(TWISTD, "--pidfile=", "-ny", f"{self.home}/agent.tac")
         self.addCleanup(served.stop)
         self.assertEqual(self.run_block(self.guest), "bar")
 

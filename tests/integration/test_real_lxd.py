@@ -22,16 +22,16 @@ from devlxd.peers.runtimes import known_runtimes
 from tests.integration.lxc import (
     INIT,
     UNTIL_READY,
+    Barrier,
     DevLXD,
     LXCContainer,
-    Meeting,
     hierarchies,
     make_home,
     python,
     unique_name,
 )
 from tests.integration.lxd import LXD, missing_lxd
-from tests.integration.processes import PATIENCE, ProcessTestCase, wait_until
+from tests.integration.processes import TIMEOUT, ProcessTestCase, wait_until
 
 #: Listens to a socket's events, and passes them on.
 LISTEN = """
@@ -42,7 +42,7 @@ LISTEN = """
     events.sock.connect(path)
     events.request("GET", "/1.0/events")
     response = events.getresponse()
-    host = meet(name.encode())
+    host = arrive(name.encode())
     for line in iter(response.readline, b""):
         host.sendall(line)
 """
@@ -148,12 +148,12 @@ class RealLXDTests(ProcessTestCase):
     def test_events(self) -> None:
         """Of each of 200 changes both tell the same, but for what is listed."""
         told: Counter[str] = Counter()
-        with ThreadPoolExecutor() as pool, Meeting(self.home / "shared") as meeting:
+        with ThreadPoolExecutor() as pool, Barrier(self.home / "shared") as barrier:
             for name, path in (("lxd", "/dev/lxd"), ("devlxd", "/dev/devlxd")):
                 command = python(LISTEN, name, f"{path}/sock")
                 pool.submit(self.container.run_at, self.home / "init", *command)
-            theirs, _ = meeting.wait_for(b"lxd")
-            ours, _ = meeting.wait_for(b"devlxd")
+            theirs, _ = barrier.wait_for(b"lxd")
+            ours, _ = barrier.wait_for(b"devlxd")
             for n, change in enumerate(script()):
                 self.lxc(change)
                 self.lxc(["config", "set", "NAME", f"{MARK}={n}"])
@@ -224,11 +224,11 @@ def in_step(ours: socket.socket, theirs: socket.socket, mark: str) -> tuple[Told
 
     LXD tells of each event in a thread of its own, in any order.
 
-    :return: what each has told, also when it is not the same after `PATIENCE`.
+    :return: what each has told, also when it is not the same after `TIMEOUT`.
     """
     told: dict[socket.socket, list[Event]] = {ours: [], theirs: []}
     unmarked = {ours, theirs}
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + TIMEOUT
     while unmarked or same(told[ours]) != same(told[theirs]):
         ready, _, _ = select.select(told, [], [], max(0, end - time.monotonic()))
         if not ready:

@@ -14,10 +14,10 @@ from tests.integration.lxc import (
     DevLXD,
     LXCContainer,
     make_home,
-    missing,
+    missing_requirement,
     unique_name,
 )
-from tests.integration.processes import PATIENCE, ProcessTestCase, run
+from tests.integration.processes import TIMEOUT, ProcessTestCase, run
 from tests.peers.test_id_maps import CURRENT, id_map_value
 
 #: Every path of the specifications, and what a container is told there.
@@ -45,7 +45,7 @@ def curl(socket: str, path: str) -> list[str]:
 class SpecificationTests(ProcessTestCase):
     """Two unprivileged containers with different id maps, and a privileged one."""
 
-    skip = missing()
+    skip = missing_requirement()
 
     def setUp(self) -> None:
         self.home = make_home()
@@ -141,7 +141,7 @@ class SpecificationTests(ProcessTestCase):
 class ProcessTests(ProcessTestCase):
     """A ``twistd devlxd`` from its start to its end."""
 
-    skip = missing()
+    skip = missing_requirement()
 
     def setUp(self) -> None:
         self.home = make_home()
@@ -159,7 +159,7 @@ class ProcessTests(ProcessTestCase):
         devlxd = DevLXD(*self.arguments)
         with socket.socket(socket.AF_UNIX) as guest:
             guest.connect(str(self.socket))
-            guest.settimeout(PATIENCE)
+            guest.settimeout(TIMEOUT)
             guest.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
             answer = b""
             while not answer.endswith(b"not in a container\n"):
@@ -180,7 +180,7 @@ class ProcessTests(ProcessTestCase):
             [TWISTD, "-n", "--pidfile=", "devlxd", self.state, *self.arguments],
             capture_output=True,
             text=True,
-            timeout=PATIENCE,
+            timeout=TIMEOUT,
             check=False,
         )
         self.assertEqual(second.returncode, 1)
