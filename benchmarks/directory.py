@@ -75,7 +75,7 @@ def main() -> None:
         for n in range(CONTAINERS):
             (path / f"c{n}.yaml").write_text(DOCUMENT.format(n=n, value=0))
         store = DirectoryStore(path, reactor, INotify(reactor))
-        bus = EventBus(store, SQLiteJournal(), reactor)
+        bus = EventBus(store, SQLiteJournal(), reactor, namespaces=["user."])
         disable_gc_until(store.loaded())
         bus.startService()
         begun = time.perf_counter()

@@ -7,7 +7,7 @@ import os
 import resource
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -206,7 +206,14 @@ class DevLXDService(MultiService):
         turns = Turns(reactor)
         bus = None
         if any(dialect.events for dialect, _ in endpoints):
-            bus = EventBus(store, journal or SQLiteJournal(), reactor, now, turns)
+            bus = EventBus(
+                store,
+                journal or SQLiteJournal(),
+                reactor,
+                now,
+                turns,
+                namespaces=_namespaces(dialect for dialect, _ in endpoints),
+            )
             bus.setServiceParent(self)
         if observer is not None:
             _ChangeReporter(store, guarded(observer)).setServiceParent(self)
@@ -223,6 +230,11 @@ class DevLXDService(MultiService):
         for dialect, endpoint in endpoints:
             site = sites.site(dialect)
             GuestListener(endpoint, site, dialect, reactor).setServiceParent(self)
+
+
+def _namespaces(dialects: Iterable[Dialect]) -> Sequence[str]:
+    """Return the prefixes of the config keys whose changes are events."""
+    return sorted({p for d in dialects if d.events for p in d.exported})
 
 
 class GuestSites:

@@ -24,7 +24,7 @@ LAYERS = [
     {"httpserver", "events", "peers", "containers", "images", "host"},
     {"turns", "loglimit", "files", "observers", "socket_options"},
     {"interfaces"},
-    {"model", "timestamps", "booleans"},
+    {"model", "timestamps", "booleans", "compact_json"},
 ]
 
 

@@ -162,7 +162,7 @@ class OptionsTests(OptionsTestCase):
         parsed = self.parse(*arguments)
         self.assertEqual(self.state.stat().st_mode & 0o777, 0o700)
         journal = parsed.state().journal(parsed.containers(LXD))
-        journal.open()
+        journal.open(["user."])
         self.addCleanup(journal.close)
         self.assert_refused("locked", *arguments)
 
@@ -198,7 +198,7 @@ class OptionsTests(OptionsTestCase):
         (path,) = self.state.glob("*.sqlite")
         path.write_bytes(b"nonsense" * 1000)
         self.parse(*arguments)
-        journal.open()
+        journal.open(["user."])
         journal.close()
         with contextlib.closing(sqlite3.connect(path)) as newer:
             newer.execute("PRAGMA user_version = 99")

@@ -173,6 +173,8 @@ class EventBus(Service):
     :param reactor: for what has to wait.
     :param now: tells the time, in nanoseconds since 1970.
     :param turns: by whose turn long work is done.
+    :param namespaces: what the config keys begin with whose changes are events:
+        whatever the subscribers may see, and nothing else.
     """
 
     _log = Logger()
@@ -184,12 +186,15 @@ class EventBus(Service):
         reactor: IReactorTime,
         now: Callable[[], int] = time.time_ns,
         turns: ITurns | None = None,
+        *,
+        namespaces: Collection[str],
     ) -> None:
         self._store = store
         self._journal = journal
         self._reactor = reactor
         self._now = now
         self._turns = turns or Turns(reactor)
+        self._namespaces = tuple(namespaces)
         self._shared: _Shared = WeakValueDictionary()
         self._present: dict[str, _Incarnation] = {}
         self._ended: dict[_Incarnation, None] = {}
@@ -205,7 +210,7 @@ class EventBus(Service):
         """Hear of changes from now on; those since the journal's end count."""
         super().startService()
         try:
-            self._journal.open()
+            self._journal.open(self._namespaces)
             self._awaited = dict(self._journal.names())
             self._latest = self._journal.latest()
         except JournalError as error:
@@ -356,12 +361,26 @@ class EventBus(Service):
     ) -> Iterator[None]:
         chain = Chain(incarnation.last)
         yield from self._make_events(incarnation, new, chain)
-        if new is not None:
-            known = incarnation.container
-            incarnation.is_recorded &= _identity(new) == _identity(known)
-            if chain.events or not incarnation.is_recorded:
-                yield from self._journal.prepare(new)
-        self._tell(incarnation, new, chain)
+        # Without config and devices when the container is removed.
+        snapshot = new or Container(incarnation.container.name)
+        if self._is_to_be_recorded(incarnation, new, chain.events):
+            yield from self._journal.prepare(snapshot, chain.events)
+        incarnation.is_recorded = not self._is_to_be_recorded(
+            incarnation, new, chain.events
+        )
+        self._tell(incarnation, snapshot, chain)
+
+    def _is_to_be_recorded(
+        self, incarnation: _Incarnation, new: Container | None, events: Sequence[Event]
+    ) -> bool:
+        if new is None:
+            return incarnation.replays > 0
+        known = incarnation.container
+        return (
+            bool(events)
+            or not incarnation.is_recorded
+            or _identity(new) != _identity(known)
+        )
 
     def _make_events(
         self, incarnation: _Incarnation, new: Container | None, chain: Chain
@@ -372,7 +391,7 @@ class EventBus(Service):
             return
         # Time goes on for this container, whatever the clock says.
         timestamp = max(self._now(), incarnation.timestamp + 1)
-        for change in changes(old, new):
+        for change in changes(old, new, self._namespaces):
             size = chain.last.size - incarnation.last.size
             if change is None:
                 yield
@@ -384,18 +403,13 @@ class EventBus(Service):
             number += 1
 
     def _tell(
-        self, incarnation: _Incarnation, new: Container | None, chain: Chain
+        self, incarnation: _Incarnation, snapshot: Container, chain: Chain
     ) -> None:
         events, since = chain.events, incarnation.timestamp
         if events:
             incarnation.timestamp = events[-1].timestamp
             self._latest = max(self._latest, incarnation.timestamp)
-        # Nobody is the one that has gone.
-        incarnation.container = new or Container(incarnation.container.name)
-        if new is None:
-            incarnation.is_recorded = not incarnation.replays
-        elif events:
-            incarnation.is_recorded = False
+        incarnation.container = snapshot
         if not incarnation.is_recorded:
             self._remember(incarnation, since, events)
         self._deliver(incarnation, chain)
@@ -485,7 +499,7 @@ class EventBus(Service):
     def _mended(self) -> Iterator[None]:
         """Let the journal have all that it should, and nothing else, bit by bit."""
         failures = self._failures
-        self._journal.open()
+        self._journal.open(self._namespaces)
         for incarnation in list(self._unrecorded):
             yield from self._record_again(incarnation)
         for number in set(self._journal.incarnations()) - self._known():
@@ -504,13 +518,13 @@ class EventBus(Service):
         container = incarnation.container
         if incarnation not in self._unrecorded:
             return
-        for _ in self._journal.prepare(container):
+        for _ in self._journal.prepare(container, ()):
             yield
             known = incarnation.container if incarnation in self._unrecorded else None
             if known is not container:
                 # Who told of another has recorded that, or failed to.
                 return
-        self._record(incarnation, incarnation.timestamp, [])
+        self._record(incarnation, incarnation.timestamp, ())
         yield
 
     def _known(self) -> set[int]:

@@ -3,17 +3,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from heapq import heappop, heappush
 from itertools import islice
+from types import MappingProxyType
 from typing import TypeVar
 
 from devlxd.model import Container, Event
-from devlxd.timestamps import timestamp_text
-
-#: The namespace of config keys whose changes are told.
-_TOLD = "user."
 
 #: What an event tells: its type, and its metadata in the order of their fields.
 Change = tuple[str, Mapping[str, object]]
@@ -21,34 +17,37 @@ Change = tuple[str, Mapping[str, object]]
 #: How many names are compared in one step.
 _STEP = 4096
 
-_to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-
 _T = TypeVar("_T")
 
 _Devices = Mapping[str, Mapping[str, str]]
 
 
-def changes(old: Container | None, new: Container | None) -> Iterator[Change | None]:
-    """Tell what has changed between two snapshots; ``None`` has nothing.
+def changes(
+    old: Container | None, new: Container | None, namespaces: tuple[str, ...]
+) -> Iterator[Change | None]:
+    """Compare two snapshots; ``None`` is a container without config and devices.
 
-    Config comes before devices, removed devices before updated and added
-    ones; among themselves they are sorted by name.
+    Changes of the config come before those of devices, removed devices before
+    updated and added ones; otherwise they are sorted by name.
 
-    :return: the changes, and ``None`` after each step of comparing what is large.
+    :param namespaces: what the config keys begin with whose changes count.
+    :return: the changes, and ``None`` after each step of a long comparison.
     """
-    yield from _config_changes(old.config if old else {}, new.config if new else {})
+    yield from _config_changes(
+        old.config if old else {}, new.config if new else {}, namespaces
+    )
     yield from _device_changes(old.devices if old else {}, new.devices if new else {})
 
 
 def _config_changes(
-    old: Mapping[str, str], new: Mapping[str, str]
+    old: Mapping[str, str], new: Mapping[str, str], namespaces: tuple[str, ...]
 ) -> Iterator[Change | None]:
     # There may be many keys. To sort them all first would keep others waiting.
     waiting: list[str] = []
     for key in _differing(old, new, ""):
         if key is None:
             yield None
-        elif key.startswith(_TOLD):
+        elif key.startswith(namespaces):
             heappush(waiting, key)
     while waiting:
         key = heappop(waiting)
@@ -91,27 +90,23 @@ def _steps_of(names: Collection[str]) -> Iterable[Collection[str]]:
 
 
 def _device_change(name: str, action: str, device: Mapping[str, str]) -> Change:
-    config = dict(sorted(device.items()))
+    config = MappingProxyType(dict(sorted(device.items())))
     return "device", {"name": name, "action": action, "config": config}
 
 
 def event_of(container: str, change: Change, timestamp: int) -> Event:
     """Make an event of a change.
 
-    :param timestamp: when it was, in nanoseconds since 1970.
+    :param timestamp: the time of the change, in nanoseconds since 1970.
+    :raises UnicodeEncodeError: when UTF-8 cannot encode a value.
     """
     kind, metadata = change
-    message = {
-        "timestamp": timestamp_text(timestamp),
-        "type": kind,
-        "metadata": metadata,
-    }
-    return Event(container, kind, timestamp, _to_json(message).encode("utf-8"))
+    return Event(container, kind, timestamp, metadata)
 
 
 def lost(container: str, timestamp: int) -> Event:
-    """Make the word that events are missing.
+    """Make the event that says that events are missing.
 
-    :param timestamp: from when on none is.
+    :param timestamp: the time after which none is missing.
     """
-    return event_of(container, ("lost", {}), timestamp)
+    return Event(container, "lost", timestamp, {})

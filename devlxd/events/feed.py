@@ -47,7 +47,7 @@ class Node:
         self.next: Node | None = None
         self.run: list[Node] | None = None
         self.count: int = before.count + 1 if before else 0
-        size = len(event.text) if event else 0
+        size = event.size if event else 0
         self.size: int = before.size + size if before else 0
 
 
@@ -260,7 +260,7 @@ class Subscription:
             if subscriber is None or event is None:
                 break
             self._step()
-            size = len(event.text)
+            size = event.size
             delivered += size if size > _LEAST else _LEAST
             self._call(subscriber.receive, event)
         return delivered

@@ -14,11 +14,14 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from itertools import islice
 from operator import itemgetter
+from types import MappingProxyType
 from typing import Any
 
+from attrs import frozen
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from devlxd.compact_json import compact_json
 from devlxd.interfaces import IJournal
 from devlxd.model import Container, Event
 
@@ -62,9 +65,10 @@ class _UselessError(Exception):
 #: The version of the schema, and the schema. The newer incarnation of a name
 #: has the greater id. What is short comes first in a row: SQLite reads no
 #: further than it has to.
-_VERSION = 1
+_VERSION = 2
 _SCHEMA = f"""
     BEGIN;
+    CREATE TABLE namespaces (namespace TEXT PRIMARY KEY);
     CREATE TABLE incarnations (
         id INTEGER PRIMARY KEY,
         number INTEGER NOT NULL UNIQUE,
@@ -82,13 +86,24 @@ _SCHEMA = f"""
         timestamp INTEGER NOT NULL,
         type TEXT NOT NULL,
         checksum INTEGER NOT NULL,
-        text BLOB NOT NULL,
+        metadata BLOB NOT NULL,
         PRIMARY KEY (incarnation, timestamp)
     ) WITHOUT ROWID;
     CREATE INDEX events_by_type ON events (incarnation, type, timestamp);
     PRAGMA user_version = {_VERSION};
     COMMIT;
 """
+
+#: From version 1, whose events are rendered messages, and only of keys in
+#: ``user.``, to version 2. The messages themselves are changed between the two.
+_BEGIN_MIGRATION = "ALTER TABLE events RENAME COLUMN text TO metadata"
+_END_MIGRATION = (
+    "UPDATE incarnations SET bytes = (SELECT ifnull(sum(length(metadata)), 0) "
+    "FROM events WHERE incarnation = number)",
+    "CREATE TABLE namespaces (namespace TEXT PRIMARY KEY)",
+    "INSERT INTO namespaces VALUES ('user.')",
+    "PRAGMA user_version = 2",
+)
 
 #: What the checksum of an incarnation covers. Not what is only counted.
 _FACTS = "number, name, last_timestamp, document_checksum"
@@ -120,6 +135,10 @@ _FREED_PAGES = 128
 _PIECE = 400
 _PIECES = 6
 
+#: How many events are written down in one step, and how many bytes of them.
+_EVENTS = 128
+_EVENTS_BYTES = 256 * 1024
+
 #: The file's sticky bit, which means nothing to the kernel. It says that there
 #: are events that are not in the file. To set it takes no room on the disk.
 _INCOMPLETE = stat.S_ISVTX
@@ -131,7 +150,7 @@ _SHORT_READ = 522
 
 
 #: What it comes to when a value is not of the type, or the size, that was written.
-_MISREAD = (OverflowError, TypeError, ValueError)
+_MISREAD = (KeyError, OverflowError, TypeError, ValueError)
 
 
 def _is_damage(error: Exception) -> bool:
@@ -143,6 +162,23 @@ def _is_damage(error: Exception) -> bool:
     # SQLITE_CORRUPT and SQLITE_NOTADB have no class of their own.
     damage = (_DamagedError, IsADirectoryError, *_MISREAD)
     return isinstance(error, damage) or type(error) is sqlite3.DatabaseError
+
+
+#: An event as it is written: timestamp, type, checksum, metadata.
+_Row = tuple[int, str, int, bytes]
+
+
+@frozen
+class _Prepared:
+    """What is to be written of a snapshot and the events that led to it.
+
+    :ivar rows: of the newest events, the newest first.
+    """
+
+    container: Container
+    events: Sequence[Event]
+    document: bytes
+    rows: Sequence[_Row]
 
 
 @implementer(IJournal)
@@ -174,7 +210,8 @@ class SQLiteJournal:
         self._refused: JournalError | None = None
         self._is_complete = True
         self._bytes = 0
-        self._prepared: dict[int, tuple[Container, bytes]] = {}
+        self._namespaces: tuple[str, ...] = ()
+        self._prepared: dict[int, _Prepared] = {}
 
     def check(self) -> None:
         """Look whether the file may be used; whether it can be is another matter.
@@ -190,7 +227,7 @@ class SQLiteJournal:
         if self._refused is not None:
             raise self._refused
 
-    def open(self) -> None:
+    def open(self, namespaces: Collection[str]) -> None:
         """See `IJournal.open`.
 
         :raises JournalLockedError: when another process uses the file.
@@ -198,6 +235,7 @@ class SQLiteJournal:
         :raises JournalError: when the file cannot be used for another reason.
         """
         if self._connection is None:
+            self._namespaces = tuple(sorted(set(namespaces)))
             with self._reported():
                 self._load()
 
@@ -272,14 +310,43 @@ class SQLiteJournal:
         (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if found != "ok":
             raise _DamagedError(found)
-        if version < _VERSION and _number(
-            connection, "SELECT count(*) FROM sqlite_master"
-        ):
+        is_empty = not _number(connection, "SELECT count(*) FROM sqlite_master")
+        if version == 0 and not is_empty:
             raise _UselessError("an older devlxd has made it")
         if not self._is_complete:
             raise _UselessError("not everything could be written to it")
-        if version < _VERSION:
+        if is_empty:
             connection.executescript(_SCHEMA)
+            self._write_namespaces(connection)
+        elif version == 1:
+            self._migrate(connection)
+        known = connection.execute("SELECT namespace FROM namespaces")
+        if sorted(namespace for (namespace,) in known) != list(self._namespaces):
+            raise _UselessError("its events are of other config keys")
+
+    def _write_namespaces(self, connection: sqlite3.Connection) -> None:
+        connection.executemany(
+            "INSERT INTO namespaces VALUES (?)",
+            [(namespace,) for namespace in self._namespaces],
+        )
+
+    def _migrate(self, connection: sqlite3.Connection) -> None:
+        """Bring a file of version 1 up to date, wholly or not at all."""
+        try:
+            connection.execute("BEGIN")
+            connection.execute(_BEGIN_MIGRATION)
+            for (number,) in connection.execute(
+                "SELECT number FROM incarnations"
+            ).fetchall():
+                _migrate_events(connection, number)
+            for statement in _END_MIGRATION:
+                connection.execute(statement)
+            connection.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            if _is_damage(error):
+                raise
+            # To try that again and again would keep others waiting.
+            raise _UselessError(f"it cannot be brought up to date: {error}") from error
 
     @contextmanager
     def _reported(self) -> Iterator[None]:
@@ -368,14 +435,48 @@ class SQLiteJournal:
             _verify(document_checksum, data=document)
             return Container(name, **json.loads(document)), timestamp
 
-    def prepare(self, container: Container) -> Iterator[None]:
+    def prepare(self, container: Container, events: Sequence[Event]) -> Iterator[None]:
         """See `IJournal.prepare`."""
         pieces = []
-        for number, piece in enumerate(_pieces_of(container), start=1):
+        for number, piece in enumerate(
+            _pieces_of(container, self._namespaces), start=1
+        ):
             pieces.append(piece)
             if number % _PIECES == 0:
                 yield
-        self._prepared[id(container)] = container, "".join(pieces).encode()
+        rows: list[_Row] = []
+        done = 0
+        for size, row in self._rows_of(events):
+            rows.append(row)
+            if len(rows) % _EVENTS == 0 or size - done > _EVENTS_BYTES:
+                done = size
+                yield
+        document = "".join(pieces).encode()
+        self._prepared[id(container)] = _Prepared(container, events, document, rows)
+
+    def _rows_of(self, events: Sequence[Event]) -> Iterator[tuple[int, _Row]]:
+        """Write events down, the newest first, as many as would be kept.
+
+        :return: how long those until here are, in bytes, and the row of each.
+        """
+        size = 0
+        for event in events[: -KEPT - 1 : -1]:
+            text = compact_json(event.metadata).encode()
+            size += len(text)
+            if size > self._container_bytes:
+                return
+            checksum = _checksum(event.timestamp, event.type, data=text)
+            yield size, (event.timestamp, event.type, checksum, text)
+
+    def _take_prepared(
+        self, container: Container, events: Sequence[Event]
+    ) -> _Prepared:
+        prepared = self._prepared.pop(id(container), None)
+        if prepared is None or prepared.events is not events:
+            for _ in self.prepare(container, events):
+                pass
+            prepared = self._prepared.pop(id(container))
+        return prepared
 
     def record(
         self,
@@ -389,9 +490,8 @@ class SQLiteJournal:
 
         :raises JournalError: when nothing could be written.
         """
-        newest = _newest(events, self._container_bytes)
-        _, document = self._prepared.pop(id(container), (container, b""))
-        document = document or _document_of(container)
+        prepared = self._take_prepared(container, events)
+        document, rows = prepared.document, prepared.rows
         facts = incarnation, container.name, timestamp, _checksum(data=document)
         with self._transaction():
             self._db.execute(
@@ -404,27 +504,18 @@ class SQLiteJournal:
                 (*facts, _checksum(*facts), since, document),
             )
             if events:
-                self._insert(incarnation, newest)
-                if len(newest) < len(events):
-                    cut = events[-len(newest) - 1].timestamp
+                self._insert(incarnation, rows)
+                if len(rows) < len(events):
+                    cut = events[-len(rows) - 1].timestamp
                     self._delete_until(incarnation, cut)
                 self._prune(incarnation)
 
-    def _insert(self, incarnation: int, events: Sequence[Event]) -> None:
+    def _insert(self, incarnation: int, rows: Sequence[_Row]) -> None:
         self._db.executemany(
             "INSERT INTO events VALUES (?, ?, ?, ?, ?)",
-            [
-                (
-                    incarnation,
-                    e.timestamp,
-                    e.type,
-                    _checksum(e.timestamp, e.type, data=e.text),
-                    e.text,
-                )
-                for e in events
-            ],
+            [(incarnation, *row) for row in reversed(rows)],
         )
-        self._count(incarnation, len(events), sum(len(e.text) for e in events))
+        self._count(incarnation, len(rows), sum(len(row[-1]) for row in rows))
 
     def _count(self, incarnation: int, events: int, size: int) -> None:
         """Note that there are so many more, so many bytes longer."""
@@ -451,7 +542,7 @@ class SQLiteJournal:
     def _keep(self, incarnation: int, size: int) -> None:
         """Keep the newest events of a container, so many bytes of them."""
         lengths = self._db.execute(
-            "SELECT timestamp, length(text) FROM events WHERE incarnation = ? "
+            "SELECT timestamp, length(metadata) FROM events WHERE incarnation = ? "
             "ORDER BY timestamp DESC",
             (incarnation,),
         )
@@ -465,7 +556,7 @@ class SQLiteJournal:
     def _delete_until(self, incarnation: int, timestamp: int) -> None:
         parameters = (incarnation, timestamp)
         count, size = self._db.execute(
-            "SELECT count(*), ifnull(sum(length(text)), 0) FROM events "
+            "SELECT count(*), ifnull(sum(length(metadata)), 0) FROM events "
             "WHERE incarnation = ? AND timestamp <= ?",
             parameters,
         ).fetchone()
@@ -511,12 +602,12 @@ class SQLiteJournal:
                 most -= len(text)
                 if events and (most < 0 or len(events) == MAX_ROWS):
                     return complete_since, events, False
-                events.append(Event(name, kind, at, text))
+                events.append(Event(name, kind, at, _metadata_of(text)))
             return complete_since, events, True
 
     def _select(self, incarnation: int, kind: str, timestamp: int) -> sqlite3.Cursor:
         return self._db.execute(
-            "SELECT timestamp, type, checksum, text FROM events "
+            "SELECT timestamp, type, checksum, metadata FROM events "
             "INDEXED BY events_by_type "
             "WHERE incarnation = ? AND type = ? AND timestamp > ? "
             "ORDER BY timestamp",
@@ -570,20 +661,33 @@ def _verify(checksum: int, *facts: object, data: bytes = b"") -> None:
         raise _DamagedError("a checksum is wrong")
 
 
-def _newest(events: Sequence[Event], most: int) -> Sequence[Event]:
-    """Return the newest events of many, as many as would be kept."""
-    for number, event in enumerate(reversed(events)):
-        most -= len(event.text)
-        if number == KEPT or most < 0:
-            return events[len(events) - number :]
-    return events
+def _metadata_of(text: bytes) -> Mapping[str, object]:
+    """Read the metadata of an event, and what is in it, as read-only mappings."""
+    metadata: Mapping[str, object] = json.loads(text, object_hook=MappingProxyType)
+    return metadata
 
 
-def _document_of(container: Container) -> bytes:
-    return "".join(_pieces_of(container)).encode()
+def _migrate_events(connection: sqlite3.Connection, incarnation: int) -> None:
+    """Keep of the messages of version 1 the metadata: the rest is in the row."""
+    rows = connection.execute(
+        "SELECT timestamp, type, checksum, metadata FROM events WHERE incarnation = ?",
+        (incarnation,),
+    ).fetchall()
+    migrated = []
+    for timestamp, kind, checksum, message in rows:
+        _verify(checksum, timestamp, kind, data=message)
+        text = compact_json(json.loads(message)["metadata"]).encode()
+        migrated.append(
+            (_checksum(timestamp, kind, data=text), text, incarnation, timestamp)
+        )
+    connection.executemany(
+        "UPDATE events SET checksum = ?, metadata = ? "
+        "WHERE incarnation = ? AND timestamp = ?",
+        migrated,
+    )
 
 
-def _pieces_of(container: Container) -> Iterator[str]:
+def _pieces_of(container: Container, namespaces: tuple[str, ...]) -> Iterator[str]:
     """Write down what events tell of; the rest may be secret, and is of no use.
 
     And by what one container is told from another.
@@ -597,7 +701,7 @@ def _pieces_of(container: Container) -> Iterator[str]:
     yield from _items_of(
         (key, value)
         for key, value in container.config.items()
-        if key.startswith("user.") or key == "volatile.uuid"
+        if key.startswith(namespaces) or key == "volatile.uuid"
     )
     yield "}}"
 

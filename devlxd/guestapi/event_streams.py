@@ -81,7 +81,7 @@ class EventStream:
         """See `ISubscriber.receive`."""
         if event.type == "lost":
             self._observer.lost(self._container)
-        self._sink.write(self._render(event))
+        self._sink.write(event.rendered(self._render))
 
     def end(self, reason: End) -> None:
         """See `ISubscriber.end`."""

@@ -82,8 +82,15 @@ class IJournal(Interface):
     nothing else.
     """
 
-    def open() -> None:
-        """Begin to remember, unless that was done; before, every method fails."""
+    def open(namespaces: Collection[str]) -> None:
+        """Begin to record, unless the journal is open already.
+
+        All other methods fail before that. What was recorded with other
+        namespaces is removed: the snapshots lack what to compare with.
+
+        :param namespaces: what the config keys begin with whose changes are
+            events.
+        """
 
     def close() -> None:
         """Ask nothing any more."""
@@ -106,8 +113,11 @@ class IJournal(Interface):
     def last(incarnation: int) -> tuple[Container, int] | None:
         """Return the last snapshot that was recorded, and its timestamp."""
 
-    def prepare(container: Container) -> Iterator[None]:
-        """Do in small steps what `record` of a large snapshot would take long for."""
+    def prepare(container: Container, events: Sequence[Event]) -> Iterator[None]:
+        """Do in small steps what `record` of the same values would take long for.
+
+        :return: an iterator that yields after each step.
+        """
 
     def record(
         incarnation: int,

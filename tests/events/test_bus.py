@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Collection
-from typing import NoReturn
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, NoReturn
 from unittest import mock
 
 from attrs import evolve
@@ -33,6 +32,8 @@ C1 = Container("c1", {"user.a": "0"}, origin="1")
 
 TYPES = ("config", "device")
 
+NAMESPACES = ("user.",)
+
 
 @implementer(ISubscriber)
 class RecordingSubscriber:
@@ -53,7 +54,7 @@ class RecordingSubscriber:
         if self.events:
             assert event.timestamp > self.events[-1].timestamp, "out of order"
         self.events.append(event)
-        told = json.loads(event.text)["metadata"]
+        told: Mapping[str, Any] = event.metadata
         if event.type == "config":
             assert self.config.get(told["key"], "") == told["old_value"]
             self.config[told["key"]] = told["value"]
@@ -70,7 +71,7 @@ class RecordingSubscriber:
     def values(self) -> list[str]:
         """Return the values of the config events, in order."""
         return [
-            json.loads(event.text)["metadata"]["value"]
+            str(event.metadata["value"])
             for event in self.events
             if event.type == "config"
         ]
@@ -104,7 +105,9 @@ class BusTestCase(SynchronousTestCase):
         self.journal = LastingJournal()
         self.time = 10**18
         self.clock = Clock()
-        self.bus = EventBus(self.store, self.journal, self.clock, self.now)
+        self.bus = EventBus(
+            self.store, self.journal, self.clock, self.now, namespaces=NAMESPACES
+        )
         self.bus.startService()
         self.addCleanup(self.bus.stopService)
 
@@ -368,7 +371,7 @@ class SinceTests(BusTestCase):
         self.put("now")
         subscription.resume()
         # What others have to wait for is one batch.
-        self.assertLess(sum(len(event.text) for event in late.events), 2 * feed.BATCH)
+        self.assertLess(sum(event.size for event in late.events), 2 * feed.BATCH)
         self.assertLess(len(late.events), KEPT // 2)
         self.clock.advance(0)
         self.put("then")
@@ -414,7 +417,9 @@ class SinceTests(BusTestCase):
         """Let a bus come after this one, in another process."""
         self.bus.stopService()
         meanwhile()
-        self.bus = EventBus(self.store, self.journal, self.clock, self.now)
+        self.bus = EventBus(
+            self.store, self.journal, self.clock, self.now, namespaces=NAMESPACES
+        )
         self.bus.startService()
         self.addCleanup(self.bus.stopService)
 
@@ -507,7 +512,9 @@ class BusMachine(RuleBasedStateMachine):
         self.store = MemoryStore()
         self.journal = SQLiteJournal()
         self.clock = Clock()
-        self.bus = EventBus(self.store, self.journal, self.clock, lambda: 0)
+        self.bus = EventBus(
+            self.store, self.journal, self.clock, lambda: 0, namespaces=NAMESPACES
+        )
         self.bus.startService()
         self.live: list[tuple[str, RecordingSubscriber, ISubscription]] = []
         self.stalled: list[tuple[str, RecordingSubscriber, ISubscription]] = []

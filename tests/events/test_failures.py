@@ -27,7 +27,7 @@ from devlxd.events.bus import EventBus
 from devlxd.events.journal import JournalError, SQLiteJournal
 from devlxd.interfaces import ISubscription
 from devlxd.model import Container, Event
-from tests.events.test_bus import TYPES, RecordingSubscriber
+from tests.events.test_bus import NAMESPACES, TYPES, RecordingSubscriber
 
 
 class Listener(RecordingSubscriber):
@@ -89,6 +89,7 @@ class FailingTestCase(SynchronousTestCase):
         self.journal: SQLiteJournal = self.make_journal()
         self.clock = Clock()
         self.now: Callable[[], int] = count(10**18, 10**6).__next__
+        self.namespaces: Sequence[str] = NAMESPACES
         self.start()
 
     def make_journal(self) -> SQLiteJournal:
@@ -97,7 +98,13 @@ class FailingTestCase(SynchronousTestCase):
 
     def start(self) -> None:
         """Start a bus."""
-        self.bus = EventBus(self.store, self.journal, self.clock, self.now)
+        self.bus = EventBus(
+            self.store,
+            self.journal,
+            self.clock,
+            self.now,
+            namespaces=self.namespaces,
+        )
         self.bus.startService()
         self.addCleanup(self.bus.stopService)
 
@@ -195,9 +202,9 @@ class FullDiskTests(FailingTestCase):
         steps = 0
         prepare = self.journal.prepare
 
-        def counting(container: Container) -> Iterator[None]:
+        def counting(container: Container, events: Sequence[Event]) -> Iterator[None]:
             nonlocal steps
-            for _ in prepare(container):
+            for _ in prepare(container, events):
                 steps += 1
                 yield
 
@@ -367,6 +374,19 @@ class FileTests(FailingTestCase):
         self.restart()
         self.assertEqual(self.since(since).values(), ["1"])
 
+    def test_other_namespaces(self) -> None:
+        """When other keys are events no change is told that was none."""
+        config = {"user.a": "0", "cloud-init.b": "1"}
+        self.store.put(evolve(C1, config=config))
+        since = self.bus.latest("c1")
+        for self.namespaces in (("user.", "cloud-init."), ("user.",)):
+            with capturedLogs() as logged:
+                self.restart()
+            self.assertIn("other config keys", formatEvent(logged[0]) or "")
+            self.assertEqual(self.since(since).kinds(), ["lost"])
+            self.assertEqual(self.since(self.bus.latest("c1")).kinds(), [])
+            since = self.bus.latest("c1")
+
     def test_damaged_later(self) -> None:
         """Damage that is found while guests listen costs the past, and a line."""
         listener = self.since(self.bus.latest("c1"))
@@ -409,7 +429,9 @@ class FailuresMachine(RuleBasedStateMachine):
 
     def start(self) -> None:
         """Start a bus."""
-        self.bus = EventBus(self.store, self.journal, self.clock, self.now)
+        self.bus = EventBus(
+            self.store, self.journal, self.clock, self.now, namespaces=NAMESPACES
+        )
         with capturedLogs():
             self.bus.startService()
         for name in self.store.names():

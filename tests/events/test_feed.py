@@ -132,7 +132,7 @@ class MemoryTests(BusTestCase):
         """A list that is very long is freed as well."""
         chain = Chain(start := Node())
         for n in range(200_000):
-            chain.add(Event("c1", "config", n, b""))
+            chain.add(Event("c1", "config", n, {}))
         chain.link()
         last = weakref.ref(chain.events[-1])
         del chain, start
@@ -320,10 +320,10 @@ class LongListTests(SynchronousTestCase):
         """How far apart two places are is a subtraction."""
         chain = Chain(start := Node())
         for n in range(5):
-            chain.add(Event("c1", "config", n, b"abc"))
+            chain.add(Event("c1", "config", n, {"a": "b"}))
         self.assertIsNone(start.next)
         chain.link()
-        self.assertEqual((chain.last.count, chain.last.size), (5, 15))
+        self.assertEqual((chain.last.count, chain.last.size), (5, 5 * 9))
 
     def subscription(
         self, subscriber: RecordingSubscriber, types: Collection[str], place: Node
@@ -347,7 +347,7 @@ class LongListTests(SynchronousTestCase):
 
         chain = Chain(start := Node())
         for n in range(5000):
-            chain.add(Event("c1", "config" if n < 4999 else "device", n, b""))
+            chain.add(Event("c1", "config" if n < 4999 else "device", n, {}))
         chain.link()
         subscriber = RecordingSubscriber()
         self.assertTrue(
@@ -371,7 +371,7 @@ class LongListTests(SynchronousTestCase):
         for kinds in lists:
             chain = Chain(place)
             for kind in kinds:
-                chain.add(Event("c1", kind, len(heard), b""))
+                chain.add(Event("c1", kind, len(heard), {}))
                 heard.append(chain.events[-1])
             chain.link()
             place = chain.last

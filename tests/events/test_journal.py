@@ -8,6 +8,7 @@ import os
 import re
 import sqlite3
 import tempfile
+import zlib
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from devlxd.events import journal as journal_module
 from devlxd.events.journal import (
     KEPT,
     MAX_CONTAINER_BYTES,
@@ -28,6 +30,7 @@ from devlxd.events.journal import (
 )
 from devlxd.interfaces import IJournal
 from devlxd.model import Container, Event
+from devlxd.timestamps import timestamp_text
 
 C1 = Container(
     "c1",
@@ -44,13 +47,51 @@ ONE, TWO = 2**62 + 1, 5
 
 TYPES = ("config", "device")
 
+NAMESPACES = ("user.",)
+
+#: The schema of version 1.
+VERSION_1 = """
+    PRAGMA auto_vacuum = INCREMENTAL;
+    PRAGMA journal_mode = WAL;
+    BEGIN;
+    CREATE TABLE incarnations (
+        id INTEGER PRIMARY KEY,
+        number INTEGER NOT NULL UNIQUE,
+        name TEXT NOT NULL,
+        complete_since INTEGER NOT NULL,
+        last_timestamp INTEGER NOT NULL,
+        events INTEGER NOT NULL DEFAULT 0,
+        bytes INTEGER NOT NULL DEFAULT 0,
+        document_checksum INTEGER NOT NULL,
+        checksum INTEGER NOT NULL,
+        document BLOB NOT NULL
+    );
+    CREATE TABLE events (
+        incarnation INTEGER NOT NULL,
+        timestamp INTEGER NOT NULL,
+        type TEXT NOT NULL,
+        checksum INTEGER NOT NULL,
+        text BLOB NOT NULL,
+        PRIMARY KEY (incarnation, timestamp)
+    ) WITHOUT ROWID;
+    CREATE INDEX events_by_type ON events (incarnation, type, timestamp);
+    PRAGMA user_version = 1;
+    COMMIT;
+"""
+
 #: What is remembered of it.
 REMEMBERED = evolve(C1, config={"user.a": "1", "volatile.uuid": "u"})
 
 
 def event(timestamp: int, name: str = "c1", kind: str = "config") -> Event:
     """Make an event."""
-    return Event(name, kind, timestamp, b"%d" % timestamp)
+    return Event(name, kind, timestamp, {"value": str(timestamp)})
+
+
+def long_event(timestamp: int, size: int) -> Event:
+    """Make an event of ``size`` bytes."""
+    value = "x" * (size - len('{"value":""}'))
+    return evolve(event(timestamp), metadata={"value": value})
 
 
 def file_journal() -> SQLiteJournal:
@@ -66,7 +107,7 @@ def journal_tests(make: Callable[[], IJournal]) -> type[SynchronousTestCase]:
 
         def setUp(self) -> None:
             self.journal = make()
-            self.journal.open()
+            self.journal.open(NAMESPACES)
             self.addCleanup(self.journal.close)
 
         def test_interface(self) -> None:
@@ -124,12 +165,12 @@ def journal_tests(make: Callable[[], IJournal]) -> type[SynchronousTestCase]:
             )
             self.patch(json, "dumps", counting)
             before = steps = 0
-            for _ in self.journal.prepare(large):
+            for _ in self.journal.prepare(large, ()):
                 self.assertLess(written - before, 100_000)
                 before = written
                 steps += 1
             self.assertGreater(steps, 5)
-            self.journal.record(ONE, large, 4, 5, [])
+            self.journal.record(ONE, large, 4, 5, ())
             self.assertEqual(self.journal.last(ONE), (large, 5))
 
         def test_since(self) -> None:
@@ -141,8 +182,9 @@ def journal_tests(make: Callable[[], IJournal]) -> type[SynchronousTestCase]:
                 complete_since, events = self.since(since)
                 self.assertEqual(complete_since, 5)
                 self.assertEqual(list(events), [event(n) for n in expected])
+            size = event(6).size
             for most, number in ((0, 1), (1, 1), (2, 2), (3, 3), (9, 3)):
-                _, events, is_all = self.journal.since(ONE, 0, TYPES, most)
+                _, events, is_all = self.journal.since(ONE, 0, TYPES, most * size)
                 self.assertEqual((len(events), is_all), (number, number == 3))
 
         def test_types(self) -> None:
@@ -251,7 +293,7 @@ class FileTestCase(SynchronousTestCase):
     def opened(self, **bounds: int) -> SQLiteJournal:
         """Open a journal in the file."""
         journal = SQLiteJournal(str(self.path), **bounds)
-        journal.open()
+        journal.open(NAMESPACES)
         self.addCleanup(journal.close)
         return journal
 
@@ -333,6 +375,71 @@ class SQLiteJournalTests(FileTestCase):
         )
 
 
+def make_version_1(
+    path: Path, incarnation: int, container: Container, events: Sequence[Event]
+) -> None:
+    """Write a file as the devlxd did that made version 1 of the schema."""
+
+    def checksum(*facts: object, data: bytes) -> int:
+        return zlib.crc32(data, zlib.crc32(repr(facts).encode()))
+
+    messages = [
+        json.dumps(
+            {
+                "timestamp": timestamp_text(event.timestamp),
+                "type": event.type,
+                "metadata": dict(event.metadata),
+            },
+            ensure_ascii=False,
+            separators=(",", ":"),
+        ).encode()
+        for event in events
+    ]
+    document = json.dumps(
+        {
+            "id": container.id,
+            "origin": container.origin,
+            "devices": {name: dict(d) for name, d in container.devices.items()},
+            "config": dict(container.config),
+        }
+    ).encode()
+    facts = (
+        incarnation,
+        container.name,
+        events[-1].timestamp,
+        checksum(data=document),
+    )
+    with contextlib.closing(sqlite3.connect(path)) as file:
+        file.executescript(VERSION_1)
+        file.execute(
+            "INSERT INTO incarnations VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                *facts[:2],
+                events[0].timestamp - 1,
+                facts[2],
+                len(events),
+                sum(map(len, messages)),
+                facts[3],
+                checksum(*facts, data=b""),
+                document,
+            ),
+        )
+        file.executemany(
+            "INSERT INTO events VALUES (?, ?, ?, ?, ?)",
+            [
+                (
+                    incarnation,
+                    event.timestamp,
+                    event.type,
+                    checksum(event.timestamp, event.type, data=message),
+                    message,
+                )
+                for event, message in zip(events, messages, strict=True)
+            ],
+        )
+        file.commit()
+
+
 class VersionTests(FileTestCase):
     """A file that another version of devlxd has made."""
 
@@ -349,6 +456,83 @@ class VersionTests(FileTestCase):
             self.assertEqual(self.since(self.opened()), (5, []))
         self.assertEqual(logged, [])
 
+    def test_version_1(self) -> None:
+        """The events of version 1, rendered messages, are what they were."""
+        config = {"key": "user.a", "old_value": "", "value": "\u20ac \n"}
+        device = {"name": "eth0", "action": "added", "config": {"type": "nic"}}
+        events = [Event("c1", "config", 5, config), Event("c1", "device", 6, device)]
+        make_version_1(self.path, ONE, REMEMBERED, events)
+        for _ in range(2):
+            with capturedLogs() as logged:
+                journal = self.opened(container_bytes=1000)
+            self.assertEqual(logged, [])
+            self.assertEqual(journal.last(ONE), (REMEMBERED, 6))
+            complete_since, found = self.since(journal)
+            self.assertEqual((complete_since, list(found)), (4, events))
+            self.assertEqual([e.size for e in found], [e.size for e in events])
+            journal.close()
+        journal = self.opened()
+        lengths = "SELECT sum(length(metadata)), bytes FROM events, incarnations"
+        self.assertEqual(*journal._db.execute(lengths).fetchone())
+        journal.record(ONE, C1, 5, 7, [event(7)])
+        self.assertEqual(len(self.since(journal)[1]), 3)
+
+    def test_version_1_of_other_keys(self) -> None:
+        """Its events are of ``user.``: if others are wanted it is begun anew."""
+        make_version_1(self.path, ONE, REMEMBERED, [event(5)])
+        journal = SQLiteJournal(str(self.path))
+        self.addCleanup(journal.close)
+        with capturedLogs() as logged:
+            journal.open(("cloud-init.", "user."))
+        self.assertEqual(len(logged), 1)
+        self.assertEqual(self.since(journal), (None, []))
+
+    def test_version_1_damaged(self) -> None:
+        """If it is damaged it is set aside, as any other."""
+        make_version_1(self.path, ONE, REMEMBERED, [event(5)])
+        with contextlib.closing(sqlite3.connect(self.path)) as damaged, damaged:
+            damaged.execute("UPDATE events SET text = x'7b7d'")
+        with capturedLogs() as logged:
+            journal = self.opened()
+        self.assertRegex(formatEvent(logged[0]) or "", r"damaged-\d{8}T\d{6} now")
+        self.assertEqual(self.since(journal), (None, []))
+
+    def test_version_1_on_a_full_disk(self) -> None:
+        """If there is no room to bring it up to date it is begun anew."""
+        make_version_1(self.path, ONE, REMEMBERED, [event(5)])
+
+        def fail(*_: object) -> None:
+            raise sqlite3.OperationalError("database or disk is full")
+
+        self.patch(journal_module, "_migrate_events", fail)
+        with capturedLogs() as logged:
+            journal = self.opened()
+        self.assertEqual(
+            [formatEvent(line) for line in logged],
+            [
+                f"{self.path}: it cannot be brought up to date: database or disk is "
+                "full: it is begun anew"
+            ],
+        )
+        self.assertEqual(self.since(journal), (None, []))
+
+    def test_other_namespaces(self) -> None:
+        """What was recorded with other namespaces is forgotten."""
+        wide = SQLiteJournal(str(self.path))
+        wide.open(["user.", "cloud-init."])
+        wide.record(ONE, C1, 5, 5, [event(5)])
+        wide.close()
+        with capturedLogs() as logged:
+            wide.open(["cloud-init.", "user.", "user."])
+        self.assertEqual(logged, [])
+        self.assertEqual(self.since(wide), (5, [event(5)]))
+        wide.close()
+        with capturedLogs() as logged:
+            journal = self.opened()
+        self.assertEqual(len(logged), 1)
+        self.assertEqual(self.since(journal), (None, []))
+        self.assertIsNone(journal.last(ONE))
+
     def test_newer(self) -> None:
         """What a newer one has made is left alone: the versions are named."""
         self.opened().close()
@@ -356,9 +540,9 @@ class VersionTests(FileTestCase):
             newer.execute("PRAGMA user_version = 77")
         before = self.path.read_bytes()
         journal = SQLiteJournal(str(self.path))
-        for method in (journal.open, journal.check):
+        for method in (partial(journal.open, NAMESPACES), journal.check):
             error = self.assertRaises(JournalVersionError, method)
-            self.assertRegex(str(error), "format is 77, .* 1$")
+            self.assertRegex(str(error), "format is 77, .* 2$")
         journal.set_complete(False)
         self.assertEqual(self.path.read_bytes(), before)
         self.assertEqual(os.listdir(self.path.parent), ["journal"])
@@ -398,9 +582,9 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
 }
 
 
-def text_of(timestamp: int) -> bytes:
-    """Return the text of a long event."""
-    return b"%d" % (1000 + timestamp) * 5000
+def text_of(timestamp: int) -> str:
+    """Return the value of a long event."""
+    return f"{1000 + timestamp}" * 5000
 
 
 class DamageTests(FileTestCase):
@@ -410,7 +594,9 @@ class DamageTests(FileTestCase):
         """Open a journal, and record something."""
         journal = self.opened()
         for n in range(1, 200):
-            journal.record(ONE, C1, 0, n, [evolve(event(n), text=text_of(n))])
+            journal.record(
+                ONE, C1, 0, n, [evolve(event(n), metadata={"value": text_of(n)})]
+            )
         return journal
 
     def execute(self, statement: str) -> None:
@@ -464,14 +650,14 @@ class DamageTests(FileTestCase):
             _, events, is_all = journal.since(ONE, since, TYPES, 1)
             for found in events:
                 since = found.timestamp
-                self.assertEqual(found.text, text_of(since))
+                self.assertEqual(found.metadata["value"], text_of(since))
         journal.last(ONE)
 
     def test_garbled(self) -> None:
         """What is well formed, and yet not what was written, is not told."""
         for statement in (
-            "UPDATE events SET text = x'ff' WHERE timestamp = 7",
-            "UPDATE events SET text = 5 WHERE timestamp = 7",
+            "UPDATE events SET metadata = x'ff' WHERE timestamp = 7",
+            "UPDATE events SET metadata = 5 WHERE timestamp = 7",
             "UPDATE incarnations SET document = x'ff'",
             "UPDATE incarnations SET document = 'a text'",
             "UPDATE incarnations SET document_checksum = 5",
@@ -530,7 +716,7 @@ class BoundTests(FileTestCase):
         """Of each container there are only so many bytes, the newest."""
         journal = self.opened(container_bytes=2_000_000)
         for n in range(1, 200):
-            journal.record(ONE, C1, 0, n, [evolve(event(n), text=bytes(100_000))])
+            journal.record(ONE, C1, 0, n, [long_event(n, 100_000)])
             journal.record(TWO, C2, 0, n, [event(n, "c2")])
         complete_since, events, _ = journal.since(ONE, 0, TYPES, 10**9)
         self.assertEqual(events[0].timestamp, (complete_since or 0) + 1)
@@ -543,10 +729,10 @@ class BoundTests(FileTestCase):
         journal = self.opened(all_bytes=3_000_000)
         journal.record(TWO, C2, 0, 1, [event(1, "c2")])
         for n in range(1, 100):
-            journal.record(ONE, C1, 0, n, [evolve(event(n), text=bytes(100_000))])
-            journal.record(n + 10, C1, 0, n, [evolve(event(n), text=bytes(10_000))])
+            journal.record(ONE, C1, 0, n, [long_event(n, 100_000)])
+            journal.record(n + 10, C1, 0, n, [long_event(n, 10_000)])
         held = sum(
-            len(found.text)
+            found.size
             for number in journal.incarnations()
             for found in journal.since(number, 0, TYPES, 10**9)[1]
         )
@@ -556,7 +742,7 @@ class BoundTests(FileTestCase):
     def test_one_too_long(self) -> None:
         """An event that is longer than all that is kept is not kept."""
         journal = self.opened(container_bytes=1000)
-        journal.record(ONE, C1, 0, 1, [evolve(event(1), text=bytes(2000))])
+        journal.record(ONE, C1, 0, 1, [long_event(1, 2000)])
         self.assertEqual(self.since(journal), (1, []))
         journal.record(ONE, C1, 1, 3, [event(2), event(3)])
         self.assertEqual(self.since(journal), (1, [event(2), event(3)]))
@@ -565,8 +751,7 @@ class BoundTests(FileTestCase):
         """The file shrinks when containers go, bit by bit."""
         journal = self.opened()
         for number in (1, 2, 3):
-            text = bytes(5_000_000)
-            journal.record(number, C1, 0, 1, [evolve(event(1), text=text)])
+            journal.record(number, C1, 0, 1, [long_event(1, 5_000_000)])
         for number in (1, 2):
             journal.forget(number)
         sizes = []
@@ -574,7 +759,7 @@ class BoundTests(FileTestCase):
             journal.record(3, C1, 0, 2 + n, [event(2 + n)])
             journal.close()
             sizes.append(self.path.stat().st_size)
-            journal.open()
+            journal.open(NAMESPACES)
         self.assertEqual(sizes, sorted(sizes, reverse=True))
         self.assertLess(sizes[-1], 9_000_000)
 
@@ -582,7 +767,7 @@ class BoundTests(FileTestCase):
         """What SQLite writes ahead is bounded too."""
         journal = self.opened()
         for n in range(1, 300):
-            journal.record(ONE, C1, 0, n, [evolve(event(n), text=bytes(100_000))])
+            journal.record(ONE, C1, 0, n, [long_event(n, 100_000)])
         written = self.path.with_name("journal-wal").stat().st_size
         self.assertLess(written, 2 * 2**20)
         self.assertLess(self.path.stat().st_size, MAX_CONTAINER_BYTES * 1.5)

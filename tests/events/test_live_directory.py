@@ -30,7 +30,13 @@ from devlxd.events.journal import SQLiteJournal
 from devlxd.interfaces import ISubscription
 from devlxd.model import End
 from devlxd.testing import MemoryWatcher
-from tests.events.test_bus import CONFIGS, DEVICES, TYPES, RecordingSubscriber
+from tests.events.test_bus import (
+    CONFIGS,
+    DEVICES,
+    NAMESPACES,
+    TYPES,
+    RecordingSubscriber,
+)
 
 NAMES = st.sampled_from(["c1", "c2"])
 
@@ -54,7 +60,9 @@ class LiveDirectoryMachine(RuleBasedStateMachine):
             self.watcher,
             wall=lambda: began + self.clock.seconds(),
         )
-        self.bus = EventBus(self.store, SQLiteJournal(), Clock(), lambda: 0)
+        self.bus = EventBus(
+            self.store, SQLiteJournal(), Clock(), lambda: 0, namespaces=NAMESPACES
+        )
         self.bus.startService()
         self.store.startService()
         self.clock.advance(0)

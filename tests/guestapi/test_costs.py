@@ -71,7 +71,9 @@ class ConnectionsTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = MemoryDevLXDReactor()
         self.store = MemoryStore([C1])
-        self.bus = EventBus(self.store, SQLiteJournal(), self.clock)
+        self.bus = EventBus(
+            self.store, SQLiteJournal(), self.clock, namespaces=["user."]
+        )
         self.bus.startService()
         self.addCleanup(self.bus.stopService)
         images = MemoryImageStore()

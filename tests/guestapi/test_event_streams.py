@@ -97,6 +97,7 @@ class EventsTestCase(SynchronousTestCase):
             SQLiteJournal(),
             Clock(),
             lambda: int(self.clock.seconds() * 10**9),
+            namespaces=["user."],
         )
         self.bus.startService()
         self.addCleanup(self.bus.stopService)

@@ -1,0 +1,30 @@
+# -*- test-case-name: tests.test_compact_json -*-
+"""JSON without whitespace, of the read-only mappings that snapshots consist of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+# Of text, it calls nothing but the C function that adds quotes and escapes.
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+def compact_json(values: Mapping[str, object]) -> str:
+    """Write ``values`` as a JSON object without whitespace, in their order.
+
+    Several times as fast as `json.dumps` for small objects, which has to be
+    told that a `types.MappingProxyType` is a mapping.
+
+    :param values: text to text, to mappings like this one, or to what `json`
+        encodes.
+    """
+    items = [
+        f"{_encode(name)}:{_encode(value) if type(value) is str else _json_of(value)}"
+        for name, value in values.items()
+    ]
+    return f"{{{','.join(items)}}}"
+
+
+def _json_of(value: object) -> str:
+    return compact_json(value) if isinstance(value, Mapping) else _encode(value)
