@@ -1,4 +1,4 @@
-"""What README and docs tell to type."""
+"""The commands and code blocks of README.rst and docs/, for tests that run them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ README = _ROOT / "README.rst"
 
 OPERATING = _ROOT / "docs" / "operating.rst"
 
-#: What is indented after ``::`` or a directive for code.
+TUTORIAL = _ROOT / "docs" / "tutorial.rst"
+
+EMBEDDING = _ROOT / "docs" / "embedding.rst"
+
+#: The indented lines after ``::`` or a directive for code.
 _BLOCK = re.compile(r"(?:::|(\.\. code-block:: .*))\n\n((?: {4}.*\n|\n)+)")
 
 
@@ -25,7 +29,7 @@ def blocks_of(document: Path, section: str) -> list[str]:
 
 
 def commands_of(document: Path) -> list[list[str]]:
-    """Return the words of each ``twistd devlxd`` in a document, options only."""
+    """Return the options of each command ``twistd devlxd`` in a document."""
     text = document.read_text().replace("\\\n", "")
     lines = [
         line for line in text.splitlines() if "twistd -n --pidfile= devlxd" in line

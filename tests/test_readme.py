@@ -1,4 +1,4 @@
-"""Tests of what README and docs tell to type, as far as memory goes."""
+"""Tests of the commands and programs in README.rst and docs/, in memory."""
 
 from __future__ import annotations
 
@@ -12,28 +12,32 @@ from devlxd import options
 from devlxd.commands import main as command
 from devlxd.service import DevLXDService
 from devlxd.testing import MemoryDevLXDReactor
-from tests.readme import OPERATING, README, blocks_of, commands_of
+from tests.readme import OPERATING, README, TUTORIAL, blocks_of, commands_of
 
 
 class ReadmeTests(SynchronousTestCase):
-    """What one can type is understood."""
+    """A reader can type what the pages say."""
 
     def test_command_lines(self) -> None:
-        """Each command line of ``twistd devlxd`` has options that there are."""
+        """Each command line of ``twistd devlxd`` has valid options."""
         self.patch(options, "check_may_identify", lambda: None)
         self.patch(options.Options, "_check_endpoint", lambda _, at: at.endpoint)
         self.patch(options, "_check_directory", lambda option, path: None)
         self.patch(options.Options, "_check_state", lambda _, dialect: None)
-        commands = commands_of(README) + commands_of(OPERATING)
-        self.assertGreaterEqual(len(commands), 6)
+        commands = [
+            words
+            for page in (README, OPERATING, TUTORIAL)
+            for words in commands_of(page)
+        ]
+        self.assertGreaterEqual(len(commands), 8)
         for words in commands:
-            # systemd's own line is one as well.
+            # The command line in the systemd unit is one of them.
             parsed = options.Options()
             parsed.parseOptions(words)
             self.assertTrue(parsed["demo"] or parsed["containers"], words)
 
     def test_image_add(self) -> None:
-        """So has that of ``devlxd image add``."""
+        """The command line of ``devlxd image add`` has valid options."""
         block = blocks_of(README, "Images")[0]
         (line,) = [line for line in block.splitlines() if "image add" in line]
         words = shlex.split(line, comments=True)
@@ -41,9 +45,9 @@ class ReadmeTests(SynchronousTestCase):
         self.assertTrue(said.public)
 
     def test_agent(self) -> None:
-        """The agent is one, and is served by."""
+        """The agent is a service that serves its container."""
         (agent,) = blocks_of(README, "Embed it")
-        from twisted.internet import reactor  # noqa: F401, PLC0415 # or it is not there
+        from twisted.internet import reactor  # noqa: F401, PLC0415 # it must exist
 
         self.patch(twisted.internet, "reactor", MemoryDevLXDReactor())
         tac: dict[str, object] = {}
