@@ -1,48 +1,58 @@
-"""How many questions a second devlxd answers, beside a real LXD.
+"""How many requests per second devlxd answers, compared with a real LXD.
 
-Both are asked from inside one container of that LXD, in turns. Needs root and
-``apt-get install lxc lxd lxd-client nghttp2-client``; run it in a checkout:
-``python -m benchmarks.beside_lxd``.
+All servers are asked in turn, from inside one container of that LXD. Needs root
+and ``apt-get install lxc lxd lxd-client nghttp2-client``. Run it in a checkout
+with ``python -m benchmarks.beside_lxd``; with ``--checkout DIR`` the devlxd of
+another checkout is measured as well.
 """
 
 from __future__ import annotations
 
 import shutil
+from contextlib import ExitStack
 
-from benchmarks.questions import ROUNDS, load, rate_in, show
-from benchmarks.serving import HERE, in_turns, use
-from tests.integration.lxc import DevLXD, make_home, unique_name
+from benchmarks.questions import QUICK_ROUNDS, ROUNDS, h2load, rate_of
+from benchmarks.serving import (
+    CheckoutServer,
+    checkouts,
+    in_turns,
+    make_parser,
+    print_row,
+)
+from tests.integration.lxc import make_home, unique_name
 from tests.integration.lxd import LXD, missing_lxd
 
 
 def main() -> None:
-    """Ask both in turns, and print the medians and their ratio."""
+    """Ask all servers in turn, and print the medians and their ratios."""
+    options = make_parser(__doc__).parse_args()
     problem = missing_lxd()
     if problem or shutil.which("h2load") is None:
         raise SystemExit(problem or "needs h2load (Debian: nghttp2-client)")
-    use(HERE)
-    home = make_home()
-    (home / "sockets").mkdir()
-    lxd = LXD(home)
-    lxd.start()
-    name = unique_name("asker")
-    devlxd = DevLXD(f"--containers={lxd.containers}", f"--listen={home}/sockets")
-    try:
-        lxd.start_container(
-            name, {home / "sockets": "dev/devlxd"}, init="/usr/bin/sleep infinity"
-        )
-        lxd.lxc("config", "set", name, "user.foo=bar")
-        servers = {word: load(f"/dev/{word}/sock") for word in ("devlxd", "lxd")}
+    with ExitStack() as started:
+        home = make_home()
+        started.callback(shutil.rmtree, home)
+        lxd = LXD(home)
+        lxd.start()
+        started.callback(lxd.stop)
+        binds = {}
+        for name, checkout in checkouts(options.checkout).items():
+            (home / name).mkdir()
+            containers = f"--containers={lxd.containers}"
+            devlxd = CheckoutServer(checkout, home / name, containers)
+            started.callback(devlxd.stop)
+            binds[home / name] = f"dev/{name}"
+        container = unique_name("asker")
+        lxd.start_container(container, binds, init="/usr/bin/sleep infinity")
+        lxd.lxc("config", "set", container, "user.foo=bar")
+        servers = {host.name: h2load(f"/{guest}/sock") for host, guest in binds.items()}
+        servers["LXD"] = h2load("/dev/lxd/sock")
         rates = in_turns(
             servers,
-            ROUNDS,
-            lambda command: rate_in(lxd.lxc("exec", name, "--", *command)),
+            QUICK_ROUNDS if options.quick else ROUNDS,
+            lambda command: rate_of(lxd.lxc("exec", container, "--", *command)),
         )
-    finally:
-        devlxd.stop()
-        lxd.stop()
-        shutil.rmtree(home)
-    show(rates)
+    print_row("one key of the config", rates, "requests/s")
 
 
 if __name__ == "__main__":

@@ -1,31 +1,41 @@
-"""How long a directory of 10 000 containers takes, and how long it blocks.
+"""How long devlxd takes to read 10 000 containers, and how long it blocks for it.
 
-``python benchmarks/directory.py``. It reads the documents as devlxd does at
-its start, and prints how long the reactor was away from other work at most,
-then does the same while 1 000 of them change.
+A real ``twistd devlxd`` reads a directory with one document per container, as
+at every start. Printed are the time until all are known, and the longest time
+for which its reactor did nothing else; then the same while 1 000 documents
+change. Run it in a checkout with ``python -m benchmarks.directory``; with
+``--checkout DIR`` another checkout is measured in turn with this one.
 """
 
 from __future__ import annotations
 
-import tempfile
-import time
+import json
+import shutil
+import socket
+import sys
 from pathlib import Path
-from typing import cast
 
-from twisted.internet import reactor as installed
+from attrs import frozen
 
-from devlxd.containers.directory import DirectoryStore
-from devlxd.events.bus import EventBus
-from devlxd.events.journal import SQLiteJournal
-from devlxd.host.garbage_collection import disable_gc_until
-from devlxd.host.inotify import INotify
-from devlxd.interfaces import IDevLXDReactor
+from benchmarks.serving import (
+    CheckoutServer,
+    checkouts,
+    in_turns,
+    make_parser,
+    print_row,
+)
+from tests.integration.lxc import make_home
+from tests.integration.processes import TIMEOUT, wait_until
+
+ROUNDS = 3
+
+QUICK_ROUNDS = 1
 
 CONTAINERS = 10_000
 
 CHANGES = 1_000
 
-#: Some forty lines, as ``lxc config show --expanded`` prints them.
+#: About forty lines, as ``lxc config show --expanded`` prints them.
 DOCUMENT = """\
 architecture: x86_64
 config:
@@ -50,68 +60,128 @@ stateful: false
 description: ""
 """  # noqa: E501 # as LXD writes it
 
+#: Runs twistd with a probe in its reactor. A client that connects to the
+#: probe's socket receives a JSON list: the longest time in which the reactor
+#: ran no timed call, and the time from its start until all containers were
+#: read, both in seconds. The latter is ``null`` until then, and the former
+#: starts anew after each client from then on. The probe recognizes that
+#: everything is read by Python's garbage collector, which devlxd disables
+#: until then.
+TWISTD_WITH_PROBE = """
+import gc, json, sys, time
+from twisted.internet import reactor
+from twisted.internet.protocol import Factory, Protocol
+from twisted.scripts.twistd import run
 
-class Clock:
-    """Notes for how long the reactor was away."""
+class Probe(Protocol):
+    loaded = None
 
-    def __init__(self, reactor: IDevLXDReactor) -> None:
-        self._reactor = reactor
-        self.longest = 0.0
-        self._last = time.perf_counter()
-        self._tick()
+    @classmethod
+    def start(cls):
+        if gc.isenabled():
+            sys.exit("the garbage collector is enabled while devlxd reads")
+        cls.started = cls.last = time.perf_counter()
+        cls.longest = 0.0
+        cls.tick()
 
-    def _tick(self) -> None:
+    @classmethod
+    def tick(cls):
         now = time.perf_counter()
-        self.longest = max(self.longest, now - self._last)
-        self._last = now
-        self._reactor.callLater(0, self._tick)
+        cls.longest = max(cls.longest, now - cls.last)
+        cls.last = now
+        if cls.loaded is None and gc.isenabled():
+            cls.loaded = now - cls.started
+        reactor.callLater(0, cls.tick)
+
+    def connectionMade(self):
+        self.transport.write(json.dumps([Probe.longest, Probe.loaded]).encode())
+        self.transport.loseConnection()
+        if Probe.loaded is not None:
+            Probe.longest = 0.0
+
+reactor.listenUNIX(sys.argv.pop(1), Factory.forProtocol(Probe))
+reactor.callWhenRunning(Probe.start)
+run()
+"""
+
+
+@frozen
+class Measured:
+    """What one devlxd took.
+
+    :ivar reading: the time until all containers were read, in seconds.
+    :ivar blocked: the longest blocking of the reactor meanwhile, in ms.
+    :ivar blocked_by_changes: the longest while documents changed, in ms.
+    """
+
+    reading: float
+    blocked: float
+    blocked_by_changes: float
+
+
+def measure(checkout: Path) -> Measured:
+    """Let the devlxd of a checkout read all documents, then change some."""
+    home = make_home()
+    documents = home / "documents"
+    documents.mkdir()
+    for n in range(CONTAINERS):
+        (documents / f"c{n}.yaml").write_text(DOCUMENT.format(n=n, value=0))
+    probe = home / "probe"
+    # A file, as with "-c" Python would import this checkout's devlxd first.
+    twistd = home / "twistd.py"
+    twistd.write_text(TWISTD_WITH_PROBE)
+    devlxd = CheckoutServer(
+        checkout,
+        home,
+        f"--assume=c{CHANGES - 1}",
+        f"--containers={documents}",
+        twistd=(sys.executable, str(twistd), str(probe)),
+    )
+    try:
+        blocked, reading = wait_until(lambda: read_if_loaded(probe), "all are read")
+        for n in range(CHANGES):
+            (documents / f"c{n}.yaml").write_text(DOCUMENT.format(n=n, value=1))
+        wait_until(lambda: value_of(home / "sock") == "1", "the last change is known")
+        by_changes, _ = json.loads(receive(probe))
+    finally:
+        devlxd.stop()
+        shutil.rmtree(home)
+    return Measured(reading, blocked * 1000, by_changes * 1000)
+
+
+def read_if_loaded(probe: Path) -> tuple[float, float] | None:
+    """Return what the probe reports, or ``None`` until all containers are read."""
+    blocked, reading = json.loads(receive(probe))
+    return None if reading is None else (blocked, reading)
+
+
+def value_of(path: Path) -> str:
+    """Return the value of the key that is changed."""
+    request = b"GET /1.0/config/user.value HTTP/1.0\r\n\r\n"
+    return receive(path, request).rpartition(b"\r\n\r\n")[2].decode()
+
+
+def receive(path: Path, request: bytes = b"") -> bytes:
+    """Connect to a socket, send a request, and return all that is received."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(TIMEOUT)
+        connection.connect(str(path))
+        connection.sendall(request)
+        return b"".join(iter(lambda: connection.recv(4096), b""))
 
 
 def main() -> None:
-    """Load, change, print."""
-    reactor = cast(IDevLXDReactor, installed)
-    with tempfile.TemporaryDirectory() as directory:
-        path = Path(directory)
-        for n in range(CONTAINERS):
-            (path / f"c{n}.yaml").write_text(DOCUMENT.format(n=n, value=0))
-        store = DirectoryStore(path, reactor, INotify(reactor))
-        bus = EventBus(store, SQLiteJournal(), reactor, namespaces=["user."])
-        disable_gc_until(store.loaded())
-        bus.startService()
-        begun = time.perf_counter()
-        store.startService()
-        clock = Clock(reactor)
-
-        def loaded(_: object) -> None:
-            print(
-                f"{CONTAINERS} containers read in {time.perf_counter() - begun:.1f} s"
-            )
-            print(f"the reactor was away for {clock.longest * 1000:.1f} ms at most")
-            clock.longest = 0.0
-            change(0)
-
-        def change(n: int) -> None:
-            if n < CHANGES:
-                (path / f"c{n}.yaml").write_text(DOCUMENT.format(n=n, value=1))
-                reactor.callLater(0, change, n + 1)
-            else:
-                wait()
-
-        def wait() -> None:
-            container = store.get(f"c{CHANGES - 1}")
-            if container and container.config["user.value"] == "1":
-                print(
-                    f"{CHANGES} changes: the reactor was away for "
-                    f"{clock.longest * 1000:.1f} ms at most"
-                )
-                installed.stop()
-            else:
-                reactor.callLater(0.01, wait)
-
-        store.loaded().addCallback(loaded)
-        installed.run()
-        store.stopService()
-        bus.stopService()
+    """Measure, and print."""
+    options = make_parser(__doc__).parse_args()
+    rounds = QUICK_ROUNDS if options.quick else ROUNDS
+    found = in_turns(checkouts(options.checkout), rounds, measure)
+    for what, field, unit in (
+        (f"{CONTAINERS} containers read", "reading", "s"),
+        ("reactor blocked meanwhile", "blocked", "ms at most"),
+        (f"reactor blocked by {CHANGES} changes", "blocked_by_changes", "ms at most"),
+    ):
+        rows = {name: [getattr(m, field) for m in all_] for name, all_ in found.items()}
+        print_row(what, rows, unit)
 
 
 if __name__ == "__main__":

@@ -1,19 +1,19 @@
-"""How many events a second devlxd tells to how many listeners, and how soon.
+"""How many events per second devlxd sends, and how soon after the change.
 
-The listeners of one container, 1, 10 and 100 of them, are told of 500 changes
-at once, again and again; each event that arrives at each of them counts. Where the
-machine does other things too, the figures by processor time say more. Then
-one listener hears of one change at a time: printed is how long it took from
-the closing of the document to the event, in milliseconds. Both are done with
-lines and with websockets.
+First 1, 10 and 100 subscribers of one container receive the events of 500
+changes at once, again and again. Each event that arrives at a subscriber counts.
+On a busy machine the figures per second of processor time say more.
 
-Where LXD is installed (Debian: ``apt-get install lxc lxd lxd-client``, and
-needs root), one of its containers listens to it and to devlxd, which reads
-LXD's own records: printed is how long it took from the request to LXD's API to
-the event of each.
+Then one subscriber receives the event of one change at a time: the time from
+closing the document to the event, in milliseconds. Both are measured with
+lines and with WebSockets.
 
-Run it in a checkout: ``python -m benchmarks.events``. With ``--checkout DIR``
-another checkout is measured in turns with this one.
+Where LXD is installed (Debian: ``apt-get install lxc lxd lxd-client``; needs
+root), one of its containers subscribes both to it and to a devlxd that reads
+LXD's own records: the time from the request to LXD's API to the event of each.
+
+Run it in a checkout with ``python -m benchmarks.events``; with ``--checkout
+DIR`` the devlxd of another checkout is measured in turn with this one.
 """
 
 from __future__ import annotations
@@ -22,53 +22,55 @@ import json
 import selectors
 import shutil
 import socket
-import statistics
 import time
-from collections.abc import Iterator
+from argparse import Namespace
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 
 from benchmarks.serving import (
-    HERE,
-    LISTENERS,
-    Host,
-    compared,
+    SUBSCRIPTIONS,
+    CheckoutServer,
+    OneContainerServer,
+    checkouts,
     cpu_seconds,
     in_turns,
-    paired,
+    make_parser,
     percentile,
-    use,
+    print_row,
     wait_for_events,
 )
 from tests.integration.lxc import (
     INIT,
-    TIMEOUT,
+    UNTIL_READY,
     Barrier,
-    DevLXD,
     LXCContainer,
     make_home,
     python,
     unique_name,
 )
 from tests.integration.lxd import LXD, missing_lxd
+from tests.integration.processes import TIMEOUT
 
 ROUNDS = 5
 
-#: For how long the same is done in each round, in seconds.
+QUICK_ROUNDS = 2
+
+#: How long one measurement of the rate lasts, in seconds.
 SECONDS = 1.0
 
 #: How many events there are at once.
 BURST = 500
 
-#: How many single changes there are in each round.
+#: How many single changes one measurement of the delay has.
 CHANGES = 50
 
-#: How many changes are asked of LXD.
+#: How many changes are requested of LXD.
 LXD_CHANGES = 100
 
-#: Listens, and passes on when each event came.
+#: Subscribes, and sends the time of each event to the host.
 TIMED = """
     import time
     from http.client import HTTPConnection
@@ -86,9 +88,11 @@ TIMED = """
 
 
 @contextmanager
-def listening(host: Host, request: bytes, count: int) -> Iterator[list[socket.socket]]:
-    """Open ``count`` connections that listen."""
-    connections = [host.listen(request) for _ in range(count)]
+def subscribed(
+    server: OneContainerServer, request: bytes, count: int
+) -> Iterator[list[socket.socket]]:
+    """Hold the connections of ``count`` subscribers."""
+    connections = [server.subscribe(request) for _ in range(count)]
     try:
         yield connections
     finally:
@@ -97,7 +101,7 @@ def listening(host: Host, request: bytes, count: int) -> Iterator[list[socket.so
 
 
 def read_all(connections: list[socket.socket], count: int) -> None:
-    """Read ``count`` events of each connection, as they come."""
+    """Read ``count`` events from each connection, in the order of arrival."""
     missing = dict.fromkeys(connections, count)
     ends = dict.fromkeys(connections, b"")
     with selectors.DefaultSelector() as selector:
@@ -106,13 +110,13 @@ def read_all(connections: list[socket.socket], count: int) -> None:
         while missing:
             ready = selector.select(TIMEOUT)
             if not ready:
-                raise SystemExit("an event did not come")
+                raise SystemExit("an event is missing")
             for key, _ in ready:
                 connection = key.fileobj
                 assert isinstance(connection, socket.socket)
                 data = connection.recv(65536)
                 if not data:
-                    raise SystemExit("devlxd closed a connection that listens")
+                    raise SystemExit("devlxd has closed the connection of a subscriber")
                 missing[connection] -= (ends[connection] + data).count(b"}\n")
                 ends[connection] = data[-1:]
                 if missing[connection] <= 0:
@@ -120,73 +124,73 @@ def read_all(connections: list[socket.socket], count: int) -> None:
                     del missing[connection]
 
 
-def rates(host: Host, request: bytes, count: int) -> tuple[float, float]:
-    """Return how many events arrive at ``count`` listeners together.
+def rates(
+    server: OneContainerServer, request: bytes, count: int
+) -> tuple[float, float]:
+    """Count the events that ``count`` subscribers receive altogether.
 
-    :return: in a second, and in a second of devlxd's processor time.
+    :return: events per second, and per second of devlxd's processor time.
     """
-    with listening(host, request, count) as connections:
-        start, used, arrived = time.perf_counter(), cpu_seconds(host.devlxd.pid), 0
+    with subscribed(server, request, count) as connections:
+        start, used, arrived = time.perf_counter(), cpu_seconds(server.devlxd.pid), 0
         while time.perf_counter() < start + SECONDS:
             now = time.time_ns()
-            host.write({f"user.{n}": f"{now}" for n in range(BURST)})
+            server.write({f"user.{n}": f"{now}" for n in range(BURST)})
             read_all(connections, BURST)
             arrived += BURST * count
         took = time.perf_counter() - start
-        used = cpu_seconds(host.devlxd.pid) - used
-        host.write({})
+        used = cpu_seconds(server.devlxd.pid) - used
+        server.write({})
         read_all(connections, BURST)
     return arrived / took, arrived / used
 
 
-def latencies(host: Host, request: bytes) -> list[float]:
-    """Return how long single events took, in milliseconds."""
+def delays(server: OneContainerServer, request: bytes) -> list[float]:
+    """Return the delays of single events, in milliseconds."""
     times = []
-    with listening(host, request, 1) as (connection,):
+    with subscribed(server, request, 1) as (connection,):
         for n in range(CHANGES):
-            file = host.document.open("w")
+            file = server.document.open("w")
             file.write(json.dumps({"config": {"user.n": str(n)}}))
             file.flush()
             start = time.perf_counter()
             file.close()
             wait_for_events(connection)
             times.append((time.perf_counter() - start) * 1000)
-        host.write({})
+        server.write({})
         wait_for_events(connection)
     return times
 
 
-def show(what: str, found: dict[str, list[float]], unit: str) -> None:
-    """Print the medians, and the ratio of the first to the others."""
-    medians = [f"{name} {statistics.median(f):9.2f}" for name, f in found.items()]
-    print(f"{what:24}", *medians, unit, *paired(found), flush=True)
-
-
-def measure_hosts(hosts: dict[str, Host]) -> None:
-    """Measure what needs no container, and print it."""
-    for kind, request in LISTENERS.items():
+def measure_rates(servers: Mapping[str, OneContainerServer], rounds: int) -> None:
+    """Measure and print the rates."""
+    for kind, request in SUBSCRIPTIONS.items():
         for count in (1, 10, 100):
-            told = in_turns(
-                hosts, ROUNDS, lambda host, r=request, c=count: rates(host, r, c)
+            pairs = in_turns(
+                servers, rounds, lambda server, r=request, c=count: rates(server, r, c)
             )
             for number, unit in enumerate(("events/s", "events/CPU s")):
-                found = {
-                    name: [pair[number] for pair in pairs]
-                    for name, pairs in told.items()
+                measured = {
+                    name: [pair[number] for pair in found]
+                    for name, found in pairs.items()
                 }
-                show(f"{kind} to {count}", found, unit)
-    for kind, request in LISTENERS.items():
-        times = in_turns(hosts, ROUNDS, lambda host, r=request: latencies(host, r))
+                print_row(f"{kind}, subscribers: {count}", measured, unit)
+
+
+def measure_delays(servers: Mapping[str, OneContainerServer], rounds: int) -> None:
+    """Measure and print the delays."""
+    for kind, request in SUBSCRIPTIONS.items():
+        found = in_turns(servers, rounds, lambda server, r=request: delays(server, r))
         for percent in (50, 99):
-            found = {
-                name: [percentile(some, percent) for some in rounds]
-                for name, rounds in times.items()
+            measured = {
+                name: [percentile(times, percent) for times in all_times]
+                for name, all_times in found.items()
             }
-            show(f"{kind}, p{percent}", found, "ms")
+            print_row(f"{kind}, delay", measured, f"ms p{percent}", digits=2)
 
 
-class PatchingLXD:
-    """An LXD whose API is asked for changes of one container."""
+class LXDClient:
+    """Requests changes of one container from LXD's API."""
 
     def __init__(self, lxd: LXD, name: str) -> None:
         self._path = f"/1.0/instances/{name}"
@@ -199,83 +203,90 @@ class PatchingLXD:
         body = json.dumps({"config": {"user.n": value}})
         self._http.request("PATCH", self._path, body)
         response = self._http.getresponse()
-        answer = response.read()
+        content = response.read()
         if response.status != 200:
-            raise SystemExit(f"LXD: {answer!r}")
+            raise SystemExit(f"LXD: {content!r}")
 
 
-def measure_lxd() -> None:
-    """Print how soon a guest of LXD hears of a change, from LXD and from devlxd."""
-    use(HERE)
+def measure_beside_lxd(other: Path | None) -> None:
+    """Measure and print the delays of events of a real LXD's container."""
     with ExitStack() as started:
         home = make_home()
         started.callback(shutil.rmtree, home)
-        for word in ("sockets", "shared", "init"):
+        for word in ("shared", "init"):
             (home / word).mkdir()
             (home / word).chmod(0o777)
         (home / "init" / "init.py").write_text(INIT)
         lxd = LXD(home)
         lxd.start()
         started.callback(lxd.stop)
-        devlxd = DevLXD(f"--containers={lxd.containers}", f"--listen={home}/sockets")
-        started.callback(devlxd.stop)
-        name = unique_name("hearer")
-        binds = {
-            home / "sockets": "dev/devlxd",
-            home / "shared": "run/shared",
-            home / "init": "run/init",
-        }
-        lxd.start_container(name, binds)
-        ready = "until test -S /run/init/sock; do sleep 0.05; done"
-        lxd.lxc("exec", name, "--", "sh", "-c", ready)
-        times = hear_of_changes(PatchingLXD(lxd, name), LXCContainer(name, home), home)
-        lxd.lxc("stop", "-f", name)
-    for server, taken in times.items():
-        show_times(f"{server}, from request", taken)
+        binds = {home / "shared": "run/shared", home / "init": "run/init"}
+        paths = {}
+        for name, checkout in checkouts(other).items():
+            (home / name).mkdir()
+            containers = f"--containers={lxd.containers}"
+            devlxd = CheckoutServer(checkout, home / name, containers)
+            started.callback(devlxd.stop)
+            binds[home / name] = f"dev/{name}"
+            paths[name] = f"/dev/{name}/sock"
+        paths["LXD"] = "/dev/lxd/sock"
+        container = unique_name("subscriber")
+        lxd.start_container(container, binds)
+        lxd.lxc("exec", container, "--", "sh", "-c", UNTIL_READY)
+        client = LXDClient(lxd, container)
+        times = delays_beside_lxd(client, LXCContainer(container, home), home, paths)
+        lxd.lxc("stop", "-f", container)
+    for percent in (50, 99):
+        measured = {name: [percentile(t, percent)] for name, t in times.items()}
+        print_row("from LXD's API to the event", measured, f"ms p{percent}", digits=2)
 
 
-def hear_of_changes(
-    lxd: PatchingLXD, container: LXCContainer, home: Path
+def delays_beside_lxd(
+    client: LXDClient, container: LXCContainer, home: Path, paths: Mapping[str, str]
 ) -> dict[str, list[float]]:
-    """Return how long each server took to tell of each change, in milliseconds."""
-    times: dict[str, list[float]] = {"devlxd": [], "lxd": []}
+    """Change a container of LXD's, and return each server's delays in milliseconds.
+
+    :param paths: the socket of each server in the container.
+    """
+    times: dict[str, list[float]] = {name: [] for name in paths}
     with ThreadPoolExecutor() as pool, Barrier(home / "shared") as barrier:
-        for server in times:
-            command = python(TIMED, server, f"/dev/{server}/sock")
-            pool.submit(container.run_at, home / "init", *command)
-        hosts = {server: barrier.wait_for(server.encode())[0] for server in times}
+        for name, path in paths.items():
+            pool.submit(container.run_at, home / "init", *python(TIMED, name, path))
+        hosts = {name: barrier.wait_for(name.encode())[0] for name in paths}
         for n in range(LXD_CHANGES):
             start = time.perf_counter()
-            lxd.change(str(n))
-            for server, host in hosts.items():
-                times[server].append((float(host.recv(100)) - start) * 1000)
+            client.change(str(n))
+            for name, host in hosts.items():
+                times[name].append((float(host.recv(100)) - start) * 1000)
         for host in hosts.values():
             host.close()
-        # The next event ends both programs: nobody takes what they pass on.
-        lxd.change("the end")
-        lxd.change("the very end")
+        # The programs end when they can send nothing more to the host.
+        client.change("the end")
+        client.change("the very end")
     return times
 
 
-def show_times(what: str, times: list[float]) -> None:
-    """Print the median and the 99th percentile."""
-    median, slow = percentile(times, 50), percentile(times, 99)
-    print(f"{what:24} {median:8.2f} ms p50 {slow:8.2f} ms p99", flush=True)
+def measure(options: Namespace) -> None:
+    """Measure and print what needs no container."""
+    rounds = QUICK_ROUNDS if options.quick else ROUNDS
+    with ExitStack() as started:
+        servers = {}
+        for name, checkout in checkouts(options.checkout).items():
+            servers[name] = OneContainerServer(checkout)
+            started.callback(servers[name].stop)
+        measure_rates(servers, rounds)
+        measure_delays(servers, rounds)
 
 
 def main() -> None:
     """Measure, and print."""
-    with ExitStack() as started:
-        hosts = {}
-        for name, checkout in compared(__doc__).items():
-            hosts[name] = Host(checkout)
-            started.callback(hosts[name].stop)
-        measure_hosts(hosts)
+    options = make_parser(__doc__).parse_args()
+    measure(options)
     problem = missing_lxd()
     if problem:
-        print(f"not beside LXD: {problem}")
+        print(f"not measured beside LXD: {problem}")
     else:
-        measure_lxd()
+        measure_beside_lxd(options.checkout)
 
 
 if __name__ == "__main__":

@@ -1,59 +1,73 @@
-"""How fast images are, beside nginx, and what they cost everybody else.
+"""How fast guests download images, and what that costs other guests and the host.
 
-One guest downloads 1 GiB from devlxd and from nginx, both from the same file
-over a UNIX socket, in turns. Another asks for ``/1.0/config`` meanwhile, and
-when all is quiet. Then 20 guests download at once, and 20 stop to read, and
-the memory of the process is printed. All guests are LXC containers.
+* One guest downloads 1 GiB from devlxd, and from nginx, which serves the same
+  file at a UNIX socket.
+* Another guest requests ``/1.0/config`` all the time: how long that takes while
+  devlxd is idle, and during a download.
+* 20 guests download at once, and then stop reading: the memory and the open
+  files of the process.
 
-Needs root and ``apt-get install lxc curl nginx-light``; run it in a checkout:
-``python -m benchmarks.images``.
+All guests are LXC containers. Needs root and ``apt-get install lxc curl
+nginx-light``. Run it in a checkout with ``python -m benchmarks.images``; with
+``--checkout DIR`` the devlxd of another checkout is measured in turn with this
+one.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-import statistics
 import subprocess
 import time
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from benchmarks.serving import HERE, open_files, use
+from attrs import frozen
+
+from benchmarks.serving import (
+    CheckoutServer,
+    checkouts,
+    in_turns,
+    make_parser,
+    open_files,
+    print_row,
+)
 from tests.integration.lxc import (
     Barrier,
-    DevLXD,
     LXCContainer,
     make_home,
     missing_requirement,
     python,
     unique_name,
 )
-from tests.integration.test_images import MIB, STALL, add, make_file, path_of
+from tests.integration.test_images import MIB, STALL, make_file, path_of, sha256
 
 ROUNDS = 5
+
+QUICK_ROUNDS = 2
 
 GUESTS = 20
 
 SIZE = 1024 * MIB
 
-QUESTIONS = 3000
+REQUESTS = 3000
 
-#: Asks again and again, and prints the median and the 99th percentile of how
-#: long an answer takes, in milliseconds.
+#: Sends requests one after the other, and prints the median and the 99th
+#: percentile of the response times, in milliseconds.
 ASK = """
     import json, statistics, time
     connection = connect()
-    question = b"GET /1.0/config HTTP/1.1\\r\\nHost: lxd\\r\\n\\r\\n"
+    request = b"GET /1.0/config HTTP/1.1\\r\\nHost: lxd\\r\\n\\r\\n"
     times = []
     for _ in range(int(sys.argv[1])):
         start = time.perf_counter()
-        connection.sendall(question)
-        answer = connection.recv(4096)
+        connection.sendall(request)
+        response = connection.recv(4096)
         times.append((time.perf_counter() - start) * 1000)
-        assert answer.endswith(b"[]\\n"), answer
+        assert response.endswith(b"[]\\n"), response
         time.sleep(0.001)
     hundredths = statistics.quantiles(times, n=100)
     print(json.dumps([hundredths[49], hundredths[98]]))
@@ -70,10 +84,27 @@ http {{
 """
 
 
+@frozen
+class Source:
+    """A server of one image.
+
+    :ivar socket: the path of its socket in the guests.
+    :ivar path: the path of the image in the URL.
+    """
+
+    socket: str
+    path: str
+
+    def download(self) -> list[str]:
+        """Return the command that downloads the image and prints bytes per second."""
+        options = ["-sSf", "-o", "/dev/null", "-w", "%{speed_download}"]
+        url = f"http://lxd{self.path}"
+        return ["curl", *options, "--unix-socket", self.socket, url]
+
+
 @contextmanager
 def nginx(home: Path) -> Iterator[None]:
     """Serve the directory of images with nginx."""
-    (home / "nginx").mkdir()
     (home / "nginx.conf").write_text(_NGINX.format(home=home))
     process = subprocess.Popen(["nginx", "-c", str(home / "nginx.conf")])
     try:
@@ -84,13 +115,10 @@ def nginx(home: Path) -> Iterator[None]:
 
 
 @contextmanager
-def guests(home: Path) -> Iterator[list[LXCContainer]]:
-    """Start the guests."""
-    binds = {
-        home / "lxd": "dev/lxd",
-        home / "nginx": "dev/nginx",
-        home / "shared": "run/shared",
-    }
+def guests(home: Path, servers: Sequence[str]) -> Iterator[list[LXCContainer]]:
+    """Run the guests; each finds the socket of each server in ``/dev/SERVER``."""
+    binds = {home / name: f"dev/{name}" for name in servers}
+    binds[home / "shared"] = "run/shared"
     with ExitStack() as started:
         found = []
         for number in range(GUESTS):
@@ -104,99 +132,143 @@ def guests(home: Path) -> Iterator[list[LXCContainer]]:
         yield found
 
 
-def curl(path: str, url: str) -> list[str]:
-    """Return the command that downloads, and prints the bytes a second."""
-    options = ["-sSf", "-o", "/dev/null", "-w", "%{speed_download}"]
-    return ["curl", *options, "--unix-socket", path, f"http://lxd{url}"]
+def make_image(images: Path) -> str:
+    """Make a public image of one file as devlxd keeps it; return its fingerprint."""
+    file = make_file(images / "new", SIZE)
+    fingerprint = sha256(file)
+    file.rename(images / fingerprint)
+    (images / f"{fingerprint}.yaml").write_text("public: true\n")
+    return fingerprint
 
 
-def measure_speed(guest: LXCContainer, fingerprint: str) -> None:
-    """Print how fast an image comes, from devlxd and from nginx."""
-    urls = {"devlxd": path_of(fingerprint), "nginx": f"/{fingerprint}"}
-    sockets = {"devlxd": "/dev/lxd/sock", "nginx": "/dev/nginx/sock"}
-    speeds: dict[str, list[float]] = {name: [] for name in urls}
-    for _ in range(ROUNDS):
-        for name, url in urls.items():
-            speeds[name].append(float(guest.run(*curl(sockets[name], url))) / MIB)
-    for name, found in speeds.items():
-        print(f"{name:24} {statistics.median(found):8.0f} MiB/s")
-
-
-def measure_answers(
-    asker: LXCContainer, downloader: LXCContainer, fingerprint: str
+def measure_speed(
+    guest: LXCContainer, sources: Mapping[str, Source], rounds: int
 ) -> None:
-    """Print how long answers take, when all is quiet and during a download."""
-    ask = python(ASK, str(QUESTIONS))
-    command = " ".join(curl("/dev/lxd/sock", path_of(fingerprint)))
-    endless = f"until test -e /tmp/stop; do {command}; done"
-    quiet = json.loads(asker.run(*ask))
-    with ThreadPoolExecutor() as pool:
-        downloading = pool.submit(downloader.run, "sh", "-c", endless)
-        busy = json.loads(asker.run(*ask))
-        downloader.run("touch", "/tmp/stop")
-        downloading.result()
-    for name, (median, slowest) in (("all is quiet", quiet), ("a download", busy)):
-        print(f"{name:24} {median:8.2f} ms p50 {slowest:8.2f} ms p99")
+    """Print how fast one guest downloads."""
+    speeds = in_turns(
+        sources, rounds, lambda source: float(guest.run(*source.download())) / MIB
+    )
+    print_row("one download", speeds, "MiB/s")
+
+
+def measure_responses(
+    asker: LXCContainer,
+    downloader: LXCContainer,
+    sources: Mapping[str, Source],
+    rounds: int,
+) -> None:
+    """Print how long responses take, without and with a download."""
+
+    def idle(source: Source) -> list[float]:
+        command = python(ASK, str(REQUESTS), socket=source.socket)
+        times: list[float] = json.loads(asker.run(*command))
+        return times
+
+    def busy(source: Source) -> list[float]:
+        download = " ".join(source.download())
+        endless = f"rm -f /tmp/stop; until test -e /tmp/stop; do {download}; done"
+        with ThreadPoolExecutor() as pool:
+            downloading = pool.submit(downloader.run, "sh", "-c", endless)
+            # Not before the download.
+            time.sleep(0.2)
+            times = idle(source)
+            downloader.run("touch", "/tmp/stop")
+            downloading.result()
+        return times
+
+    for what, measure in (("idle", idle), ("during a download", busy)):
+        found = in_turns(sources, rounds, measure)
+        for number, percent in enumerate((50, 99)):
+            times = {name: [t[number] for t in all_] for name, all_ in found.items()}
+            print_row(f"response, {what}", times, f"ms p{percent}", digits=2)
 
 
 def measure_memory(
-    devlxd: DevLXD, guests: list[LXCContainer], fingerprint: str, shared: Path
-) -> None:
-    """Print the memory of the process: downloads, then guests that do not read."""
+    devlxd: CheckoutServer, guests: Sequence[LXCContainer], source: Source, shared: Path
+) -> dict[str, tuple[float, float]]:
+    """Return the memory in MiB and the open files, at each step."""
+    found = {}
 
-    def show(what: str) -> None:
-        memory = devlxd.memory() / 1024
-        files = open_files(devlxd.pid)
-        print(f"{what:24} {memory:8.1f} MiB {files:10} files")
+    def note(what: str) -> None:
+        found[what] = devlxd.memory() / 1024, float(open_files(devlxd.pid))
 
-    show("before")
+    note("before")
     with ThreadPoolExecutor(GUESTS) as pool:
-        download = curl("/dev/lxd/sock", path_of(fingerprint))
-        running = [pool.submit(guest.run, *download) for guest in guests]
+        running = [pool.submit(guest.run, *source.download()) for guest in guests]
         for second in range(1, 6):
             time.sleep(1)
-            show(f"20 download, {second} s")
+            note(f"20 download, {second} s")
         for one in running:
             one.result()
         with Barrier(shared) as barrier:
             stalled = []
             for number, guest in enumerate(guests):
-                words = (path_of(fingerprint), "1", str(number))
-                stalled.append(pool.submit(guest.run, *python(STALL, *words)))
+                words = (source.path, "1", str(number))
+                program = python(STALL, *words, socket=source.socket)
+                stalled.append(pool.submit(guest.run, *program))
             hosts = [barrier.wait_for(b"%d" % n)[0] for n in range(GUESTS)]
-            show("20 do not read")
+            note("20 do not read")
             for host in hosts:
                 host.sendall(b"!")
             for one in stalled:
                 one.result()
-    show("after")
+    note("after")
+    return found
+
+
+def show_memory(found: Mapping[str, Mapping[str, tuple[float, float]]]) -> None:
+    """Print the memory and the open files of each server side by side."""
+    rows: dict[str, dict[str, tuple[float, float]]] = defaultdict(dict)
+    for name, steps in found.items():
+        for what, values in steps.items():
+            rows[what][name] = values
+    for number, unit in enumerate(("MiB resident", "open files")):
+        for what, row in rows.items():
+            print_row(what, {name: [pair[number]] for name, pair in row.items()}, unit)
+
+
+def measure(home: Path, other: Path | None, rounds: int) -> None:
+    """Start the servers and the guests, measure, and print."""
+    fingerprint = make_image(home / "images")
+    with ExitStack() as started:
+        servers = {}
+        sources = {}
+        for name, checkout in checkouts(other).items():
+            servers[name] = CheckoutServer(
+                checkout,
+                home / name,
+                f"--containers={home}/documents",
+                f"--images={home}/images",
+            )
+            started.callback(servers[name].stop)
+            sources[name] = Source(f"/dev/{name}/sock", path_of(fingerprint))
+        started.enter_context(nginx(home))
+        all_sources = {**sources, "nginx": Source("/dev/nginx/sock", f"/{fingerprint}")}
+        found = started.enter_context(guests(home, list(all_sources)))
+        measure_speed(found[0], all_sources, rounds)
+        measure_responses(found[0], found[1], sources, rounds)
+        show_memory(
+            {
+                name: measure_memory(servers[name], found, source, home / "shared")
+                for name, source in sources.items()
+            }
+        )
 
 
 def main() -> None:
     """Measure, and print."""
+    options = make_parser(__doc__).parse_args()
     problem = missing_requirement()
     if problem or shutil.which("nginx") is None:
         raise SystemExit(problem or "needs nginx (Debian: nginx-light)")
-    use(HERE)
     home = make_home()
-    for name in ("documents", "lxd", "images", "shared"):
+    names = [*checkouts(options.checkout), "nginx", "documents", "images", "shared"]
+    for name in names:
         (home / name).mkdir()
     (home / "shared").chmod(0o777)
-    file = make_file(home / "image", SIZE)
-    fingerprint = add(home / "images", file)
-    file.unlink()
-    devlxd = DevLXD(
-        f"--containers={home}/documents",
-        f"--listen={home}/lxd",
-        f"--images={home}/images",
-    )
     try:
-        with nginx(home), guests(home) as found:
-            measure_speed(found[0], fingerprint)
-            measure_answers(found[0], found[1], fingerprint)
-            measure_memory(devlxd, found, fingerprint, home / "shared")
+        measure(home, options.checkout, QUICK_ROUNDS if options.quick else ROUNDS)
     finally:
-        devlxd.stop()
         shutil.rmtree(home)
 
 

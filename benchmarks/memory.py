@@ -1,169 +1,200 @@
-"""What memory and disk devlxd takes for listeners that do not read, and events.
+"""How much memory and disk space devlxd needs for unread events.
 
-Printed is, for 100 and for 300 listeners, with lines and with websockets, how
-much more memory devlxd has resident for each of them: when they have come,
-when they were told of a value of 1 MB, none of which they read, and when they
-were told of two more. Then, three times, 1 000 of them come, are told of 1 MB,
-and go: printed is how much more than at first is resident afterwards. At last
-a value of 100 KB changes 10 000 times, and is read each time: printed is how
-much disk the journal takes.
+* 100 and 300 subscribers, with lines and with WebSockets, that read nothing:
+  the resident memory of each, when they have subscribed, after a change of a
+  value of 1 MB, and after two more.
+* Three times 1 000 subscribers that disconnect after a change of 1 MB: the
+  resident memory that is left.
+* 10 000 changes of a value of 100 KB that are read at once: the size of the
+  journal.
 
-It needs 20 000 open files at most, and no root; run it in a checkout:
-``python -m benchmarks.memory``.
+It opens up to 20 000 files, and needs no root. Run it in a checkout with
+``python -m benchmarks.memory``; with ``--checkout DIR`` the devlxd of another
+checkout is measured in turn with this one.
 """
 
 from __future__ import annotations
 
 import resource
 import time
-from argparse import ArgumentParser
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from socket import socket
 
 from benchmarks.serving import (
-    LISTENERS,
-    Host,
+    SUBSCRIPTIONS,
+    OneContainerServer,
+    checkouts,
+    make_parser,
     open_files,
-    served_option,
+    print_row,
     wait_for_events,
 )
 
-#: How many come and go, and how often: as many as one container may have.
+#: How many subscribers connect and disconnect: as many as one container may
+#: have connections. And how often.
 CROWD = 1000
 CROWDS = 3
 
 #: How often the value of 100 KB changes.
 CHANGES = 10_000
 
+QUICK_CHANGES = 1_000
+
 MB = 1_000_000
 
-#: When memory is taken to be what it will be: as much as this many seconds ago.
-STILL = 1.0
+#: For how long memory has to remain the same until it counts, in seconds.
+SETTLING_TIME = 1.0
+
+#: What was measured of one server, by what it is.
+Measured = dict[str, float]
 
 
 @contextmanager
-def serving(checkout: Path) -> Iterator[Host]:
-    """Serve a container whose large value has been told of once."""
-    host = Host(checkout)
+def serving(checkout: Path) -> Iterator[OneContainerServer]:
+    """Serve a container whose large value has caused an event before."""
+    server = OneContainerServer(checkout)
     try:
-        with host.listen(LISTENERS["lines"]) as listener:
-            change(host, listener, "0")
-        host.write({})
-        yield host
+        with server.subscribe(SUBSCRIPTIONS["lines"]) as reader:
+            change(server, reader, "0")
+        server.write({})
+        yield server
     finally:
-        host.stop()
+        server.stop()
 
 
-def change(host: Host, listener: socket, digit: str, size: int = MB) -> None:
-    """Change the large value, and wait until ``listener`` was told of it."""
-    host.write({"user.large": digit * size})
-    wait_for_events(listener)
+def change(
+    server: OneContainerServer, reader: socket, digit: str, size: int = MB
+) -> None:
+    """Change the large value, and wait until ``reader`` has received the event."""
+    server.write({"user.large": digit * size})
+    wait_for_events(reader)
 
 
-def resident(host: Host) -> int:
-    """Return how much memory is resident when that does not change any more, in KiB."""
-    seen, since = host.devlxd.memory(), time.monotonic()
+def settled_memory(server: OneContainerServer) -> int:
+    """Wait until the resident memory remains the same; return it in KiB."""
+    seen, since = server.devlxd.memory(), time.monotonic()
     end = since + 20
-    while time.monotonic() < min(since + STILL, end):
+    while time.monotonic() < min(since + SETTLING_TIME, end):
         time.sleep(0.1)
-        now = host.devlxd.memory()
+        now = server.devlxd.memory()
         if abs(now - seen) > 100:
             seen, since = now, time.monotonic()
-    return host.devlxd.memory()
+    return server.devlxd.memory()
 
 
-def wait_for_files(host: Host, count: int) -> None:
-    """Wait until devlxd has closed what was closed."""
+def wait_for_files(server: OneContainerServer, count: int) -> None:
+    """Wait until devlxd has at most ``count`` open files."""
     end = time.monotonic() + 60
-    while open_files(host.devlxd.pid) > count:
+    while open_files(server.devlxd.pid) > count:
         if time.monotonic() > end:
-            raise SystemExit("devlxd keeps what was closed")
+            raise SystemExit("devlxd does not close connections that are closed")
         time.sleep(0.1)
 
 
-def measure_listeners(checkout: Path, kind: str, count: int) -> None:
-    """Print what listeners that read nothing take."""
-    with serving(checkout) as host, host.listen(LISTENERS["lines"]) as reader:
-        before = resident(host)
-        listeners = [host.listen(LISTENERS[kind]) for _ in range(count)]
-        taken = [resident(host)]
-        change(host, reader, "1")
-        taken.append(resident(host))
+def measure_subscribers(checkout: Path, kind: str, count: int) -> Measured:
+    """Return the memory of each subscriber that reads nothing, in KiB."""
+    with (
+        serving(checkout) as server,
+        server.subscribe(SUBSCRIPTIONS["lines"]) as reader,
+    ):
+        before = settled_memory(server)
+        request = SUBSCRIPTIONS[kind]
+        subscribers = [server.subscribe(request) for _ in range(count)]
+        used = {"subscribed": settled_memory(server)}
+        change(server, reader, "1")
+        used["one change of 1 MB"] = settled_memory(server)
         for digit in "23":
-            change(host, reader, digit)
-        taken.append(resident(host))
-        for listener in listeners:
-            listener.close()
-    come, one, three = ((memory - before) / count for memory in taken)
-    print(
-        f"{count} {kind:10} {come:8.0f} KiB each, after one change of 1 MB "
-        f"{one:6.0f}, after three {three:6.0f}",
-        flush=True,
-    )
+            change(server, reader, digit)
+        used["three changes"] = settled_memory(server)
+        for subscriber in subscribers:
+            subscriber.close()
+    return {
+        f"{count} {kind}, {what}": (memory - before) / count
+        for what, memory in used.items()
+    }
 
 
-def measure_crowds(checkout: Path) -> None:
-    """Print what listeners that came and went leave."""
-    with serving(checkout) as host, host.listen(LISTENERS["lines"]) as reader:
-        files, before = open_files(host.devlxd.pid), resident(host)
-        for number in range(CROWDS):
-            half = CROWD // 2
-            listeners = [
-                host.listen(request)
-                for request in LISTENERS.values()
-                for _ in range(half)
+def measure_crowds(checkout: Path) -> Measured:
+    """Return the memory during and after each crowd of subscribers, in MiB."""
+    found: Measured = {}
+    with (
+        serving(checkout) as server,
+        server.subscribe(SUBSCRIPTIONS["lines"]) as reader,
+    ):
+        files, before = open_files(server.devlxd.pid), settled_memory(server)
+        for number in range(1, CROWDS + 1):
+            subscribers = [
+                server.subscribe(request)
+                for request in SUBSCRIPTIONS.values()
+                for _ in range(CROWD // 2)
             ]
-            change(host, reader, str(number + 1))
-            most = host.devlxd.memory()
-            for listener in listeners:
-                listener.close()
-            wait_for_files(host, files)
-            left = (resident(host) - before) / 1024
-            print(
-                f"{CROWD} came and went: {left:8.1f} MiB left, "
-                f"{(most - before) / 1024:8.1f} MiB while they were there",
-                flush=True,
-            )
+            change(server, reader, str(number))
+            most = server.devlxd.memory()
+            for subscriber in subscribers:
+                subscriber.close()
+            wait_for_files(server, files)
+            found[f"during crowd {number} of {CROWD}"] = (most - before) / 1024
+            left = settled_memory(server) - before
+            found[f"left after crowd {number}"] = left / 1024
+    return found
 
 
-def disk(host: Host) -> float:
-    """Return how much disk the journal takes, in MiB."""
-    files = [path for path in host.state.rglob("*") if path.is_file()]
+def size_of(journal: Path) -> float:
+    """Return the disk space that the files of a journal use, in MiB."""
+    files = [path for path in journal.rglob("*") if path.is_file()]
     return sum(path.stat().st_blocks * 512 for path in files) / 2**20
 
 
-def measure_journal(checkout: Path) -> None:
-    """Print how large the journal becomes."""
-    with serving(checkout) as host, host.listen(LISTENERS["lines"]) as reader:
-        most = 0.0
-        start = time.monotonic()
-        for number in range(1, CHANGES + 1):
-            change(host, reader, str(number % 10), 100_000)
-            if number % (CHANGES // 100) == 0:
-                most = max(most, disk(host))
-            if number % (CHANGES // 5) == 0:
-                print(
-                    f"{number:5} changes of 100 KB: {disk(host):8.1f} MiB of journal, "
-                    f"{most:.1f} at most, {host.devlxd.memory() / 1024:.0f} MiB of "
-                    f"memory, {time.monotonic() - start:.0f} s",
-                    flush=True,
-                )
+def measure_journal(checkout: Path, changes: int) -> Measured:
+    """Return the size of the journal and of the process, in MiB."""
+    found: Measured = {}
+    most = 0.0
+    with (
+        serving(checkout) as server,
+        server.subscribe(SUBSCRIPTIONS["lines"]) as reader,
+    ):
+        for number in range(1, changes + 1):
+            change(server, reader, str(number % 10), 100_000)
+            if number % (changes // 100) == 0:
+                most = max(most, size_of(server.state))
+            if number % (changes // 5) == 0:
+                what = f"{number} changes of 100 KB"
+                found[f"{what}, journal"] = size_of(server.state)
+                found[f"{what}, memory"] = server.devlxd.memory() / 1024
+        found["largest journal"] = most
+    return found
+
+
+def show(measured: Mapping[str, Measured], unit: str) -> None:
+    """Print what was measured of each server side by side."""
+    rows: dict[str, dict[str, list[float]]] = defaultdict(dict)
+    for name, values in measured.items():
+        for what, value in values.items():
+            rows[what][name] = [value]
+    for what, row in rows.items():
+        print_row(what, row, unit)
 
 
 def main() -> None:
     """Measure, and print."""
-    parser = ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    served_option(parser)
-    checkout = parser.parse_args().checkout
+    options = make_parser(__doc__).parse_args()
+    compared = checkouts(options.checkout)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    for count in (100, 300):
-        for kind in LISTENERS:
-            measure_listeners(checkout, kind, count)
-    measure_crowds(checkout)
-    measure_journal(checkout)
+    for count in (100,) if options.quick else (100, 300):
+        for kind in SUBSCRIPTIONS:
+            found = {
+                name: measure_subscribers(checkout, kind, count)
+                for name, checkout in compared.items()
+            }
+            show(found, "KiB each")
+    show({name: measure_crowds(path) for name, path in compared.items()}, "MiB")
+    changes = QUICK_CHANGES if options.quick else CHANGES
+    found = {name: measure_journal(path, changes) for name, path in compared.items()}
+    show(found, "MiB")
 
 
 if __name__ == "__main__":

@@ -1,16 +1,21 @@
-"""What one container feels of another that attacks devlxd.
+"""How much one container notices of an attack on devlxd by another.
 
-A victim and an attacker are real LXC containers. The victim asks for one of
-its keys again and again, in four ways at once: with a new connection for each
-question, with a new one that does not wait when it connects, as Go's do, on
-one connection that stays open, and with curl. Printed is how long its answers
-take in milliseconds, and how many questions fail, when all is quiet and under
-each attack, and which of the targets were missed. In the row ``burn`` the
-attacker only uses up the processors: that much is the scheduler's. A devlxd of
-its own serves each row.
+The victim and the attacker are real LXC containers. The victim requests one of
+its keys all the time, in four ways at once:
 
-Needs root and ``apt-get install lxc curl``; run it in a checkout:
-``python -m benchmarks.neighbours``. It takes some three minutes.
+* ``new``: with a new connection for each request;
+* ``kept``: on one connection that stays open;
+* ``no wait``: with new connections whose connect() does not block, as in Go;
+* ``curl``: with curl.
+
+Printed are the response times in milliseconds and the failed requests, without
+an attack and during each, and which limits were exceeded. In the row ``burn``
+the attacker only uses processor time, which shows the share of the scheduler. A
+devlxd of its own serves each row.
+
+Needs root and ``apt-get install lxc curl``. Run it in a checkout with ``python
+-m benchmarks.neighbours``; it takes about three minutes. With ``--checkout DIR``
+the devlxd of another checkout is attacked in turn with this one.
 """
 
 from __future__ import annotations
@@ -21,7 +26,7 @@ import math
 import shutil
 import signal
 import time
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -33,28 +38,33 @@ from attrs import frozen
 from benchmarks.serving import (
     LINES,
     WEBSOCKET,
+    CheckoutServer,
+    checkouts,
     cpu_seconds,
+    make_parser,
     percentile,
-    served_option,
-    use,
 )
 from tests.integration.lxc import (
     Barrier,
-    DevLXD,
-    GuestError,
     LXCContainer,
     make_home,
     missing_requirement,
     python,
     unique_name,
 )
+from tests.integration.processes import GuestError
 
-#: How the victim asks, and what share of its questions may fail: a connect
-#: that does not wait fails when the queue of the socket is full.
+#: How long each attack lasts, in seconds.
+SECONDS = 10.0
+
+QUICK_SECONDS = 4.0
+
+#: How the victim sends requests, and which share of them may fail: a connect()
+#: that does not block fails while the socket's queue is full.
 PROBES = {"new": 0.0, "kept": 0.0, "no wait": 0.02, "curl": 0.02}
 
-#: Asks until its time is over, and prints how long each answer took, in
-#: milliseconds, and how many questions failed.
+#: Sends requests for some seconds, and prints the response times, in
+#: milliseconds, and the number of failed requests.
 PROBE = """
     import json, struct, subprocess, time
     how, seconds = sys.argv[1], float(sys.argv[2])
@@ -62,27 +72,27 @@ PROBE = """
     CURL = ["curl", "-sSf", "-m", str(TIMEOUT), "-o", "/dev/null", "-w"]
     CURL += ["%{time_total}", "--unix-socket", "/dev/lxd/sock"]
     CURL += ["http://lxd/1.0/config/user.foo"]
-    QUESTION = b"GET /1.0/config/user.foo HTTP/1.1\\r\\nHost: lxd\\r\\n\\r\\n"
+    REQUEST = b"GET /1.0/config/user.foo HTTP/1.1\\r\\nHost: lxd\\r\\n\\r\\n"
 
-    def opened():
+    def open_connection():
         connection = socket.socket(socket.AF_UNIX)
-        # With a timeout of Python's, connect would not wait.
+        # With settimeout(), connect() would not block.
         for option in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
-            patience = struct.pack("ll", TIMEOUT, 0)
-            connection.setsockopt(socket.SOL_SOCKET, option, patience)
+            timeout = struct.pack("ll", TIMEOUT, 0)
+            connection.setsockopt(socket.SOL_SOCKET, option, timeout)
         connection.setblocking(how != "no wait")
         connection.connect("/dev/lxd/sock")
         connection.setblocking(True)
         return connection
 
-    def question(connection):
-        connection.sendall(QUESTION)
-        answer = b""
-        while not answer.endswith(b"victim"):
+    def request(connection):
+        connection.sendall(REQUEST)
+        response = b""
+        while not response.endswith(b"victim"):
             data = connection.recv(4096)
             if not data:
                 raise OSError("closed")
-            answer += data
+            response += data
 
     kept = None
     times, failed = [], 0
@@ -92,8 +102,8 @@ PROBE = """
             if how == "curl":
                 took = float(subprocess.check_output(CURL, stderr=-3))
             else:
-                connection = kept or opened()
-                question(connection)
+                connection = kept or open_connection()
+                request(connection)
                 took = time.perf_counter() - start
                 if how == "kept":
                     kept = connection
@@ -107,19 +117,19 @@ PROBE = """
     print(json.dumps([times, failed]))
 """
 
-#: Waits until a key has a value.
+#: Waits until a key of the guest's config has a value.
 WAIT = """
     import time
-    question = b"GET /1.0/config/%b HTTP/1.0\\r\\n\\r\\n" % sys.argv[1].encode()
+    request = b"GET /1.0/config/%b HTTP/1.0\\r\\n\\r\\n" % sys.argv[1].encode()
     end = time.monotonic() + 50
-    while ask(connect(), question) != sys.argv[2]:
+    while ask(connect(), request) != sys.argv[2]:
         if time.monotonic() > end:
-            sys.exit("it was never told")
+            sys.exit("the key never had the value")
         time.sleep(0.05)
 """
 
-#: What attacks have in common. Each defines ``attack``, which returns how
-#: much of it was done, and prepares itself before that.
+#: What all attacks start with. Each defines ``attack``, which returns how
+#: often it was done, and may define ``prepare`` and ``processes``.
 ATTACK = """
 import json, resource, select, time
 _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -136,8 +146,9 @@ def send(request):
     return connection
 """
 
-#: Follows what an attack defines: does it, and prints how much of it.
-DO = """
+#: What all attacks end with: runs the attack, and prints how often it was done,
+#: and the processors that it used.
+RUN_ATTACK = """
 prepare()
 host = arrive(b"attacker")
 start = time.monotonic()
@@ -175,7 +186,7 @@ FLOOD = """
     def one():
         connection = socket.socket(socket.AF_UNIX)
         if waits == "waits":
-            # Blocking, but it shall end some day.
+            # Blocking, but with a timeout.
             second = struct.pack("ll", 1, 0)
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, second)
         else:
@@ -244,7 +255,7 @@ PIPELINES = """
         return did
 """
 
-#: The last event of the history is the only one of the type that is asked for.
+#: Replays the whole history: only its last event is of the requested type.
 REPLAYS = """
     SINCE = b"GET /1.0/events?type=device&since=1970-01-01T00:00:00Z HTTP/1.1\\r\\n"
     poll, connections = select.epoll(), {}
@@ -260,10 +271,11 @@ REPLAYS = """
             open_one()
         while not is_over():
             for number, _ in poll.poll(1):
-                connection, told = connections[number]
+                connection, end_of_data = connections[number]
                 data = connection.recv(65536)
-                connections[number][1] = told = told[-10:] + data
-                if not data or b'"device"' in told:
+                received = end_of_data[-10:] + data
+                connections[number][1] = received
+                if not data or b'"device"' in received:
                     did += bool(data)
                     del connections[number]
                     connection.close()
@@ -271,11 +283,11 @@ REPLAYS = """
         return did
 """
 
-#: How many listen in each way, and the ways.
-READERS = ["150", LINES.decode(), WEBSOCKET.decode()]
+#: How many subscribe in each way, and the requests.
+SUBSCRIPTIONS = ["150", LINES.decode(), WEBSOCKET.decode()]
 
-#: Who is cut off comes again.
-LISTENERS = """
+#: Subscribes and reads nothing. A connection that is closed is opened again.
+SUBSCRIBERS = """
     poll, connections = select.poll(), {}
 
     def open_one(request):
@@ -302,39 +314,39 @@ LISTENERS = """
 
 
 def large_document(version: int) -> str:
-    """Return 2 MB with 100 000 keys, each of which has another value each time."""
+    """Return 2 MB with 100 000 keys; each value is different in each version."""
     value = f"{version:03}"
     return "".join(f"  user.k{n:06}: x{value}\n" for n in range(100_000))
 
 
 def large_value(version: int) -> str:
-    """Return a key with 1 MB."""
+    """Return a key with a value of 1 MB."""
     return f"  user.large: {str(version % 10) * 1_000_000}\n"
 
 
 def history(version: int) -> str:
-    """Return 100 keys of 30 KB; the 10th version has a device as well."""
+    """Return 100 keys of 30 KB, and a device in the last version."""
     value = f"{version:02}" * 15_000
     device = "devices: {d: {type: none}}\n" if version == HISTORY - 1 else ""
     return "".join(f"  user.k{n}: x{value}\n" for n in range(100)) + device
 
 
-#: How many versions of the attacker's document there are before its replays.
+#: How many versions the attacker's document has before it replays their events.
 HISTORY = 10
 
 
 @frozen
 class Attack:
-    """One attack, and what the victim may feel of it.
+    """An attack, and the limits for the victim's response times.
 
-    :ivar unit: what it does, as it is counted.
-    :ivar program: what the attacker's root runs, if anything.
+    :ivar unit: what is counted of it.
+    :ivar program: the program that the attacker's root runs; empty for none.
     :ivar words: the program's arguments.
-    :ivar document: makes up the lines of a version of the attacker's document.
-    :ivar past: how many versions there are before it begins; if there are
-        none, there is another one each second.
-    :ivar median: what the victim's median may be, in milliseconds.
-    :ivar worst: how long it may wait at most, in milliseconds.
+    :ivar document: returns the lines of a version of the attacker's document.
+    :ivar past: the number of versions before the attack; 0 for a new version in
+        each second of the attack.
+    :ivar median: the limit of the median, in milliseconds.
+    :ivar worst: the limit of the longest response time, in milliseconds.
     """
 
     unit: str = ""
@@ -346,7 +358,7 @@ class Attack:
     worst: float = math.inf
 
 
-#: What 99 of 100 answers may take under any attack, in milliseconds.
+#: The limit of the 99th percentile during any attack, in milliseconds.
 P99 = 500.0
 
 ATTACKS = {
@@ -358,17 +370,17 @@ ATTACKS = {
     "rush": Attack("connects", FLOOD, ["does not", "closes"], median=50),
     "rush-keep": Attack("connects", FLOOD, ["does not", "keeps"], median=50),
     "rush-fork": Attack("connects", FLOOD, ["does not", "forks"], median=50),
-    "pipelines": Attack("answers", PIPELINES, ["900"]),
+    "pipelines": Attack("responses", PIPELINES, ["900"]),
     "replays": Attack("replays", REPLAYS, ["60"], history, HISTORY, median=50),
     "document": Attack(document=large_document, worst=250),
-    "listeners": Attack("connects", LISTENERS, READERS, large_value),
+    "subscribers": Attack("connects", SUBSCRIBERS, SUBSCRIPTIONS, large_value),
 }
 
 
 class Neighbours:
-    """The two containers, and the devlxd that serves them.
+    """The two containers.
 
-    :param home: a directory for all that they need.
+    :param home: a directory for all files.
     :param seconds: how long each attack lasts.
     """
 
@@ -385,26 +397,26 @@ class Neighbours:
         )
 
     def start(self, started: ExitStack) -> None:
-        """Start the containers, until ``started`` is closed."""
+        """Run the containers until ``started`` is closed."""
         for container in (self._attacker, self._victim):
             container.start()
             started.callback(container.stop)
 
-    def show(self, name: str, attack: Attack) -> None:
-        """Attack, and print what the victim felt of it."""
+    def measure(self, title: str, attack: Attack, checkout: Path) -> None:
+        """Attack the devlxd of a checkout, and print what the victim noticed."""
         for container in (self._attacker, self._victim):
             self._write(container, "")
-        documents, sockets = self._home / "documents", self._home / "lxd"
-        devlxd = DevLXD(f"--containers={documents}", f"--listen={sockets}")
+        documents = f"--containers={self._home}/documents"
+        devlxd = CheckoutServer(checkout, self._home / "lxd", documents)
         try:
             for container in (self._attacker, self._victim):
                 self._wait(container, "user.version", "none")
             for version in range(attack.past):
                 self._write_version(attack, version)
                 self._wait(self._attacker, "user.version", str(version))
-            self._attack(name, attack, devlxd)
+            self._attack(title, attack, devlxd)
         finally:
-            # What it still has to do nobody waits for.
+            # SIGKILL, as it may still have much to do.
             devlxd.stop(signal.SIGKILL)
 
     def _write(
@@ -423,11 +435,11 @@ class Neighbours:
     def _wait(self, container: LXCContainer, key: str, value: str) -> None:
         container.run(*python(WAIT, key, value))
 
-    def _attack(self, name: str, attack: Attack, devlxd: DevLXD) -> None:
+    def _attack(self, title: str, attack: Attack, devlxd: CheckoutServer) -> None:
         with ThreadPoolExecutor() as pool, Barrier(self._home / "shared") as barrier:
             running: list[Future[str]] = []
             if attack.program:
-                # Others begin a little later, and shall not see the end of it.
+                # The requests start a little later, and end before the attack.
                 command = attack_of(attack, self._seconds + 1)
                 running.append(pool.submit(self._attacker.run, *command))
                 barrier.wait_for(b"attacker")
@@ -446,23 +458,23 @@ class Neighbours:
                         break
             for how, probe in probes.items():
                 times, failed = json.loads(probe.result())
-                print(row(name, how, times, failed, attack), flush=True)
+                print(row(title, how, times, failed, attack), flush=True)
             took = time.monotonic() - begun
             used = (cpu_seconds(devlxd.pid) - used) / took
             line = f"devlxd {used:.1f} CPUs, {peak(devlxd.pid):.0f} MiB at most"
             for one in running:
-                line += f"; attacker {told_of(one, attack.unit)}"
-            print(f"{'':10} {line}", flush=True)
+                line += f"; attacker {summary_of(one, attack.unit)}"
+            print(f"{'':20} {line}", flush=True)
 
 
 def attack_of(attack: Attack, seconds: float) -> list[str]:
     """Return the command that attacks."""
-    program = ATTACK + dedent(attack.program) + DO
+    program = ATTACK + dedent(attack.program) + RUN_ATTACK
     return python(program, str(seconds), *attack.words)
 
 
-def told_of(attack: Future[str], unit: str) -> str:
-    """Return how much was done, for the table."""
+def summary_of(attack: Future[str], unit: str) -> str:
+    """Return in words what an attack has printed."""
     try:
         did, used = json.loads(attack.result())
     except GuestError as error:
@@ -470,63 +482,69 @@ def told_of(attack: Future[str], unit: str) -> str:
     return f"{used:.1f} CPUs, {did} {unit}"
 
 
-def row(name: str, how: str, times: list[float], failed: int, attack: Attack) -> str:
-    """Return a row of the table."""
-    asked = len(times) + failed
+def row(title: str, how: str, times: list[float], failed: int, attack: Attack) -> str:
+    """Return a row of the table.
+
+    :param how: one of `PROBES`.
+    :param times: the response times, in milliseconds.
+    :param failed: the number of failed requests.
+    """
+    requests = len(times) + failed
     times = times or [math.inf]
     measured = {
         "median": (percentile(times, 50), attack.median),
         "p99": (percentile(times, 99), P99),
         "worst": (max(times), attack.worst),
-        "failed": (failed, asked * PROBES[how]),
+        "failed": (failed, requests * PROBES[how]),
     }
-    missed = [what for what, (value, limit) in measured.items() if value > limit]
+    exceeded = [what for what, (value, limit) in measured.items() if value > limit]
     values = [value for value, _ in measured.values()]
     limits = f"{attack.median:.0f}/{P99:.0f}/{attack.worst:.0f}/{PROBES[how]:.0%}"
     return (
-        f"{name:10} {how:8} {asked:6} {values[0]:8.1f} {values[1]:8.1f} "
+        f"{title:20} {how:8} {requests:8} {values[0]:8.1f} {values[1]:8.1f} "
         f"{values[2]:8.1f} {failed:7} {limits:>15}  "
-        + ("MISSED: " + ", ".join(missed) if missed else "met")
+        + ("EXCEEDED: " + ", ".join(exceeded) if exceeded else "kept")
     )
 
 
 def peak(pid: int) -> float:
-    """Return how much memory a process had resident at most, in MiB."""
+    """Return the peak resident memory of a process in MiB (proc(5), ``VmHWM``)."""
     status = Path(f"/proc/{pid}/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
-def options() -> Namespace:
+def read_options() -> Namespace:
     """Read the command line."""
-    parser = ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    served_option(parser)
+    parser = make_parser(__doc__)
     parser.add_argument(
-        "--seconds", type=float, default=10, help="how long each attack lasts"
+        "--seconds", type=float, help="how long each attack lasts; default: 10"
     )
     parser.add_argument(
-        "--only", action="append", choices=ATTACKS, help="what to run; default: all"
+        "--only", action="append", choices=ATTACKS, help="the attack; default: all"
     )
     return parser.parse_args()
 
 
 def main() -> None:
     """Attack in each way, and print."""
-    given = options()
+    options = read_options()
     problem = missing_requirement()
     if problem:
         raise SystemExit(problem)
-    use(given.checkout)
+    seconds = options.seconds or (QUICK_SECONDS if options.quick else SECONDS)
     home = make_home()
     try:
         with ExitStack() as started:
-            neighbours = Neighbours(home, given.seconds)
+            neighbours = Neighbours(home, seconds)
             neighbours.start(started)
             print(
-                f"{'attack':10} {'asked':8} {'times':>6} {'median':>8} {'p99':>8} "
-                f"{'worst':>8} {'failed':>7} {'at most':>15}"
+                f"{'attack':20} {'how':8} {'requests':>8} {'median':>8} {'p99':>8} "
+                f"{'worst':>8} {'failed':>7} {'limits':>15}"
             )
-            for name in given.only or ATTACKS:
-                neighbours.show(name, ATTACKS[name])
+            for name in options.only or ATTACKS:
+                for server, checkout in checkouts(options.checkout).items():
+                    title = f"{name} {server}"
+                    neighbours.measure(title, ATTACKS[name], checkout)
     finally:
         shutil.rmtree(home)
 

@@ -1,32 +1,40 @@
-"""How many questions a second devlxd answers, beside a bare Twisted Site.
+"""How many requests per second devlxd answers, compared with a bare Twisted Site.
 
-Needs ``h2load`` (Debian: ``apt-get install nghttp2-client``). Run it in a
-checkout, with a Python that has what devlxd needs: ``python -m
-benchmarks.questions``. The servers are asked in turns, so that what else the
-machine does hits each. With ``--checkout DIR`` the devlxd of another checkout
-is one of them.
+The servers are asked in turn. Needs ``h2load`` (Debian: ``apt-get install
+nghttp2-client``). Run it in a checkout with ``python -m benchmarks.questions``;
+with ``--checkout DIR`` the devlxd of another checkout is measured as well.
 """
 
 from __future__ import annotations
 
 import re
-import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks.serving import compared, cpu_seconds, in_turns, paired, use
+from benchmarks.serving import (
+    checkouts,
+    cpu_seconds,
+    environment_for,
+    in_turns,
+    make_parser,
+    print_row,
+)
 from tests.integration.lxc import TWISTD
 
 ROUNDS = 8
 
+QUICK_ROUNDS = 4
+
+#: The duration of one measurement.
 SECONDS = 2
 
 TARGET = "http://lxd/1.0/config/user.foo"
 
-#: The same answer at the same path from twisted.web alone, its log in a file.
+#: The same response at the same path, by twisted.web alone; its log is a file.
 BARE = """
 import sys
 from twisted.internet import reactor
@@ -45,9 +53,17 @@ reactor.run()
 """
 
 
-def serve(command: list[str], sign: str) -> tuple[subprocess.Popen[str], str]:
-    """Start a server; return it, and the line that has ``sign`` in it."""
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+def serve(
+    command: list[str], sign: str, environment: Mapping[str, str] | None = None
+) -> tuple[subprocess.Popen[str], str]:
+    """Start a server.
+
+    :param sign: a text that it prints when it is ready.
+    :return: its process, and the line with ``sign``.
+    """
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env=environment
+    )
     assert process.stdout is not None
     for line in process.stdout:
         if sign in line:
@@ -55,43 +71,38 @@ def serve(command: list[str], sign: str) -> tuple[subprocess.Popen[str], str]:
     raise SystemExit(f"{command} did not start")
 
 
-def questions_a_second(server: tuple[str, int]) -> tuple[float, float]:
-    """Ask a server, given by its socket and its pid, for `SECONDS`.
+def request_rates(server: tuple[str, int]) -> tuple[float, float]:
+    """Send requests to a server, given by its socket and its pid, for `SECONDS`.
 
-    :return: the questions in a second, and in a second of its processor time.
+    :return: requests per second, and per second of its processor time.
     """
     socket, pid = server
     used = cpu_seconds(pid)
-    done = subprocess.run(load(socket), capture_output=True, text=True, check=True)
-    rate = rate_in(done.stdout)
+    done = subprocess.run(h2load(socket), capture_output=True, text=True, check=True)
+    rate = rate_of(done.stdout)
     return rate, rate * SECONDS / (cpu_seconds(pid) - used)
 
 
-def load(socket: str) -> list[str]:
-    """Return the command that asks at ``socket``."""
+def h2load(socket: str) -> list[str]:
+    """Return the command that sends requests to ``socket``."""
     command = ["h2load", "--h1", "-B", f"unix:{socket}", "-c8", f"-D{SECONDS}"]
     return [*command, TARGET]
 
 
-def rate_in(output: str) -> float:
-    """Read the questions a second off what ``h2load`` has printed."""
+def rate_of(output: str) -> float:
+    """Return the requests per second that ``h2load`` has printed.
+
+    :raises SystemExit: if a request failed.
+    """
     match = re.search(r"([\d.]+) req/s", output)
     if match is None or "0 failed, 0 errored" not in output:
         raise SystemExit(output)
     return float(match[1])
 
 
-def show(rates: dict[str, list[float]], unit: str = "questions/s") -> None:
-    """Print the medians, and the ratio of the first to the others."""
-    for name, rate in rates.items():
-        print(f"{name:10} {statistics.median(rate):8.0f} {unit}")
-    for ratio in paired(rates):
-        print(f"{'devlxd':10} {ratio}")
-
-
 def main() -> None:
-    """Ask all in turns, and print the medians and their ratios."""
-    checkouts = compared(__doc__)
+    """Ask all servers in turn, and print the medians and their ratios."""
+    options = make_parser(__doc__).parse_args()
     with tempfile.TemporaryDirectory() as directory, ExitStack() as started:
         bare_socket = str(Path(directory) / "sock")
         bare_log = str(Path(directory) / "log")
@@ -99,15 +110,16 @@ def main() -> None:
         started.callback(stop, bare)
         demo = [TWISTD, "-n", "--pidfile=", "devlxd", "--demo"]
         servers = {}
-        for name, checkout in checkouts.items():
-            use(checkout)
-            process, line = serve(demo, "--unix-socket")
+        for name, checkout in checkouts(options.checkout).items():
+            process, line = serve(demo, "--unix-socket", environment_for(checkout))
             started.callback(stop, process)
             servers[name] = line.split()[3], process.pid
         servers["bare Site"] = bare_socket, bare.pid
-        pairs = in_turns(servers, ROUNDS, questions_a_second)
-    for number, unit in enumerate(("questions/s", "questions/CPU s")):
-        show({name: [pair[number] for pair in pairs[name]] for name in servers}, unit)
+        rounds = QUICK_ROUNDS if options.quick else ROUNDS
+        pairs = in_turns(servers, rounds, request_rates)
+    for number, unit in enumerate(("requests/s", "requests/CPU s")):
+        rates = {name: [pair[number] for pair in pairs[name]] for name in servers}
+        print_row("one key of the config", rates, unit)
 
 
 def stop(process: subprocess.Popen[str]) -> None:

@@ -1,67 +1,133 @@
-"""What the benchmarks share: which checkout of devlxd is served, and listeners."""
+"""What the benchmarks share: servers of two checkouts, measuring, and printing."""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
+import signal
 import socket
 import statistics
+import tempfile
 from argparse import ArgumentParser
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
-from tests.integration.lxc import TIMEOUT, DevLXD, make_home
+from tests.integration.lxc import TWISTD, ServerProcess, make_home
+from tests.integration.processes import TIMEOUT, wait_until
 
-#: The checkout that the benchmarks are in.
+#: The checkout that contains the benchmarks.
 HERE = Path(__file__).resolve().parents[1]
 
 S = TypeVar("S")
 T = TypeVar("T")
 
-#: What the servers of this checkout and of another one are called.
+#: The names of this checkout and of the one it is compared with.
 AFTER = "devlxd"
 BEFORE = "before"
 
-#: How to ask for events, but for the end of the head.
+#: The head of a request for events, without its last line.
 LINES = b"GET /1.0/events HTTP/1.1\r\nHost: lxd\r\n"
 WEBSOCKET = (
     LINES + b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13"
     b"\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
 )
 
-#: Both ways to listen, by name.
-LISTENERS = {"lines": LINES, "websocket": WEBSOCKET}
+#: Both ways to subscribe to events, by name.
+SUBSCRIPTIONS = {"lines": LINES, "websocket": WEBSOCKET}
 
 
-def use(checkout: Path) -> None:
-    """Let each devlxd that is started from now on be that of ``checkout``."""
-    os.environ["PYTHONPATH"] = str(checkout.resolve())
+def make_parser(description: str | None) -> ArgumentParser:
+    """Return a parser with the options of every benchmark.
 
-
-def served_option(parser: ArgumentParser) -> None:
-    """Add the option that says which checkout is served."""
-    text = "the checkout of devlxd that is served; default: this one"
-    parser.add_argument("--checkout", type=Path, default=HERE, metavar="DIR", help=text)
-
-
-def compared(description: str | None) -> dict[str, Path]:
-    """Read a command line; return the checkouts to serve in turns, by name."""
+    :param description: the benchmark's docstring; its first line is shown.
+    """
     parser = ArgumentParser(description=(description or "").partition("\n")[0])
-    text = "an older checkout of devlxd that is served in turns with this one"
-    parser.add_argument("--checkout", type=Path, metavar="DIR", help=text)
-    older = parser.parse_args().checkout
-    return {AFTER: HERE} | ({BEFORE: older} if older else {})
+    parser.add_argument(
+        "--checkout",
+        type=_checkout,
+        metavar="DIR",
+        help="another checkout of devlxd, measured in turn with this one",
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="measure less, for a first impression"
+    )
+    return parser
 
 
-class Host:
-    """A devlxd that takes whoever asks for the one container that there is.
+def _checkout(text: str) -> Path:
+    path = Path(text).resolve()
+    if not (path / "devlxd" / "__init__.py").exists():
+        raise SystemExit(f"{path}: not a checkout of devlxd")
+    return path
 
-    :param checkout: of the devlxd.
+
+def checkouts(other: Path | None) -> dict[str, Path]:
+    """Return the checkouts to measure, by name.
+
+    :param other: the value of ``--checkout``.
+    """
+    return {AFTER: HERE} | ({BEFORE: other} if other else {})
+
+
+def environment_for(checkout: Path) -> dict[str, str]:
+    """Return the environment in which Python imports the devlxd of ``checkout``."""
+    return {**os.environ, "PYTHONPATH": str(checkout)}
+
+
+class CheckoutServer(ServerProcess):
+    """``twistd devlxd`` as it is in a checkout. It listens when this is created.
+
+    It is recognized as ready by its socket, as the wording of the log may
+    differ between checkouts.
+
+    :param sockets: the directory for its socket.
+    :param arguments: further options of ``twistd devlxd``.
+    :param state: the directory for its journal; default: a temporary one.
+    :param twistd: the command that runs twistd.
+    """
+
+    def __init__(
+        self,
+        checkout: Path,
+        sockets: Path,
+        *arguments: str,
+        state: Path | None = None,
+        twistd: Sequence[str] = (TWISTD,),
+    ) -> None:
+        self._state = tempfile.TemporaryDirectory(prefix="devlxd-state-")
+        super().__init__(
+            *(*twistd, "-n", "--pidfile=", "devlxd", f"--listen={sockets}"),
+            *(f"--state={state or self._state.name}", *arguments),
+            endpoints=0,
+            environment=environment_for(checkout),
+        )
+        path = str(sockets / "sock")
+        wait_until(lambda: self._listens(path), f"devlxd listens at {path}")
+
+    def _listens(self, path: str) -> bool:
+        self.check_running()
+        with socket.socket(socket.AF_UNIX) as connection, suppress(OSError):
+            connection.connect(path)
+            return True
+        return False
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Stop it and remove its state; return its exit status."""
+        status = super().stop(number)
+        self._state.cleanup()
+        return status
+
+
+class OneContainerServer:
+    """A devlxd that identifies every caller as the root of its only container.
+
+    :param checkout: the checkout that is run.
     :ivar document: the container's document.
-    :ivar state: where devlxd keeps its journal.
-    :ivar devlxd: its process.
+    :ivar state: the directory with the journal.
+    :ivar devlxd: the process.
     """
 
     def __init__(self, checkout: Path) -> None:
@@ -72,12 +138,12 @@ class Host:
             path.mkdir()
         self.document = documents / "c1.json"
         self.write({})
-        use(checkout)
-        self.devlxd = DevLXD(
+        self.devlxd = CheckoutServer(
+            checkout,
+            sockets,
             "--assume=c1",
             f"--containers={documents}",
-            f"--listen={sockets}",
-            f"--state={self.state}",
+            state=self.state,
         )
         self._address = str(sockets / "sock")
 
@@ -94,31 +160,31 @@ class Host:
         connection.connect(self._address)
         return connection
 
-    def listen(self, request: bytes) -> socket.socket:
-        """Return a connection on which the events come next."""
+    def subscribe(self, request: bytes) -> socket.socket:
+        """Subscribe to events; return the connection on which they follow."""
         connection = self.connect()
         connection.sendall(request + b"\r\n")
         head = b""
         while not head.endswith(b"\r\n\r\n"):
             byte = connection.recv(1)
             if not byte:
-                raise SystemExit(f"devlxd has no events: {head!r}")
+                raise SystemExit(f"devlxd has refused to send events: {head!r}")
             head += byte
         return connection
 
     def stop(self) -> None:
-        """Stop devlxd, and remove all."""
+        """Stop devlxd and remove its files."""
         self.devlxd.stop()
         shutil.rmtree(self._home)
 
 
 def wait_for_events(connection: socket.socket, count: int = 1) -> None:
-    """Read ``count`` events: each ends with a brace and a newline."""
+    """Read ``count`` events; each ends with a brace and a newline."""
     end, data = b"", b"}"
     while count > 0:
         data = connection.recv(1 << 20)
         if not data:
-            raise SystemExit("devlxd closed a connection that listens")
+            raise SystemExit("devlxd has closed the connection of a subscriber")
         count -= (end + data).count(b"}\n")
         end = data[-1:]
 
@@ -126,7 +192,13 @@ def wait_for_events(connection: socket.socket, count: int = 1) -> None:
 def in_turns(
     servers: Mapping[str, S], rounds: int, measure: Callable[[S], T]
 ) -> dict[str, list[T]]:
-    """Measure each server in each round, now this one first and now that."""
+    """Measure each server once in each round.
+
+    The order is reversed from round to round, so that the rest of the machine's
+    work affects all servers alike.
+
+    :return: what was measured of each, round by round.
+    """
     found: dict[str, list[T]] = {name: [] for name in servers}
     for number in range(rounds):
         turns = list(servers.items())
@@ -136,29 +208,45 @@ def in_turns(
 
 
 def cpu_seconds(pid: int) -> float:
-    """Return for how long a process has run on a processor."""
+    """Return the processor time that a process has used (proc(5), ``stat``)."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def open_files(pid: int) -> int:
-    """Count the open files of a process, connections included."""
+    """Return the number of open files of a process, sockets included."""
     return len(os.listdir(f"/proc/{pid}/fd"))
 
 
 def percentile(times: Sequence[float], percent: float) -> float:
-    """Return the value that ``percent`` of some values do not exceed."""
+    """Return the smallest of the values that ``percent`` of them do not exceed."""
     return sorted(times)[min(int(len(times) * percent / 100), len(times) - 1)]
 
 
-def paired(found: Mapping[str, Sequence[float]]) -> list[str]:
-    """Return the ratio of the first to each other, as the median of the rounds.
+def print_row(
+    what: str, measured: Mapping[str, Sequence[float]], unit: str, digits: int = 1
+) -> None:
+    """Print the median of each server side by side, and the ratios to the first.
 
-    Each round is a pair: what else the machine does hits both.
+    :param measured: the values of each server, round by round.
     """
-    (_, first), *others = found.items()
+    medians = [
+        f"{name} {statistics.median(values):10.{digits}f}"
+        for name, values in measured.items()
+    ]
+    print(f"{what:36}", *medians, f"{unit:15}", *_ratios(measured), flush=True)
+
+
+def _ratios(measured: Mapping[str, Sequence[float]]) -> list[str]:
+    """Return the ratio of the first server to each other one.
+
+    It is the median of the ratios of each round: both values of a round are
+    affected alike by what else the machine does.
+    """
+    (_, first), *others = measured.items()
+    rounds = {name: zip(first, other, strict=True) for name, other in others}
     return [
-        f"{statistics.median(a / b for a, b in zip(first, other, strict=True)):.2f}"
-        f" times {name}"
-        for name, other in others
+        f"({statistics.median(a / b for a, b in pairs):.2f} times {name})"
+        for name, pairs in rounds.items()
+        if all(measured[name])
     ]

@@ -1,9 +1,9 @@
-"""Real LXC containers that start in a moment, and a real devlxd beside them.
+"""Real LXC containers that start within a second, and a real devlxd.
 
-A container's root is empty directories with the host's programs bound into
-it, read-only. Its init is a small agent: what it runs is a child of the
-container's init, as the programs of a guest are; ``lxc-attach`` is the other
-way in.
+The root of a container consists of empty directories, with the programs of the
+host bound into them read-only. Its init is a small agent: the commands that it
+runs are children of the container's init, as the programs of any guest are.
+``lxc-attach`` is the other way to run a command inside.
 """
 
 from __future__ import annotations
@@ -34,7 +34,10 @@ from tests.integration.processes import (
     wait_until,
 )
 
-#: What the tests need of the host, and the Debian package that has it.
+#: What devlxd logs for each endpoint as soon as it listens there.
+LISTENING = "guests are served at"
+
+#: The programs that the tests need on the host, and their Debian packages.
 _NEEDED = {"lxc-start": "lxc", "curl": "curl", "setpriv": "util-linux"}
 
 _BOUND = ["usr", "bin", "lib", "lib64", "etc"]
@@ -44,7 +47,7 @@ _DIRECTORIES = [*_BOUND, "dev", "proc", "root", "run", "sys", "tmp", "var/tmp"]
 #: The twistd that belongs to this Python.
 TWISTD = str(Path(sys.executable).with_name("twistd"))
 
-#: Runs what it is asked to, as children of its own, each in a thread.
+#: Runs the commands that it receives, as its children, each in a thread.
 INIT = """
 import json, os, socketserver, subprocess
 
@@ -52,8 +55,8 @@ class Run(socketserver.StreamRequestHandler):
     def handle(self):
         command = json.loads(self.rfile.read())
         done = subprocess.run(command, stdout=-1, stderr=-2, stdin=-3)
-        answer = [done.returncode, done.stdout.decode("latin-1")]
-        self.wfile.write(json.dumps(answer).encode())
+        result = [done.returncode, done.stdout.decode("latin-1")]
+        self.wfile.write(json.dumps(result).encode())
 
 class Server(socketserver.ThreadingUnixStreamServer):
     request_queue_size = 100
@@ -61,12 +64,12 @@ class Server(socketserver.ThreadingUnixStreamServer):
 Server("/run/init/sock", Run).serve_forever()
 """
 
-#: Waits in a guest until its init can be asked.
+#: Waits in a guest until its init accepts commands.
 UNTIL_READY = "until test -S /run/init/sock; do sleep 0.05; done"
 
 
 def missing_requirement() -> str | None:
-    """Say what is missing to run containers here, or ``None``."""
+    """Return what this host lacks to run containers, or ``None``."""
     if os.geteuid() != 0:
         return "needs root"
     for program, package in _NEEDED.items():
@@ -77,14 +80,14 @@ def missing_requirement() -> str | None:
 
 @frozen
 class LXCContainer:
-    """A running container.
+    """An LXC container.
 
-    :ivar name: its name, as LXC knows it.
-    :ivar home: a directory of the test's, for its files.
-    :ivar host_id: the uid and gid on the host of its root; 0 for a
-        privileged one.
-    :ivar binds: directories of the host, to where they are in the guest.
-    :ivar program: what its init runs.
+    :ivar name: its name in LXC.
+    :ivar home: a directory of the test, for the container's files.
+    :ivar host_id: the uid and gid of its root on the host; 0 for a privileged
+        container.
+    :ivar binds: directories of the host, and where the guest finds them.
+    :ivar program: the Python program that its init runs.
     """
 
     name: str
@@ -94,7 +97,7 @@ class LXCContainer:
     program: str = INIT
 
     def start(self) -> None:
-        """Make it, and start it; it runs when this returns."""
+        """Create and start the container; its init is ready when this returns."""
         self.make()
         log = self._path / "log"
         try:
@@ -108,7 +111,7 @@ class LXCContainer:
             raise GuestError(f"{error}{text}") from error
 
     def make(self) -> None:
-        """Make it, so that it can be started."""
+        """Create the container without starting it."""
         rootfs = self._path / "rootfs"
         init = self._path / "init"
         for directory in _DIRECTORIES:
@@ -120,24 +123,24 @@ class LXCContainer:
         (self._path / "config").write_text(self._config(rootfs, init))
 
     def stop(self) -> None:
-        """Stop it, and forget it."""
+        """Stop and remove the container."""
         self._lxc("stop", "-k")
         shutil.rmtree(self._path)
 
     def init_pid(self) -> int:
-        """Return the pid of its init, as the host sees it."""
+        """Return the pid of its init on the host."""
         return int(self._lxc("info", "-pH"))
 
     def run(self, *command: str) -> str:
         """Run a command as a child of the container's init.
 
-        :return: what it printed, on stdout and stderr.
-        :raises GuestError: when it failed.
+        :return: its stdout and stderr.
+        :raises GuestError: if it fails.
         """
         return self.run_at(self._path / "init", *command)
 
     def run_at(self, init: Path, *command: str) -> str:
-        """Run a command as `run` does, for an init whose directory is ``init``."""
+        """Run a command as `run` does, by an init whose directory is ``init``."""
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(TIMEOUT)
             connection.connect(str(init / "sock"))
@@ -148,10 +151,10 @@ class LXCContainer:
         return check(command, code, output)
 
     def attach(self, *command: str) -> str:
-        """Run a command through ``lxc-attach``.
+        """Run a command with ``lxc-attach``.
 
-        :return: what it printed.
-        :raises GuestError: when it failed.
+        :return: its stdout.
+        :raises GuestError: if it fails.
         """
         return self._lxc("attach", "--", *command)
 
@@ -184,28 +187,29 @@ class LXCContainer:
         return "\n".join(lines) + "\n"
 
 
-#: What programs in a guest are written with: how to ask on a connection.
+#: What every program in a guest starts with: functions to send requests, and
+#: `arrive`, which connects to the test's `Barrier`.
 PRELUDE = """
 import array, os, socket, sys
 
 def connect():
     connection = socket.socket(socket.AF_UNIX)
-    connection.connect("/dev/lxd/sock")
+    connection.connect(SOCKET)
     return connection
 
 SECRET = b"GET /1.0/config/user.secret HTTP/1.0\\r\\n\\r\\n"
 
-def ask(connection, question=SECRET, end=None):
-    answer = b""
+def ask(connection, request=SECRET, end=None):
+    response = b""
     try:
-        connection.sendall(question)
+        connection.sendall(request)
         while data := connection.recv(65536):
-            answer += data
-            if end and answer.endswith(end):
+            response += data
+            if end and response.endswith(end):
                 break
     except OSError:
         return "closed"
-    return answer.partition(b"\\r\\n\\r\\n")[2].decode() or "closed"
+    return response.partition(b"\\r\\n\\r\\n")[2].decode() or "closed"
 
 def arrive(name):
     host = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -215,24 +219,28 @@ def arrive(name):
 """
 
 
-def python(program: str, *arguments: str) -> list[str]:
-    """Return the command that runs a program in a guest."""
-    return ["python3", "-c", PRELUDE + textwrap.dedent(program), *arguments]
+def python(program: str, *arguments: str, socket: str = "/dev/lxd/sock") -> list[str]:
+    """Return the command that runs a Python program in a guest.
+
+    :param socket: the path that its ``connect()`` connects to.
+    """
+    head = f"SOCKET = {socket!r}\n{PRELUDE}"
+    return ["python3", "-c", head + textwrap.dedent(program), *arguments]
 
 
 class Barrier:
-    """Where programs in guests wait for the test to say when they go on.
+    """A barrier at which programs in guests wait for the test.
 
-    :param directory: a directory that they have at ``/run/shared``.
+    :param directory: a directory that the guests find at ``/run/shared``.
     """
 
     def __init__(self, directory: Path) -> None:
         self._path = directory / "host"
-        self._waiting: dict[bytes, tuple[socket.socket, int]] = {}
+        self._arrived: dict[bytes, tuple[socket.socket, int]] = {}
         self._server = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
     def __enter__(self) -> Barrier:
-        """Let them come."""
+        """Listen for programs that arrive."""
         self._server.bind(str(self._path))
         self._path.chmod(0o666)
         self._server.listen()
@@ -240,65 +248,86 @@ class Barrier:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Let none wait any longer."""
-        for connection, _pid in self._waiting.values():
+        """Close all connections, which ends the waiting of all programs."""
+        for connection, _pid in self._arrived.values():
             connection.close()
         self._server.close()
         self._path.unlink()
 
     def wait_for(self, name: bytes) -> tuple[socket.socket, int]:
-        """Wait for a program; return the connection to it, and its pid."""
-        while name not in self._waiting:
+        """Wait until a program arrives.
+
+        :param name: the name that it sends.
+        :return: the connection to it, and its pid on the host.
+        """
+        while name not in self._arrived:
             connection, _ = self._server.accept()
             connection.settimeout(TIMEOUT)
             ucred = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
             (pid,) = struct.unpack_from("i", ucred)
-            self._waiting[connection.recv(100)] = (connection, pid)
-        return self._waiting[name]
+            self._arrived[connection.recv(100)] = (connection, pid)
+        return self._arrived[name]
 
 
 def unique_name(word: str) -> str:
-    """Return a name for a container that no other container has."""
+    """Return a container name that ends with ``word`` and that nothing else uses."""
     return f"devlxd-{secrets.token_hex(3)}-{word}"
 
 
 def hierarchies() -> list[Path]:
-    """Return where the hierarchies of cgroups are mounted, each once."""
+    """Return the mount points of the cgroup hierarchies, each hierarchy once."""
     mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
     tops = [Path(m[1]) for m in mounts if m[2] in ("cgroup", "cgroup2")]
     return list({top.stat().st_dev: top for top in tops}.values())
 
 
 def make_home() -> Path:
-    """Make a directory that the root of any container may pass through."""
+    """Create a temporary directory that every user may traverse."""
     home = Path(tempfile.mkdtemp(prefix="devlxd-"))
     home.chmod(0o755)
     return home
 
 
 class ServerProcess:
-    """A process that serves guests, as an operator runs it.
+    """A process that serves guests. It listens when this is created.
 
+    :param endpoints: how many lines with `LISTENING` to wait for.
+    :param environment: its environment; default: this process's.
     :ivar pid: its process id.
-    :ivar log: the lines that it has logged, as far as they were read.
+    :ivar log: the lines of its log that have been read.
+    :raises GuestError: if it ends before it listens.
     """
 
-    def __init__(self, *command: str, endpoints: int = 1) -> None:
+    def __init__(
+        self,
+        *command: str,
+        endpoints: int = 1,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self._output = Output(" ".join(command))
-        self._process = start(*command, output=self._output)
+        self._process = start(*command, env=environment, output=self._output)
         self.pid = self._process.pid
         self.log: list[str] = []
         try:
             for _ in range(endpoints):
-                self.wait_for("guests are served at")
+                self.wait_for(LISTENING)
             self._idle_sockets = self._sockets()
         except BaseException:
             self._process.kill()
             raise
 
     def wait_for(self, text: str) -> str:
-        """Read the log until a line has ``text`` in it; return the line."""
+        """Read the log until a line contains ``text``; return the line."""
         return wait_until(lambda: self._find(text), f"a line with {text!r}")
+
+    def check_running(self) -> None:
+        """Check that the process has not ended.
+
+        :raises GuestError: if it has, with its log.
+        """
+        if self._process.poll() is not None:
+            self.log.extend(self._output.lines())
+            raise GuestError("it ended: " + "".join(self.log))
 
     def _find(self, text: str) -> str | None:
         ended = self._process.poll() is not None
@@ -307,20 +336,20 @@ class ServerProcess:
             if text in line:
                 return line
         if ended:
-            raise GuestError("it ended: " + "".join(self.log))
+            self.check_running()
         return None
 
     def open_files(self) -> int:
-        """Count its open file descriptors, once it has closed all connections."""
+        """Wait until all connections are closed; return the number of open files."""
         wait_until(
             lambda: self._sockets() == self._idle_sockets, "all connections closed"
         )
         return len(self._files())
 
     def wait_for_files(self, count: int) -> None:
-        """Wait until it has so many file descriptors open.
+        """Wait until the process has exactly ``count`` open files.
 
-        :raises AssertionError: with their names, when it never had.
+        :raises AssertionError: after the timeout, with their names.
         """
         try:
             wait_until(lambda: len(self._files()) == count, f"{count} open files")
@@ -338,7 +367,7 @@ class ServerProcess:
         return names
 
     def memory(self) -> int:
-        """Return how much memory it has resident, in KiB."""
+        """Return its resident memory in KiB (proc(5), ``VmRSS``)."""
         status = Path(f"/proc/{self.pid}/status").read_text()
         (line,) = [line for line in status.splitlines() if line.startswith("VmRSS:")]
         return int(line.split()[1])
@@ -347,10 +376,10 @@ class ServerProcess:
         """Send it a signal."""
         self._process.send_signal(number)
 
-    def stop(self, how: int = signal.SIGTERM) -> int:
-        """Stop it; return its exit status."""
-        self.send_signal(how)
-        # One that a test has stopped, and not let go on, acts on no other.
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Stop it with a signal; return its exit status."""
+        self.send_signal(number)
+        # A test may have stopped it with SIGSTOP.
         self.send_signal(signal.SIGCONT)
         try:
             return self._process.wait(TIMEOUT)
@@ -360,7 +389,7 @@ class ServerProcess:
 
 
 class DevLXD(ServerProcess):
-    """``twistd devlxd``, with a state of its own unless it is given one."""
+    """``twistd devlxd``; its ``--state`` is temporary unless one is given."""
 
     def __init__(self, *arguments: str) -> None:
         self._state = tempfile.TemporaryDirectory(prefix="devlxd-state-")
@@ -368,8 +397,8 @@ class DevLXD(ServerProcess):
         listens = sum(argument.startswith("--listen") for argument in arguments)
         super().__init__(*command, *arguments, endpoints=listens)
 
-    def stop(self, how: int = signal.SIGTERM) -> int:
-        """Stop it, and clean up; return its exit status."""
-        status = super().stop(how)
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Stop it and remove its state; return its exit status."""
+        status = super().stop(number)
         self._state.cleanup()
         return status

@@ -1,4 +1,4 @@
-"""A real LXD with a real container, to compare with."""
+"""A real LXD with a real container, which devlxd is compared with."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ _DIRECTORIES = [*_BOUND, "dev", "proc", "root", "run", "sys", "tmp", "var/tmp"]
 
 
 def missing_lxd() -> str | None:
-    """Say what is missing to run LXD here, or ``None``."""
+    """Return what this host lacks to run LXD, or ``None``."""
     if shutil.which("lxd") is None or shutil.which("lxc") is None:
         return "needs lxd (Debian: apt-get install lxd lxd-client)"
     return missing_requirement()
 
 
 class LXD:
-    """An LXD of its own, in a directory of the test's.
+    """An LXD of the test's own, in a directory of the test's.
 
-    :ivar containers: where it keeps its records.
-    :ivar socket: where its own API is.
+    :ivar containers: the directory with its records.
+    :ivar socket: the socket of its API for operators.
     """
 
     def __init__(self, home: Path) -> None:
@@ -45,12 +45,12 @@ class LXD:
         self.socket = self._directory / "unix.socket"
 
     def launch(self) -> None:
-        """Start the daemon, with all that it had if it was killed."""
+        """Start the daemon; it keeps what it has from earlier runs."""
         self._daemon = start("lxd", "--group", "root", env=self._environment)
         self._run("lxd", "waitready", f"--timeout={TIMEOUT:.0f}")
 
     def start(self) -> None:
-        """Start it, with a pool of storage and an image."""
+        """Start the daemon, and create a storage pool and an image."""
         try:
             self.launch()
             self._set_up()
@@ -77,7 +77,7 @@ class LXD:
         binds: dict[Path, str],
         init: str = "/usr/bin/python3 /run/init/init.py",
     ) -> None:
-        """Start a container that has the host's programs, and ``binds``."""
+        """Start a container with the programs of the host, and ``binds``."""
         self.lxc("init", "host", name)
         raw = [f"lxc.init.cmd = {init}"]
         entries = {Path("/") / bound: bound for bound in _BOUND} | binds
@@ -89,21 +89,21 @@ class LXD:
         self.lxc("start", name)
 
     def add_image(self, *files: Path) -> str:
-        """Import an image that every guest may have; return its fingerprint."""
+        """Import an image as a public one; return its fingerprint."""
         printed = self.lxc("image", "import", *map(str, files))
         fingerprint = printed.split()[-1]
-        self._run("lxc", "image", "edit", fingerprint, said="public: true\n")
+        self._run("lxc", "image", "edit", fingerprint, stdin="public: true\n")
         return fingerprint
 
     def lxc(self, *arguments: str) -> str:
-        """Run the client; return what it printed."""
+        """Run LXD's client; return its stdout."""
         return self._run("lxc", *arguments)
 
-    def _run(self, *command: str, said: str = "") -> str:
-        return run(*command, env=self._environment, said=said)
+    def _run(self, *command: str, stdin: str = "") -> str:
+        return run(*command, env=self._environment, stdin=stdin)
 
     def stop(self) -> None:
-        """Stop it and its containers, and unmount what it has mounted."""
+        """Delete the containers, stop the daemon, and unmount what it has mounted."""
         try:
             for name in self.lxc("list", "-f", "csv", "-c", "n").split():
                 self.lxc("delete", "-f", name)
@@ -118,7 +118,7 @@ class LXD:
                 run("umount", "-l", mount)
 
     def kill(self) -> None:
-        """Kill the daemon; asked to end, it takes its time."""
+        """Kill the daemon; SIGTERM would take it long."""
         self._daemon.kill()
         self._daemon.wait(TIMEOUT)
 

@@ -1,4 +1,4 @@
-"""The processes that tests start, what they print, and how long they may take."""
+"""Processes that tests start: their output, and timeouts for all of it."""
 
 from __future__ import annotations
 
@@ -17,69 +17,69 @@ from twisted.trial.itrial import IReporter, ITestCase
 from twisted.trial.reporter import TestResultDecorator
 from twisted.trial.unittest import SynchronousTestCase
 
-#: How long anything may take, in seconds; a host that is busy is slow.
+#: The timeout of each single step, in seconds; a busy host is slow.
 TIMEOUT = 180.0
 
-#: How long a whole test may take, in seconds.
+#: The timeout of a whole test, in seconds.
 TEST_TIMEOUT = 900
 
-#: How much of a process's output a failed test shows, in lines.
+#: How many lines of each process's output a failed test shows.
 SHOWN_LINES = 50
 
 _T = TypeVar("_T")
 
 
 def wait_until(condition: Callable[[], _T | None], what: str) -> _T:
-    """Ask again and again until there is an answer that is true; return it.
+    """Call ``condition`` repeatedly until it returns a true value; return that.
 
-    :param what: what is waited for, for the error.
+    :param what: the condition in words, for the error.
     :raises AssertionError: after `TIMEOUT`.
     """
     end = time.monotonic() + TIMEOUT
-    while not (answer := condition()):
+    while not (result := condition()):
         if time.monotonic() > end:
-            raise AssertionError(f"not in {TIMEOUT:.0f} s: {what}")
+            raise AssertionError(f"not within {TIMEOUT:.0f} s: {what}")
         time.sleep(0.02)
-    return answer
+    return result
 
 
-#: What a failed test shows, of the test that runs: titles and texts.
+#: What the running test shows if it fails: titles and texts.
 _shown: list[tuple[str, Callable[[], str]]] = []
 
-#: What is closed when the test has ended.
+#: The outputs to close when the running test ends.
 _outputs: list[Output] = []
 
 
 class GuestError(Exception):
-    """What ran in a guest or for one failed; the text is what it printed."""
+    """Raised when a command in a guest, or for one, fails; says what it printed."""
 
 
 def check(command: Sequence[str], code: int | str, output: str) -> str:
-    """Return the output of a command that gave ``code``.
+    """Return the output of a command that exited with ``code``.
 
-    :raises GuestError: when that is not 0.
+    :raises GuestError: if that is not 0.
     """
     if code:
-        _shown.append((f"{' '.join(command)} gave {code}", lambda: output))
-        raise GuestError(f"{command[0]} gave {code}: {output}")
+        _shown.append((f"{' '.join(command)} exited with {code}", lambda: output))
+        raise GuestError(f"{command[0]} exited with {code}: {output}")
     return output
 
 
-def run(*command: str, env: Mapping[str, str] | None = None, said: str = "") -> str:
-    """Run a command; return what it printed on stdout.
+def run(*command: str, env: Mapping[str, str] | None = None, stdin: str = "") -> str:
+    """Run a command and return its stdout.
 
-    :param said: what it reads on stdin.
-    :raises GuestError: when it failed, or took longer than `TIMEOUT`; the text
-        has its stderr too.
+    :param stdin: the text on its stdin.
+    :raises GuestError: if it fails or takes longer than `TIMEOUT`; the message
+        includes its stderr.
     """
-    # Not pipes: what a command leaves running may hold them open.
+    # Files, as a process that the command leaves running would keep pipes open.
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         code: int | str
         try:
             code = subprocess.run(
                 command,
                 env=env,
-                input=said.encode(),
+                input=stdin.encode(),
                 stdout=out,
                 stderr=err,
                 timeout=TIMEOUT,
@@ -97,23 +97,23 @@ def run(*command: str, env: Mapping[str, str] | None = None, said: str = "") -> 
 
 
 class Output:
-    """What a process prints, in a file: it never waits for a reader.
+    """The output of a process, in a file, so that writing to it never blocks.
 
-    A test that fails shows the end of it.
+    A failed test shows the last lines.
 
-    :ivar file: where it goes to.
+    :ivar file: the file to pass to the process.
     """
 
     def __init__(self, title: str) -> None:
         with tempfile.NamedTemporaryFile() as named:
-            self.file = open(named.name, "r+b")  # noqa: SIM115 # as long as this
-            self._reader = open(named.name, errors="replace")  # noqa: SIM115
+            self.file = open(named.name, "r+b")  # noqa: SIM115 # until close()
+            self._reader = open(named.name, errors="replace")  # noqa: SIM115 # as before
         self._rest = ""
         _shown.append((title, self.text))
         _outputs.append(self)
 
     def lines(self) -> Iterator[str]:
-        """Return the lines that were not returned before."""
+        """Return the complete lines since the last call."""
         while part := self._reader.readline():
             self._rest += part
             if part.endswith("\n"):
@@ -121,13 +121,13 @@ class Output:
                 yield line
 
     def text(self) -> str:
-        """Return all that there is."""
-        # Where the process writes is the position of the file: it stays.
+        """Return the whole output."""
+        # The process shares the position of the file: pread leaves it alone.
         size = os.fstat(self.file.fileno()).st_size
         return os.pread(self.file.fileno(), size, 0).decode("utf-8", "replace")
 
     def close(self) -> None:
-        """Forget what was printed."""
+        """Close and thereby remove the file."""
         self.file.close()
         self._reader.close()
 
@@ -135,9 +135,9 @@ class Output:
 def start(
     *command: str, env: Mapping[str, str] | None = None, output: Output | None = None
 ) -> subprocess.Popen[bytes]:
-    """Start a process that goes on; return it.
+    """Start a process in the background.
 
-    :param output: where it prints, for who reads it.
+    :param output: where it prints, for a caller that reads that.
     """
     output = output or Output(" ".join(command))
     return subprocess.Popen(
@@ -150,7 +150,7 @@ def start(
 
 
 class _FailureRecorder(TestResultDecorator):
-    """Passes on what becomes of a test, and keeps whether it failed."""
+    """A reporter's decorator that records whether the test has failed."""
 
     failed = False
 
@@ -166,15 +166,16 @@ class _FailureRecorder(TestResultDecorator):
 
 
 class ProcessTestCase(SynchronousTestCase):
-    """Tests that start processes.
+    """A base class of tests that start processes.
 
-    One that fails shows what they printed; one that takes too long fails.
+    A failed test shows what its processes printed. A test that takes longer
+    than `TEST_TIMEOUT` fails.
     """
 
     def run(self, result: IReporter) -> None:  # type: ignore[override] # as trial does
-        """See `SynchronousTestCase.run`."""
+        """See `SynchronousTestCase.run`; adds the timeout and the output."""
         recorder = _FailureRecorder(result)
-        before = signal.signal(signal.SIGALRM, _give_up)
+        before = signal.signal(signal.SIGALRM, _fail)
         signal.alarm(TEST_TIMEOUT)
         try:
             super().run(recorder)
@@ -190,5 +191,5 @@ class ProcessTestCase(SynchronousTestCase):
             _outputs.pop().close()
 
 
-def _give_up(_number: int, _frame: FrameType | None) -> None:
-    raise AssertionError(f"the test has not ended in {TEST_TIMEOUT} s")
+def _fail(_number: int, _frame: FrameType | None) -> None:
+    raise AssertionError(f"the test has not ended within {TEST_TIMEOUT} s")
