@@ -2,7 +2,7 @@
 
 from hypothesis import HealthCheck, settings
 
-# How long an example takes says more of what else the machine does than of devlxd.
+# The time for one example depends more on the load of the machine than on devlxd.
 settings.register_profile(
     "devlxd", deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )

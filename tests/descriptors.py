@@ -1,4 +1,4 @@
-"""Which files a test has opened, whatever the tests before it have left open."""
+"""Which file descriptors a test has opened and not closed."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import os
 
 
 class Descriptors:
-    """The file descriptors that this process has opened since this was made.
+    """The file descriptors that this process has opened since this was created.
 
-    One that another test left may be closed at any moment, by the garbage
-    collector: the number of all that are open tells nothing.
+    Comparing the number of open descriptors would not be enough: the garbage
+    collector may close one of an earlier test at any time.
     """
 
     def __init__(self) -> None:
         self._before = _open_now()
 
     def opened(self) -> list[str]:
-        """Return what was opened since, and is still open: what /proc calls it."""
+        """Return the targets in /proc/self/fd of those that are still open."""
         now = _open_now()
         return [name for number, name in now.items() if number not in self._before]
 
@@ -25,7 +25,7 @@ class Descriptors:
 def _open_now() -> dict[str, str]:
     found = {}
     for number in os.listdir("/proc/self/fd"):
-        # The one that lists them is closed again.
+        # The descriptor of the listing itself is closed by now.
         with contextlib.suppress(FileNotFoundError):
             found[number] = os.readlink(f"/proc/self/fd/{number}")
     return found

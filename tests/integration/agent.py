@@ -1,12 +1,14 @@
 """A host agent that embeds devlxd, for tests of many containers at once.
 
-Its guests are processes of the host: each says which container it is by the
-abstract address that its socket is bound to. Run it as a program, with the
-directory of the containers and the path of the socket to listen at.
+Its guests are processes of the host: the abstract address that a guest's socket
+is bound to names its container. Run this file as a program with two arguments:
+the directory of the containers, and the path of the socket to listen at.
 """
 
 from __future__ import annotations
 
+import itertools
+import os
 import socket
 import sys
 from collections.abc import Iterator
@@ -33,17 +35,17 @@ from devlxd.interfaces import (
 from devlxd.model import Caller, Peer
 from devlxd.service import DevLXDService
 
+_numbers = itertools.count()
+
 
 def address_of(container: int) -> bytes:
-    """Return an address to call from as a container's root; each is used once."""
-    address_of.count = getattr(address_of, "count", 0) + 1  # type: ignore[attr-defined] # counts
-    count = address_of.count  # type: ignore[attr-defined] # as before
-    return b"\0devlxd-test-%d-%d-%d" % (id(address_of), count, container)
+    """Return a new address that identifies a process as the root of a container."""
+    return b"\0devlxd-test-%d-%d-%d" % (os.getpid(), next(_numbers), container)
 
 
 @implementer(IPeerSource, ICallerIdentifier)
 class AddressIdentifier:
-    """Takes a peer for the container that its address names."""
+    """Identifies each peer by the container that its address names."""
 
     @contextmanager
     def hold(self, transport: ITransport) -> Iterator[Peer]:

@@ -1,4 +1,4 @@
-"""A listening socket that systemd has opened, and the real twistd."""
+"""A real twistd with a listening socket from systemd (sd_listen_fds(3))."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.integration.lxc import TWISTD, ServerProcess
 from tests.integration.processes import ProcessTestCase, run
 
-#: Opens a socket as systemd does, and becomes the service that it is for.
+#: Opens a socket as systemd does, then executes the service.
 SYSTEMD = """
 import os, socket, sys
 path, *command = sys.argv[1:]
@@ -32,22 +32,22 @@ class SystemdTests(ProcessTestCase):
     """Socket activation."""
 
     def test_socket(self) -> None:
-        """Guests are served there, and the socket is left as it was found."""
+        """Guests are served at the socket, and its permissions are left alone."""
         home = Path(tempfile.mkdtemp())
         self.addCleanup(shutil.rmtree, home)
         (home / "containers").mkdir()
         (home / "containers" / "c1.yaml").write_text("config: {user.a: b}\n")
         path = home / "sock"
-        served = ServerProcess(
+        server = ServerProcess(
             *(sys.executable, "-c", SYSTEMD, str(path), TWISTD, "-n", "--pidfile="),
             *("devlxd", "--listen=systemd:domain=UNIX:name=guests", "--assume=c1"),
             *(f"--containers={home}/containers", f"--state={home}/state"),
         )
-        self.addCleanup(served.stop)
+        self.addCleanup(server.stop)
         ask = ["curl", "-s", "--unix-socket", str(path), "http://lxd/1.0/config/user.a"]
         self.assertEqual(run(*ask), "b")
         self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), 0o600)
-        served.stop()
+        server.stop()
         self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), 0o600)
         with socket.socket(socket.AF_UNIX) as client:
             self.assertRaises(ConnectionRefusedError, client.connect, str(path))

@@ -1,4 +1,4 @@
-"""cloud-init in the guest works with it unchanged."""
+"""An unchanged cloud-init in the guest works with devlxd."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from tests.integration.lxc import (
 )
 from tests.integration.processes import ProcessTestCase
 
-#: Where cloud-init's Python modules are. It need not be installed, and better
-#: is not: it would set up this very host when it starts the next time.
+#: The directory of cloud-init's Python modules. It does not have to be installed,
+#: and preferably is not: it would configure this host at its next boot.
 PACKAGES = os.environ.get("CLOUD_INIT", "/usr/lib/python3/dist-packages")
 
-#: Has cloud-init find and read its data source, as it does at boot.
+#: Lets cloud-init find and read its data source, as it does at boot.
 READ = """
 import sys
 sys.path.insert(0, "/run/cloud-init")
@@ -42,9 +42,9 @@ print(util.json_dumps({
 
 
 def missing_cloud_init() -> str | None:
-    """Say what is missing to run cloud-init here, or ``None``."""
+    """Return what this host lacks to run cloud-init, or ``None``."""
     if not (Path(PACKAGES) / "cloudinit").is_dir():
-        return "needs cloud-init (unpack Debian's, and say where in CLOUD_INIT)"
+        return "needs cloud-init (unpack Debian's, and set CLOUD_INIT to the directory)"
     return missing_requirement()
 
 
@@ -54,12 +54,12 @@ class CloudInitTests(ProcessTestCase):
     skip = missing_cloud_init()
 
     def test_data_source(self) -> None:
-        """It finds the socket, and reads what the operator wrote."""
+        """cloud-init finds the socket and reads what the operator has configured."""
         home = make_home()
         self.addCleanup(shutil.rmtree, home)
         (home / "documents").mkdir()
         (home / "lxd").mkdir()
-        # A copy, as guests may not be able to reach where it is unpacked.
+        # A copy, as guests may not be able to traverse the original directory.
         package = home / "cloudinit"
         shutil.copytree(Path(PACKAGES) / "cloudinit", package)
         binds = {

@@ -1,4 +1,4 @@
-"""Events in real containers, and what becomes of them when it gets rough."""
+"""Events in real containers, and events under load, overflows and crashes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.integration.lxc import (
 )
 from tests.integration.processes import TIMEOUT, ProcessTestCase, run
 
-#: Listens to events with each kind of client, and passes on what it hears.
+#: Programs that subscribe, each with another client, and send events to the host.
 CLIENTS = {
     b"websocket": """
         sys.path.insert(0, "/run/websockets")
@@ -67,7 +67,7 @@ class ContainerTests(ProcessTestCase):
     skip = missing_requirement()
 
     def test_clients(self) -> None:
-        """Each hears of every change, in order, and of nothing else."""
+        """Each receives an event for every change, in order, and no others."""
         home = make_home()
         self.addCleanup(shutil.rmtree, home)
         for name in ("documents", "lxd", "shared"):
@@ -75,7 +75,7 @@ class ContainerTests(ProcessTestCase):
         (home / "shared").chmod(0o777)
         import websockets  # noqa: PLC0415 # only where containers can be run
 
-        # A copy, as guests may not be able to reach where it is installed.
+        # A copy, as guests may not be able to traverse the original directory.
         package = home / "websockets"
         shutil.copytree(Path(websockets.__file__).parent, package)
         binds = {
@@ -94,7 +94,7 @@ class ContainerTests(ProcessTestCase):
             for client in CLIENTS.values():
                 pool.submit(container.run, *python(client))
             latest = 0.0
-            heard = [barrier.wait_for(name)[0] for name in CLIENTS]
+            connections = [barrier.wait_for(name)[0] for name in CLIENTS]
             for text, expected in (
                 ("config: {user.a: b}", ("config", "b")),
                 (
@@ -109,30 +109,32 @@ class ContainerTests(ProcessTestCase):
             ):
                 document.write_text(text + "\n")
                 closed = time.monotonic()
-                for connection in heard:
+                for connection in connections:
                     event = json.loads(next_line(connection))
                     latest = max(latest, time.monotonic() - closed)
-                    told = event["metadata"]
-                    got = (event["type"], told.get("action", told.get("value")))
+                    metadata = event["metadata"]
+                    what = metadata.get("action", metadata.get("value"))
+                    got = (event["type"], what)
                     self.assertEqual(got, expected)
             document.unlink()
         sys.stdout.write(f"\nthe latest event came after {latest * 1000:.1f} ms\n")
 
 
 def next_line(connection: socket.socket) -> bytes:
-    """Receive a line that is not empty, as those that keep a stream alive are."""
+    """Receive a line; empty lines, which only keep the stream alive, are skipped."""
     while not (line := connection.recv(10_000)).strip():
-        assert line, "a stream has ended"
+        assert line, "the stream has ended"
     return line
 
 
 class View:
-    """What a guest knows from the events of its container alone.
+    """The config of a container as its events alone describe it.
 
-    Checks that each follows from the one before.
+    Each event is checked against the one before.
 
-    :ivar config: the config so far.
+    :ivar config: the config after the last event.
     :ivar last: the timestamp of the last event.
+    :ivar events: the number of events.
     """
 
     def __init__(self) -> None:
@@ -142,24 +144,29 @@ class View:
         self._rest = b""
 
     def feed(self, data: bytes) -> None:
-        """Take some of the body of an HTTP/1.0 response."""
+        """Process a part of the body of an HTTP/1.0 response."""
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in filter(None, lines):
             event = json.loads(line)
-            told = event["metadata"]
-            if self.config.get(told["key"], "") != told["old_value"]:
+            metadata = event["metadata"]
+            if self.config.get(metadata["key"], "") != metadata["old_value"]:
                 raise AssertionError(f"{self.config} is not followed by {event}")
             if event["timestamp"] <= self.last:
                 raise AssertionError(f"{self.last} is not followed by {event}")
             self.last = event["timestamp"]
-            self.config[told["key"]] = told["value"]
+            self.config[metadata["key"]] = metadata["value"]
             self.events += 1
 
 
 def subscribe(
     path: str, container: int | None = None, since: str = ""
 ) -> socket.socket:
-    """Ask for events, and wait for the head of the answer."""
+    """Subscribe to events, and wait for the head of the response.
+
+    :param container: the number of a container of `agent`; default: none, for a
+        devlxd with ``--assume``.
+    :param since: the timestamp to replay events from.
+    """
     connection = socket.socket(socket.AF_UNIX)
     connection.settimeout(TIMEOUT)
     if container is not None:
@@ -174,7 +181,7 @@ def subscribe(
 
 
 def wait_for(views: dict[socket.socket, View], key: str, value: str) -> None:
-    """Let each view have what comes in until ``key`` has ``value`` in all of them."""
+    """Feed each view with its events until ``key`` has ``value`` in all of them."""
     for connection, view in views.items():
         read_until(connection, view, lambda config: config.get(key) == value)
 
@@ -182,26 +189,26 @@ def wait_for(views: dict[socket.socket, View], key: str, value: str) -> None:
 def read_until(
     connection: socket.socket, view: View, done: Callable[[dict[str, str]], bool]
 ) -> None:
-    """Let a view have what comes in until its config is as it shall be."""
+    """Feed a view with its events until ``done`` returns true for its config."""
     end = time.monotonic() + TIMEOUT
     while not done(view.config):
         assert time.monotonic() < end, f"only {view.config} until {view.last}"
         data = connection.recv(65536)
-        assert data, "a stream has ended"
+        assert data, "the stream has ended"
         view.feed(data)
 
 
-def read_what_came(views: dict[socket.socket, View]) -> None:
-    """Let each view have what has come in."""
+def feed_pending(views: dict[socket.socket, View]) -> None:
+    """Feed each view with the events that have arrived."""
     ready, _, _ = select.select(views, [], [], 0)
     for connection in ready:
         data = connection.recv(65536)
-        assert data, "a stream has ended"
+        assert data, "the stream has ended"
         views[connection].feed(data)
 
 
 def read_to_the_end(connection: socket.socket) -> bytes:
-    """Receive what is left of a stream that was cut off."""
+    """Receive the rest of a stream that devlxd has closed."""
     received = b""
     with contextlib.suppress(ConnectionResetError):
         while data := connection.recv(65536):
@@ -209,8 +216,8 @@ def read_to_the_end(connection: socket.socket) -> bytes:
     return received
 
 
-class RoughTests(ProcessTestCase):
-    """Many changes, many guests, and no mercy."""
+class StressTests(ProcessTestCase):
+    """Many changes, many subscribers, and a devlxd that is stopped or killed."""
 
     skip = missing_requirement()
 
@@ -222,36 +229,36 @@ class RoughTests(ProcessTestCase):
         self.socket = str(self.home / "sock")
 
     def write(self, name: str, **config: object) -> None:
-        """Write a document in place."""
+        """Write the document of a container in place."""
         text = json.dumps({"config": {f"user.{k}": str(v) for k, v in config.items()}})
         (self.documents / f"{name}.json").write_text(text)
 
     def serve(self) -> ServerProcess:
         """Start the agent."""
         command = [sys.executable, str(Path(agent.__file__).absolute())]
-        served = ServerProcess(*command, str(self.documents), self.socket)
-        self.addCleanup(served.stop)
-        return served
+        server = ServerProcess(*command, str(self.documents), self.socket)
+        self.addCleanup(server.stop)
+        return server
 
     def test_overflow(self) -> None:
-        """Whatever the kernel forgets to tell, the views are true in the end."""
+        """After overflows of the inotify queue, all views are correct in the end."""
         containers = 200
         for n in range(containers):
             self.write(f"c{n}")
-        served = self.serve()
+        server = self.serve()
         views = {subscribe(self.socket, n): View() for n in range(containers)}
         writes = 0
         for part in range(10):
-            # Longer than the kernel's queue of events: 16 384 of them.
+            # More than the inotify queue holds: 16 384 events (inotify(7)).
             if part % 3 == 1:
-                served.send_signal(signal.SIGSTOP)
+                server.send_signal(signal.SIGSTOP)
             for _ in range(10_000):
                 self.write(f"c{writes % containers}", n=writes, **{f"k{part}": part})
                 writes += 1
-                # Or they are cut off, where it takes longer than 30 s.
+                # devlxd closes streams that are not read for 30 s.
                 if writes % 1000 == 0:
-                    read_what_came(views)
-            served.send_signal(signal.SIGCONT)
+                    feed_pending(views)
+            server.send_signal(signal.SIGCONT)
         for n in range(containers):
             self.write(f"c{n}", zzz=n)
         for n, (connection, view) in enumerate(views.items()):
@@ -261,11 +268,11 @@ class RoughTests(ProcessTestCase):
             known = {key: value for key, value in view.config.items() if value}
             self.assertEqual(known, {"user.zzz": str(n)})
             connection.close()
-        served.stop()
-        self.assertIn("were lost", "".join(served.log))
+        server.stop()
+        self.assertIn("were lost", "".join(server.log))
 
     def test_killed(self) -> None:
-        """A devlxd that is killed has lost nothing, and repeats nothing."""
+        """A killed devlxd loses no event, and sends none twice."""
         self.write("c")
         arguments = [
             f"--containers={self.documents}",
@@ -279,7 +286,7 @@ class RoughTests(ProcessTestCase):
         for n in range(1, 2001):
             self.write("c", n=n)
             if n % 500 == 250:
-                self.read_some(connection, view, n - 249)
+                self.feed_until(connection, view, n - 249)
                 devlxd.stop(signal.SIGKILL)
                 connection.close()
             if n % 500 == 300:
@@ -289,14 +296,14 @@ class RoughTests(ProcessTestCase):
         connection.close()
         devlxd.stop()
 
-    def read_some(self, connection: socket.socket, view: View, least: int) -> None:
-        """Let a view come so near that it will not miss 1000 events at once."""
+    def feed_until(self, connection: socket.socket, view: View, least: int) -> None:
+        """Feed a view until it lags less than the 1000 events that are kept."""
         read_until(
             connection, view, lambda config: int(config.get("user.n", "0")) >= least
         )
 
     def test_mounted_over(self) -> None:
-        """What is mounted over a container's directory counts, as long as it is."""
+        """A mount over a container's directory counts until it is unmounted."""
         inside, over = self.documents / "c0", self.home / "over"
         for path, value in ((inside, "under"), (over, "over")):
             path.mkdir()
@@ -314,26 +321,26 @@ class RoughTests(ProcessTestCase):
         connection.close()
 
     def test_slow_readers(self) -> None:
-        """Of a thousand subscribers ten never read; the others get everything."""
+        """Ten of 1000 subscribers never read; the others receive every event."""
         self.write("c0")
-        served = self.serve()
-        before = served.memory()
+        server = self.serve()
+        before = server.memory()
         views = {subscribe(self.socket, 0): View() for _ in range(990)}
         slow = [subscribe(self.socket, 0) for _ in range(10)]
-        subscribed = served.memory()
+        subscribed = server.memory()
         for n in range(1, 301):
             self.write("c0", n=n, filler=f"{n}" * 5000)
             wait_for(views, "user.n", str(n))
-        after = served.memory()
+        after = server.memory()
         sys.stdout.write(
-            f"\nKiB resident: {before} at the start, {subscribed} with 1000 "
+            f"\nresident memory: {before} KiB at the start, {subscribed} with 1000 "
             f"subscribers, {after} after 600 events for each\n"
         )
         read = [read_to_the_end(connection) for connection in slow]
         for connection in (*views, *slow):
             connection.close()
-        # Cut off long before the last event.
+        # Closed long before the last event.
         self.assertFalse(any(b'"value":"300"' in data for data in read))
         self.assertEqual({view.events for view in views.values()}, {600})
-        # Less than what one of the slow ones has not read, for each of them.
+        # Less than what one slow subscriber has not read, for each of them.
         self.assertLess(after - subscribed, 10 * 4096)

@@ -1,4 +1,4 @@
-"""A disk that is full, and a journal that is damaged, with the real twistd."""
+"""A full disk and damaged journals, with a real twistd."""
 
 from __future__ import annotations
 
@@ -16,14 +16,20 @@ from tests.events.test_journal import DAMAGES
 from tests.integration.lxc import DevLXD, make_home, missing_requirement
 from tests.integration.processes import TIMEOUT, ProcessTestCase, run, wait_until
 
-#: A time before everything.
+#: What devlxd logs when it cannot write events, when it can again, and when it
+#: finds a damaged journal.
+NOT_RECORDED = "not remembered"
+RECORDED_AGAIN = "remembered again"
+DAMAGED = "is damaged"
+
+#: A timestamp before every event.
 BEGINNING = "1970-01-01T00:00:00Z"
 
 
-class Events:
-    """A guest that listens.
+class Subscriber:
+    """A guest that has subscribed to events.
 
-    :ivar timestamp: from when on it does.
+    :ivar timestamp: the time from which on it receives them.
     """
 
     def __init__(self, path: str, since: str = "") -> None:
@@ -37,19 +43,19 @@ class Events:
         self.timestamp = self._response.headers["X-Devlxd-Timestamp"]
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._response.close()
         self._connection.close()
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        """Return each event until the stream ends."""
+        """Yield each event until the stream ends."""
         while line := self._response.readline():
             if line.strip():
                 yield json.loads(line)
 
 
 class StateTestCase(ProcessTestCase):
-    """Has a devlxd with one container, and the directory for its state."""
+    """A base class with one container, and a directory for devlxd's state."""
 
     skip = missing_requirement()
 
@@ -78,54 +84,54 @@ class StateTestCase(ProcessTestCase):
         return devlxd
 
     def stop(self, devlxd: DevLXD) -> None:
-        """Stop it, once, and look at what it has logged."""
+        """Stop a devlxd if it runs, and check its exit status and its log."""
         if devlxd not in self.stopped:
             self.stopped.append(devlxd)
             self.assertEqual(devlxd.stop(), -signal.SIGTERM)
             self.assertNotIn("Traceback", "".join(devlxd.log))
 
     def write(self, **config: str) -> None:
-        """Change the container's document."""
+        """Add keys to the container's document."""
         self.config.update({f"user.{key}": value for key, value in config.items()})
         path = self.documents / ".new"
         path.write_text(json.dumps({"config": self.config}))
         path.rename(self.document)
 
-    def listen(self, since: str = "") -> Events:
-        """Listen."""
-        events = Events(f"{self.home}/sock", since)
-        self.addCleanup(events.close)
-        return events
+    def subscribe(self, since: str = "") -> Subscriber:
+        """Subscribe to events."""
+        subscriber = Subscriber(f"{self.home}/sock", since)
+        self.addCleanup(subscriber.close)
+        return subscriber
 
     def mark(self) -> str:
-        """Let something happen; return what."""
+        """Change the mark of the container; return its new value."""
         self.count += 1
         self.write(mark=str(self.count))
         return str(self.count)
 
-    def hear(self, events: Events) -> list[dict[str, Any]]:
-        """Return what was told until something happens that we do now."""
+    def receive(self, subscriber: Subscriber) -> list[dict[str, Any]]:
+        """Return the events until now, which is marked by an event of its own."""
         mark = self.mark()
-        heard: list[dict[str, Any]] = []
-        for event in events:
+        received: list[dict[str, Any]] = []
+        for event in subscriber:
             if event["metadata"].get("key") == "user.mark":
                 if event["metadata"]["value"] == mark:
-                    return heard
+                    return received
                 continue
-            heard.append(event)
+            received.append(event)
             if event["type"] == "lost":
-                # The mark may be part of that.
+                # The event of the mark may be lost as well.
                 mark = self.mark()
-        raise AssertionError(f"it ended: {heard}")
+        raise AssertionError(f"the stream has ended: {received}")
 
-    def told(self, since: str) -> list[str]:
-        """Return what who asks for the past is told: types, or values."""
-        heard = self.hear(self.listen(since))
-        return [event["metadata"].get("value", event["type"]) for event in heard]
+    def replayed(self, since: str) -> list[str]:
+        """Return the replayed events: the value of each, or its type."""
+        events = self.receive(self.subscribe(since))
+        return [event["metadata"].get("value", event["type"]) for event in events]
 
 
 class FullDiskTests(StateTestCase):
-    """The directory for the state is on a disk of 2 MiB."""
+    """devlxd with its state on a disk of 2 MiB."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -135,122 +141,122 @@ class FullDiskTests(StateTestCase):
         self.filler = self.state / "filler"
 
     def fill(self) -> None:
-        """Let there be no more room on the disk."""
+        """Fill the disk with a file."""
         with self.filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
             while True:
                 file.write(bytes(4096))
 
-    def test_goes_and_comes(self) -> None:
-        """Who comes after a container that could not be deleted reads none of it."""
+    def test_recreated_container(self) -> None:
+        """A new container does not receive the events of a removed one of its name."""
         devlxd = self.start()
         self.write(secret="old")
-        live = self.listen()
+        live = self.subscribe()
         for number in range(10):
             self.write(secret=f"old {number}")
-            self.hear(live)
+            self.receive(live)
         self.fill()
         self.document.unlink()
         self.assertIn("", [event["metadata"]["value"] for event in live])
         self.config = {}
         self.write(name="new")
         wait_until(self.is_served, "the new container is served")
-        self.assertEqual(self.told(BEGINNING)[:1], ["lost"])
+        self.assertEqual(self.replayed(BEGINNING)[:1], ["lost"])
         for full in (True, False):
             self.stop(devlxd)
             if not full:
                 self.filler.unlink()
             devlxd = self.start()
-            told = self.told(BEGINNING)
-            self.assertEqual(told[:1], ["lost"])
-            self.assertNotIn("old", "".join(told))
+            replayed = self.replayed(BEGINNING)
+            self.assertEqual(replayed[:1], ["lost"])
+            self.assertNotIn("old", "".join(replayed))
 
     def is_served(self) -> bool:
-        """Tell whether the container has come back."""
+        """Return whether the container can subscribe."""
         with contextlib.suppress(AssertionError):
-            self.listen()
+            self.subscribe()
             return True
         return False
 
     def test_full_at_start(self) -> None:
-        """Without a file, and without room for one, it starts and tells events."""
+        """With no journal and no space for one, devlxd starts and sends events."""
         self.fill()
         devlxd = self.start()
-        live = self.listen()
+        live = self.subscribe()
         self.write(a="1")
-        self.assertEqual(self.values(self.hear(live)), ["1"])
-        self.assertEqual(self.told(live.timestamp)[:1], ["lost"])
+        self.assertEqual(self.values(self.receive(live)), ["1"])
+        self.assertEqual(self.replayed(live.timestamp)[:1], ["lost"])
         self.filler.unlink()
-        devlxd.wait_for("remembered again")
+        devlxd.wait_for(RECORDED_AGAIN)
         log = "".join(devlxd.log)
-        self.assertEqual(log.count("not remembered"), 1, log)
-        since = self.listen().timestamp
+        self.assertEqual(log.count(NOT_RECORDED), 1, log)
+        since = self.subscribe().timestamp
         self.write(a="2")
-        self.hear(live)
+        self.receive(live)
         self.stop(devlxd)
         self.start()
-        self.assertEqual(self.told(since), ["2"])
+        self.assertEqual(self.replayed(since), ["2"])
 
     def values(self, events: list[dict[str, Any]]) -> list[str]:
         """Return the values of events."""
         return [event["metadata"]["value"] for event in events]
 
     def test_full_and_freed(self) -> None:
-        """What could not be written is told as lost, at once; what comes is not."""
+        """Events that could not be written are replayed as lost, later ones are not."""
         devlxd = self.start()
-        live = self.listen()
+        live = self.subscribe()
         self.write(a="1")
-        self.hear(live)
-        since = self.listen().timestamp
+        self.receive(live)
+        since = self.subscribe().timestamp
         self.fill()
         for number in range(50):
             self.write(a=str(number) * 5_000)
-            self.hear(live)
-        self.assertIn("not remembered", "".join(self.log_of(devlxd)))
-        self.assertEqual(self.told(since)[:1], ["lost"])
+            self.receive(live)
+        self.assertIn(NOT_RECORDED, "".join(self.log_of(devlxd)))
+        self.assertEqual(self.replayed(since)[:1], ["lost"])
         self.filler.unlink()
-        devlxd.wait_for("remembered again")
-        since = self.listen().timestamp
+        devlxd.wait_for(RECORDED_AGAIN)
+        since = self.subscribe().timestamp
         self.write(a="2")
-        self.assertEqual(self.values(self.hear(live)), ["2"])
-        self.assertEqual(self.told(since), ["2"])
+        self.assertEqual(self.values(self.receive(live)), ["2"])
+        self.assertEqual(self.replayed(since), ["2"])
         self.stop(devlxd)
         self.start()
-        self.assertEqual(self.told(since), ["2"])
-        self.assertEqual(self.told(BEGINNING)[:1], ["lost"])
+        self.assertEqual(self.replayed(since), ["2"])
+        self.assertEqual(self.replayed(BEGINNING)[:1], ["lost"])
 
     def log_of(self, devlxd: DevLXD) -> list[str]:
-        """Return what it has logged until now."""
-        devlxd.wait_for("not remembered")
+        """Return the log, once it says that events are not written."""
+        devlxd.wait_for(NOT_RECORDED)
         return devlxd.log
 
 
 class DamagedTests(StateTestCase):
-    """A journal that is not what was written."""
+    """A journal whose file was damaged."""
 
     def test_damaged(self) -> None:
-        """It starts, says so once, and tells what is lost, and what happens."""
+        """devlxd starts, logs the damage once, and sends ``lost`` and new events."""
         for name, damage in DAMAGES.items():
             devlxd = self.start()
-            live = self.listen()
+            live = self.subscribe()
             written = [f"{n}" * 2000 for n in range(100, 150)]
             for text in written:
                 self.write(a=text)
-                self.hear(live)
+                self.receive(live)
             since = live.timestamp
             self.stop(devlxd)
             (path,) = self.state.glob("*.sqlite")
             damage(path)
             devlxd = self.start()
-            told = self.told(since)
-            self.assertIn("lost", told, name)
-            self.assertLessEqual(set(told), {"lost", *written}, name)
+            replayed = self.replayed(since)
+            self.assertIn("lost", replayed, name)
+            self.assertLessEqual(set(replayed), {"lost", *written}, name)
             self.assertEqual(len(list(self.state.glob("*.damaged-*T??????"))), 1, name)
-            since = self.listen().timestamp
+            since = self.subscribe().timestamp
             self.write(a=name)
-            self.assertEqual(self.told(since), [name])
+            self.assertEqual(self.replayed(since), [name])
             self.stop(devlxd)
             log = "".join(devlxd.log)
-            self.assertEqual(log.count("is damaged"), 1, name)
-            self.assertNotIn("not remembered", log)
+            self.assertEqual(log.count(DAMAGED), 1, name)
+            self.assertNotIn(NOT_RECORDED, log)
             for path in self.state.glob("*.damaged-*"):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()

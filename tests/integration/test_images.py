@@ -1,4 +1,4 @@
-"""Images that guests download, in real containers."""
+"""Downloads of images in real containers."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from tests.integration.processes import ProcessTestCase, run
 
 MIB = 1024 * 1024
 
-#: The command that belongs to this Python.
+#: The ``devlxd`` command that belongs to this Python.
 COMMAND = str(Path(sys.executable).with_name("devlxd"))
 
-#: Downloads a split image, and takes it apart with the standard library.
+#: Downloads a split image, and parses it with the standard library.
 PARSE = """
     import email, hashlib, json
     from http.client import HTTPConnection
@@ -53,7 +53,7 @@ PARSE = """
     ]))
 """
 
-#: Begins some downloads, and reads nothing of them until it is told to.
+#: Starts some downloads, and reads nothing of them until the test continues it.
 STALL = """
     path, downloads, number = sys.argv[1:]
     connections = [connect() for _ in range(int(downloads))]
@@ -71,18 +71,18 @@ STALL = """
 
 
 def path_of(fingerprint: str) -> str:
-    """Return the path at which an image is downloaded."""
+    """Return the path of an image in the API."""
     return f"/1.0/images/{fingerprint}/export"
 
 
 def curl(socket: str, fingerprint: str, *options: str) -> str:
-    """Return the words of the command that downloads an image."""
+    """Return the shell command that downloads an image."""
     url = f"http://lxd{path_of(fingerprint)}"
     return " ".join(["curl -sS --unix-socket", socket, *options, url])
 
 
 def make_file(path: Path, size: int) -> Path:
-    """Make a file of a size that cannot be compressed."""
+    """Make a file of random data, which cannot be compressed."""
     with path.open("wb") as file:
         for _ in range(0, size, MIB):
             file.write(os.urandom(min(MIB, size)))
@@ -99,13 +99,13 @@ def sha256(path: Path) -> str:
 
 
 def add(directory: Path, *files: Path) -> str:
-    """Add an image as an operator does; return its fingerprint."""
+    """Add a public image with ``devlxd image add``; return its fingerprint."""
     command = [COMMAND, "image", "add", *map(str, files), "--public"]
     return run(*command, f"--images={directory}").strip()
 
 
 class DirectoryTests(ProcessTestCase):
-    """Images in a directory."""
+    """Images of a directory."""
 
     skip = missing_requirement()
 
@@ -124,7 +124,10 @@ class DirectoryTests(ProcessTestCase):
         self.addCleanup(self.devlxd.stop)
 
     def start(self, count: int = 1, allowed: str = "true") -> list[LXCContainer]:
-        """Start containers that may download images, or may not."""
+        """Start containers.
+
+        :param allowed: the value of their key ``security.devlxd.images``.
+        """
         binds = {self.home / "lxd": "dev/lxd", self.home / "shared": "run/shared"}
         containers = [
             LXCContainer(unique_name(f"i{n}"), self.home, 100_000, binds)
@@ -139,7 +142,7 @@ class DirectoryTests(ProcessTestCase):
         return containers
 
     def check_curl(self, guest: LXCContainer, fingerprint: str, size: int) -> str:
-        """Download with curl, at once and with an interruption; return the SHA-256."""
+        """Download with curl, also with an interruption; return the SHA-256."""
         export = curl("/dev/lxd/sock", fingerprint)
         whole = guest.run("sh", "-c", f"{export} | sha256sum").split()[0]
         slow = curl("/dev/lxd/sock", fingerprint, "--limit-rate 5M -o /tmp/part")
@@ -154,7 +157,7 @@ class DirectoryTests(ProcessTestCase):
         return whole
 
     def test_single(self) -> None:
-        """An image of 1 GiB comes over, also after an interruption."""
+        """An image of 1 GiB is complete, also after an interruption."""
         file = make_file(self.home / "image", 1024 * MIB)
         fingerprint = add(self.images, file)
         self.assertEqual(fingerprint, sha256(file))
@@ -164,7 +167,7 @@ class DirectoryTests(ProcessTestCase):
         self.assertEqual(got, fingerprint)
 
     def test_split(self) -> None:
-        """A split one does too, and is taken apart by the standard library."""
+        """So is a split image, and the standard library can parse it."""
         meta = make_file(self.home / "meta", MIB)
         root = make_file(self.home / "root", 100 * MIB)
         with root.open("r+b") as file:
@@ -183,7 +186,7 @@ class DirectoryTests(ProcessTestCase):
         )
 
     def test_refused(self) -> None:
-        """Who may not download images gets none, and no private one."""
+        """A container without the permission, and a private image, are refused."""
         fingerprint = add(self.images, make_file(self.home / "image", MIB))
         code = curl("/dev/lxd/sock", fingerprint, "-w ' %{http_code}'")
         (guest,) = self.start(allowed="false")
@@ -193,7 +196,7 @@ class DirectoryTests(ProcessTestCase):
         self.assertEqual(guest.run("sh", "-c", code), "not found\n 404")
 
     def test_replaced(self) -> None:
-        """What is replaced or removed during a download is finished as it was."""
+        """An image that is replaced or removed during a download is still complete."""
         fingerprint = add(self.images, make_file(self.home / "image", 50 * MIB))
         image = self.images / fingerprint
         (guest,) = self.start()
@@ -208,11 +211,11 @@ class DirectoryTests(ProcessTestCase):
                     image.unlink()
                 host.sendall(b"!")
                 got = int(downloading.result())
-            # There is a head as well.
+            # Plus the head of the response.
             self.assertTrue(size < got < size + 1000, got)
 
     def test_stalled(self) -> None:
-        """Twenty guests that do not read cost a piece of memory and a file each."""
+        """Each of 20 downloads that are not read costs a buffer and an open file."""
         fingerprint = add(self.images, make_file(self.home / "image", 50 * MIB))
         guests = self.start(5)
         for guest in guests:
@@ -239,7 +242,7 @@ class DirectoryTests(ProcessTestCase):
 
 
 class RealLXDTests(ProcessTestCase):
-    """Images of a real LXD, beside what it sends to its guests itself."""
+    """Images of a real LXD, compared with what it sends to its guests itself."""
 
     skip = missing_lxd()
 
@@ -272,39 +275,39 @@ class RealLXDTests(ProcessTestCase):
         return self.container.run_at(self.home / "init", *command)
 
     def shell(self, command: str) -> str:
-        """Run a command of the shell in the container."""
+        """Run a shell command in the container."""
         return self.run_in_guest("sh", "-c", command)
 
     def pack(self, name: str, *entries: str) -> Path:
-        """Pack entries of the image's directory into an archive."""
+        """Pack entries of the image's directory into an archive; return its path."""
         path = self.home / name
         run("tar", "-C", str(self.image), "-caf", str(path), *entries)
         return path
 
     def make_image(self, size: int) -> None:
-        """Make what LXD wants in an image."""
+        """Make the files of an image that LXD accepts, with ``size`` bytes of data."""
         metadata = "architecture: x86_64\ncreation_date: 1700000000\n"
         (self.image / "metadata.yaml").write_text(metadata)
         (self.image / "rootfs").mkdir()
         make_file(self.image / "rootfs" / "data", size)
 
     def pack_single(self, size: int) -> Path:
-        """Make an image of one file."""
+        """Make a unified image, which is one file; return its path."""
         self.make_image(size)
         return self.pack("single.tar", "metadata.yaml", "rootfs")
 
     def ask_both(self, fingerprint: str, *options: str) -> Sequence[str]:
-        """Ask LXD and devlxd for an image; return what they say."""
+        """Request an image from LXD and from devlxd; return both outputs."""
         return [
             self.shell(curl(f"/dev/{name}/sock", fingerprint, *options))
             for name in ("lxd", "devlxd")
         ]
 
     def test_single(self) -> None:
-        """An image of one file is the same from both, its headers too.
+        """A unified image is the same from both, as are the headers.
 
-        But for Last-Modified: devlxd takes when LXD had all of it, and LXD when
-        it has last written to it, which may be a second before.
+        Except for Last-Modified: devlxd sends the time of the upload, LXD the
+        modification time of its file, which may be a second earlier.
         """
         file = self.pack_single(200 * MIB)
         fingerprint = self.lxd.add_image(file)
@@ -328,7 +331,7 @@ class RealLXDTests(ProcessTestCase):
         self.assertEqual(got.split()[0], fingerprint)
 
     def test_split(self) -> None:
-        """Of a split one both halves are the same, and are called the same."""
+        """Both parts of a split image are the same, as are their names."""
         self.make_image(20 * MIB)
         files = (
             self.pack("meta.tar.xz", "metadata.yaml"),
@@ -348,20 +351,20 @@ class RealLXDTests(ProcessTestCase):
         self.assertIn(f"Content-Length: {again}\n", head.replace("\r", ""))
 
     def test_private(self) -> None:
-        """A private image is not there, as with LXD."""
+        """A private image is not found, as with LXD."""
         private = self.lxd.lxc("image", "list", "-f", "csv", "-c", "F").strip()
         codes = self.ask_both(private, "-o /dev/null -w '%{http_code}'")
         self.assertEqual(codes, ["404", "404"])
 
     def test_stops(self) -> None:
-        """An LXD that stops in the middle breaks a download off, and then is away."""
+        """When LXD stops, a download is aborted, and the next one is refused."""
         fingerprint = self.lxd.add_image(self.pack_single(100 * MIB))
         slow = curl("/dev/devlxd/sock", fingerprint, "--limit-rate 2M -o /tmp/x")
         with ThreadPoolExecutor() as pool:
             downloading = pool.submit(self.shell, f"rm -f /tmp/x; {slow}; echo $?")
             self.shell("until test -s /tmp/x; do sleep 0.05; done")
             self.lxd.kill()
-            # 18 is what curl says to a transfer that is not complete.
+            # The exit status of curl for a partial file.
             self.assertEqual(downloading.result().split()[-1], "18")
         away = curl("/dev/devlxd/sock", fingerprint, "-w ' %{http_code}'")
         self.assertEqual(self.shell(away), "bad gateway\n 502")

@@ -1,4 +1,4 @@
-"""What an operator does to ``twistd devlxd``, and the first things that go wrong."""
+"""How an operator starts ``twistd devlxd`` and sends it signals, and what fails."""
 
 from __future__ import annotations
 
@@ -27,13 +27,20 @@ from tests.integration.processes import (
     wait_until,
 )
 
+#: What devlxd logs after SIGHUP, when CAP_SYS_PTRACE is missing, and when log
+#: lines were dropped.
+REREAD = "reading all documents"
+NO_CAPABILITY = "CAP_SYS_PTRACE is missing"
+DROPPED = rb"^\d+ log lines were dropped\n"
+
 DOCUMENT = "config: {user.foo: bar}\n"
 
 
 def nobody(*capabilities: str) -> list[str]:
-    """Return what starts a program as the docs say: nobody, with some capabilities.
+    """Return the command that runs a program as nobody with some capabilities.
 
-    It may read Python and devlxd wherever they are.
+    It is the documented one, plus CAP_DAC_READ_SEARCH: the files of Python and
+    devlxd may be in directories that the user nobody cannot read.
     """
     given = ",".join(f"+{name}" for name in ("dac_read_search", *capabilities))
     ids = ["--reuid=nobody", "--regid=nogroup", "--clear-groups"]
@@ -41,7 +48,7 @@ def nobody(*capabilities: str) -> list[str]:
 
 
 def ask(path: Path) -> bytes:
-    """Ask for ``user.foo``; return the response, empty where nobody listens."""
+    """Request ``user.foo``; return the response, or nothing if the connect fails."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(TIMEOUT)
         try:
@@ -52,8 +59,8 @@ def ask(path: Path) -> bytes:
         return b"".join(iter(lambda: connection.recv(4096), b""))
 
 
-def give_up(*command: str) -> tuple[int, str]:
-    """Run what ends at once; return its exit status, and what it printed."""
+def run_to_end(*command: str) -> tuple[int, str]:
+    """Run a command; return its exit status and its output."""
     done = subprocess.run(
         command,
         stdin=subprocess.DEVNULL,
@@ -67,7 +74,7 @@ def give_up(*command: str) -> tuple[int, str]:
 
 
 class OperatorTests(ProcessTestCase):
-    """A devlxd that takes every caller for one container."""
+    """A devlxd that identifies every caller as one container (``--assume``)."""
 
     def setUp(self) -> None:
         self.home = Path(tempfile.mkdtemp())
@@ -84,79 +91,79 @@ class OperatorTests(ProcessTestCase):
             *(f"--listen={self.home}/{run}", f"--state={self.home}/{state}"),
         ]
 
-    def assert_in_the_way(self, pid: int) -> None:
-        """Check that a second one with the same socket, or state, is told of it."""
+    def assert_excludes_others(self, pid: int) -> None:
+        """Check that no second devlxd starts with the same socket or state."""
         for run, state, what in (
             ("run", "other", f"--listen: {self.home}/run"),
             ("other", "s", f"--state: {self.home}/s"),
         ):
-            status, printed = give_up(*self.command(run=run, state=state))
+            status, printed = run_to_end(*self.command(run=run, state=state))
             self.assertEqual(status, 1)
             self.assertIn(f"{what}: another devlxd (pid {pid}) serves ", printed)
             self.assertEqual(printed.count("\n"), 1, printed)
         self.assertIn(b"\r\n\r\nbar", ask(self.socket))
 
     def test_second(self) -> None:
-        """A second one is told which process the first one is, and goes."""
-        served = ServerProcess(*self.command())
-        self.addCleanup(served.stop)
-        self.assert_in_the_way(served.pid)
+        """A second devlxd prints the pid of the first one and exits."""
+        server = ServerProcess(*self.command())
+        self.addCleanup(server.stop)
+        self.assert_excludes_others(server.pid)
 
     def test_daemon(self) -> None:
-        """So it is with a daemon; one that was killed is in nobody's way."""
+        """The same holds for a daemon; a killed one does not prevent the next start."""
         pidfile = self.home / "pid"
         options = (f"--pidfile={pidfile}", f"--logfile={self.home}/log")
         for _ in range(2):
-            status, printed = give_up(*self.command(*options))
+            status, printed = run_to_end(*self.command(*options))
             self.assertEqual(status, 0, printed)
             pid = int(pidfile.read_text())
             with os.fdopen(os.pidfd_open(pid)) as pidfd:
                 try:
-                    self.assert_in_the_way(pid)
+                    self.assert_excludes_others(pid)
                 finally:
                     os.kill(pid, signal.SIGKILL)
                     select.select([pidfd], [], [], TIMEOUT)
-            # twistd would wait for somebody to take note of its end.
+            # twistd refuses to start while the zombie has the pid in the file.
             pidfile.unlink()
 
     def test_signals(self) -> None:
-        """``SIGHUP`` reads all anew, ``SIGUSR1`` and ``SIGUSR2`` do nothing."""
-        served = ServerProcess(*self.command())
-        self.addCleanup(served.stop)
+        """``SIGHUP`` rereads all documents, ``SIGUSR1`` and ``SIGUSR2`` do nothing."""
+        server = ServerProcess(*self.command())
+        self.addCleanup(server.stop)
         for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP):
-            served.send_signal(number)
-        served.wait_for("reading all documents")
+            server.send_signal(number)
+        server.wait_for(REREAD)
         self.assertIn(b"\r\n\r\nbar", ask(self.socket))
-        served.stop()
+        server.stop()
         self.assertFalse(self.socket.exists())
 
     def test_demo_hangs_up(self) -> None:
-        """The demo leaves nothing behind when its terminal goes away."""
-        served = ServerProcess(TWISTD, "-n", "--pidfile=", "devlxd", "--demo")
-        self.addCleanup(served.stop)
-        line = served.wait_for("$ curl --unix-socket")
+        """The demo removes its files when its terminal is closed."""
+        server = ServerProcess(TWISTD, "-n", "--pidfile=", "devlxd", "--demo")
+        self.addCleanup(server.stop)
+        line = server.wait_for("$ curl --unix-socket")
         directory = Path(line.split()[3]).parent
         self.assertTrue(directory.exists())
-        served.send_signal(signal.SIGHUP)
-        served.wait_for("Server Shut Down")
-        served.stop()
+        server.send_signal(signal.SIGHUP)
+        server.wait_for("Server Shut Down")
+        server.stop()
         self.assertFalse(directory.exists())
 
     def test_full_pipe(self) -> None:
-        """Guests are served while nobody reads the log; what is missing is told."""
+        """A full pipe for the log does not block devlxd; dropped lines are counted."""
         reading, writing = os.pipe()
         self.addCleanup(os.close, reading)
         filled = 0
         os.set_blocking(writing, False)
         while select.select([], [writing], [], 0)[1]:
             filled += os.write(writing, b"\n" * select.PIPE_BUF)
-        # As the shell gives it.
+        # As the shell passes it.
         os.set_blocking(writing, True)
         server = subprocess.Popen(self.command(), stdout=writing, stderr=writing)
         os.close(writing)
         self.addCleanup(server.wait)
         self.addCleanup(server.kill)
-        wait_until(lambda: b"\r\n\r\nbar" in ask(self.socket), "an answer")
+        wait_until(lambda: b"\r\n\r\nbar" in ask(self.socket), "a response")
         server.send_signal(signal.SIGHUP)
         self.assertIn(b"\r\n\r\nbar", ask(self.socket))
         read = b""
@@ -165,14 +172,14 @@ class OperatorTests(ProcessTestCase):
         self.assertEqual(read.strip(), b"")
         server.send_signal(signal.SIGHUP)
         read = b""
-        while b"reading all documents" not in read:
+        while REREAD.encode() not in read:
             self.assertTrue(select.select([reading], [], [], TIMEOUT)[0], read)
             read += os.read(reading, 10**6)
-        self.assertRegex(read, rb"^\d+ log lines were dropped\n")
+        self.assertRegex(read, DROPPED)
 
 
 class PrivilegeTests(ProcessTestCase):
-    """A devlxd that is not root's, and a real container."""
+    """A devlxd that does not run as root, and a real container."""
 
     skip = missing_requirement()
 
@@ -192,10 +199,10 @@ class PrivilegeTests(ProcessTestCase):
         ]
 
     def test_capability(self) -> None:
-        """``nobody`` with CAP_SYS_PTRACE serves guests, of any user namespace."""
+        """With CAP_SYS_PTRACE, ``nobody`` serves guests of every user namespace."""
         twistd = [TWISTD, "-n", "--pidfile="]
-        served = ServerProcess(*nobody("sys_ptrace"), *twistd, *self.devlxd)
-        self.addCleanup(served.stop)
+        server = ServerProcess(*nobody("sys_ptrace"), *twistd, *self.devlxd)
+        self.addCleanup(server.stop)
         for host_id in (0, 100_000):
             container = LXCContainer(
                 self.name, self.home, host_id, {self.home / "run": "dev/lxd"}
@@ -206,21 +213,21 @@ class PrivilegeTests(ProcessTestCase):
                 curl = ["curl", "-s", "--unix-socket", "/dev/lxd/sock", url]
                 self.assertEqual(container.run(*curl), "bar")
             except GuestError as error:
-                self.fail(f"{error} {served.log}")
+                self.fail(f"{error} {server.log}")
             finally:
                 container.stop()
 
     def test_no_capability(self) -> None:
-        """Without it, it does not start, and says in one line what is missing."""
+        """Without CAP_SYS_PTRACE it does not start, and prints why in one line."""
         twistd = [TWISTD, "-n", "--pidfile="]
-        status, printed = give_up(*nobody(), *twistd, *self.devlxd)
+        status, printed = run_to_end(*nobody(), *twistd, *self.devlxd)
         self.assertEqual(status, 1)
-        self.assertIn("CAP_SYS_PTRACE is missing", printed)
+        self.assertIn(NO_CAPABILITY, printed)
         self.assertEqual(printed.count("\n"), 1, printed)
 
-    def test_given_away(self) -> None:
-        """Nor does it if twistd is told to give it away."""
+    def test_dropped_capability(self) -> None:
+        """With ``twistd --uid``, which drops the capability, it does not start."""
         twistd = [TWISTD, "-n", "--pidfile=", "--uid=nobody"]
-        status, printed = give_up(*twistd, *self.devlxd)
+        status, printed = run_to_end(*twistd, *self.devlxd)
         self.assertEqual(status, 1)
-        self.assertIn("CAP_SYS_PTRACE is missing", printed)
+        self.assertIn(NO_CAPABILITY, printed)

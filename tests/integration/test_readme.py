@@ -1,4 +1,4 @@
-"""What README and docs tell to type, typed, with real containers."""
+"""The commands in README and docs are run, with real containers."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from tests.readme import OPERATING, README, blocks_of
 
 
 class ReadmeTestCase(ProcessTestCase):
-    """Types what is told to type, but in a directory of its own."""
+    """A base class that runs documented commands in a directory of its own."""
 
     def setUp(self) -> None:
         self.home = make_home()
         self.addCleanup(shutil.rmtree, self.home)
         self.name = unique_name("readme")
         (self.home / "containers").mkdir()
-        # What a test must not touch, or calls otherwise.
+        # Documented paths and names, and those that the test uses instead.
         self.instead = {
             ".venv/bin": str(Path(sys.executable).parent),
             "/srv/containers": f"{self.home}/containers",
@@ -41,27 +41,27 @@ class ReadmeTestCase(ProcessTestCase):
         }
 
     def adapt(self, block: str) -> str:
-        """Put the test's own paths and names into what is told to type."""
-        for told, ours in self.instead.items():
-            block = block.replace(told, ours)
+        """Replace the documented paths and names by those of the test."""
+        for documented, ours in self.instead.items():
+            block = block.replace(documented, ours)
         return block
 
     def run_block(self, block: str, environment: Mapping[str, str] = os.environ) -> str:
-        """Run what ends; return what it printed."""
+        """Run the commands of a block; return their stdout."""
         return run("sh", "-euc", self.adapt(block), env=environment)
 
     def serve(self, block: str) -> None:
-        """Start devlxd as the last command of a block says."""
+        """Run the commands of a block; the last one starts devlxd."""
         *before, command = self.adapt(block).replace("\\\n", "").splitlines()
         self.run_block("\n".join(before))
         if "--state" not in command:
             command += f" --state {self.home}/state"
-        served = ServerProcess(*shlex.split(command))
-        self.addCleanup(served.stop)
+        server = ServerProcess(*shlex.split(command))
+        self.addCleanup(server.stop)
 
 
 class LXCTests(ReadmeTestCase):
-    """With LXC."""
+    """The commands for LXC."""
 
     skip = missing_requirement()
 
@@ -75,7 +75,7 @@ class LXCTests(ReadmeTestCase):
         self.addCleanup(self.container.stop)
 
     def test_readme(self) -> None:
-        """Whoever types what the README says is served."""
+        """After the commands in the README, the guest receives its key."""
         self.run_block(self.documents)
         document = self.home / "containers" / f"{self.name}.yaml"
         self.assertEqual(document.stat().st_mode & 0o777, 0o600)
@@ -83,32 +83,32 @@ class LXCTests(ReadmeTestCase):
         self.assertEqual(self.run_block(self.guest), "bar")
 
     def test_without_root(self) -> None:
-        """So is who does so without root, with documents of that user's."""
+        """The same works without root, with documents that belong to that user."""
         self.run_block(self.documents)
         document = self.home / "containers" / f"{self.name}.yaml"
         shutil.chown(document, "nobody")
-        # Python, and this checkout, may lie where nobody else may look.
+        # The user nobody may be unable to read Python and this checkout.
         self.instead["+sys_ptrace"] = "+sys_ptrace,+dac_read_search"
         (without_root,) = blocks_of(OPERATING, "Without root")
         self.serve(without_root)
         self.assertEqual(self.run_block(self.guest), "bar")
 
     def test_agent(self) -> None:
-        """The agent serves as well."""
+        """The agent in the README serves the guest as well."""
         (agent,) = blocks_of(README, "Embed it")
         (self.home / "agent.tac").write_text(self.adapt(agent))
-        served = ServerProcess(TWISTD, "--pidfile=", "-ny", f"{self.home}/agent.tac")
-        self.addCleanup(served.stop)
+        server = ServerProcess(TWISTD, "--pidfile=", "-ny", f"{self.home}/agent.tac")
+        self.addCleanup(server.stop)
         self.assertEqual(self.run_block(self.guest), "bar")
 
 
 class LXDTests(ReadmeTestCase):
-    """Beside an LXD."""
+    """The commands for a host with an LXD."""
 
     skip = missing_lxd()
 
     def test_beside(self) -> None:
-        """A guest of LXD's asks devlxd instead, until devlxd's switch is off."""
+        """devlxd answers a guest of LXD's, until devlxd's switch is off."""
         init = self.home / "init"
         init.mkdir()
         init.chmod(0o777)

@@ -1,4 +1,4 @@
-"""In step with the real LXD: both tell one container of the same changes."""
+"""A real LXD and devlxd send the same events to one container."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from tests.integration.lxc import (
 from tests.integration.lxd import LXD, missing_lxd
 from tests.integration.processes import TIMEOUT, ProcessTestCase, wait_until
 
-#: Listens to a socket's events, and passes them on.
+#: Subscribes to events, and sends them to the host.
 LISTEN = """
     from http.client import HTTPConnection
     name, path = sys.argv[1:]
@@ -47,40 +47,40 @@ LISTEN = """
         host.sendall(line)
 """
 
-#: The config key that says how far the script has come.
+#: The config key with the number of the last change.
 MARK = "user.mark"
 
 CHANGES = 200
 
 
 def script() -> Iterator[list[str]]:
-    """Make up changes: arguments of ``lxc``, ``NAME`` for the container.
+    """Yield changes: arguments of ``lxc``, with ``NAME`` for the container.
 
-    What each does to the container, if anything, LXD and devlxd shall tell.
-    No key is set in the profile and on the container: when it is unset on the
-    container, LXD tells that it is gone for good, and never of the value of
-    the profile that the guest reads from then on; devlxd tells of both.
+    LXD and devlxd are expected to send the same events for each. No key is set
+    both in the profile and in the container: when it is unset in the container,
+    LXD sends an event without a new value, although the guest reads the value of
+    the profile from then on. devlxd sends that value.
     """
-    chance = random.Random(42)
+    generator = random.Random(42)
     keys = ["user.a", "user.b", "user.a/b"]
     profile_keys = ["user.p", "user.q", "limits.cpu"]
     set_keys: set[str] = set()
     profiles: set[str] = set()
     devices: set[str] = set()
     for n in range(CHANGES):
-        kind = chance.randrange(9)
+        kind = generator.randrange(9)
         if kind <= 1:
-            key = chance.choice(keys)
+            key = generator.choice(keys)
             set_keys.add(key)
             yield ["config", "set", "NAME", f"{key}=value {n}"]
         elif kind == 2:
             yield ["config", "set", "NAME", "boot.autostart.priority", str(n)]
         elif kind == 3 and set_keys:
-            key = chance.choice(sorted(set_keys))
+            key = generator.choice(sorted(set_keys))
             set_keys.remove(key)
             yield ["config", "unset", "NAME", key]
         elif kind == 4:
-            key = chance.choice(profile_keys)
+            key = generator.choice(profile_keys)
             value = f"{n % 4 + 1}" if key == "limits.cpu" else f"of the profile {n}"
             yield ["profile", "set", "default", key, value]
         elif kind == 5 and len(devices) < 5:
@@ -88,7 +88,7 @@ def script() -> Iterator[list[str]]:
             path = f"path=/mnt/{n}"
             yield ["config", "device", "add", "NAME", f"d{n}", *_DISK, path]
         elif kind == 6 and devices:
-            device = chance.choice(sorted(devices))
+            device = generator.choice(sorted(devices))
             yield ["config", "device", "set", "NAME", device, f"path=/mnt/x{n}"]
         elif kind == 7 and "extra" in profiles:
             profiles.remove("extra")
@@ -97,7 +97,7 @@ def script() -> Iterator[list[str]]:
             profiles.add("extra")
             yield ["profile", "add", "NAME", "extra"]
         elif devices:
-            device = chance.choice(sorted(devices))
+            device = generator.choice(sorted(devices))
             devices.remove(device)
             yield ["config", "device", "remove", "NAME", device]
         else:
@@ -108,7 +108,7 @@ _DISK = ["disk", "source=/usr/share"]
 
 
 class RealLXDTests(ProcessTestCase):
-    """devlxd reads LXD's own records, and both tell of them."""
+    """A devlxd that reads LXD's own records, and that LXD."""
 
     skip = missing_lxd()
 
@@ -141,13 +141,13 @@ class RealLXDTests(ProcessTestCase):
         self.lxd.lxc("exec", self.name, "--", "sh", "-c", UNTIL_READY)
 
     def lxc(self, arguments: list[str]) -> None:
-        """Run the client on the container."""
+        """Run LXD's client, with the container's name for ``NAME``."""
         named = [self.name if word == "NAME" else word for word in arguments]
         self.lxd.lxc(*named)
 
     def test_events(self) -> None:
-        """Of each of 200 changes both tell the same, but for what is listed."""
-        told: Counter[str] = Counter()
+        """For each of 200 changes both send equal events, see `normalized`."""
+        kinds: Counter[str] = Counter()
         with ThreadPoolExecutor() as pool, Barrier(self.home / "shared") as barrier:
             for name, path in (("lxd", "/dev/lxd"), ("devlxd", "/dev/devlxd")):
                 command = python(LISTEN, name, f"{path}/sock")
@@ -157,15 +157,15 @@ class RealLXDTests(ProcessTestCase):
             for n, change in enumerate(script()):
                 self.lxc(change)
                 self.lxc(["config", "set", "NAME", f"{MARK}={n}"])
-                got, expected = in_step(ours, theirs, str(n))
+                got, expected = events_until(str(n), ours, theirs)
                 self.assertEqual(got, expected, change)
-                told.update(kind for kind, *_ in got)
+                kinds.update(kind for kind, *_ in got)
             self.lxd.lxc("stop", "-f", self.name)
-        self.assertGreater(told["config"], 60, told)
-        self.assertGreater(told["device"], 30, told)
+        self.assertGreater(kinds["config"], 60, kinds)
+        self.assertGreater(kinds["device"], 30, kinds)
 
-    def test_answers(self) -> None:
-        """What both are asked they answer alike, but for what is listed."""
+    def test_responses(self) -> None:
+        """Both send the same responses."""
         self.lxc(["config", "set", "NAME", "user.a=some value"])
         self.lxc(["config", "set", "NAME", "user.meta-data=a: b"])
         for path in (
@@ -186,7 +186,7 @@ class RealLXDTests(ProcessTestCase):
             self.assertEqual(ours, theirs, path)
 
     def test_stale_cgroup(self) -> None:
-        """A container whose cgroup was left behind is served, and known as LXD's."""
+        """A container beside a stale cgroup of its name is identified as LXD's."""
         self.lxd.lxc("config", "set", self.name, "user.secret", "its own")
         self.lxd.lxc("stop", "-f", self.name)
         (self.home / "init" / "sock").unlink()
@@ -207,32 +207,35 @@ class RealLXDTests(ProcessTestCase):
             identified.confirmed_claim,
             Claim(self.name, runtime="lxd", lxcpath=lxcpath),
         )
-        ask = ["curl", "-s", "--unix-socket", "/dev/devlxd/sock"]
-        question = [*ask, "http://lxd/1.0/config/user.secret"]
+        curl = ["curl", "-s", "--unix-socket", "/dev/devlxd/sock"]
+        request = [*curl, "http://lxd/1.0/config/user.secret"]
         wait_until((self.home / "init" / "sock").exists, "the container runs")
-        answer = self.container.run_at(self.home / "init", *question)
-        self.assertEqual(answer, "its own")
+        response = self.container.run_at(self.home / "init", *request)
+        self.assertEqual(response, "its own")
 
 
-Told = Counter[tuple[str, str, str, str]]
+#: Events as `normalized` returns them.
+Normalized = Counter[tuple[str, str, str, str]]
 
 Event = dict[str, Any]
 
 
-def in_step(ours: socket.socket, theirs: socket.socket, mark: str) -> tuple[Told, Told]:
-    """Receive from both until both have told the mark, and the same besides.
+def events_until(
+    mark: str, ours: socket.socket, theirs: socket.socket
+) -> tuple[Normalized, Normalized]:
+    """Receive events until both servers have sent the mark and equal events.
 
-    LXD tells of each event in a thread of its own, in any order.
+    LXD sends each event in a goroutine of its own, in any order.
 
-    :return: what each has told, also when it is not the same after `TIMEOUT`.
+    :return: the events of each, equal or not, after at most `TIMEOUT`.
     """
-    told: dict[socket.socket, list[Event]] = {ours: [], theirs: []}
+    received: dict[socket.socket, list[Event]] = {ours: [], theirs: []}
     unmarked = {ours, theirs}
     end = time.monotonic() + TIMEOUT
-    while unmarked or same(told[ours]) != same(told[theirs]):
-        ready, _, _ = select.select(told, [], [], max(0, end - time.monotonic()))
+    while unmarked or normalized(received[ours]) != normalized(received[theirs]):
+        ready, _, _ = select.select(received, [], [], max(0, end - time.monotonic()))
         if not ready:
-            assert not unmarked, f"{mark} is missing: {told}"
+            assert not unmarked, f"{mark} is missing: {received}"
             break
         for connection in ready:
             event = receive(connection)
@@ -240,36 +243,35 @@ def in_step(ours: socket.socket, theirs: socket.socket, mark: str) -> tuple[Told
                 continue
             metadata = event["metadata"]
             if metadata.get("key") != MARK:
-                told[connection].append(event)
+                received[connection].append(event)
             elif metadata["value"] == mark:
                 unmarked.discard(connection)
-    return same(told[ours]), same(told[theirs])
+    return normalized(received[ours]), normalized(received[theirs])
 
 
 def receive(connection: socket.socket) -> Event | None:
-    """Receive an event, or ``None`` for a line that keeps a stream alive."""
+    """Receive an event, or ``None`` for an empty line, which keeps a stream alive."""
     line = connection.recv(100_000)
-    assert line, "a stream has ended"
+    assert line, "the stream has ended"
     return json.loads(line) if line.strip() else None
 
 
-def same(events: list[Event]) -> Told:
-    """Make of events what is the same for both.
+def normalized(events: list[Event]) -> Normalized:
+    """Return events without the known differences between LXD and devlxd.
 
-    * The timestamps, and the order in which LXD tells of one change, are left
-      out.
-    * A device that was changed is ``updated`` to devlxd, as spec/lxd.md says.
-      LXD tells so of what it can change while the container runs, and else
-      that it was removed and added.
+    * Timestamps are left out, and so is the order, which varies with LXD.
+    * devlxd always reports a changed device as ``updated``, as in the published
+      specification (LXD's dev-lxd document). LXD does so for devices that it can
+      change in a running container; it reports others as removed and added.
     """
     found = []
     for event in events:
-        told = event["metadata"]
+        data = event["metadata"]
         if event["type"] == "config":
-            found.append(("config", told["key"], told["old_value"], told["value"]))
+            found.append(("config", data["key"], data["old_value"], data["value"]))
         else:
-            config = json.dumps(told["config"], sort_keys=True)
-            found.append(("device", told["name"], told["action"], config))
+            config = json.dumps(data["config"], sort_keys=True)
+            found.append(("device", data["name"], data["action"], config))
     removed = {entry[1] for entry in found if entry[2] == "removed"}
     added = {entry[1] for entry in found if entry[2] == "added"}
     both = removed & added

@@ -1,4 +1,4 @@
-"""The documented API, served to real containers by a real ``twistd devlxd``."""
+"""The published API, served to real containers by a real ``twistd devlxd``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from tests.integration.lxc import (
 from tests.integration.processes import TIMEOUT, ProcessTestCase, run
 from tests.peers.test_id_maps import CURRENT, id_map_value
 
-#: Every path of the specifications, and what a container is told there.
+#: The paths that LXD's published specification (its dev-lxd document) and apollo
+#: have in common, and the body of the response. ``{name}`` is the container's name.
 PATHS = {
     "/": '["/1.0"]\n',
     "/1.0": '{"api_version":"1.0"}\n',
@@ -30,6 +31,7 @@ PATHS = {
     "/1.0/meta-data": "#cloud-config\ninstance-id: id-{name}\nlocal-hostname: {name}\n",
 }
 
+#: The paths that only LXD has.
 LXD_PATHS = {
     "/1.0/devices": '["/1.0/device/eth-{name}"]\n',
     "/1.0/device/eth-{name}": '{"nictype":"ipvlan","type":"nic"}\n',
@@ -37,7 +39,7 @@ LXD_PATHS = {
 
 
 def curl(socket: str, path: str) -> list[str]:
-    """Return the command that asks for ``path``, and prints the status after it."""
+    """Return the command that prints the response for ``path`` and its status."""
     flags = ["-s", "-w", "%{http_code}", "--path-as-is", "--unix-socket", socket]
     return ["curl", *flags, f"http://lxd{path}"]
 
@@ -71,13 +73,13 @@ class SpecificationTests(ProcessTestCase):
             self.start(container)
 
     def start(self, container: LXCContainer) -> None:
-        """Start ``container`` for as long as the test runs."""
+        """Start ``container``; it is stopped when the test ends."""
         container.start()
         self.addCleanup(container.stop)
 
     @staticmethod
     def document_of(container: LXCContainer) -> dict[str, object]:
-        """Write down what the host knows of ``container``."""
+        """Return the document of ``container``."""
         config = {
             "user.name": container.name,
             "user.a": "b",
@@ -90,20 +92,20 @@ class SpecificationTests(ProcessTestCase):
         return {"config": config, "devices": {f"eth-{container.name}": nic}}
 
     def test_own_data(self) -> None:
-        """Each gets its own data on every path, as a child of init and attached."""
+        """Each receives its own data at every path, as init's child and attached."""
         for container in self.containers:
             for ask in (container.run, container.attach):
                 for name, paths in (("lxd", {**PATHS, **LXD_PATHS}), ("apollo", PATHS)):
-                    for path, answer in paths.items():
+                    for path, body in paths.items():
                         own = path.replace("{name}", container.name)
                         self.assertEqual(
                             ask(*curl(f"/dev/{name}/sock", own)),
-                            answer.replace("{name}", container.name) + "200",
+                            body.replace("{name}", container.name) + "200",
                             (container.name, name, own),
                         )
 
-    def test_nobody_elses(self) -> None:
-        """What is another's, or is not exported, is not there."""
+    def test_other_containers_data(self) -> None:
+        """Data of other containers and keys that are not exported are refused."""
         other = self.containers[1].name
         for container in self.containers[::2]:
             for path, code in (
@@ -113,33 +115,33 @@ class SpecificationTests(ProcessTestCase):
                 (f"/{other}/1.0/config", "404"),
                 (f"/../{other}/1.0/config", "404"),
             ):
-                answer = container.run(*curl("/dev/lxd/sock", path))
-                self.assertEqual(answer[-3:], code, path)
+                response = container.run(*curl("/dev/lxd/sock", path))
+                self.assertEqual(response[-3:], code, path)
 
     def test_not_root(self) -> None:
-        """A user inside who is not root is refused."""
+        """A user of the container other than root is refused."""
         user = ["setpriv", "--reuid=1000", "--regid=1000", "--clear-groups"]
         for container in self.containers:
             for ask in (container.run, container.attach):
                 for name in ("lxd", "apollo"):
-                    answer = ask(*user, *curl(f"/dev/{name}/sock", "/1.0"))
-                    self.assertEqual(answer, "Access denied for non-root user\n401")
+                    response = ask(*user, *curl(f"/dev/{name}/sock", "/1.0"))
+                    self.assertEqual(response, "Access denied for non-root user\n401")
 
     def test_host(self) -> None:
         """A process of the host is in no container."""
-        answer = run(*curl(f"{self.home}/lxd/sock", "/1.0"))
-        self.assertEqual(answer, "not in a container\n500")
+        response = run(*curl(f"{self.home}/lxd/sock", "/1.0"))
+        self.assertEqual(response, "not in a container\n500")
 
     def test_unknown_container(self) -> None:
-        """A container that the store does not know is told no more."""
-        stranger = LXCContainer(unique_name("x"), self.home, 500_000, self.binds)
-        self.start(stranger)
-        answer = stranger.run(*curl("/dev/lxd/sock", "/1.0"))
-        self.assertEqual(answer, "not in a container\n500")
+        """A container without a document is refused like a process of the host."""
+        unknown = LXCContainer(unique_name("x"), self.home, 500_000, self.binds)
+        self.start(unknown)
+        response = unknown.run(*curl("/dev/lxd/sock", "/1.0"))
+        self.assertEqual(response, "not in a container\n500")
 
 
 class ProcessTests(ProcessTestCase):
-    """A ``twistd devlxd`` from its start to its end."""
+    """The socket of a ``twistd devlxd`` from its start to its end."""
 
     skip = missing_requirement()
 
@@ -161,16 +163,16 @@ class ProcessTests(ProcessTestCase):
             guest.connect(str(self.socket))
             guest.settimeout(TIMEOUT)
             guest.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-            answer = b""
-            while not answer.endswith(b"not in a container\n"):
-                answer += (data := guest.recv(1000))
-                self.assertTrue(data, answer)
+            response = b""
+            while not response.endswith(b"not in a container\n"):
+                response += (data := guest.recv(1000))
+                self.assertTrue(data, response)
             self.assertEqual(devlxd.stop(), -signal.SIGTERM)
             self.assertEqual(guest.recv(1), b"")
         self.assertEqual(os.listdir(self.home), ["documents"])
 
     def test_takeover(self) -> None:
-        """The socket of a killed devlxd is taken over, that of a live one is not."""
+        """The socket of a killed devlxd is replaced, that of a running one is not."""
         killed = DevLXD(*self.arguments)
         killed.stop(signal.SIGKILL)
         self.assertTrue(self.socket.is_socket())
@@ -189,5 +191,5 @@ class ProcessTests(ProcessTestCase):
             f"devlxd: --listen: {self.socket}: another devlxd (pid {devlxd.pid}) "
             f"serves {self.socket}\n",
         )
-        answer = run(*curl(str(self.socket), "/1.0"))
-        self.assertEqual(answer, "not in a container\n500")
+        response = run(*curl(str(self.socket), "/1.0"))
+        self.assertEqual(response, "not in a container\n500")
