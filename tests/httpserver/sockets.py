@@ -1,4 +1,4 @@
-"""A guest at the other end of a real socket; the reactor is in memory."""
+"""A guest with a real socket; the reactor is in memory."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ from devlxd.testing import MemoryDevLXDReactor
 
 
 class SocketGuest:
-    """A guest that is connected by a pair of sockets.
+    """A guest that is connected by a socket pair.
 
-    Twisted's own transport is between it and the site, so that what a closed
-    connection leaves behind, and what is kept of what nobody reads, is what it
-    is in production.
+    The site writes to Twisted's own transport, so that buffers, and references
+    after the connection is closed, are those of production.
 
-    :ivar transport: what the site writes to; ``None`` once it is closed.
+    :ivar transport: the site's transport; ``None`` once it is closed.
     """
 
     def __init__(self, site: DevLXDSite) -> None:
@@ -36,18 +35,18 @@ class SocketGuest:
         protocol.makeConnection(self.transport)
 
     def send(self, data: bytes = b"") -> bytes:
-        """Send ``data``, and return all that comes back."""
+        """Send ``data``, and return everything that the site sends."""
         self.send_only(data)
         return b"".join(iter(self.read, b""))
 
     def send_only(self, data: bytes) -> None:
-        """Send ``data``, and read nothing."""
+        """Send ``data`` without reading."""
         if data:
             self._socket.sendall(data)
         self.serve()
 
     def read(self) -> bytes:
-        """Read some of what is there, once the site has written it."""
+        """Let the site write, and read up to 64 KiB."""
         self.serve()
         try:
             return self._socket.recv(64 * 1024)
@@ -55,7 +54,7 @@ class SocketGuest:
             return b""
 
     def serve(self) -> None:
-        """Let the reactor do what it has to do."""
+        """Run the reactor until nothing changes."""
         before = None
         while self.transport is not None and before != self._state():
             before = self._state()
@@ -78,7 +77,7 @@ class SocketGuest:
         )
 
     def _do(self, method: Callable[[], object], is_read: bool) -> None:
-        """Do what a reactor does with a socket that is ready."""
+        """Call a transport's method as a reactor does for a ready socket."""
         assert self.transport is not None
         why = method()
         if not isinstance(why, Exception):
@@ -90,7 +89,7 @@ class SocketGuest:
 
     @property
     def kept(self) -> int:
-        """How much is kept of what the guest has not read, in bytes."""
+        """The number of bytes in the transport's buffers."""
         assert self.transport is not None
         return len(self.transport.dataBuffer) + self.transport._tempDataLen
 
@@ -100,5 +99,5 @@ class SocketGuest:
         self.serve()
 
     def close(self) -> None:
-        """Forget the guest, whatever the site does with the connection."""
+        """Close the guest's socket without running the reactor."""
         self._socket.close()
