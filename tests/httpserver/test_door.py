@@ -30,18 +30,19 @@ from devlxd.testing import (
     MemoryPeerSource,
 )
 
-#: How many connections one container may have here.
+#: The limit of connections of one container in these tests.
 MOST = AT_ONCE + 10
 
-#: How many of them are let in at once.
+#: How many new connections are admitted at once.
 FIRST = AT_ONCE // COST
 
 
 class Reactor(MemoryDevLXDReactor):
-    """Adopts connections, or fails to.
+    """A reactor whose adoption of connections can fail.
 
     :ivar fails: whether it fails.
-    :ivar identify: is called when it does not, as the channel would.
+    :ivar identify: called after each adoption, in place of the channel's
+        identification of the caller.
     """
 
     fails = False
@@ -59,7 +60,7 @@ class Reactor(MemoryDevLXDReactor):
 
 
 class DoorTests(SynchronousTestCase):
-    """Letting connections in."""
+    """Admission of connections."""
 
     def setUp(self) -> None:
         self.reactor = Reactor()
@@ -75,7 +76,7 @@ class DoorTests(SynchronousTestCase):
         self.guests: list[socket.socket] = []
 
     def connect(self, count: int = 1) -> None:
-        """Let some guests arrive; all of them are this process."""
+        """Pass connections to the door; the peer of each is this process."""
         for _ in range(count):
             ours, guest = socket.socketpair()
             self.addCleanup(guest.close)
@@ -84,23 +85,24 @@ class DoorTests(SynchronousTestCase):
 
     @property
     def let_in(self) -> int:
-        """How many were let in."""
+        """The number of admitted connections."""
         return len(self.reactor.adoptedStreamConnections)
 
     def closed(self) -> int:
-        """Count the guests whose connection was closed.
+        """Return how many connections were closed.
 
-        This reactor takes no descriptor of its own of those that it adopts.
+        Adopted ones are included: this reactor does not duplicate their
+        descriptors.
         """
         return sum(guest.recv(1, socket.MSG_DONTWAIT) == b"" for guest in self.guests)
 
     def test_at_once(self) -> None:
-        """Who comes alone is let in at once."""
+        """A single connection is admitted at once."""
         self.connect()
         self.assertEqual(self.let_in, 1)
 
     def test_flood(self) -> None:
-        """Of a flood the first are let in at once, others in turns, the rest never."""
+        """Of many, some are admitted at once, some in turns; the rest is closed."""
         with capturedLogs() as events:
             self.connect(FIRST + MOST + 50)
         self.assertEqual(self.let_in, FIRST)
@@ -110,7 +112,7 @@ class DoorTests(SynchronousTestCase):
         self.assertIn("too many connections", events[0]["log_format"])
 
     def test_known(self) -> None:
-        """The surplus of a container is refused by what is known of its process."""
+        """Surplus connections of a known process are closed before admission."""
         for n in range(MOST):
             self.registry.add("c1", n)  # type: ignore[arg-type] # any will do
         self.connect()
@@ -120,7 +122,7 @@ class DoorTests(SynchronousTestCase):
         self.assertEqual(self.let_in, 1)
 
     def test_known_cgroup(self) -> None:
-        """So is that of a process that has just begun, by its cgroup."""
+        """Surplus connections of a new process are closed by its known cgroup."""
         processes = self.registry.processes
         self.reactor.identify = lambda: processes.put(os.getpid(), "c1")
         self.connect()
@@ -133,7 +135,7 @@ class DoorTests(SynchronousTestCase):
         self.assertEqual(self.let_in, 1)
 
     def test_not_its_turn_any_more(self) -> None:
-        """Who went while it waited costs no more than that."""
+        """A pending connection that the guest closes is not admitted."""
         self.registry.take_turn(STRANGERS, lambda: None)
         self.connect(2)
         self.guests[0].close()
@@ -142,7 +144,7 @@ class DoorTests(SynchronousTestCase):
         self.assertEqual(self.let_in, 1)
 
     def test_closed(self) -> None:
-        """When the service stops nobody who waits is let in."""
+        """When the service stops, pending connections are closed."""
         self.registry.take_turn(STRANGERS, lambda: None)
         self.connect()
         self.door.close()
@@ -150,7 +152,7 @@ class DoorTests(SynchronousTestCase):
         self.assertEqual((self.let_in, self.closed()), (0, 1))
 
     def test_no_descriptors(self) -> None:
-        """A connection for which there is no descriptor is closed, and logged."""
+        """A connection that cannot be adopted, by EMFILE, is closed and logged."""
         self.reactor.fails = True
         with capturedLogs() as events:
             self.connect()
