@@ -20,7 +20,7 @@ PATHS = ["/", "/1.0", "/1.0/config/user.secret", "/nope", "/1.0/config/limits.cp
 
 
 class GateTests(SynchronousTestCase):
-    """Who may ask."""
+    """Which callers may send requests."""
 
     def setUp(self) -> None:
         self.container = Container("c1", {"user.secret": "x"})
@@ -42,31 +42,31 @@ class GateTests(SynchronousTestCase):
     def assert_refused(
         self, caller: Caller | None, code: int, text: str, dialect: Dialect = LXD
     ) -> None:
-        """Check that ``caller`` gets one answer, whatever it asks and how."""
-        answers = set()
+        """Check that ``caller`` receives the same refusal for every path and method."""
+        responses = set()
         for path in PATHS:
             for method in ("GET", "POST", "BREW"):
                 guest = self.guest(caller, dialect)
-                answers.add(
+                responses.add(
                     guest.send(f"{method} {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
                 )
-        (answer,) = answers
-        self.assertEqual(answer[9:12], str(code).encode())
-        self.assertTrue(answer.endswith(f"\r\n\r\n{text}\n".encode()), answer)
+        (response,) = responses
+        self.assertEqual(response[9:12], str(code).encode())
+        self.assertTrue(response.endswith(f"\r\n\r\n{text}\n".encode()), response)
 
     def test_root(self) -> None:
-        """The container's root may ask."""
+        """The root of the container is allowed."""
         guest = self.guest(Caller("c1", uid=0))
         self.assertEqual(guest.get("/1.0/config/user.secret")[9:12], b"200")
 
     def test_not_root(self) -> None:
-        """Nobody else in the container may, and does not see which paths exist."""
+        """Other users are refused at every path, whether or not it exists."""
         self.assert_refused(
             Caller("c1", uid=1000), 401, "Access denied for non-root user"
         )
 
     def test_other_switch(self) -> None:
-        """Where another key is the switch, it is the only one."""
+        """A configured switch replaces that of the dialect."""
         dialect = evolve(LXD, switch="user.guest-api")
         caller = Caller("c1", uid=1000)
         config = {"security.devlxd": "false", "security.devlxd.uids": "1000"}
@@ -77,7 +77,7 @@ class GateTests(SynchronousTestCase):
         self.assert_refused(caller, 403, "not authorized", dialect)
 
     def test_uids(self) -> None:
-        """``security.devlxd.uids`` lets others ask, by their uid inside."""
+        """``security.devlxd.uids`` allows other users, by their uid inside."""
         for uids, uid, code in (
             ("0,1000", 1000, b"200"),
             (" 5 , 1000 ", 1000, b"200"),
@@ -98,34 +98,34 @@ class GateTests(SynchronousTestCase):
                 self.assertEqual(guest.get("/1.0")[9:12], code, (uids, uid))
 
     def test_unmapped(self) -> None:
-        """A user of the host whom the container does not have is not its root."""
+        """A uid of the host without a uid inside is not root."""
         self.assert_refused(
             Caller("c1", uid=None), 401, "Access denied for non-root user"
         )
 
-    def test_nobody(self) -> None:
-        """A caller that could not be placed learns nothing."""
+    def test_unidentified(self) -> None:
+        """A caller that could not be identified is refused at every path."""
         self.assert_refused(None, 500, "not in a container")
 
     def test_unknown_container(self) -> None:
-        """A container that the store does not know learns as much."""
+        """So is a container that is not in the store."""
         self.assert_refused(Caller("c2", uid=0), 500, "not in a container")
 
-    def test_nobody_is_sent_away(self) -> None:
-        """The connection of a caller that could not be placed is closed."""
+    def test_unidentified_is_disconnected(self) -> None:
+        """The connection of a caller that could not be identified is closed."""
         guest = self.guest(None)
         self.assertIn(b"\r\nConnection: close\r\n", guest.get("/"))
         self.assertTrue(guest.transport.disconnecting)
 
     def test_removed_container(self) -> None:
-        """A container that the store lost may not ask any more."""
+        """A container that is removed from the store is refused."""
         guest = self.guest(Caller("c1", uid=0))
         guest.get("/1.0")
         self.store.remove("c1")
         self.assertEqual(guest.get("/1.0")[9:12], b"500")
 
     def test_switch(self) -> None:
-        """A container that is switched off is refused on every path."""
+        """A container whose API is switched off is refused at every path."""
         caller = Caller("c1", uid=0)
         for no in ("false", "FALSE", "0", "no", "Off"):
             for dialect in (LXD, APOLLO):
@@ -142,14 +142,14 @@ class GateTests(SynchronousTestCase):
 
     @given(st.text().filter(lambda t: t.lower() not in ("false", "0", "no", "off")))
     def test_not_switched_off(self, value: str) -> None:
-        """Nothing else switches it off."""
+        """No other value switches the API off."""
         config = {"security.devlxd": value}
         self.store.put(evolve(self.container, config=config))
         guest = self.guest(Caller("c1", uid=0))
         self.assertEqual(guest.get("/1.0")[9:12], b"200")
 
     def test_live_switch(self) -> None:
-        """It may be switched off and on while a connection is open."""
+        """The switch has effect on open connections."""
         guest = self.guest(Caller("c1", uid=0))
         codes = []
         for value in ("true", "false", ""):
