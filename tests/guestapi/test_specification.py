@@ -1,4 +1,7 @@
-"""The examples of both specifications, to the byte, and all that is around them."""
+"""The examples of both published specifications, to the byte, and edge cases.
+
+Those of ``lxd`` are in LXD's dev-lxd document.
+"""
 
 from __future__ import annotations
 
@@ -35,13 +38,13 @@ JSON = b"application/json"
 TEXT = b"text/plain; charset=utf-8"
 
 BOTH = [
-    # spec/lxd.md and spec/apollo.md, in their order
+    # as published, in that order
     ("GET /", 200, JSON, b'["/1.0"]\n'),
     ("GET /1.0", 200, JSON, b'{"api_version":"1.0"}\n'),
     ("GET /1.0/config", 200, JSON, b'["/1.0/config/user.a"]\n'),
     ("GET /1.0/config/user.a", 200, TEXT, b"blah"),
     ("GET /1.0/meta-data", 200, TEXT, META_DATA),
-    # what they are silent about
+    # not specified
     ("HEAD /1.0/config/user.a", 200, TEXT, b""),
     ("GET /1.0/config/user.b", 404, TEXT, b"not found\n"),
     ("GET /1.0/config/user.empty", 404, TEXT, b"not found\n"),
@@ -98,32 +101,32 @@ class SpecificationTests(SynchronousTestCase):
     def check(
         self, dialect: Dialect, rows: list[tuple[str, int, bytes, bytes]]
     ) -> None:
-        """Ask for each row, all on one connection."""
+        """Send the request of each row, as far as possible on one connection."""
         guest = GuestConnection(site_for(MemoryStore([ABC]), "abc", dialect))
-        for question, code, content_type, body in rows:
-            response = guest.send(f"{question} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        for request, code, content_type, body in rows:
+            response = guest.send(f"{request} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
             head, _, got = response.partition(b"\r\n\r\n")
             status, *headers = head.split(b"\r\n")
-            self.assertEqual(status.split()[1], b"%d" % code, question)
-            self.assertIn(b"Content-Type: " + content_type, headers, question)
-            self.assertEqual(got, body, question)
+            self.assertEqual(status.split()[1], b"%d" % code, request)
+            self.assertIn(b"Content-Type: " + content_type, headers, request)
+            self.assertEqual(got, body, request)
             nosniff = b"X-Content-Type-Options: nosniff" in headers
-            self.assertEqual(nosniff, code >= 400, question)
+            self.assertEqual(nosniff, code >= 400, request)
             allow = b"Allow: GET, HEAD" in headers
-            self.assertEqual(allow, code == 405, question)
+            self.assertEqual(allow, code == 405, request)
             if b"Connection: close" in headers:
                 guest = GuestConnection(site_for(MemoryStore([ABC]), "abc", dialect))
 
     def test_lxd(self) -> None:
-        """Every path of spec/lxd.md but events and images."""
+        """Every path of ``lxd`` except events and images."""
         self.check(LXD, BOTH + LXD_ONLY)
 
     def test_apollo(self) -> None:
-        """Every path of spec/apollo.md, and none more."""
+        """Every path of ``apollo``, and no others."""
         self.check(APOLLO, BOTH + NOT_IN_APOLLO)
 
     def test_headers(self) -> None:
-        """A response has these headers and no others, HEAD has the same."""
+        """GET and HEAD have the same headers, and no others."""
         guest = GuestConnection(site_for(MemoryStore([ABC]), "abc"))
         expected = {b"Content-Type", b"Content-Length", b"Date"}
         for method in ("GET", "HEAD"):
