@@ -18,7 +18,7 @@ from devlxd.turns import Turns
 
 
 class RegistryTests(SynchronousTestCase):
-    """Connections, by the container that they are of."""
+    """Connections, by container."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -28,7 +28,7 @@ class RegistryTests(SynchronousTestCase):
         )
 
     def test_limit(self) -> None:
-        """One container has so many connections, whatever the others have."""
+        """The number of connections per container is limited."""
         for n in range(AT_ONCE + 10):
             self.assertTrue(self.registry.has_room("c1", AT_ONCE + 9 - n))
             self.assertTrue(self.registry.add("c1", n))
@@ -42,7 +42,7 @@ class RegistryTests(SynchronousTestCase):
         self.assertTrue(self.registry.add("c1", 100))
 
     def test_connections(self) -> None:
-        """The connections of one container are found, and those of all."""
+        """The connections of one container and of all containers are listed."""
         for owner, connection in (("c1", 1), ("c1", 2), (None, 3)):
             self.registry.add(owner, connection)
         self.assertEqual(set(self.registry.of("c1")), {1, 2})
@@ -54,19 +54,19 @@ class RegistryTests(SynchronousTestCase):
         self.assertEqual(set(self.registry.all()), {3})
 
     def test_at_once(self) -> None:
-        """Of the new ones of one owner the first are let in at once, in each iteration.
+        """Of each owner, some connections are admitted in each reactor iteration.
 
-        Those of another owner are let in at once whatever the first does.
+        Those of other owners do not count.
         """
         first = AT_ONCE // COST
         for _ in range(2):
-            let_in = [self.registry.may_come_now("c1") for _ in range(first + 5)]
-            self.assertEqual(let_in, [True] * first + [False] * 5)
+            admitted = [self.registry.may_come_now("c1") for _ in range(first + 5)]
+            self.assertEqual(admitted, [True] * first + [False] * 5)
             self.assertTrue(self.registry.may_come_now("c2"))
             self.clock.advance(0)
 
     def test_in_order(self) -> None:
-        """While something of an owner waits, what comes later waits behind it."""
+        """While a connection of an owner is pending, later ones wait as well."""
         self.registry.take_turn("c1", lambda: None)
         self.assertFalse(self.registry.may_come_now("c1"))
         self.assertTrue(self.registry.may_come_now("c2"))
@@ -74,17 +74,17 @@ class RegistryTests(SynchronousTestCase):
         self.assertTrue(self.registry.may_come_now("c1"))
 
     def test_few_connections(self) -> None:
-        """A container with few connections is always served at once."""
+        """The requests of a container with few connections never have to wait."""
         for n in range(AT_ONCE):
             self.registry.add("c1", n)
         for _ in range(AT_ONCE + 5):
             self.assertTrue(self.registry.may_ask_now("c1"))
         self.registry.add("c1", AT_ONCE)
-        served = [self.registry.may_ask_now("c1") for _ in range(AT_ONCE + 5)]
-        self.assertEqual(served, [True] * AT_ONCE + [False] * 5)
+        allowed = [self.registry.may_ask_now("c1") for _ in range(AT_ONCE + 5)]
+        self.assertEqual(allowed, [True] * AT_ONCE + [False] * 5)
 
     def test_recent(self) -> None:
-        """Whose a process or a cgroup is, is known for a moment, and not for ever."""
+        """The owner of a process or of a cgroup is remembered for a limited time."""
         for recent, seconds in (
             (self.registry.processes, PROCESS_REMEMBERED),
             (self.registry.cgroups, CGROUP_REMEMBERED),
@@ -98,7 +98,7 @@ class RegistryTests(SynchronousTestCase):
             self.assertEqual(recent.get(None, "unknown"), "unknown")
 
     def test_recent_many(self) -> None:
-        """However many processes ask, only so many are remembered."""
+        """The number of remembered processes is limited."""
         self.patch(registry, "MAX_REMEMBERED", 3)
         for pid in range(1, 5):
             self.registry.processes.put(pid, f"c{pid}")
@@ -106,7 +106,7 @@ class RegistryTests(SynchronousTestCase):
         self.assertEqual(self.registry.processes.get(4, "unknown"), "c4")
 
     def test_recent_of_one(self) -> None:
-        """What is known of others is not forgotten for an owner that has much."""
+        """An owner with many processes or cgroups does not evict those of others."""
         self.registry.cgroups.put(0, "c1")
         for cgroup in range(1, MAX_REMEMBERED_OF_OWNER + 2):
             self.registry.cgroups.put(cgroup, "c2")
