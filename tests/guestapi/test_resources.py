@@ -49,10 +49,10 @@ def turns_of(site: DevLXDSite) -> ITurns:
 
 
 class NamesTests(SynchronousTestCase):
-    """Keys and names that a URL cannot hold as they are."""
+    """Keys and names with characters that are special in URLs."""
 
     def check(self, key: str, *urls: str) -> None:
-        """Check that ``key`` is listed as it is in every dialect, and found."""
+        """Check that every dialect lists ``key`` unchanged, and finds it at ``urls``."""
         container = Container("c1", {key: "value"})
         for dialect in DIALECTS.values():
             guest = guest_of(container, dialect)
@@ -63,22 +63,22 @@ class NamesTests(SynchronousTestCase):
                 self.assertEqual(body_of(response), b"value", url)
 
     def test_plain(self) -> None:
-        """What a URL can hold is found as it is."""
+        """A key of plain characters is found unencoded."""
         self.check("user.a-b_c~d:e@f=g+h,i", "user.a-b_c~d:e@f=g+h,i")
 
     def test_slash(self) -> None:
-        """A key with a ``/`` is found as it is, and as one segment."""
+        """A key with a ``/`` is found unencoded and encoded."""
         self.check("user.a/b", "user.a/b", "user.a%2Fb", "user.a%2fb")
         self.check("user./", "user./", "user.%2F")
         self.check("user./a//b/", "user./a//b/", "user.%2Fa%2F%2Fb%2F")
 
     def test_percent(self) -> None:
-        """A key with a ``%`` is found encoded and, if nothing else is meant, raw."""
+        """A key with a ``%`` is found encoded and, if unambiguous, unencoded."""
         self.check("user.a%2Fb", "user.a%252Fb", "user.a%2Fb")
         self.check("user.100%", "user.100%25", "user.100%")
 
     def test_json(self) -> None:
-        """The list encodes as JSON does, and not otherwise."""
+        """In the list, keys are escaped as in JSON, and not as in URLs."""
         guest = guest_of(Container("c1", {'user."\\/\u00e4': "x"}))
         self.assertEqual(
             body_of(guest.get("/1.0/config")),
@@ -86,21 +86,21 @@ class NamesTests(SynchronousTestCase):
         )
 
     def test_encoded_first(self) -> None:
-        """Where both readings of a URL name a key, the decoded one is meant."""
+        """If a URL matches two keys, one decoded and one not, the former is used."""
         guest = guest_of(Container("c1", {"user.a/b": "1", "user.a%2Fb": "2"}))
         self.assertEqual(body_of(guest.get("/1.0/config/user.a%2Fb")), b"1")
         self.assertEqual(body_of(guest.get("/1.0/config/user.a%252Fb")), b"2")
 
     def test_space_and_query(self) -> None:
-        """What would end a URL is found encoded."""
+        """A key with characters that end a path is found encoded."""
         self.check("user.a b?c#d", "user.a%20b%3Fc%23d")
 
     def test_not_ascii(self) -> None:
-        """A key in any script is found encoded, and as typed."""
+        """A key that is not ASCII is found encoded and unencoded."""
         self.check("user.größe", "user.gr%C3%B6%C3%9Fe", "user.größe")
 
     def test_not_exported_either_way(self) -> None:
-        """No way of writing a key gets around the namespaces."""
+        """No encoding of a key circumvents the exported namespaces."""
         guest = guest_of(Container("c1", {"limits.cpu": "2", "%75ser.x": "3"}))
         for url in ("limits.cpu", "limits%2Ecpu", "%6cimits.cpu", "user%2E/../limits"):
             self.assertIn(guest.get(f"/1.0/config/{url}")[9:12], (b"403", b"404"), url)
@@ -108,7 +108,7 @@ class NamesTests(SynchronousTestCase):
         self.assertEqual(guest.get("/1.0/config/%FF")[9:12], b"404")
 
     def test_device(self) -> None:
-        """The same goes for devices."""
+        """Device names are treated like keys."""
         device = {"type": "nic", "nictype": "ipvlan"}
         guest = guest_of(Container("c1", {}, {"a/b ö": device}))
         listed = json.loads(body_of(guest.get("/1.0/devices")))
@@ -127,7 +127,7 @@ class MetaDataTests(SynchronousTestCase):
     """``/1.0/meta-data``."""
 
     def test_instance_id(self) -> None:
-        """The id that LXD gave is the instance-id."""
+        """``instance-id`` is LXD's cloud-init id."""
         config = {"volatile.cloud-init.instance-id": "b2796b7a"}
         guest = guest_of(Container("c1", config))
         self.assertEqual(
@@ -136,12 +136,12 @@ class MetaDataTests(SynchronousTestCase):
         )
 
     def test_project(self) -> None:
-        """A container in an LXD project has the hostname that LXD gave it."""
+        """``local-hostname`` is the hostname without LXD's project."""
         guest = guest_of(Container("web_c1", hostname="c1"))
         self.assertIn(b"\nlocal-hostname: c1\n", guest.get("/1.0/meta-data"))
 
     def test_user_meta_data(self) -> None:
-        """The operator's own meta-data are appended as they stand."""
+        """``user.meta-data`` is appended unchanged."""
         guest = guest_of(Container("c1", {"user.meta-data": "a: \xe9\n\n# b"}))
         self.assertEqual(
             body_of(guest.get("/1.0/meta-data")),
@@ -151,7 +151,7 @@ class MetaDataTests(SynchronousTestCase):
 
 
 class RoundTripTests(SynchronousTestCase):
-    """Whatever a document can hold comes out of the API as it went in."""
+    """Values reach the guest as they are in the document."""
 
     @settings(max_examples=50)
     @given(
@@ -162,7 +162,7 @@ class RoundTripTests(SynchronousTestCase):
     def test_any_document(
         self, config: dict[str, str], devices: dict[str, dict[str, str]], form: Format
     ) -> None:
-        """Following the lists, as cloud-init does, gives each exported value."""
+        """The listed URLs, which cloud-init follows, return every exported value."""
         write = json.dumps if form is Format.JSON else yaml.safe_dump
         document = write({"config": config, "devices": devices}).encode()
         guest = guest_of(parse_container("c1", document, form))
@@ -185,16 +185,16 @@ class RoundTripTests(SynchronousTestCase):
             name: json.loads(value)
             for name, value in follow("/1.0/devices", "/1.0/device/").items()
         }
-        told = {
+        exported = {
             name: device
             for name, device in devices.items()
             if device.get("nictype") == "ipvlan"
         }
-        self.assertEqual(shown, told)
+        self.assertEqual(shown, exported)
 
 
 class LongListTests(SynchronousTestCase):
-    """Lists so long that they are made while others have their turns."""
+    """Long lists, which are rendered in slices."""
 
     def setUp(self) -> None:
         keys = [f"user.{n * 7919 % 2503}" for n in range(2500)]
@@ -206,13 +206,13 @@ class LongListTests(SynchronousTestCase):
         self.guest = GuestConnection(self.site)
 
     def take_turn(self, owner: str, work: Callable[[], None]) -> ITurn:
-        """Remember what is to be done in a turn."""
+        """Record the work of a turn."""
         self.assertEqual(owner, "c1")
         self.turns.append(work)
         return Turns(Clock()).take(owner, work)
 
     def end(self) -> int:
-        """Take all turns, and return how many these were."""
+        """Run the work of all turns; return their number."""
         for taken in count():
             if not self.turns:
                 return taken
@@ -225,25 +225,25 @@ class LongListTests(SynchronousTestCase):
         self.assertEqual(json.loads(body_of(response)), paths)
 
     def test_slices(self) -> None:
-        """One is made bit by bit, and then it is there at once."""
+        """A long list is rendered in slices, and cached afterwards."""
         self.assertEqual(self.guest.get("/1.0/config"), b"")
         self.assertGreater(self.end(), 4)
         self.check(self.guest.send(b""), self.container)
         self.check(GuestConnection(self.site).get("/1.0/config"), self.container)
 
     def test_as_one(self) -> None:
-        """One is the same to the byte as if it had been made in one go."""
-        made = finish(list_response("/", self.container.config, lambda *_: True))
+        """The response is the same as when it is rendered at once."""
+        rendered = finish(list_response("/", self.container.config, lambda *_: True))
         paths = sorted(f"/{key}" for key in self.container.config)
-        self.assertEqual(made, json_response(paths))
+        self.assertEqual(rendered, json_response(paths))
 
-    def test_not_told(self) -> None:
-        """What is not in a list takes its time as well."""
+    def test_not_exported(self) -> None:
+        """Entries that are not exported count for the slices as well."""
         slices = list_response("/", self.container.config, lambda *_: False)
         self.assertGreater(len(list(slices)), 1)
 
     def test_devices(self) -> None:
-        """So it is with devices."""
+        """Devices are listed in the same way."""
         devices = {str(n): {"nictype": "ipvlan"} for n in range(3000)}
         self.store.put(Container("c1", {}, devices))
         self.assertEqual(self.guest.get("/1.0/devices"), b"")
@@ -252,7 +252,7 @@ class LongListTests(SynchronousTestCase):
         self.assertEqual(listed, sorted(f"/1.0/device/{name}" for name in devices))
 
     def test_once(self) -> None:
-        """For many who ask at the same time it is made once; each has a turn."""
+        """For several simultaneous requests, the list is rendered once."""
         self.guest.get("/1.0/config")
         alone = self.end()
         self.store.put(Container("c1", {**self.container.config, "user.new": "x"}))
@@ -264,7 +264,7 @@ class LongListTests(SynchronousTestCase):
             self.assertIn(b"/1.0/config/user.new", guest.send(b""))
 
     def test_changed(self) -> None:
-        """Who asked before a change gets the list of then, who asks now that of now."""
+        """Requests receive the list as of the time of the request."""
         self.guest.get("/1.0/config")
         changed = Container("c1", {"user.b": "x"})
         self.store.put(changed)
@@ -272,18 +272,18 @@ class LongListTests(SynchronousTestCase):
         self.end()
         self.check(self.guest.send(b""), self.container)
 
-    def test_gone(self) -> None:
-        """Who hangs up meanwhile gets nothing; others have their answers."""
-        gone = GuestConnection(self.site)
-        gone.get("/1.0/config")
+    def test_lost(self) -> None:
+        """If one guest disconnects meanwhile, others still receive their response."""
+        lost = GuestConnection(self.site)
+        lost.get("/1.0/config")
         self.guest.get("/1.0/config")
-        gone.hang_up()
+        lost.hang_up()
         self.end()
-        self.assertEqual(gone.transport.value(), b"")
+        self.assertEqual(lost.transport.value(), b"")
         self.check(self.guest.send(b""), self.container)
 
     def test_failure(self) -> None:
-        """One that cannot be made is the log's business."""
+        """If rendering fails, the failure is logged and the guest receives a 500."""
         config = {**self.container.config, "user.\ud800": "x"}
         self.store.put(Container("c1", config))
         self.guest.get("/1.0/config")
