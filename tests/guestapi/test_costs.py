@@ -1,8 +1,7 @@
-"""Tests of what a connection costs while nobody reads, and when it is closed.
+"""Tests of the memory of connections: when they are closed, and while unread.
 
-On real sockets: a closed connection is freed at once. What has to wait for the
-garbage collector waits until much has come together, and a guest decides how
-much.
+They use real sockets. A closed connection must not depend on the garbage
+collector, since guests would determine how much it has to collect.
 """
 
 from __future__ import annotations
@@ -66,7 +65,7 @@ def turns_of(site: DevLXDSite) -> ITurns:
 
 
 class ConnectionsTestCase(SynchronousTestCase):
-    """Has a site with all that there is, on sockets."""
+    """A base class with a complete site; guests are connected by sockets."""
 
     def setUp(self) -> None:
         self.clock = MemoryDevLXDReactor()
@@ -98,13 +97,13 @@ class ConnectionsTestCase(SynchronousTestCase):
 
 
 class FreedTests(ConnectionsTestCase):
-    """Closed connections."""
+    """Closed connections are freed by reference counting."""
 
     def check(self, use: Callable[[SocketGuest], object]) -> None:
-        """Check that a connection is freed when ``use`` has closed it."""
-        use(self.connect())  # what is made once is made now
+        """Check that a connection is freed once ``use`` has closed it."""
+        use(self.connect())  # create what is created only once
         gc.collect()
-        # What others have left is none of our business.
+        # Objects of other tests are not collected.
         gc.freeze()
         gc.disable()
         gc.set_debug(gc.DEBUG_SAVEALL)
@@ -122,8 +121,8 @@ class FreedTests(ConnectionsTestCase):
             gc.garbage.clear()
         self.assertIsNone(transport())
 
-    def test_question(self) -> None:
-        """A question, and the connection is closed after it."""
+    def test_request(self) -> None:
+        """A request with ``Connection: close``."""
 
         def use(guest: SocketGuest) -> None:
             guest.send(GET.replace(b"Host: x", b"Host: x\r\nConnection: close"))
@@ -131,7 +130,7 @@ class FreedTests(ConnectionsTestCase):
         self.check(use)
 
     def test_keep_alive(self) -> None:
-        """Some questions, some of them refused, and the guest hangs up."""
+        """Several requests; then the guest disconnects."""
 
         def use(guest: SocketGuest) -> None:
             guest.send(GET + GET.replace(b"user.a", b"user.none") + GET)
@@ -140,11 +139,11 @@ class FreedTests(ConnectionsTestCase):
         self.check(use)
 
     def test_bad_request(self) -> None:
-        """What is no request."""
+        """A bad request."""
         self.check(lambda guest: guest.send(b"nonsense\r\n\r\n"))
 
     def test_half_a_request(self) -> None:
-        """A request that ends in its head, or in its body of either coding."""
+        """An incomplete head, or an incomplete body of either framing."""
         sized, chunked = b"Content-Length: 9", b"Transfer-Encoding: chunked"
         for data in (
             GET[:10],
@@ -160,7 +159,7 @@ class FreedTests(ConnectionsTestCase):
             self.check(use)
 
     def test_out_of_time(self) -> None:
-        """A connection on which nothing is asked."""
+        """A connection without a request."""
 
         def use(guest: SocketGuest) -> None:
             self.clock.advance(REQUEST_TIMEOUT)
@@ -168,8 +167,8 @@ class FreedTests(ConnectionsTestCase):
 
         self.check(use)
 
-    def test_long_answer(self) -> None:
-        """A long answer, read and unread."""
+    def test_large_response(self) -> None:
+        """A large response, read and unread."""
         big = GET.replace(b"user.a", b"user.big")
 
         def read(guest: SocketGuest) -> None:
@@ -184,14 +183,14 @@ class FreedTests(ConnectionsTestCase):
         self.check(leave)
 
     def test_long_list(self) -> None:
-        """A long list, not complete when the guest hangs up, or when we close."""
+        """An incomplete list; the guest disconnects, or the site closes."""
         turns: list[Callable[[], None]] = []
         numbers = count()
         self.patch(turns_of(self.site), "take", lambda _, work: turns.append(work))
 
         def ask(guest: SocketGuest) -> None:
             turns.clear()
-            # Another one each time: the last one is made already.
+            # A new list each time, as the last one is cached.
             value = str(next(numbers))
             keys = {f"user.{n}": value for n in range(2500)}
             self.store.put(evolve(C1, config=keys))
@@ -214,7 +213,7 @@ class FreedTests(ConnectionsTestCase):
         self.check(close)
 
     def test_image(self) -> None:
-        """A download, broken off by the guest, and by us."""
+        """A download, closed by the guest, and by the site."""
 
         def leave(guest: SocketGuest) -> None:
             guest.send_only(self.image)
@@ -229,7 +228,7 @@ class FreedTests(ConnectionsTestCase):
         self.check(close)
 
     def test_lines(self) -> None:
-        """A stream of lines, closed by the guest, and by us."""
+        """A stream of lines, closed by the guest, and by the site."""
 
         def leave(guest: SocketGuest) -> None:
             guest.send(EVENTS)
@@ -242,7 +241,7 @@ class FreedTests(ConnectionsTestCase):
             self.site.close_connections()
             guest.serve()
 
-        def get_stuck(guest: SocketGuest) -> None:
+        def ignore_close(guest: SocketGuest) -> None:
             guest.send(EVENTS)
             self.store.put(evolve(C1, config={"user.a": "2"}))
             self.store.put(C1)
@@ -251,11 +250,11 @@ class FreedTests(ConnectionsTestCase):
             self.clock.advance(CLOSE_TIMEOUT)
             guest.serve()
 
-        for use in (leave, close, get_stuck):
+        for use in (leave, close, ignore_close):
             self.check(use)
 
     def test_websocket(self) -> None:
-        """A websocket, closed by the guest in good and bad manners, and by us."""
+        """A WebSocket, closed by the guest properly and improperly, and by the site."""
 
         def leave(guest: SocketGuest) -> None:
             guest.send(HANDSHAKE % b"")
@@ -263,15 +262,15 @@ class FreedTests(ConnectionsTestCase):
             self.store.put(C1)
             guest.hang_up()
 
-        def take_leave(guest: SocketGuest) -> None:
+        def close_properly(guest: SocketGuest) -> None:
             guest.send(HANDSHAKE % b"")
             guest.send(frame(TEXT, b"x") + frame(CLOSE, b"\x03\xe8"))
 
-        def talk_nonsense(guest: SocketGuest) -> None:
+        def send_invalid_frames(guest: SocketGuest) -> None:
             guest.send(HANDSHAKE % b"")
             guest.send(b"\xff" * 10)
 
-        def hear_of_an_error(guest: SocketGuest) -> None:
+        def receive_an_error(guest: SocketGuest) -> None:
             guest.send(HANDSHAKE % b"")
             guest.send(b"\x81\x01x")
             guest.send(frame(CLOSE, b"\x03\xea"))
@@ -281,14 +280,14 @@ class FreedTests(ConnectionsTestCase):
             self.site.close_connections()
             guest.send(frame(CLOSE, b"\x03\xe8"))
 
-        def say_nothing(guest: SocketGuest) -> None:
+        def ignore_pings(guest: SocketGuest) -> None:
             guest.send(HANDSHAKE % b"")
             for _ in range(PING_TIMEOUT // PING_INTERVAL + 1):
                 guest.serve()
                 self.clock.advance(PING_INTERVAL)
             guest.serve()
 
-        def stay_a_while(guest: SocketGuest) -> None:
+        def answer_pings(guest: SocketGuest) -> None:
             guest.send(HANDSHAKE % b"")
             for _ in range(PING_TIMEOUT // PING_INTERVAL + 1):
                 self.clock.advance(PING_INTERVAL)
@@ -297,18 +296,18 @@ class FreedTests(ConnectionsTestCase):
 
         for use in (
             leave,
-            take_leave,
-            talk_nonsense,
-            hear_of_an_error,
+            close_properly,
+            send_invalid_frames,
+            receive_an_error,
             close,
-            say_nothing,
-            stay_a_while,
+            ignore_pings,
+            answer_pings,
         ):
             self.check(use)
 
 
 class UnreadTests(ConnectionsTestCase):
-    """Connections of guests that read nothing."""
+    """The memory of connections of guests that read nothing."""
 
     def assert_cheap(
         self,
@@ -316,13 +315,13 @@ class UnreadTests(ConnectionsTestCase):
         use: Callable[[SocketGuest], object],
         cause: Callable[[], object] = lambda: None,
     ) -> None:
-        """Check what each of some guests costs in memory.
+        """Check the memory that each of several guests needs.
 
-        :param most: how much that may be, in bytes.
-        :param use: what each does.
-        :param cause: what happens then.
+        :param most: the limit for each, in bytes.
+        :param use: what each guest does.
+        :param cause: called after that.
         """
-        # The first time also costs what is made once.
+        # The first measurement includes what is created only once.
         _, one, many = (self.memory_of(count, use, cause) for count in (1, 1, 11))
         self.assertLess((many - one) / 10, most)
 
@@ -332,7 +331,7 @@ class UnreadTests(ConnectionsTestCase):
         use: Callable[[SocketGuest], object],
         cause: Callable[[], object],
     ) -> int:
-        """Return how much memory some guests cost, in bytes."""
+        """Return the memory that ``count`` guests need, in bytes."""
         guests = [self.connect() for _ in range(count)]
         gc.collect()
         tracemalloc.start()
@@ -344,57 +343,57 @@ class UnreadTests(ConnectionsTestCase):
         memory, _ = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         for guest in guests:
-            self.assertIsNotNone(guest.transport, "not open any more")
+            self.assertIsNotNone(guest.transport, "the connection is closed")
             guest.hang_up()
         return memory
 
     def change(self) -> None:
-        """Let the container have another large value, and be as it was."""
+        """Change the large value, and change it back."""
         config = {**C1.config, "user.big": "y" * 1_000_000}
         self.store.put(evolve(C1, config=config))
         self.store.put(C1)
 
     def test_lines(self) -> None:
-        """An event of a megabyte costs each listener a slice of it."""
+        """An event of 1 MB is buffered in slices for each subscriber."""
         self.assert_cheap(64 * 1024, lambda guest: guest.send(EVENTS), self.change)
 
     def test_websocket(self) -> None:
-        """So it does on a websocket."""
+        """The same holds for WebSockets."""
         self.assert_cheap(
             64 * 1024, lambda guest: guest.send(HANDSHAKE % b""), self.change
         )
 
-    def test_answer(self) -> None:
-        """So does an answer of a megabyte."""
+    def test_response(self) -> None:
+        """The same holds for a response of 1 MB."""
         big = GET.replace(b"user.a", b"user.big")
         self.assert_cheap(64 * 1024, lambda guest: guest.send_only(big))
 
 
 class SlowReaderTests(ConnectionsTestCase):
-    """Guests that take their time over a long event."""
+    """Guests that read a large event slowly."""
 
     def setUp(self) -> None:
         super().setUp()
         self.lines, self.websocket = self.connect(), self.connect()
         self.lines.send(EVENTS)
         self.websocket.send(HANDSHAKE % b"")
-        # More than the kernel keeps, and something after it.
+        # More than the kernel's buffers hold, and another event.
         self.store.put(evolve(C1, config={**C1.config, "user.a": "y" * 1_000_000}))
         self.store.put(evolve(C1, config={**C1.config, "user.a": "2"}))
         for guest in self.lines, self.websocket:
             guest.serve()
 
     def events(self, data: bytes) -> list[str]:
-        """Return the values that lines of JSON tell."""
+        """Return the values in lines of events."""
         lines = data.removesuffix(b"\n").split(b"\n")
         return [json.loads(line)["metadata"].get("value", "") for line in lines]
 
     def read(self) -> tuple[list[bytes], list[tuple[int, bytes]]]:
-        """Let both read all that there is; return chunks and frames."""
+        """Let both guests read everything; return the chunks and the frames."""
         return chunks(self.lines.send()), frames(self.websocket.send())
 
     def test_pace(self) -> None:
-        """They get the event whole, in whatever time, and what comes after it."""
+        """Slow guests receive the whole event and the ones after it."""
         for _ in range(2):
             self.clock.advance(PING_INTERVAL)
             for guest in self.lines, self.websocket:
@@ -407,7 +406,7 @@ class SlowReaderTests(ConnectionsTestCase):
         self.assertLess(max(map(len, lines)), 20_000)
 
     def test_too_slow(self) -> None:
-        """A guest that stops in its middle is cut off, told why on a websocket."""
+        """The stream of a guest that stops reading is closed, a WebSocket with a code."""
         for _ in range(KEEP_ALIVE // PING_INTERVAL + 1):
             self.clock.advance(PING_INTERVAL)
         self.lines.serve()
@@ -415,8 +414,8 @@ class SlowReaderTests(ConnectionsTestCase):
         *_, (opcode, payload) = frames(self.websocket.send())
         self.assertEqual((opcode, payload[2:]), (CLOSE, b"too slow"))
 
-    def assert_last_word(self) -> None:
-        """Check that both hear the whole event, then the end, in good manners."""
+    def assert_proper_end(self) -> None:
+        """Check that both guests receive the whole event, and a proper end."""
         *lines, last = chunks(self.lines.send())
         self.assertEqual(last, b"")
         self.assertEqual(self.events(b"".join(lines))[0], "y" * 1_000_000)
@@ -426,14 +425,14 @@ class SlowReaderTests(ConnectionsTestCase):
         self.assertEqual(self.events(text)[0], "y" * 1_000_000)
 
     def test_stop(self) -> None:
-        """When devlxd stops there is time to read it, two seconds."""
+        """When devlxd stops, guests have `CLOSE_TIMEOUT` to read the event."""
         closed = self.site.close_connections()
-        self.assert_last_word()
+        self.assert_proper_end()
         self.websocket.send(frame(CLOSE, b"\x03\xe8"))
         self.successResultOf(closed)
 
     def test_stop_unread(self) -> None:
-        """And no more than that."""
+        """After that, the connections are aborted."""
         closed = self.site.close_connections()
         for guest in self.lines, self.websocket:
             guest.serve()
@@ -442,20 +441,20 @@ class SlowReaderTests(ConnectionsTestCase):
         self.clock.advance(0.1)
         self.successResultOf(closed)
 
-    def test_container_goes(self) -> None:
-        """When the container goes, there is all that happened to it, and the end."""
+    def test_container_removed(self) -> None:
+        """When the container is removed, guests receive its events and a proper end."""
         self.store.remove("c1")
-        self.assert_last_word()
+        self.assert_proper_end()
 
-    def test_good_bye(self) -> None:
-        """A guest may say good-bye in the middle of it."""
+    def test_guest_closes(self) -> None:
+        """A guest may close the WebSocket before it has read the whole event."""
         self.websocket.send_only(frame(CLOSE, b"\x03\xe8"))
         *_, (opcode, payload) = frames(self.websocket.send())
         self.assertEqual((opcode, payload), (CLOSE, b"\x03\xe8"))
         self.assertIsNone(self.websocket.transport)
 
-    def test_stop_in_the_past_of_what_is_gone(self) -> None:
-        """So there is for a guest that reads the past of a removed container."""
+    def test_stop_replay_for_removed_container(self) -> None:
+        """A replay for a removed container has a proper end as well."""
         since = b"?since=1970-01-01T00:00:00Z"
         self.lines, self.websocket = self.connect(), self.connect()
         self.lines.send_only(EVENTS.replace(b"/events", b"/events" + since))
@@ -467,8 +466,8 @@ class SlowReaderTests(ConnectionsTestCase):
         _, _, body = self.lines.send().partition(b"\r\n\r\n")
         *_, last = chunks(body)
         self.assertEqual(last, b"")
-        answer = head + self.websocket.send()
-        *_, (opcode, payload) = frames(answer.partition(b"\r\n\r\n")[2])
+        response = head + self.websocket.send()
+        *_, (opcode, payload) = frames(response.partition(b"\r\n\r\n")[2])
         self.assertEqual((opcode, payload[:2]), (CLOSE, b"\x03\xe8"))
         self.clock.advance(CLOSE_TIMEOUT)
         self.successResultOf(closed)
