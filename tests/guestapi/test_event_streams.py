@@ -1,4 +1,4 @@
-"""Tests of `devlxd.guestapi.event_streams`: ``/1.0/events`` on the wire."""
+"""Tests of `devlxd.guestapi.event_streams`: the bytes of ``/1.0/events``."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ CONTINUATION, TEXT, CLOSE, PING, PONG = 0, 1, 8, 9, 10
 
 
 def frames(data: bytes) -> list[tuple[int, bytes]]:
-    """Take unmasked frames apart: their opcodes and payloads (RFC 6455, 5.2)."""
+    """Parse unmasked frames; return opcodes and payloads (RFC 6455, 5.2)."""
     found = []
     while data:
         opcode, length = data[0] & 0x0F, data[1]
@@ -63,7 +63,7 @@ def frames(data: bytes) -> list[tuple[int, bytes]]:
 
 
 def frame(opcode: int, payload: bytes = b"") -> bytes:
-    """Make a masked frame."""
+    """Return a masked frame."""
     length = len(payload)
     if length < 126:
         head = bytes([0x80 | opcode, 0x80 | length])
@@ -75,7 +75,7 @@ def frame(opcode: int, payload: bytes = b"") -> bytes:
 
 
 def chunks(data: bytes) -> list[bytes]:
-    """Take a chunked body apart."""
+    """Parse a chunked body; return the chunks."""
     found = []
     while data:
         size, _, data = data.partition(b"\r\n")
@@ -86,7 +86,7 @@ def chunks(data: bytes) -> list[bytes]:
 
 
 class EventsTestCase(SynchronousTestCase):
-    """Has a container, and a site with a bus."""
+    """A base class with one container and a site with a bus."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -114,33 +114,33 @@ class EventsTestCase(SynchronousTestCase):
         self.guest = GuestConnection(self.site)
 
     def put(self, value: str, **config: str) -> None:
-        """Let the container have a value."""
+        """Change the container's value."""
         self.store.put(evolve(C1, config={"user.a": value, **config}))
 
     def stall(self, guest: GuestConnection) -> None:
-        """Let a guest read no more: its transport is full."""
+        """Simulate a guest that does not read: its transport is full."""
         assert guest.transport.producer is not None
         guest.transport.producer.pauseProducing()
-        # As full transports do, once for every write.
+        # Full transports do that at every write.
         guest.transport.producer.pauseProducing()
 
     def let_read(self, guest: GuestConnection) -> None:
-        """Let it read again."""
+        """Simulate a guest that reads again."""
         assert guest.transport.producer is not None
         guest.transport.producer.resumeProducing()
 
     def assert_nothing_left(self) -> None:
-        """Check that nothing is timed, and nobody is subscribed."""
+        """Check that there are no subscriptions and no pending calls."""
         known = [*self.bus._present.values(), *self.bus._ended]
         self.assertEqual([one for one in known if one.subscriptions], [])
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
 
 class RequestTests(EventsTestCase):
-    """What may be asked for."""
+    """Requests for events."""
 
     def assert_refused(self, question: bytes, code: bytes, body: bytes) -> bytes:
-        """Check that a question is refused in plain text; return the answer."""
+        """Check that a request is refused in plain text; return the response."""
         answer = GuestConnection(self.site).send(question)
         self.assertEqual(answer[9:12], code, answer)
         self.assertTrue(answer.endswith(b"\r\n\r\n" + body), answer)
@@ -148,14 +148,14 @@ class RequestTests(EventsTestCase):
         return answer
 
     def test_interfaces(self) -> None:
-        """A stream of events is a subscriber; it is sent in two ways."""
+        """A stream is a subscriber; each way of sending events is a sink."""
         self.assertTrue(verifyClass(ISubscriber, EventStream))
         self.assertTrue(verifyClass(IStream, EventStream))
         for kind in (BodyMessageSink, WebSocketSink):
             self.assertTrue(verifyClass(ISink, kind))
 
     def test_types(self) -> None:
-        """Types are separated by commas, blanks do not matter, others are refused."""
+        """Types are separated by commas and optional spaces; others are refused."""
         for types in (b"", b"config", b"device,config", b"%20device%20,+config", b","):
             answer = GuestConnection(self.site).send(
                 b"GET /1.0/events?type=%b HTTP/1.1\r\nHost: x\r\n\r\n" % types
@@ -169,7 +169,7 @@ class RequestTests(EventsTestCase):
                 self.assert_refused(question, b"400", b"no such event type\n")
 
     def test_since(self) -> None:
-        """What is no time is refused."""
+        """A ``since`` that is not a timestamp is refused."""
         question = b"GET /1.0/events?since=%b HTTP/1.1\r\nHost: x\r\n\r\n"
         for since in (
             b"x",
@@ -185,14 +185,14 @@ class RequestTests(EventsTestCase):
             self.assertEqual(answer[9:12], b"200")
 
     def test_methods(self) -> None:
-        """Events can be got, and nothing else."""
+        """GET and HEAD are allowed, other methods are not."""
         answer = self.guest.send(b"HEAD /1.0/events HTTP/1.1\r\nHost: x\r\n\r\n")
         self.assertEqual(answer[9:12], b"200")
         answer = self.guest.send(b"POST /1.0/events HTTP/1.1\r\nHost: x\r\n\r\n")
         self.assertEqual(answer[9:12], b"405")
 
     def test_bad_handshake(self) -> None:
-        """What is no handshake is refused in plain text, and told the version."""
+        """An invalid handshake is refused in plain text, with the supported version."""
         good = HANDSHAKE % b""
         for bad in (
             good.replace(b"Version: 13", b"Version: 8"),
@@ -207,7 +207,7 @@ class RequestTests(EventsTestCase):
             self.assertIn(b"sec-websocket-version: 13\r\n", answer.lower(), bad)
 
     def test_lists(self) -> None:
-        """A handshake may have lists, on many lines (RFC 9110, 5.3 and 7.8)."""
+        """Headers of a handshake may be lists on several lines (RFC 9110, 5.3, 7.8)."""
         good = HANDSHAKE % b""
         for connection, upgrade in (
             (b"keep-alive, Upgrade", b"websocket"),
@@ -223,7 +223,7 @@ class RequestTests(EventsTestCase):
             self.assertEqual(answer[9:12], b"101", asked)
 
     def test_handshake_with_body(self) -> None:
-        """A handshake has no body: it means nothing in a GET (RFC 9110, 9.3.1)."""
+        """A handshake with a body is refused (RFC 9110, 9.3.1)."""
         for header, body in (
             (b"Content-Length: 3", b"abc"),
             (b"Transfer-Encoding: chunked", b"3\r\nabc\r\n0\r\n\r\n"),
@@ -237,7 +237,7 @@ class RequestTests(EventsTestCase):
         self.assertEqual(self.guest.send(none)[9:12], b"101")
 
     def test_timestamp(self) -> None:
-        """The answer tells the present timestamp, good as ``since``."""
+        """The response has the current timestamp, for a later ``since``."""
         self.put("1")
         self.clock.advance(1)
         since = set()
@@ -258,7 +258,7 @@ class RequestTests(EventsTestCase):
         self.assertIn(b'"value":"2"', answer)
 
     def test_no_html(self) -> None:
-        """Whatever is asked, autobahn says nothing of its own (T16, T19)."""
+        """No response contains texts or headers of autobahn."""
         plain = self.guest.send(b"GET /1.0/events HTTP/1.1\r\nHost: x\r\n\r\n")
         shaken = GuestConnection(self.site).send(HANDSHAKE % b"")
         for answer in (plain, shaken):
@@ -271,19 +271,19 @@ class BodyMessageSinkTests(EventsTestCase):
     """Events as lines."""
 
     def begin(self, query: bytes = b"") -> bytes:
-        """Ask for events; return the head, or what came first."""
+        """Subscribe; return the head of the response, and what follows at once."""
         return self.guest.send(b"GET /1.0/events%b HTTP/1.1\r\nHost: x\r\n\r\n" % query)
 
     def lines(self) -> list[bytes]:
-        """Return the chunks that came since the last time."""
+        """Return the chunks since the last call."""
         return chunks(self.guest.send(b""))
 
     def values(self) -> list[str]:
-        """Return the values that the events told since the last time."""
+        """Return the values in the events since the last call."""
         return [json.loads(line)["metadata"]["value"] for line in self.lines()]
 
     def test_head(self) -> None:
-        """The head comes at once, as LXD's but with the line ends of HTTP/1.1."""
+        """The head is sent at once, with LXD's headers."""
         self.assertEqual(
             sorted(self.begin().removesuffix(b"\r\n\r\n").split(b"\r\n")),
             [
@@ -297,7 +297,7 @@ class BodyMessageSinkTests(EventsTestCase):
         )
 
     def test_events(self) -> None:
-        """One JSON and a newline for each event, each once, in order."""
+        """Each event is one line of JSON, in order."""
         self.begin()
         self.put("1")
         self.put("2")
@@ -310,7 +310,7 @@ class BodyMessageSinkTests(EventsTestCase):
         self.assertEqual(len(lines), 2)
 
     def test_before_the_head(self) -> None:
-        """A change made after the head was sent is not missed."""
+        """A change right after the head is not missed."""
         sequence = self.guest.transport.writeSequence
 
         def head_and_change(data: list[bytes]) -> None:
@@ -322,13 +322,13 @@ class BodyMessageSinkTests(EventsTestCase):
         self.assertEqual(answer.count(b'"value":"1"'), 1)
 
     def test_http_1_0(self) -> None:
-        """An HTTP/1.0 client gets the lines as they are."""
+        """An HTTP/1.0 client receives lines without chunks."""
         self.guest.send(b"GET /1.0/events HTTP/1.0\r\n\r\n")
         self.put("1")
         self.assertEqual(json.loads(self.guest.send(b""))["type"], "config")
 
     def test_end_of_connection(self) -> None:
-        """Where the connection is the stream's only end, it says so (RFC 9112, 6.3)."""
+        """A stream that ends with the connection has a header for it (RFC 9112, 6.3)."""
         for version, options in (
             (b"1.0", b"Connection: keep-alive\r\n"),
             (b"1.0", b""),
@@ -349,7 +349,7 @@ class BodyMessageSinkTests(EventsTestCase):
         self.assertTrue(self.guest.transport.disconnecting)
 
     def test_body(self) -> None:
-        """A body is not heard, and what the guest does after it is."""
+        """A body of the request is ignored; the limit holds for what follows it."""
         for header, body in (
             (b"Content-Length: 3", b"abc"),
             (b"Transfer-Encoding: chunked", b"3\r\nabc\r\n0\r\n\r\n"),
@@ -364,7 +364,7 @@ class BodyMessageSinkTests(EventsTestCase):
             self.assertTrue(self.guest.transport.disconnected)
 
     def test_since(self) -> None:
-        """What was missed comes first; a + may stand in the time as it is."""
+        """Missed events are sent first; the + in ``since`` may be unencoded."""
         self.put("1")
         self.clock.advance(1)
         self.put("2")
@@ -378,15 +378,15 @@ class BodyMessageSinkTests(EventsTestCase):
         self.assertIn(b'"type":"lost"', self.begin(b"?since=1970-01-01T00:00:00Z"))
 
     def test_kept_alive(self) -> None:
-        """An empty line now and then says that it is alive."""
+        """Empty lines keep the stream alive."""
         self.begin()
         self.clock.advance(KEEP_ALIVE)
         self.assertEqual(self.lines(), [b"\n"])
         self.clock.pump([IDLE_TIMEOUT] * 100)
         self.assertFalse(self.guest.transport.disconnecting)
 
-    def test_what_it_sends(self) -> None:
-        """What the guest sends is not heard, and has an end."""
+    def test_data_from_guest(self) -> None:
+        """Data from the guest is ignored, up to a limit."""
         self.begin()
         self.guest.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 100)
         self.put("1")
@@ -394,21 +394,21 @@ class BodyMessageSinkTests(EventsTestCase):
         self.guest.send(b"x" * MAX_IGNORED)
         self.assertTrue(self.guest.transport.disconnected)
 
-    def test_hangs_up(self) -> None:
-        """A guest that is gone is forgotten."""
+    def test_guest_disconnects(self) -> None:
+        """Nothing is left of a guest that has disconnected."""
         self.begin()
         self.guest.hang_up()
         self.assert_nothing_left()
         self.put("1")
 
     def test_half_close(self) -> None:
-        """So is one that has shut down its side, as with LXD."""
+        """A guest that closes its writing end is disconnected, as by LXD."""
         self.begin()
         self.guest.half_close()
         self.assertTrue(self.guest.transport.disconnected)
 
     def test_stalls(self) -> None:
-        """A guest that does not read for a while misses nothing (T14)."""
+        """A guest that does not read for a while misses no event."""
         self.begin()
         self.stall(self.guest)
         for value in "12345":
@@ -419,7 +419,7 @@ class BodyMessageSinkTests(EventsTestCase):
         self.assertEqual(self.values(), list("12345"))
 
     def test_too_slow(self) -> None:
-        """A guest that does not read is cut off, in the middle (T14)."""
+        """The stream of a guest that reads too slowly is aborted."""
         self.patch(feed, "MAX_QUEUED_EVENTS", 3)
         self.begin()
         self.stall(self.guest)
@@ -430,15 +430,15 @@ class BodyMessageSinkTests(EventsTestCase):
         self.assert_nothing_left()
 
     def test_never_reads(self) -> None:
-        """A guest that does not read for long is cut off, however little it is."""
+        """The stream of a guest that stops reading is aborted after a timeout."""
         self.begin()
         self.stall(self.guest)
         self.put("1")
         self.clock.pump([KEEP_ALIVE, KEEP_ALIVE])
         self.assertTrue(self.guest.transport.disconnected)
 
-    def test_container_goes(self) -> None:
-        """When the container goes, that is told, and the response ends well."""
+    def test_container_removed(self) -> None:
+        """When the container is removed, its last events and a proper end are sent."""
         self.begin()
         self.store.remove("c1")
         *lines, last = self.lines()
@@ -446,8 +446,8 @@ class BodyMessageSinkTests(EventsTestCase):
         self.assertEqual(last, b"")
         self.assertTrue(self.guest.transport.disconnecting)
 
-    def test_container_goes_unread(self) -> None:
-        """A guest that does not read that is cut off in the end."""
+    def test_container_removed_unread(self) -> None:
+        """If the end is not read, the connection is aborted."""
         self.begin()
         self.stall(self.guest)
         self.store.remove("c1")
@@ -455,15 +455,15 @@ class BodyMessageSinkTests(EventsTestCase):
         self.clock.advance(IDLE_TIMEOUT)
         self.assertTrue(self.guest.transport.disconnected)
 
-    def test_life_ends(self) -> None:
-        """When its run ends, so does the stream, at once."""
+    def test_run_ends(self) -> None:
+        """When the container's run ends, the stream is closed."""
         self.begin()
         self.identifier.end(1)
         self.assertEqual(self.lines(), [b""])
         self.assertTrue(self.guest.transport.disconnecting)
 
     def test_switched_off(self) -> None:
-        """When the API is switched off for it, so is the stream."""
+        """When the API is switched off for the container, the stream is closed."""
         other = GuestConnection(self.site)
         other.get("/1.0")
         self.begin()
@@ -474,14 +474,14 @@ class BodyMessageSinkTests(EventsTestCase):
         self.assertEqual(other.get("/1.0")[9:12], b"403")
 
     def test_bus_stops(self) -> None:
-        """So it does when there is nobody any more who tells of events."""
+        """When the bus stops, the stream is closed."""
         self.begin()
         self.bus.stopService()
         self.assertEqual(self.lines(), [b""])
         self.assertTrue(self.guest.transport.disconnecting)
 
     def test_stop(self) -> None:
-        """When devlxd stops, the stream ends well."""
+        """When devlxd stops, the stream has a proper end."""
         self.begin()
         closed = self.site.close_connections()
         self.assertEqual(self.lines(), [b""])
@@ -491,23 +491,23 @@ class BodyMessageSinkTests(EventsTestCase):
 
 
 class WebSocketSinkTests(EventsTestCase):
-    """Events as messages of a websocket."""
+    """Events as WebSocket messages."""
 
     def begin(self, query: bytes = b"", early: bytes = b"") -> bytes:
-        """Shake hands; return the head of the answer."""
+        """Perform the handshake; return the head of the response."""
         answer = self.guest.send(HANDSHAKE % query + early)
         head, _, self.rest = answer.partition(b"\r\n\r\n")
         return head
 
-    def heard(self, data: bytes = b"") -> list[tuple[int, bytes]]:
-        """Send something; return the frames that came since the last time."""
+    def received(self, data: bytes = b"") -> list[tuple[int, bytes]]:
+        """Send ``data``; return the frames since the last call."""
         rest, self.rest = self.rest, b""
         return frames(rest + self.guest.send(data))
 
     def messages(self) -> list[Any]:
-        """Return the messages that came since the last time."""
+        """Return the messages since the last call."""
         texts: list[bytes] = []
-        for opcode, payload in self.heard():
+        for opcode, payload in self.received():
             if opcode == TEXT:
                 texts.append(payload)
             elif opcode == CONTINUATION:
@@ -515,7 +515,7 @@ class WebSocketSinkTests(EventsTestCase):
         return [json.loads(text) for text in texts]
 
     def test_handshake(self) -> None:
-        """The handshake is answered as RFC 6455 wants it, whatever its letters."""
+        """The response to a handshake is that of RFC 6455, 4.2.2, in any letter case."""
         for upgrade in (b"websocket", b"WebSocket", b"WEBSOCKET"):
             self.guest = GuestConnection(self.site)
             answer = self.guest.send(
@@ -528,10 +528,10 @@ class WebSocketSinkTests(EventsTestCase):
             self.assertIn(b": s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n", answer)
 
     def test_events(self) -> None:
-        """One message for each event, JSON and a newline."""
+        """Each event is one message, with a newline at its end."""
         self.begin()
         self.put("1")
-        ((opcode, payload),) = self.heard()
+        ((opcode, payload),) = self.received()
         self.assertEqual(opcode, TEXT)
         self.assertTrue(payload.endswith(b"}\n"))
         self.put("2")
@@ -539,14 +539,14 @@ class WebSocketSinkTests(EventsTestCase):
         self.assertEqual(message["metadata"]["value"], "2")
 
     def test_large_event(self) -> None:
-        """An event may be as long as a value is."""
+        """Events may be longer than a frame."""
         self.begin()
         self.put("x" * 100_000)
         (message,) = self.messages()
         self.assertEqual(len(message["metadata"]["value"]), 100_000)
 
     def test_since_and_types(self) -> None:
-        """What was missed comes first, of the types that are asked for."""
+        """Missed events of the requested types are sent first."""
         self.put("1")
         self.begin(b"?type=config&since=" + timestamp_text(10**18).encode())
         self.assertEqual([m["type"] for m in self.messages()], ["config"])
@@ -554,36 +554,36 @@ class WebSocketSinkTests(EventsTestCase):
         self.assertEqual(self.messages(), [])
 
     def test_pings(self) -> None:
-        """It is pinged, and cut off when it does not answer."""
+        """The guest is pinged; without a pong the connection is aborted."""
         self.begin()
         for _ in range(10):
             self.clock.advance(PING_INTERVAL)
-            ((opcode, payload),) = self.heard()
+            ((opcode, payload),) = self.received()
             self.assertEqual(opcode, PING)
-            self.heard(frame(PONG, payload))
+            self.received(frame(PONG, payload))
         self.clock.pump([PING_INTERVAL] * (PING_TIMEOUT // PING_INTERVAL + 1))
         self.assertTrue(self.guest.transport.disconnected)
 
     def test_pinged(self) -> None:
-        """It may ping as well, and is answered, as long as it reads."""
+        """Pings of the guest are answered while it reads."""
         self.begin()
-        self.assertEqual(self.heard(frame(PING, b"hi")), [(PONG, b"hi")])
+        self.assertEqual(self.received(frame(PING, b"hi")), [(PONG, b"hi")])
         self.stall(self.guest)
-        self.assertEqual(self.heard(frame(PING, b"hi") * 100), [])
+        self.assertEqual(self.received(frame(PING, b"hi") * 100), [])
 
     def test_never_reads(self) -> None:
-        """A guest that does not read for long is cut off, whatever it sends."""
+        """A guest that stops reading is disconnected, although it sends pongs."""
         self.begin()
         self.stall(self.guest)
-        heard = []
+        found = []
         for _ in range(PING_TIMEOUT // PING_INTERVAL + 1):
             self.clock.advance(PING_INTERVAL)
-            heard += self.heard(frame(PONG))
-        ((opcode, payload),) = heard
+            found += self.received(frame(PONG))
+        ((opcode, payload),) = found
         self.assertEqual((opcode, payload[:2]), (CLOSE, struct.pack("!H", 4008)))
 
-    def test_silent_log(self) -> None:
-        """Whatever it sends, there is nothing of it in the log."""
+    def test_nothing_logged(self) -> None:
+        """Nothing that the guest sends causes a log line."""
         with capturedLogs() as events:
             for data in (b"\x8f\x80abcd", b"\x81\x01x", b"\xff" * 50, frame(8, b"x")):
                 self.guest = GuestConnection(self.site)
@@ -592,7 +592,7 @@ class WebSocketSinkTests(EventsTestCase):
         self.assertEqual(events, [])
 
     def test_protocol_errors(self) -> None:
-        """What is wrong with what it sends it is told (RFC 6455, 7.1.7 and 7.4.1)."""
+        """Invalid frames are answered with a close code (RFC 6455, 7.1.7 and 7.4.1)."""
         for data, code in (
             (b"\x81\x01x", 1002),
             (b"\xc1\x80abcd", 1002),
@@ -608,24 +608,24 @@ class WebSocketSinkTests(EventsTestCase):
             self.guest.hang_up()
             self.guest = GuestConnection(self.site)
             self.begin()
-            ((opcode, payload),) = self.heard(data)
+            ((opcode, payload),) = self.received(data)
             self.assertEqual((opcode, payload[:2]), (CLOSE, struct.pack("!H", code)))
-            # From now on nothing else is said.
+            # From now on nothing else is sent.
             self.put(str(data))
-            self.assertEqual(self.heard(frame(PING)), [])
+            self.assertEqual(self.received(frame(PING)), [])
             if not self.guest.transport.disconnecting:
-                self.heard(frame(CLOSE, struct.pack("!H", code)))
+                self.received(frame(CLOSE, struct.pack("!H", code)))
             self.assertTrue(self.guest.transport.disconnecting, data)
             self.assertFalse(self.guest.transport.disconnected, data)
         self.guest.hang_up()
         self.assert_nothing_left()
 
-    def test_closes_and_stays(self) -> None:
-        """A guest that says good-bye, or nonsense, and stays is cut off in the end."""
+    def test_guest_stays_connected(self) -> None:
+        """A guest that does not disconnect after the closing handshake is aborted."""
         for data in (frame(CLOSE), b"\x81\x01x"):
             self.guest = GuestConnection(self.site)
             self.begin()
-            self.heard(data)
+            self.received(data)
             self.clock.advance(IDLE_TIMEOUT - 1)
             self.assertFalse(self.guest.transport.disconnected)
             self.clock.advance(1)
@@ -633,32 +633,32 @@ class WebSocketSinkTests(EventsTestCase):
             self.guest.hang_up()
         self.assert_nothing_left()
 
-    def test_what_it_sends(self) -> None:
-        """What the guest says is not heard, and has an end."""
+    def test_data_from_guest(self) -> None:
+        """Messages from the guest are ignored, up to a limit."""
         self.begin(early=frame(TEXT, b"early"))
-        self.heard(frame(TEXT, b"x" * 1000) * 10)
+        self.received(frame(TEXT, b"x" * 1000) * 10)
         self.put("1")
         self.assertEqual(len(self.messages()), 1)
-        self.heard(frame(TEXT, b"x" * (MAX_MESSAGE + 1)))
+        self.received(frame(TEXT, b"x" * (MAX_MESSAGE + 1)))
         self.assertTrue(self.guest.transport.disconnected)
 
-    def test_good_bye(self) -> None:
-        """When it says good-bye, that is answered, and it is forgotten."""
+    def test_guest_closes(self) -> None:
+        """A close frame is answered, and nothing is left of the guest."""
         self.begin()
-        ((opcode, payload),) = self.heard(frame(CLOSE, struct.pack("!H", 1000)))
+        ((opcode, payload),) = self.received(frame(CLOSE, struct.pack("!H", 1000)))
         self.assertEqual((opcode, payload[:2]), (CLOSE, struct.pack("!H", 1000)))
         self.assertTrue(self.guest.transport.disconnecting)
         self.guest.hang_up()
         self.assert_nothing_left()
 
-    def test_hangs_up(self) -> None:
-        """When it goes without a word, it is forgotten as well (T15)."""
+    def test_guest_disconnects(self) -> None:
+        """Nothing is left of a guest that disconnects without a close frame."""
         self.begin()
         self.guest.hang_up()
         self.assert_nothing_left()
 
     def test_stalls(self) -> None:
-        """A guest that does not read for a while misses nothing (T14)."""
+        """A guest that does not read for a while misses no event."""
         self.begin()
         self.stall(self.guest)
         for value in "12345":
@@ -669,13 +669,13 @@ class WebSocketSinkTests(EventsTestCase):
         self.assertEqual(values, list("12345"))
 
     def test_too_slow(self) -> None:
-        """A guest that does not read is told why it is cut off, and is (T14)."""
+        """A guest that reads too slowly receives a close code, and is disconnected."""
         self.patch(feed, "MAX_QUEUED_EVENTS", 3)
         self.begin()
         self.stall(self.guest)
         for value in "12345":
             self.put(value)
-        ((opcode, payload),) = self.heard()
+        ((opcode, payload),) = self.received()
         self.assertEqual(opcode, CLOSE)
         self.assertEqual(payload, struct.pack("!H", 4008) + b"too slow")
         self.clock.advance(IDLE_TIMEOUT)
@@ -683,24 +683,24 @@ class WebSocketSinkTests(EventsTestCase):
         self.guest.hang_up()
         self.assert_nothing_left()
 
-    def test_container_goes(self) -> None:
-        """When the container goes, that is told, and good-bye is said."""
+    def test_container_removed(self) -> None:
+        """When the container is removed, its events and a close frame are sent."""
         self.begin()
         self.store.remove("c1")
-        (event, (opcode, payload)) = self.heard()
+        (event, (opcode, payload)) = self.received()
         self.assertEqual(json.loads(event[1])["metadata"]["value"], "")
         self.assertEqual((opcode, payload[:2]), (CLOSE, struct.pack("!H", 1000)))
 
     def test_bus_stops(self) -> None:
-        """When there is nobody any more who tells of events, it hears of that."""
+        """When the bus stops, a close frame with the reason is sent."""
         self.begin()
         self.bus.stopService()
-        ((opcode, payload),) = self.heard()
+        ((opcode, payload),) = self.received()
         self.assertEqual(opcode, CLOSE)
         self.assertEqual(payload, struct.pack("!H", 1000) + b"devlxd stops")
 
     def test_ends(self) -> None:
-        """Its run's end, a switch and devlxd's end are the end of it as well."""
+        """The end of the run, the switch and the end of devlxd close the WebSocket."""
         for end in (
             lambda: self.identifier.end(1),
             lambda: self.put("1", **{"security.devlxd": "no"}),
@@ -710,21 +710,21 @@ class WebSocketSinkTests(EventsTestCase):
             self.guest = GuestConnection(self.site)
             self.begin()
             end()
-            opcode, payload = self.heard()[-1]
+            opcode, payload = self.received()[-1]
             self.assertEqual((opcode, payload[:2]), (CLOSE, struct.pack("!H", 1000)))
             self.clock.advance(CLOSE_TIMEOUT)
             self.assertTrue(self.guest.transport.disconnected)
             self.guest.hang_up()
 
     def test_no_global_reactor(self) -> None:
-        """Nothing of it is timed by any reactor but its own (T13)."""
+        """Timeouts use the reactor of the site, and not the global one."""
         self.begin()
         self.assertGreater(len(self.clock.getDelayedCalls()), 0)
         self.guest.hang_up()
         self.assert_nothing_left()
 
     def test_key_is_checked(self) -> None:
-        """Only a key of 16 bytes gets into the request that autobahn parses."""
+        """The handshake key is passed on to autobahn if it has 16 bytes."""
         key = base64.b64encode(b"0123456789abcdef")
         answer = self.guest.send(
             (HANDSHAKE % b"").replace(b"dGhlIHNhbXBsZSBub25jZQ==", key)
