@@ -1,4 +1,4 @@
-"""Tests of `devlxd.httpserver.site`: HTTP as hostile guests speak it."""
+"""Tests of `devlxd.httpserver.site`, also with hostile HTTP."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ STORE = MemoryStore([Container("c1", {"user.a": "1", "user.big": BIG})])
 
 GET = b"GET /1.0/config/user.a HTTP/1.1\r\nHost: x\r\n\r\n"
 
-#: A response with its body: what a client would take it for.
+#: The head of a response, with the length of its body.
 RESPONSE = re.compile(
     rb"HTTP/1\.[01] (\d{3}) [^\r]+\r\n(?:[A-Za-z-]+: [^\r]*\r\n)*?"
     rb"Content-Length: (\d+)\r\n(?:[A-Za-z-]+: [^\r]*\r\n)*\r\n"
@@ -63,9 +63,9 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 def responses(data: bytes) -> list[tuple[int, bytes]]:
-    """Take the responses in ``data`` apart.
+    """Parse responses; return the status and the body of each.
 
-    :raises AssertionError: where something is not a response.
+    :raises AssertionError: if ``data`` contains anything else.
     """
     found = []
     while data:
@@ -86,19 +86,19 @@ def peer_with(pid: int) -> MemoryPeerSource:
 
 
 class WireTests(SynchronousTestCase):
-    """The forms of HTTP that clients use."""
+    """HTTP as clients use it."""
 
     def setUp(self) -> None:
         self.guest = GuestConnection(site_for(STORE, "c1"))
 
     def test_keep_alive(self) -> None:
-        """An HTTP/1.1 connection serves one question after the other."""
+        """An HTTP/1.1 connection serves several requests."""
         for _ in range(3):
             self.assertEqual(responses(self.guest.send(GET)), [(200, b"1")])
         self.assertFalse(self.guest.transport.disconnecting)
 
     def test_close(self) -> None:
-        """A client that says so gets the connection closed after the answer."""
+        """With ``Connection: close`` the connection is closed after the response."""
         answer = self.guest.send(
             GET.replace(b"Host: x", b"Host: x\r\nConnection: close")
         )
@@ -106,13 +106,13 @@ class WireTests(SynchronousTestCase):
         self.assertTrue(self.guest.transport.disconnecting)
 
     def test_http_1_0(self) -> None:
-        """An HTTP/1.0 client gets an answer of its kind, and the end of it."""
+        """An HTTP/1.0 response ends with the connection."""
         answer = self.guest.get("/1.0", version="1.0")
         self.assertTrue(answer.startswith(b"HTTP/1.0 200 OK\r\n"), answer)
         self.assertTrue(self.guest.transport.disconnecting)
 
     def test_date(self) -> None:
-        """The date is the wall's, whatever the reactor's clock counts from."""
+        """``Date`` is the wall-clock time, not the reactor's."""
         site = GuestSites(
             STORE,
             MemoryIdentifier({GUEST.pid: Caller("c1", uid=0)}),
@@ -124,32 +124,32 @@ class WireTests(SynchronousTestCase):
         self.assertIn(b"\r\nDate: Sun, 09 Sep 2001 01:46:40 GMT\r\n", response)
 
     def test_pipelining(self) -> None:
-        """Questions sent at once are answered in their order."""
+        """Pipelined requests are answered in order."""
         other = GET.replace(b"user.a", b"user.none")
         codes = [code for code, _ in responses(self.guest.send(GET + other + GET))]
         self.assertEqual(codes, [200, 404, 200])
 
     def test_byte_by_byte(self) -> None:
-        """It does not matter in which pieces a question comes."""
+        """A request may arrive byte by byte."""
         data = b"".join(self.guest.send(GET[n : n + 1]) for n in range(len(GET)))
         self.assertEqual(responses(data), [(200, b"1")])
 
     def test_body(self) -> None:
-        """A body where none is asked for does no harm, in either coding."""
+        """A request body is ignored, with either framing."""
         sized = GET.replace(b"Host: x", b"Host: x\r\nContent-Length: 3") + b"abc"
         chunked = GET.replace(b"Host: x", b"Host: x\r\nTransfer-Encoding: chunked")
         data = sized + chunked + b"3\r\nabc\r\n0\r\n\r\n" + GET
         self.assertEqual(responses(self.guest.send(data)), [(200, b"1")] * 3)
 
     def test_body_and_close(self) -> None:
-        """A question with a body may be the last one."""
+        """A request with a body may be the last one."""
         head = b"Host: x\r\nConnection: close\r\nContent-Length: 1"
         data = GET.replace(b"Host: x", head) + b"abc"
         self.assertEqual(responses(self.guest.send(data)), [(200, b"1")])
         self.assertTrue(self.guest.transport.disconnecting)
 
     def test_host(self) -> None:
-        """HTTP/1.1 has one ``Host``, HTTP/1.0 may have none (RFC 9112, 3.2)."""
+        """HTTP/1.1 needs exactly one ``Host``, HTTP/1.0 at most one (RFC 9112, 3.2)."""
         for version, hosts, code in (
             (b"1.1", b"", 400),
             (b"1.1", b"Host:\r\n", 200),
@@ -166,7 +166,7 @@ class WireTests(SynchronousTestCase):
             )
 
     def test_close_in_a_list(self) -> None:
-        """``close`` may be one option of many, on many lines (RFC 9110, 5.3)."""
+        """``close`` may be one option of several, on several lines (RFC 9110, 5.3)."""
         for lines in (
             b"Connection: keep-alive, Close",
             b"Connection: x,close",
@@ -178,7 +178,7 @@ class WireTests(SynchronousTestCase):
             self.assertTrue(guest.transport.disconnecting, lines)
 
     def test_expect(self) -> None:
-        """Who asks before it sends a body is told to go on (RFC 9110, 10.1.1)."""
+        """``Expect: 100-continue`` is answered with 100 (RFC 9110, 10.1.1)."""
         head = b"Host: x\r\nExpect: 100-continue\r\nContent-Length: %d"
         answer = self.guest.send(GET.replace(b"Host: x", head % MAX_BODY))
         self.assertEqual(answer, CONTINUE)
@@ -186,7 +186,7 @@ class WireTests(SynchronousTestCase):
         self.assertEqual(responses(answer), [(200, b"1")])
 
     def test_expect_too_much(self) -> None:
-        """Unless the body is refused: then that is all it hears (RFC 9110, 10.1.1)."""
+        """For a body that is too large, only the refusal is sent (RFC 9110, 10.1.1)."""
         head = b"Host: x\r\nExpect: 100-continue\r\nContent-Length: %d"
         answer = self.guest.send(GET.replace(b"Host: x", head % (MAX_BODY + 1)))
         self.assertTrue(answer.startswith(b"HTTP/1.1 413 "), answer)
@@ -195,7 +195,7 @@ class WireTests(SynchronousTestCase):
 
 
 class BoundsTests(SynchronousTestCase):
-    """What a guest cannot do, however hostile."""
+    """Limits for hostile guests."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -203,15 +203,15 @@ class BoundsTests(SynchronousTestCase):
         self.guest = GuestConnection(self.site)
 
     def assert_bad_request(self, data: bytes) -> None:
-        """Check that ``data`` is refused in plain text and the connection closed."""
+        """Check that ``data`` is refused in plain text and the connection is closed."""
         guest = GuestConnection(self.site)
         answer = guest.send(data)
         self.assertEqual(responses(answer), [(400, b"bad request\n")], data[:80])
         self.assertIn(b"Content-Type: text/plain; charset=utf-8\r\n", answer)
         self.assertTrue(guest.transport.disconnecting)
 
-    def test_no_http(self) -> None:
-        """What is no HTTP is a bad request."""
+    def test_not_http(self) -> None:
+        """Data that is not HTTP is a bad request."""
         for data in (
             b"\x16\x03\x01\r\n",
             b"GET\r\n",
@@ -228,7 +228,7 @@ class BoundsTests(SynchronousTestCase):
             self.assert_bad_request(data)
 
     def test_bare_line_feed(self) -> None:
-        """A line ends with CR LF wherever there are lines (RFC 9112, 2.2)."""
+        """Every line has to end with CR LF (RFC 9112, 2.2)."""
         chunked = b"GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
         for data in (
             b"\n",
@@ -243,19 +243,19 @@ class BoundsTests(SynchronousTestCase):
             chunked + b"1\r\nx\r\n0\n\r\n\r\n",
         ):
             self.assert_bad_request(data)
-        # A trailer is not read; neither does it end with a bare LF.
+        # A trailer is ignored; a bare LF does not end it either.
         self.assertEqual(self.guest.send(chunked + b"0\r\nA: b\n\n" + GET[:-4]), b"")
         self.assertEqual(len(responses(self.guest.send(b"\r\n\r\n"))), 1)
 
     def test_long_head(self) -> None:
-        """A head has an end, whatever it is long with."""
+        """The length of a head is limited, in lines and in bytes."""
         self.assert_bad_request(b"GET /" + b"x" * 20_000)
         self.assert_bad_request(b"GET / HTTP/1.1\r\nA: " + b"x" * 20_000)
         many = b"".join(b"A%d: x\r\n" % n for n in range(5000))
         self.assert_bad_request(b"GET / HTTP/1.1\r\n" + many)
 
     def test_long_body(self) -> None:
-        """A body has an end, in bytes and in pieces, and the connection with it."""
+        """The length of a body is limited, in bytes and in chunks."""
         head = b"GET /1.0 HTTP/1.1\r\n%b\r\n\r\n"
         for header, body in (
             (b"Content-Length: 1000000000", b"x" * (MAX_BODY + 1)),
@@ -268,15 +268,15 @@ class BoundsTests(SynchronousTestCase):
             self.assertTrue(guest.transport.disconnecting)
 
     def test_header_names(self) -> None:
-        """A header's name has an end: twisted.web keeps names for ever."""
+        """The length of header names is limited: twisted.web caches them forever."""
         self.assert_bad_request(b"GET / HTTP/1.1\r\n" + b"x" * 65 + b": y\r\n\r\n")
 
     def test_folded_header(self) -> None:
-        """A header of several lines is refused, as RFC 9112 wants it."""
+        """A folded header is refused (RFC 9112, 5.2)."""
         self.assert_bad_request(b"GET / HTTP/1.1\r\nA: x\r\n y\r\n\r\n")
 
     def test_file_descriptor(self) -> None:
-        """A guest that sends a file descriptor is cut off, and that is closed."""
+        """A file descriptor from a guest is closed, and so is the connection."""
         channel = self.site.buildProtocol(UNIXAddress(""))
         self.assertTrue(verifyObject(IFileDescriptorReceiver, channel))
         transport = StringTransport()
@@ -288,7 +288,7 @@ class BoundsTests(SynchronousTestCase):
         self.assertRaises(OSError, os.fstat, reader)
 
     def test_half_close(self) -> None:
-        """A guest that has said all it has to say still gets its answers."""
+        """A guest that has closed its writing end still receives its responses."""
         channel = self.site.buildProtocol(UNIXAddress(""))
         self.assertTrue(verifyObject(IHalfCloseableProtocol, channel))
         for questions in (1, 3):
@@ -302,7 +302,7 @@ class BoundsTests(SynchronousTestCase):
             self.assertTrue(transport.disconnecting)
 
     def test_large_answer(self) -> None:
-        """Of a large answer no more is kept than the guest has room for."""
+        """A large response is written in slices, as fast as the guest reads."""
         store = MemoryStore([Container("c1", {"user.big": BIG * 10})])
         site = site_for(store, "c1", clock=self.clock)
         channel = site.buildProtocol(UNIXAddress(""))
@@ -320,7 +320,7 @@ class BoundsTests(SynchronousTestCase):
         self.assertEqual(small[0], 404)
 
     def test_large_answer_unread(self) -> None:
-        """A guest that does not read a large answer is cut off."""
+        """The connection of a guest that does not read a large response is closed."""
         channel = self.site.buildProtocol(UNIXAddress(""))
         transport = StringTransport()
         channel.makeConnection(transport)
@@ -334,15 +334,15 @@ class BoundsTests(SynchronousTestCase):
         self.guest.hang_up()
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_silence(self) -> None:
-        """A connection on which nothing is asked is closed."""
+    def test_no_request(self) -> None:
+        """A connection without a request is closed."""
         self.clock.advance(REQUEST_TIMEOUT - 1)
         self.assertFalse(self.guest.transport.disconnecting)
         self.clock.advance(1)
         self.assertTrue(self.guest.transport.disconnecting)
 
     def test_trickle(self) -> None:
-        """Sending a byte now and then does not keep a question open."""
+        """Sending a byte now and then does not extend the timeout of a request."""
         for byte in GET[:REQUEST_TIMEOUT]:
             self.assertFalse(self.guest.transport.disconnecting)
             self.guest.send(b"%c" % byte)
@@ -350,7 +350,7 @@ class BoundsTests(SynchronousTestCase):
         self.assertTrue(self.guest.transport.disconnecting)
 
     def test_idle(self) -> None:
-        """Between two questions there is more time, and then it is over."""
+        """Between requests the longer idle timeout holds."""
         self.guest.send(GET)
         self.clock.advance(IDLE_TIMEOUT - 1)
         self.assertFalse(self.guest.transport.disconnecting)
@@ -359,20 +359,20 @@ class BoundsTests(SynchronousTestCase):
         self.assertTrue(self.guest.transport.disconnecting)
 
     def test_second_trickle(self) -> None:
-        """A second question has no more time than the first."""
+        """The timeout holds for a second request as well."""
         self.guest.send(GET + GET[:5])
         self.clock.advance(REQUEST_TIMEOUT)
         self.assertTrue(self.guest.transport.disconnecting)
 
     def test_second_trickle_by_lines(self) -> None:
-        """Nor if it comes in whole lines."""
+        """So it does when that arrives line by line."""
         self.guest.send(GET)
         self.guest.send(GET.splitlines(keepends=True)[0])
         self.clock.advance(REQUEST_TIMEOUT)
         self.assertTrue(self.guest.transport.disconnecting)
 
     def test_turns(self) -> None:
-        """A guest that asks much at once is answered in turns with the others."""
+        """Pipelined requests are answered in turn with those of other guests."""
         channel = self.site.buildProtocol(UNIXAddress(""))
         transport = StringTransport()
         channel.makeConnection(transport)
@@ -388,14 +388,14 @@ class BoundsTests(SynchronousTestCase):
         self.assertEqual(len(responses(transport.value())), 101)
 
     def test_does_not_read(self) -> None:
-        """A guest that does not read its last answer is cut off all the same."""
+        """If the last response is not read, the connection is finally aborted."""
         self.guest.send(GET.replace(b"Host: x", b"Host: x\r\nConnection: close"))
         self.assertTrue(self.guest.transport.disconnecting)
         self.clock.advance(IDLE_TIMEOUT)
         self.assertTrue(self.guest.transport.disconnected)
 
     def test_turns_of_containers(self) -> None:
-        """A container with many busy connections leaves others their turns."""
+        """A container with many busy connections does not delay others."""
         identifier = MemoryIdentifier({1: Caller("c1", uid=0), 2: Caller("c2", uid=0)})
         store = MemoryStore([Container(n, {"user.a": "1"}) for n in ("c1", "c2")])
         site = GuestSites(store, identifier, MemoryPeerSource(), self.clock).site(LXD)
@@ -406,7 +406,7 @@ class BoundsTests(SynchronousTestCase):
             channel: IProtocol = site.buildProtocol(UNIXAddress(""))
             transport = StringTransport()
             channel.makeConnection(transport)
-            transport.write = lambda data: answered.append(pid)  # type: ignore[method-assign] # notes who was answered
+            transport.write = lambda data: answered.append(pid)  # type: ignore[method-assign] # records the pid
             return channel
 
         many = [connect(1) for _ in range(AT_ONCE * 3)]
@@ -421,13 +421,13 @@ class BoundsTests(SynchronousTestCase):
         self.assertEqual(answered, [2] + [1] * AT_ONCE * 2)
 
     def test_times_out_unread(self) -> None:
-        """A guest that is out of time has no more than a moment left."""
+        """After the timeout, a connection that cannot be closed cleanly is aborted."""
         self.clock.advance(REQUEST_TIMEOUT)
         self.clock.advance(CLOSE_TIMEOUT)
         self.assertTrue(self.guest.transport.disconnected)
 
     def test_pipelining_without_reading(self) -> None:
-        """Answers to a thousand questions at once are not piled up in memory."""
+        """Responses to pipelined requests are not buffered without limit."""
         big = GET.replace(b"user.a", b"user.big")
         channel = self.site.buildProtocol(UNIXAddress(""))
         transport = StringTransport()
@@ -450,7 +450,7 @@ class BoundsTests(SynchronousTestCase):
         self.assertEqual(transport.producerState, "producing")
 
     def full(self, transport: StringTransport) -> Callable[[bytes], None]:
-        """Make a ``write`` whose buffer is full after every slice, as a socket's."""
+        """Return a ``write`` whose buffer is full after every slice, as a socket's."""
         write = transport.write
 
         def full_write(data: bytes) -> None:
@@ -461,7 +461,7 @@ class BoundsTests(SynchronousTestCase):
         return full_write
 
     def test_too_many_connections(self) -> None:
-        """One container cannot take all the connections there are."""
+        """The number of connections per container is limited."""
         identifier = MemoryIdentifier({1: Caller("c1", uid=0), 2: Caller("c2", uid=0)})
         site = GuestSites(
             STORE,
@@ -483,7 +483,7 @@ class BoundsTests(SynchronousTestCase):
     @example(b"GET / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n")
     @example(b"GET http:// HTTP/1.1\r\n\r\n")
     def test_any_bytes(self, data: bytes) -> None:
-        """Any bytes give HTTP or nothing, and nothing in the log."""
+        """For any bytes, the response is valid HTTP or empty, and nothing is logged."""
         with capturedLogs() as events:
             responses(GuestConnection(self.site).send(data))
         self.assertEqual([e for e in events if e.get("log_failure")], [])
@@ -521,7 +521,7 @@ class BoundsTests(SynchronousTestCase):
         headers: list[tuple[bytes, bytes]],
         body: bytes,
     ) -> None:
-        """So does what looks like HTTP from afar."""
+        """The same holds for data that resembles HTTP."""
         head = b"".join(b"%b: %b\r\n" % header for header in headers)
         data = b"%b /1.0/%b HTTP/1.1\r\n%b\r\n%b" % (method, target, head, body)
         with capturedLogs() as events:
@@ -534,7 +534,7 @@ class BoundsTests(SynchronousTestCase):
 
 
 class LoadingStore(MemoryStore):
-    """A store that does not know yet which containers there are."""
+    """A store that is not loaded yet."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -555,7 +555,7 @@ class LoadingStore(MemoryStore):
 
 @frozen
 class LateIdentifier(MemoryIdentifier):
-    """Finds only those containers that are in the store, as those of podman."""
+    """Identifies callers only of containers in the store, as for podman."""
 
     store: MemoryStore = field(kw_only=True)
 
@@ -567,7 +567,7 @@ class LateIdentifier(MemoryIdentifier):
 
 
 class LoadingTests(SynchronousTestCase):
-    """Questions that come before it is known which containers there are."""
+    """Requests before the store is loaded."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -583,11 +583,11 @@ class LoadingTests(SynchronousTestCase):
         self.guest = GuestConnection(self.site)
 
     def answer(self) -> list[tuple[int, bytes]]:
-        """Return what has come back."""
+        """Return the responses since the last call."""
         return responses(self.guest.send(b""))
 
     def test_waits(self) -> None:
-        """They wait until the store is loaded, and are answered then."""
+        """Requests are answered once the store is loaded."""
         with capturedLogs() as events:
             self.assertEqual(self.guest.send(GET), b"")
             self.store.put(Container("c1", {"user.a": "1"}))
@@ -597,7 +597,7 @@ class LoadingTests(SynchronousTestCase):
         self.assertEqual(len(list(self.site.server.registry.of("c1"))), 1)
 
     def test_half_close(self) -> None:
-        """Who says nothing more meanwhile is answered all the same."""
+        """So is a guest that has closed its writing end meanwhile."""
         self.guest.send(GET)
         self.guest.half_close()
         self.assertFalse(self.guest.transport.disconnecting)
@@ -607,21 +607,21 @@ class LoadingTests(SynchronousTestCase):
         self.assertTrue(self.guest.transport.disconnecting)
 
     def test_waits_no_longer(self) -> None:
-        """After some seconds they get the answer that there is."""
+        """After a timeout they are answered without waiting any longer."""
         self.assertEqual(self.guest.send(GET), b"")
         self.clock.advance(LOADING_TIMEOUT)
         self.assertEqual(self.answer(), [(500, b"not in a container\n")])
 
-    def test_gone(self) -> None:
-        """Who hangs up meanwhile is not counted for ever."""
+    def test_lost(self) -> None:
+        """A connection that is lost meanwhile is no longer counted."""
         self.guest.send(GET)
         self.guest.hang_up()
         self.store.loading.callback(None)
         self.clock.advance(LOADING_TIMEOUT)
         self.assertEqual(list(self.site.server.registry.all()), [])
 
-    def test_gone_leaves_nothing(self) -> None:
-        """Nothing is kept of who hangs up meanwhile, and no time is counted for it."""
+    def test_lost_leaves_nothing(self) -> None:
+        """A connection that is lost meanwhile leaves no waiter and no pending call."""
         waiting, calls = list(self.store.waiting), self.clock.getDelayedCalls()
         guest = GuestConnection(self.site)
         guest.send(GET)
@@ -631,9 +631,9 @@ class LoadingTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), calls)
 
     def test_surplus(self) -> None:
-        """Of a container with too many connections, the surplus gets no answer."""
+        """Surplus connections of a container are closed without a response."""
         aborted: list[None] = []
-        # As on a real transport, nothing else says at once that it is over.
+        # As on a real transport, connectionLost is not called at once.
         abort = partial(aborted.append, None)
         self.patch(self.guest.transport, "abortConnection", abort)
         self.patch(self.site.server.registry, "_max_connections", 1)
@@ -646,17 +646,17 @@ class LoadingTests(SynchronousTestCase):
         self.assertEqual(len(aborted), 1)
 
     def test_loaded(self) -> None:
-        """Once the store is loaded nobody waits."""
+        """Once the store is loaded, requests are answered at once."""
         self.store.loading.callback(None)
         guest = GuestConnection(self.site)
         self.assertEqual(responses(guest.send(GET)), [(500, b"not in a container\n")])
 
 
 class FailureTests(SynchronousTestCase):
-    """When devlxd itself is at fault."""
+    """Errors inside devlxd."""
 
     def test_request(self) -> None:
-        """A failing request is the log's business, the guest learns nothing."""
+        """A failure is logged in detail; the guest receives a plain 500."""
         site = site_for(STORE, "c1")
         self.patch(site.server.handler, "respond", lambda *_: 1 // 0)
         guest = GuestConnection(site)
@@ -666,7 +666,7 @@ class FailureTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_identifier(self) -> None:
-        """An identifier that fails places nobody."""
+        """If the identifier fails, the caller is unidentified."""
         site = site_for(STORE, "c1")
         self.patch(site.server.admission, "_identifier", None)
         answer = GuestConnection(site).send(GET)
@@ -674,7 +674,7 @@ class FailureTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(AttributeError)), 1)
 
     def test_peers(self) -> None:
-        """A peer that cannot be told is nobody, and the log says why."""
+        """A peer without credentials is unidentified, and the log has the reason."""
         site = GuestSites(
             STORE, MemoryIdentifier(), MemoryPeerSource(None), Clock()
         ).site(LXD)
@@ -685,8 +685,8 @@ class FailureTests(SynchronousTestCase):
         self.assertEqual(str(event["reason"]), "the connection has no peer")
 
 
-class LifeTests(SynchronousTestCase):
-    """Who called from one run of a container is nobody to the next."""
+class RunTests(SynchronousTestCase):
+    """Connections belong to one run of a container."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -714,41 +714,41 @@ class LifeTests(SynchronousTestCase):
         )
 
     def test_changed(self) -> None:
-        """A container that is merely changed keeps its connections."""
+        """A changed container keeps its connections."""
         self.store.put(evolve(self.container, config={"volatile.uuid": "x"}))
         self.store.put(evolve(self.container, config={}))
         self.store.put(self.container)
         self.assert_closed(False, False)
 
     def test_removed(self) -> None:
-        """The connections of a container that went are closed, no others are."""
+        """The connections of a removed container are closed, no others."""
         self.store.remove("c1")
         self.assert_closed(True, False)
 
     def test_answers_are_forgotten(self) -> None:
-        """What was rendered for a container that went is not kept."""
+        """Cached responses of a removed container are discarded."""
         self.guests[0].get("/1.0/config")
         self.store.remove("c1")
         handler = cast(GuestAPI, self.site.server.handler)
         self.assertEqual(handler.services.cache._kept, {})
 
-    def test_made_anew(self) -> None:
-        """So are those of one that was made anew under the same name."""
+    def test_replaced(self) -> None:
+        """So are those of a container that is replaced by another of its name."""
         self.store.put(evolve(self.container, config={"volatile.uuid": "y"}))
         self.assert_closed(True, False)
 
     def test_other_id(self) -> None:
-        """By the id that podman or docker gave it as well."""
+        """The same holds for an id of podman or docker."""
         self.store.put(evolve(self.container, id="y"))
         self.assert_closed(True, False)
 
     def test_ended(self) -> None:
-        """The end of a container's init is the end of its connections."""
+        """When a container's run ends, its connections are closed."""
         self.identifier.end(2)
         self.assert_closed(False, True)
 
-    def test_not_listened_for(self) -> None:
-        """A site that is stopped hears of nothing any more."""
+    def test_stopped(self) -> None:
+        """A stopped site does not observe its store."""
         self.site.doStop()
         self.store.remove("c1")
         self.assert_closed(False, False)
@@ -756,18 +756,18 @@ class LifeTests(SynchronousTestCase):
 
 
 class CloseTests(SynchronousTestCase):
-    """Closing every connection."""
+    """Closing all connections."""
 
     def setUp(self) -> None:
         self.clock = Clock()
         self.site = site_for(STORE, "c1", clock=self.clock)
 
     def test_none(self) -> None:
-        """Where there is no connection it is done at once."""
+        """Without connections the Deferred fires at once."""
         self.assertIsNone(self.successResultOf(self.site.close_connections()))
 
     def test_twice(self) -> None:
-        """Whoever waits for it is told."""
+        """Every Deferred fires."""
         guest = GuestConnection(self.site)
         waiting = [self.site.close_connections() for _ in range(2)]
         guest.hang_up()
@@ -775,7 +775,7 @@ class CloseTests(SynchronousTestCase):
             self.successResultOf(closed)
 
     def test_waits(self) -> None:
-        """It is done when the last connection is closed."""
+        """The Deferred fires when the last connection is closed."""
         channels = []
         for _ in range(2):
             channel = self.site.buildProtocol(UNIXAddress(""))
@@ -790,7 +790,7 @@ class CloseTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_stuck(self) -> None:
-        """A connection whose guest does not read is cut."""
+        """A connection whose guest does not read is aborted after a timeout."""
         guest = GuestConnection(self.site)
         self.site.close_connections()
         self.clock.advance(CLOSE_TIMEOUT)
