@@ -406,7 +406,7 @@ class SlowReaderTests(ConnectionsTestCase):
         self.assertLess(max(map(len, lines)), 20_000)
 
     def test_too_slow(self) -> None:
-        """The stream of a guest that stops reading is closed, a WebSocket with a code."""
+        """Streams of guests that stop reading are closed, a WebSocket with a code."""
         for _ in range(KEEP_ALIVE // PING_INTERVAL + 1):
             self.clock.advance(PING_INTERVAL)
         self.lines.serve()

@@ -328,7 +328,7 @@ class BodyMessageSinkTests(EventsTestCase):
         self.assertEqual(json.loads(self.guest.send(b""))["type"], "config")
 
     def test_end_of_connection(self) -> None:
-        """A stream that ends with the connection has a header for it (RFC 9112, 6.3)."""
+        """If the stream ends with the connection, the head says so (RFC 9112, 6.3)."""
         for version, options in (
             (b"1.0", b"Connection: keep-alive\r\n"),
             (b"1.0", b""),
@@ -515,7 +515,7 @@ class WebSocketSinkTests(EventsTestCase):
         return [json.loads(text) for text in texts]
 
     def test_handshake(self) -> None:
-        """The response to a handshake is that of RFC 6455, 4.2.2, in any letter case."""
+        """The response to a handshake is that of RFC 6455, 4.2.2; case is ignored."""
         for upgrade in (b"websocket", b"WebSocket", b"WEBSOCKET"):
             self.guest = GuestConnection(self.site)
             answer = self.guest.send(

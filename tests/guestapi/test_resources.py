@@ -52,7 +52,7 @@ class NamesTests(SynchronousTestCase):
     """Keys and names with characters that are special in URLs."""
 
     def check(self, key: str, *urls: str) -> None:
-        """Check that every dialect lists ``key`` unchanged, and finds it at ``urls``."""
+        """Check that every dialect lists ``key`` unchanged and finds it at ``urls``."""
         container = Container("c1", {key: "value"})
         for dialect in DIALECTS.values():
             guest = guest_of(container, dialect)
