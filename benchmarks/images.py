@@ -1,6 +1,6 @@
 """How fast guests download images, and what that costs other guests and the host.
 
-* One guest downloads 1 GiB from devlxd, and from nginx, which serves the same
+* One guest downloads an image of 1 GiB from devlxd, and from nginx, which serves the same
   file at a UNIX socket.
 * Another guest requests ``/1.0/config`` all the time: how long that takes while
   devlxd is idle, and during a download.
@@ -19,6 +19,7 @@ import json
 import shutil
 import subprocess
 import time
+from argparse import Namespace
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -52,6 +53,8 @@ QUICK_ROUNDS = 2
 GUESTS = 20
 
 SIZE = 1024 * MIB
+
+QUICK_SIZE = 256 * MIB
 
 REQUESTS = 3000
 
@@ -132,9 +135,9 @@ def guests(home: Path, servers: Sequence[str]) -> Iterator[list[LXCContainer]]:
         yield found
 
 
-def make_image(images: Path) -> str:
+def make_image(images: Path, size: int) -> str:
     """Make a public image of one file as devlxd keeps it; return its fingerprint."""
-    file = make_file(images / "new", SIZE)
+    file = make_file(images / "new", size)
     fingerprint = sha256(file)
     file.rename(images / fingerprint)
     (images / f"{fingerprint}.yaml").write_text("public: true\n")
@@ -227,13 +230,14 @@ def show_memory(found: Mapping[str, Mapping[str, tuple[float, float]]]) -> None:
             print_row(what, {name: [pair[number]] for name, pair in row.items()}, unit)
 
 
-def measure(home: Path, other: Path | None, rounds: int) -> None:
+def measure(home: Path, options: Namespace) -> None:
     """Start the servers and the guests, measure, and print."""
-    fingerprint = make_image(home / "images")
+    rounds, size = (QUICK_ROUNDS, QUICK_SIZE) if options.quick else (ROUNDS, SIZE)
+    fingerprint = make_image(home / "images", size)
     with ExitStack() as started:
         servers = {}
         sources = {}
-        for name, checkout in checkouts(other).items():
+        for name, checkout in checkouts(options.checkout).items():
             servers[name] = CheckoutServer(
                 checkout,
                 home / name,
@@ -267,7 +271,7 @@ def main() -> None:
         (home / name).mkdir()
     (home / "shared").chmod(0o777)
     try:
-        measure(home, options.checkout, QUICK_ROUNDS if options.quick else ROUNDS)
+        measure(home, options)
     finally:
         shutil.rmtree(home)
 
