@@ -1,7 +1,7 @@
 """How fast guests download images, and what that costs other guests and the host.
 
-* One guest downloads an image of 1 GiB from devlxd, and from nginx, which serves the same
-  file at a UNIX socket.
+* One guest downloads an image of 1 GiB from devlxd, and from nginx, which serves
+  the same file at a UNIX socket.
 * Another guest requests ``/1.0/config`` all the time: how long that takes while
   devlxd is idle, and during a download.
 * 20 guests download at once, and then stop reading: the memory and the open

@@ -99,16 +99,16 @@ class WireTests(SynchronousTestCase):
 
     def test_close(self) -> None:
         """With ``Connection: close`` the connection is closed after the response."""
-        answer = self.guest.send(
+        response = self.guest.send(
             GET.replace(b"Host: x", b"Host: x\r\nConnection: close")
         )
-        self.assertIn(b"Connection: close\r\n", answer)
+        self.assertIn(b"Connection: close\r\n", response)
         self.assertTrue(self.guest.transport.disconnecting)
 
     def test_http_1_0(self) -> None:
         """An HTTP/1.0 response ends with the connection."""
-        answer = self.guest.get("/1.0", version="1.0")
-        self.assertTrue(answer.startswith(b"HTTP/1.0 200 OK\r\n"), answer)
+        response = self.guest.get("/1.0", version="1.0")
+        self.assertTrue(response.startswith(b"HTTP/1.0 200 OK\r\n"), response)
         self.assertTrue(self.guest.transport.disconnecting)
 
     def test_date(self) -> None:
@@ -158,11 +158,11 @@ class WireTests(SynchronousTestCase):
             (b"1.0", b"Host: a\r\nHost: b\r\n", 400),
         ):
             guest = GuestConnection(site_for(STORE, "c1"))
-            answer = guest.send(b"GET /1.0 HTTP/%b\r\n%b\r\n" % (version, hosts))
-            self.assertEqual(answer[9:12], b"%d" % code, (version, hosts))
+            response = guest.send(b"GET /1.0 HTTP/%b\r\n%b\r\n" % (version, hosts))
+            self.assertEqual(response[9:12], b"%d" % code, (version, hosts))
             self.assertEqual(
                 guest.transport.disconnecting,
-                answer[9:12] != b"200" or version == b"1.0",
+                response[9:12] != b"200" or version == b"1.0",
             )
 
     def test_close_in_a_list(self) -> None:
@@ -173,23 +173,23 @@ class WireTests(SynchronousTestCase):
             b"Connection: keep-alive\r\nConnection: close",
         ):
             guest = GuestConnection(site_for(STORE, "c1"))
-            answer = guest.send(GET.replace(b"Host: x", b"Host: x\r\n" + lines))
-            self.assertIn(b"Connection: close\r\n", answer, lines)
+            response = guest.send(GET.replace(b"Host: x", b"Host: x\r\n" + lines))
+            self.assertIn(b"Connection: close\r\n", response, lines)
             self.assertTrue(guest.transport.disconnecting, lines)
 
     def test_expect(self) -> None:
         """``Expect: 100-continue`` is answered with 100 (RFC 9110, 10.1.1)."""
         head = b"Host: x\r\nExpect: 100-continue\r\nContent-Length: %d"
-        answer = self.guest.send(GET.replace(b"Host: x", head % MAX_BODY))
-        self.assertEqual(answer, CONTINUE)
-        answer = self.guest.send(b"x" * MAX_BODY)
-        self.assertEqual(responses(answer), [(200, b"1")])
+        response = self.guest.send(GET.replace(b"Host: x", head % MAX_BODY))
+        self.assertEqual(response, CONTINUE)
+        response = self.guest.send(b"x" * MAX_BODY)
+        self.assertEqual(responses(response), [(200, b"1")])
 
     def test_expect_too_much(self) -> None:
         """For a body that is too large, only the refusal is sent (RFC 9110, 10.1.1)."""
         head = b"Host: x\r\nExpect: 100-continue\r\nContent-Length: %d"
-        answer = self.guest.send(GET.replace(b"Host: x", head % (MAX_BODY + 1)))
-        self.assertTrue(answer.startswith(b"HTTP/1.1 413 "), answer)
+        response = self.guest.send(GET.replace(b"Host: x", head % (MAX_BODY + 1)))
+        self.assertTrue(response.startswith(b"HTTP/1.1 413 "), response)
         self.assertTrue(self.guest.transport.disconnecting)
         self.assertEqual(self.guest.send(b"x" * (MAX_BODY + 1) + GET), b"")
 
@@ -205,9 +205,9 @@ class BoundsTests(SynchronousTestCase):
     def assert_bad_request(self, data: bytes) -> None:
         """Check that ``data`` is refused in plain text and the connection is closed."""
         guest = GuestConnection(self.site)
-        answer = guest.send(data)
-        self.assertEqual(responses(answer), [(400, b"bad request\n")], data[:80])
-        self.assertIn(b"Content-Type: text/plain; charset=utf-8\r\n", answer)
+        response = guest.send(data)
+        self.assertEqual(responses(response), [(400, b"bad request\n")], data[:80])
+        self.assertIn(b"Content-Type: text/plain; charset=utf-8\r\n", response)
         self.assertTrue(guest.transport.disconnecting)
 
     def test_not_http(self) -> None:
@@ -263,8 +263,8 @@ class BoundsTests(SynchronousTestCase):
         ):
             guest = GuestConnection(self.site)
             guest.send(head % header)
-            answer = guest.send(body)
-            self.assertEqual(responses(answer), [(413, b"request too large\n")])
+            response = guest.send(body)
+            self.assertEqual(responses(response), [(413, b"request too large\n")])
             self.assertTrue(guest.transport.disconnecting)
 
     def test_header_names(self) -> None:
@@ -291,17 +291,17 @@ class BoundsTests(SynchronousTestCase):
         """A guest that has closed its writing end still receives its responses."""
         channel = self.site.buildProtocol(UNIXAddress(""))
         self.assertTrue(verifyObject(IHalfCloseableProtocol, channel))
-        for questions in (1, 3):
+        for requests in (1, 3):
             channel = self.site.buildProtocol(UNIXAddress(""))
             transport = StringTransport()
             channel.makeConnection(transport)
-            channel.dataReceived(GET * questions)
+            channel.dataReceived(GET * requests)
             channel.readConnectionLost()
             self.clock.advance(0)
-            self.assertEqual(len(responses(transport.value())), questions)
+            self.assertEqual(len(responses(transport.value())), requests)
             self.assertTrue(transport.disconnecting)
 
-    def test_large_answer(self) -> None:
+    def test_large_response(self) -> None:
         """A large response is written in slices, as fast as the guest reads."""
         store = MemoryStore([Container("c1", {"user.big": BIG * 10})])
         site = site_for(store, "c1", clock=self.clock)
@@ -319,7 +319,7 @@ class BoundsTests(SynchronousTestCase):
         self.assertEqual(big, (200, BIG.encode() * 10))
         self.assertEqual(small[0], 404)
 
-    def test_large_answer_unread(self) -> None:
+    def test_large_response_unread(self) -> None:
         """The connection of a guest that does not read a large response is closed."""
         channel = self.site.buildProtocol(UNIXAddress(""))
         transport = StringTransport()
@@ -525,12 +525,12 @@ class BoundsTests(SynchronousTestCase):
         head = b"".join(b"%b: %b\r\n" % header for header in headers)
         data = b"%b /1.0/%b HTTP/1.1\r\n%b\r\n%b" % (method, target, head, body)
         with capturedLogs() as events:
-            answer = GuestConnection(self.site).send(data)
+            response = GuestConnection(self.site).send(data)
             if method != b"HEAD":
-                responses(answer)
+                responses(response)
         self.assertEqual([e for e in events if e.get("log_failure")], [])
         for name in (b"<html", b"Twisted", b"Traceback", b"Error"):
-            self.assertNotIn(name, answer)
+            self.assertNotIn(name, response)
 
 
 class LoadingStore(MemoryStore):
@@ -582,7 +582,7 @@ class LoadingTests(SynchronousTestCase):
         self.addCleanup(self.site.stopFactory)
         self.guest = GuestConnection(self.site)
 
-    def answer(self) -> list[tuple[int, bytes]]:
+    def received(self) -> list[tuple[int, bytes]]:
         """Return the responses since the last call."""
         return responses(self.guest.send(b""))
 
@@ -592,7 +592,7 @@ class LoadingTests(SynchronousTestCase):
             self.assertEqual(self.guest.send(GET), b"")
             self.store.put(Container("c1", {"user.a": "1"}))
             self.store.loading.callback(None)
-            self.assertEqual(self.answer(), [(200, b"1")])
+            self.assertEqual(self.received(), [(200, b"1")])
         self.assertEqual(events, [])
         self.assertEqual(len(list(self.site.server.registry.of("c1"))), 1)
 
@@ -603,14 +603,14 @@ class LoadingTests(SynchronousTestCase):
         self.assertFalse(self.guest.transport.disconnecting)
         self.store.put(Container("c1", {"user.a": "1"}))
         self.store.loading.callback(None)
-        self.assertEqual(self.answer(), [(200, b"1")])
+        self.assertEqual(self.received(), [(200, b"1")])
         self.assertTrue(self.guest.transport.disconnecting)
 
     def test_waits_no_longer(self) -> None:
         """After a timeout they are answered without waiting any longer."""
         self.assertEqual(self.guest.send(GET), b"")
         self.clock.advance(LOADING_TIMEOUT)
-        self.assertEqual(self.answer(), [(500, b"not in a container\n")])
+        self.assertEqual(self.received(), [(500, b"not in a container\n")])
 
     def test_lost(self) -> None:
         """A connection that is lost meanwhile is no longer counted."""
@@ -660,8 +660,8 @@ class FailureTests(SynchronousTestCase):
         site = site_for(STORE, "c1")
         self.patch(site.server.handler, "respond", lambda *_: 1 // 0)
         guest = GuestConnection(site)
-        answer = guest.send(GET)
-        self.assertEqual(responses(answer), [(500, b"internal server error\n")])
+        response = guest.send(GET)
+        self.assertEqual(responses(response), [(500, b"internal server error\n")])
         self.assertTrue(guest.transport.disconnecting)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
@@ -669,8 +669,8 @@ class FailureTests(SynchronousTestCase):
         """If the identifier fails, the caller is unidentified."""
         site = site_for(STORE, "c1")
         self.patch(site.server.admission, "_identifier", None)
-        answer = GuestConnection(site).send(GET)
-        self.assertEqual(responses(answer), [(500, b"not in a container\n")])
+        response = GuestConnection(site).send(GET)
+        self.assertEqual(responses(response), [(500, b"not in a container\n")])
         self.assertEqual(len(self.flushLoggedErrors(AttributeError)), 1)
 
     def test_peers(self) -> None:
@@ -679,8 +679,8 @@ class FailureTests(SynchronousTestCase):
             STORE, MemoryIdentifier(), MemoryPeerSource(None), Clock()
         ).site(LXD)
         with capturedLogs() as events:
-            answer = GuestConnection(site).send(GET)
-        self.assertEqual(responses(answer), [(500, b"not in a container\n")])
+            response = GuestConnection(site).send(GET)
+        self.assertEqual(responses(response), [(500, b"not in a container\n")])
         (event,) = events
         self.assertEqual(str(event["reason"]), "the connection has no peer")
 
@@ -725,7 +725,7 @@ class RunTests(SynchronousTestCase):
         self.store.remove("c1")
         self.assert_closed(True, False)
 
-    def test_answers_are_forgotten(self) -> None:
+    def test_cached_responses_are_discarded(self) -> None:
         """Cached responses of a removed container are discarded."""
         self.guests[0].get("/1.0/config")
         self.store.remove("c1")
