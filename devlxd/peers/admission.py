@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.peers.test_admission -*-
-"""Transport -> caller: what the HTTP server asks of each connection."""
+"""Connection -> caller: the identification of each new connection."""
 
 from __future__ import annotations
 
@@ -76,6 +76,7 @@ class CallerAdmission:
         return caller
 
     def _is_loaded(self) -> bool:
+        """Return whether the store has all containers."""
         loaded = self._store.loaded()
         if loaded.called:
             return True
@@ -85,7 +86,7 @@ class CallerAdmission:
     def _refuse(self, refused: NotInContainer) -> None:
         self._limited_log.warn(
             "not in a container: {reason}",
-            of=("unplaced", refused.kind),
+            of=("not identified", refused.kind),
             reason=str(refused),
         )
         self._observer.refused(None, f"not in a container: {refused}")
@@ -98,7 +99,7 @@ class CallerAdmission:
         """See `IAdmission.refused`."""
         self._limited_log.warn(
             "too many connections of {container}",
-            of=("crowded", owner),
+            of=("too many connections", owner),
             container=owner,
         )
         name = owner if isinstance(owner, str) else None

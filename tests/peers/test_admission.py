@@ -1,0 +1,186 @@
+"""Tests of `devlxd.peers.admission`."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.logger import capturedLogs
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
+
+from devlxd.containers.memory import MemoryStore
+from devlxd.interfaces import (
+    IAdmission,
+    ICallerIdentifier,
+    IContainerStore,
+    IServiceObserver,
+)
+from devlxd.model import Caller, Container
+from devlxd.peers.admission import LOADING_TIMEOUT, CallerAdmission
+from devlxd.testing import GUEST, MemoryIdentifier, MemoryPeerSource
+
+
+class LoadingStore(MemoryStore):
+    """A store that is not loaded yet.
+
+    :ivar pending: the Deferreds of `loaded` that have neither fired nor been
+        cancelled.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pending: list[Deferred[None]] = []
+
+    def loaded(self) -> Deferred[None]:
+        """See `IContainerStore.loaded`."""
+        loaded: Deferred[None] = Deferred(self.pending.remove)
+        self.pending.append(loaded)
+        return loaded
+
+
+@implementer(IServiceObserver)
+@define
+class RecordingServiceObserver:
+    """Records what it is notified of."""
+
+    callers: list[Caller] = field(factory=list)
+    refusals: list[tuple[str | None, str]] = field(factory=list)
+
+    def connected(self, caller: Caller) -> None:
+        """See `IServiceObserver.connected`."""
+        self.callers.append(caller)
+
+    def refused(self, container: str | None, reason: str) -> None:
+        """See `IServiceObserver.refused`."""
+        self.refusals.append((container, reason))
+
+    def asked(self, container: str, path: str, code: int) -> None:
+        """See `IServiceObserver.asked`."""
+
+    def changed(self, name: str, old: Container | None, new: Container | None) -> None:
+        """See `IServiceObserver.changed`."""
+
+    def lost(self, container: str) -> None:
+        """See `IServiceObserver.lost`."""
+
+
+class CallerAdmissionTests(SynchronousTestCase):
+    """`CallerAdmission`."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.observer = RecordingServiceObserver()
+        self.identified: list[tuple[Hashable, Hashable]] = []
+
+    def admission(
+        self,
+        callers: dict[int, Caller],
+        store: IContainerStore | None = None,
+        identifier: ICallerIdentifier | None = None,
+    ) -> CallerAdmission:
+        """Return an admission that knows some callers by their pids."""
+        return CallerAdmission(
+            store or MemoryStore(),
+            identifier or MemoryIdentifier(callers),
+            MemoryPeerSource(),
+            self.clock,
+            lambda pid, container: self.identified.append((pid, container)),
+            self.observer,
+        )
+
+    def test_interface(self) -> None:
+        """The admission provides `IAdmission`."""
+        self.assertTrue(verifyObject(IAdmission, self.admission({})))
+
+    def test_identified(self) -> None:
+        """A caller is identified; its pid is that of its container from now on."""
+        caller = Caller("c1", uid=0, run=1)
+        admission = self.admission({GUEST.pid: caller})
+        self.assertEqual(admission.identify(StringTransport()), caller)
+        self.assertEqual(admission.owner(caller), "c1")
+        self.assertEqual(self.identified, [(GUEST.pid, "c1")])
+        self.assertEqual(self.observer.callers, [caller])
+        self.assertEqual(self.observer.refusals, [])
+
+    def test_not_identified(self) -> None:
+        """A peer in no container is no caller; the reason is logged."""
+        admission = self.admission({})
+        with capturedLogs() as events:
+            self.assertIsNone(admission.identify(StringTransport()))
+        self.assertIsNone(admission.owner(None))
+        (event,) = events
+        self.assertIn(f"pid {GUEST.pid}", event["reason"])
+        ((container, reason),) = self.observer.refusals
+        self.assertIsNone(container)
+        self.assertIn(event["reason"], reason)
+        self.assertEqual(self.identified, [])
+
+    def test_not_loaded(self) -> None:
+        """While the store is not loaded nothing is logged: it is tried again."""
+        store = LoadingStore()
+        admission = self.admission({}, store)
+        with capturedLogs() as events:
+            self.assertIsNone(admission.identify(StringTransport()))
+        self.assertEqual(events, [])
+        self.assertEqual(self.observer.refusals, [])
+        self.assertEqual(store.pending, [])
+
+    def test_failure(self) -> None:
+        """An exception is logged; the peer is no caller."""
+
+        class FailingIdentifier(MemoryIdentifier):
+            def identify(self, peer: object) -> Caller:
+                raise ZeroDivisionError("on purpose")
+
+        admission = self.admission({}, identifier=FailingIdentifier())
+        self.assertIsNone(admission.identify(StringTransport()))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_refused(self) -> None:
+        """A refused connection is logged, with its container if that is known."""
+        admission = self.admission({})
+        for owner, container in (("c1", "c1"), (object(), None)):
+            with capturedLogs() as events:
+                admission.refused(owner)
+            self.assertEqual([event["container"] for event in events], [owner])
+            self.assertEqual(
+                self.observer.refusals.pop(), (container, "too many connections")
+            )
+
+    def test_ready(self) -> None:
+        """When the store is loaded a retry is not worth it."""
+        self.assertIsNone(self.admission({}).when_ready())
+
+    def test_ready_when_loaded(self) -> None:
+        """A retry is worth it when the store is loaded."""
+        store = LoadingStore()
+        ready = self.admission({}, store).when_ready()
+        assert ready is not None
+        self.assertNoResult(ready)
+        store.pending.pop().callback(None)
+        self.successResultOf(ready)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_ready_in_time(self) -> None:
+        """A retry is due after some seconds in any case."""
+        store = LoadingStore()
+        ready = self.admission({}, store).when_ready()
+        assert ready is not None
+        self.clock.advance(LOADING_TIMEOUT)
+        self.successResultOf(ready)
+        self.assertEqual(store.pending, [])
+
+    def test_ready_is_cancelled(self) -> None:
+        """Nothing is left of a retry that is cancelled."""
+        store = LoadingStore()
+        ready = self.admission({}, store).when_ready()
+        assert ready is not None
+        ready.addErrback(lambda _: None)
+        ready.cancel()
+        self.assertEqual(store.pending, [])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
