@@ -1,7 +1,57 @@
 """devlxd: the guest API of LXD, ``/dev/lxd/sock``, as a Twisted service.
 
-``devlxd.service`` is what a host agent embeds, ``devlxd.interfaces`` is what
-it may provide, ``devlxd.testing`` is for its tests.
+What is imported from here is what a host agent needs. `devlxd.interfaces` are the
+seams that it may provide, `devlxd.testing` is for its tests. Everything else is
+private, unless the documentation says otherwise.
 """
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from devlxd.containers.directory import DirectoryStore
+    from devlxd.containers.memory import MemoryStore
+    from devlxd.guestapi.dialect import Dialect
+    from devlxd.guestapi.dialects import DEFAULT_DIALECT, DIALECTS
+    from devlxd.model import Container
+    from devlxd.service import DevLXDService
+
 __version__ = "0.1.0"
+
+#: Where each public name is defined. A module is imported when one of its names is
+#: first used: a program that uses only a part of devlxd imports only that part.
+_MODULES = {
+    "Container": "devlxd.model",
+    "DEFAULT_DIALECT": "devlxd.guestapi.dialects",
+    "DIALECTS": "devlxd.guestapi.dialects",
+    "DevLXDService": "devlxd.service",
+    "Dialect": "devlxd.guestapi.dialect",
+    "DirectoryStore": "devlxd.containers.directory",
+    "MemoryStore": "devlxd.containers.memory",
+}
+
+__all__ = [
+    "DEFAULT_DIALECT",
+    "DIALECTS",
+    "Container",
+    "DevLXDService",
+    "Dialect",
+    "DirectoryStore",
+    "MemoryStore",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name (PEP 562)."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(import_module(_MODULES[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    """Return the names of this module, also those that are not imported yet."""
+    return sorted({*globals(), *__all__})

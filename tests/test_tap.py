@@ -24,6 +24,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from devlxd import __version__, options, tap
 from devlxd.containers.directory import DirectoryStore
 from devlxd.demo import DemoService
+from devlxd.guest_listener import GuestListener
 from devlxd.guestapi.dialects import DIALECTS
 from devlxd.guestapi.dialects.apollo import DIALECT as APOLLO
 from devlxd.guestapi.dialects.lxd import DIALECT as LXD
@@ -33,7 +34,7 @@ from devlxd.images.directory_images import DirectoryImageStore
 from devlxd.images.upstream_images import LXDImageStore
 from devlxd.listen_option import ListenOption
 from devlxd.options import Options
-from devlxd.service import DevLXDService, GuestListener
+from devlxd.service import DevLXDService
 from devlxd.testing import MemoryDevLXDReactor
 
 

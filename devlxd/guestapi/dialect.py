@@ -100,6 +100,10 @@ class Dialect:
         """Whether it has events."""
         return bool(self.event_types)
 
+    def shows_event(self, event: Event) -> bool:
+        """Return whether a guest is told of an event, if it asks for its type."""
+        return event.type != "config" or self.exports(str(event.metadata["key"]))
+
     def exports(self, key: str) -> bool:
         """Return whether a guest may read the config key ``key``."""
         return key.startswith(self.exported)

@@ -46,7 +46,7 @@ class EventStream:
         types: Collection[str],
         since: int | None,
     ) -> None:
-        self._render = services.dialect.render_event
+        self._dialect = services.dialect
         self._observer = services.observer
         self._bus = bus
         self._container = container
@@ -81,7 +81,8 @@ class EventStream:
         """See `ISubscriber.receive`."""
         if event.type == "lost":
             self._observer.lost(self._container)
-        self._sink.write(event.rendered(self._render))
+        if self._dialect.shows_event(event):
+            self._sink.write(event.rendered(self._dialect.render_event))
 
     def end(self, reason: End) -> None:
         """See `ISubscriber.end`."""

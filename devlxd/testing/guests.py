@@ -12,6 +12,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
+from devlxd.guest_sites import GuestSites
 from devlxd.guestapi.dialect import Dialect
 from devlxd.guestapi.dialects import DEFAULT_DIALECT
 from devlxd.guestapi.downloads import Downloads
@@ -24,7 +25,6 @@ from devlxd.interfaces import (
     IServiceObserver,
 )
 from devlxd.model import Caller
-from devlxd.service import GuestSites
 from devlxd.testing.callers import GUEST, MemoryIdentifier, MemoryPeerSource
 from devlxd.testing.reactor import MemoryDevLXDReactor
 

@@ -210,7 +210,7 @@ class EventBusTests(StoreObserverContract, SynchronousTestCase):
 
     def make_observer(self) -> IStoreObserver:
         """See `StoreObserverContract.make_observer`."""
-        bus = EventBus(MemoryStore(), SQLiteJournal(), Clock())
+        bus = EventBus(MemoryStore(), SQLiteJournal(), Clock(), namespaces=[])
         bus.startService()
         self.addCleanup(bus.stopService)
         return bus

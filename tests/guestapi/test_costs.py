@@ -20,6 +20,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from devlxd.containers.memory import MemoryStore
 from devlxd.events.bus import EventBus
 from devlxd.events.journal import SQLiteJournal
+from devlxd.guest_sites import GuestSites
 from devlxd.guestapi.api import GuestAPI
 from devlxd.guestapi.dialects.lxd import DIALECT as LXD
 from devlxd.guestapi.downloads import Downloads
@@ -30,7 +31,6 @@ from devlxd.httpserver.websocket import PING_INTERVAL, PING_TIMEOUT
 from devlxd.images.memory_images import MemoryImageStore
 from devlxd.interfaces import ITurns
 from devlxd.model import Caller, Container
-from devlxd.service import GuestSites
 from devlxd.testing import (
     GUEST,
     MemoryDevLXDReactor,

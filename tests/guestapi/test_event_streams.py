@@ -17,6 +17,7 @@ from devlxd.containers.memory import MemoryStore
 from devlxd.events import feed
 from devlxd.events.bus import EventBus
 from devlxd.events.journal import SQLiteJournal
+from devlxd.guest_sites import GuestSites
 from devlxd.guestapi.dialects.lxd import DIALECT as LXD
 from devlxd.guestapi.event_streams import EventStream
 from devlxd.httpserver.channel import MAX_IGNORED
@@ -30,7 +31,6 @@ from devlxd.httpserver.websocket import (
 )
 from devlxd.interfaces import ISink, IStream, ISubscriber
 from devlxd.model import Caller, Container
-from devlxd.service import GuestSites
 from devlxd.testing import GUEST, GuestConnection, MemoryIdentifier, MemoryPeerSource
 from devlxd.timestamps import timestamp_text
 

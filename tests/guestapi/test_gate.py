@@ -9,11 +9,11 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from devlxd.containers.memory import MemoryStore
+from devlxd.guest_sites import GuestSites
 from devlxd.guestapi.dialect import Dialect
 from devlxd.guestapi.dialects.apollo import DIALECT as APOLLO
 from devlxd.guestapi.dialects.lxd import DIALECT as LXD
 from devlxd.model import Caller, Container
-from devlxd.service import GuestSites
 from devlxd.testing import GUEST, GuestConnection, MemoryIdentifier, MemoryPeerSource
 
 PATHS = ["/", "/1.0", "/1.0/config/user.secret", "/nope", "/1.0/config/limits.cpu"]

@@ -12,6 +12,7 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from devlxd.containers.memory import MemoryStore
+from devlxd.guest_sites import GuestSites
 from devlxd.guestapi.dialects import DEFAULT_DIALECT
 from devlxd.httpserver.door import Door
 from devlxd.httpserver.registry import (
@@ -21,7 +22,6 @@ from devlxd.httpserver.registry import (
     STRANGERS,
 )
 from devlxd.model import Caller, Container
-from devlxd.service import GuestSites
 from devlxd.socket_options import cgroup_of
 from devlxd.testing import (
     GUEST,

@@ -25,6 +25,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from devlxd.containers.memory import MemoryStore
+from devlxd.guest_sites import GuestSites
 from devlxd.guestapi.api import GuestAPI
 from devlxd.guestapi.dialects.lxd import DIALECT as LXD
 from devlxd.httpserver.closing_channel import (
@@ -38,7 +39,6 @@ from devlxd.httpserver.request import READ_TIMEOUT, SLICE
 from devlxd.interfaces import NotInContainer
 from devlxd.model import Caller, Container, Peer
 from devlxd.peers.admission import LOADING_TIMEOUT
-from devlxd.service import GuestSites
 from devlxd.testing import (
     GUEST,
     GuestConnection,

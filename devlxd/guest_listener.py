@@ -1,0 +1,121 @@
+# -*- test-case-name: tests.test_service -*-
+"""Listens for guests at one endpoint."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import (
+    IListeningPort,
+    IReadDescriptor,
+    IStreamServerEndpoint,
+)
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from devlxd.guestapi.dialect import Dialect
+from devlxd.host.accepting import Acceptor, ListeningSocket
+from devlxd.host.listening import listen_now
+from devlxd.httpserver.door import Door
+from devlxd.httpserver.site import DevLXDSite
+from devlxd.interfaces import (
+    IDevLXDReactor,
+)
+from devlxd.socket_options import refuse_descriptors
+
+
+class _UNIXEntrance:
+    """Accepts the connections of a UNIX socket in place of Twisted's port."""
+
+    def __init__(
+        self, listening: socket.socket, site: DevLXDSite, reactor: IDevLXDReactor
+    ) -> None:
+        refuse_descriptors(listening)
+        self._door = Door(site, reactor)
+        self._socket = ListeningSocket(fileno=os.dup(listening.fileno()))
+        self._acceptor = Acceptor(self._socket, self._door.arrived, reactor)
+        self._acceptor.start()
+
+    def close(self) -> None:
+        """Accept nothing more, and refuse the connections that wait."""
+        self._acceptor.stop()
+        self._socket.close()
+        self._door.close()
+
+
+class GuestListener(Service):
+    """Listens at one endpoint while it runs, and leaves no connection behind."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        endpoint: IStreamServerEndpoint,
+        site: DevLXDSite,
+        dialect: Dialect,
+        reactor: IDevLXDReactor,
+    ) -> None:
+        self.endpoint = endpoint
+        self.site = site
+        self.dialect = dialect
+        self._reactor = reactor
+        self._entrance: _UNIXEntrance | None = None
+        self._listening: Deferred[IListeningPort | None] | None = None
+
+    def privilegedStartService(self) -> None:
+        """See `IService.privilegedStartService`: listen.
+
+        :raises CannotListenError: if that is not possible.
+        """
+        super().privilegedStartService()
+        self._listen()
+
+    def startService(self) -> None:
+        """See `IService.startService`: listen, unless that was done before."""
+        super().startService()
+        self._listen()
+
+    def _listen(self) -> None:
+        if self._listening is None:
+            listening = listen_now(self.endpoint, self.site)
+            self._listening = listening.addCallbacks(self._listened, self._log_failure)
+
+    def _listened(self, port: IListeningPort) -> IListeningPort:
+        listening = getattr(port, "socket", None)
+        if isinstance(listening, socket.socket) and listening.family == socket.AF_UNIX:
+            accepts_itself = IReadDescriptor(port, None)
+            if accepts_itself is not None:
+                self._reactor.removeReader(accepts_itself)
+            self._entrance = _UNIXEntrance(listening, self.site, self._reactor)
+        self._log.info(
+            "{dialect} guests are served at {address}",
+            dialect=self.dialect.name,
+            address=port.getHost(),
+        )
+        return port
+
+    def _log_failure(self, failure: Failure) -> None:
+        self._log.failure("cannot listen at {e}", failure, e=self.endpoint)
+
+    def stopService(self) -> Deferred[None]:
+        """See `IService.stopService`: stop listening, then close every connection.
+
+        :return: a Deferred that fires when nothing is open any more.
+        """
+        super().stopService()
+        listening, self._listening = self._listening, None
+        if listening is None:
+            return self.site.close_connections()
+        # A port that does not listen yet is stopped as soon as it does.
+        return listening.addCallback(self._stop)
+
+    def _stop(self, port: IListeningPort | None) -> Deferred[None]:
+        if port is None:
+            return self.site.close_connections()
+        if self._entrance is not None:
+            self._entrance.close()
+        stopped = maybeDeferred(port.stopListening)
+        return stopped.addCallback(lambda _: self.site.close_connections())

@@ -1,0 +1,105 @@
+# -*- test-case-name: tests.test_service -*-
+"""Makes the sites that guests connect to, one for each endpoint."""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Callable
+
+from twisted.internet.interfaces import (
+    IReactorTime,
+)
+
+from devlxd.guestapi.api import GuestAPI
+from devlxd.guestapi.dialect import Dialect, Services
+from devlxd.guestapi.downloads import Downloads
+from devlxd.httpserver.registry import MAX_CONNECTIONS, ConnectionRegistry
+from devlxd.httpserver.site import DevLXDSite
+from devlxd.interfaces import (
+    ICallerIdentifier,
+    IConnection,
+    IContainerStore,
+    IEventBus,
+    IPeerSource,
+    IServiceObserver,
+)
+from devlxd.observers import guarded
+from devlxd.peers.admission import CallerAdmission
+from devlxd.turns import Turns
+
+
+class GuestSites:
+    """Makes the sites of a service, which share limits, events and images.
+
+    :param store: the containers that may ask.
+    :param identifier: finds the callers.
+    :param peers: returns the peers of connections.
+    :param reactor: for timeouts.
+    :param turns: give turns to containers that ask much.
+    :param bus: the events; default: none.
+    :param downloads: the images; default: none.
+    :param observer: is notified of what the sites do.
+    :param wall: returns the time of day, in seconds since 1970.
+    :param max_connections: how many connections one container may have.
+    """
+
+    def __init__(
+        self,
+        store: IContainerStore,
+        identifier: ICallerIdentifier,
+        peers: IPeerSource,
+        reactor: IReactorTime,
+        turns: Turns | None = None,
+        bus: IEventBus | None = None,
+        downloads: Downloads | None = None,
+        observer: IServiceObserver | None = None,
+        wall: Callable[[], float] = time.time,
+        max_connections: int | None = None,
+    ) -> None:
+        self._store = store
+        self._identifier = identifier
+        self._reactor = reactor
+        self._turns = turns or Turns(reactor)
+        self._bus = bus
+        self._downloads = downloads
+        self._observer = guarded(observer)
+        self._wall = wall
+        self.registry: ConnectionRegistry[IConnection] = ConnectionRegistry(
+            self._turns, reactor, max_connections or connections_per_container()
+        )
+        self._admission = CallerAdmission(
+            store,
+            identifier,
+            peers,
+            reactor,
+            self.registry.processes.put,
+            self._observer,
+        )
+
+    def site(self, dialect: Dialect) -> DevLXDSite:
+        """Return a new site that speaks ``dialect``."""
+        services = Services(
+            dialect,
+            self._turns,
+            self._bus,
+            self._downloads,
+            self._observer,
+            wall=self._wall,
+        )
+        api = GuestAPI(services, self._store, self._identifier)
+        return DevLXDSite(
+            api, self._admission, self._reactor, self.registry, self._wall
+        )
+
+
+def connections_per_container() -> int:
+    """Return how many connections one container may have.
+
+    Even with all of them, it leaves most file descriptors of this process to the
+    others.
+    """
+    files, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files == resource.RLIM_INFINITY:
+        return MAX_CONNECTIONS
+    return min(MAX_CONNECTIONS, files // 4)
