@@ -20,6 +20,7 @@ LAYERS = [
     {"devlxd"},
     {"testing"},
     {"service", "listen_option", "state_directory"},
+    {"guest_listener", "guest_sites"},
     {"guestapi"},
     {"httpserver", "events", "peers", "containers", "images", "host"},
     {"turns", "loglimit", "files", "observers", "socket_options"},
