@@ -1,0 +1,202 @@
+"""Tests of what a dialect is, with one made up here."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from attrs import evolve
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.http import Request
+
+from devlxd.containers.memory import MemoryStore
+from devlxd.events.bus import EventBus
+from devlxd.events.journal import SQLiteJournal
+from devlxd.guest_sites import GuestSites
+from devlxd.guestapi.base import GuestResource, NamedResource, constant
+from devlxd.guestapi.dialect import Dialect, PathPattern
+from devlxd.guestapi.dialects import DEFAULT_DIALECT, DIALECTS
+from devlxd.guestapi.event_streams import events
+from devlxd.guestapi.resources import ConfigListResource, ConfigValueResource
+from devlxd.guestapi.responses import text_response
+from devlxd.httpserver.responses import Response
+from devlxd.model import Caller, Container, Event
+from devlxd.testing import (
+    GUEST,
+    GuestConnection,
+    MemoryDevLXDReactor,
+    MemoryIdentifier,
+    MemoryPeerSource,
+)
+
+
+class NameResource(GuestResource):
+    """``/toy/name``: the name of the container, which a guest may also post to."""
+
+    methods = (b"GET", b"HEAD", b"POST")
+
+    def get(self, request: Request, container: Container) -> Response:
+        """See `GuestResource.get`."""
+        return text_response(f"{request.method.decode('ascii')} {container.name}")
+
+
+class LengthResource(NamedResource):
+    """``/toy/{key}/length``: how long a value is."""
+
+    def get_by_name(self, container: Container, name: str) -> Response:
+        """See `NamedResource.get_by_name`."""
+        return text_response(str(len(container.config.get(name, ""))))
+
+
+def _as_text(event: Event) -> bytes:
+    return f"{event.type} {dict(event.metadata)}\n".encode()
+
+
+TOY = Dialect(
+    name="toy",
+    socket=Path("/var/lib/toy/sock"),
+    containers=Path("/var/lib/toy/containers"),
+    images=None,
+    switch="toy.enabled",
+    permissions="toy",
+    exported=("toy.",),
+    routes={
+        "/": constant({"toys": 1}),
+        "/toy/name": NameResource,
+        "/toy/{key}/length": LengthResource,
+        "/1.0/config": ConfigListResource,
+        "/1.0/config/{key}": ConfigValueResource,
+        "/1.0/events": events,
+    },
+    meta_data=lambda container: container.name,
+    event_types=frozenset(("config",)),
+    render_event=_as_text,
+    not_authorized="no toys for you",
+    not_root="only for root",
+    not_found="no such toy",
+)
+
+
+class ToyTests(SynchronousTestCase):
+    """A dialect in one file is served beside the others."""
+
+    def setUp(self) -> None:
+        self.store = MemoryStore([Container("c1", {"toy.bear": "pooh", "user.a": "b"})])
+        reactor = MemoryDevLXDReactor()
+        bus = EventBus(
+            self.store, SQLiteJournal(), reactor, namespaces=["toy.", "user."]
+        )
+        bus.startService()
+        self.addCleanup(bus.stopService)
+        self.identifier = MemoryIdentifier({GUEST.pid: Caller("c1", uid=0)})
+        sites = GuestSites(
+            self.store, self.identifier, MemoryPeerSource(), reactor, bus=bus
+        )
+        self.toy, self.other = (
+            GuestConnection(sites.site(dialect)) for dialect in (TOY, DEFAULT_DIALECT)
+        )
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Return the status and the body of a response of the toy dialect."""
+        response = self.toy.get(path)
+        head, _, body = response.partition(b"\r\n\r\n")
+        return int(head.split()[1]), body.decode()
+
+    def test_routes(self) -> None:
+        """Its paths are those of its table, and no others."""
+        self.assertEqual(self.get("/"), (200, '{"toys":1}\n'))
+        self.assertEqual(self.get("/toy/name"), (200, "GET c1"))
+        for path in ("/1.0", "/toy", "/toy/", "/toy/name/", "/toy/x/y", "/1.0/devices"):
+            self.assertEqual(self.get(path), (404, "no such toy\n"), path)
+
+    def test_methods(self) -> None:
+        """A path has the methods of its resource."""
+        request = b"%b /toy/name HTTP/1.1\r\nHost: x\r\n\r\n"
+        self.assertTrue(self.toy.send(request % b"POST").endswith(b"POST c1"))
+        self.assertIn(b"Allow: GET, HEAD, POST\r\n", self.toy.send(request % b"PUT"))
+
+    def test_variable(self) -> None:
+        """A variable may stand inside a path."""
+        self.assertEqual(self.get("/toy/toy.bear/length"), (200, "4"))
+        self.assertEqual(self.get("/toy/toy%2Ebear/length"), (200, "4"))
+
+    def test_exported(self) -> None:
+        """It exports its own namespace, with its own words for what it does not."""
+        self.assertEqual(self.get("/1.0/config")[1], '["/1.0/config/toy.bear"]\n')
+        self.assertEqual(self.get("/1.0/config/toy.bear"), (200, "pooh"))
+        self.assertEqual(self.get("/1.0/config/user.a"), (403, "no toys for you\n"))
+
+    def test_beside(self) -> None:
+        """The other dialect of the same service is what it is without it."""
+        response = self.other.get("/1.0/config")
+        self.assertEqual(
+            json.loads(response.partition(b"\r\n\r\n")[2]), ["/1.0/config/user.a"]
+        )
+
+    def test_events(self) -> None:
+        """Its events are those of its namespace, rendered in its own way."""
+        self.toy.get("/1.0/events")
+        self.other.get("/1.0/events")
+        config = {"toy.bear": "bear", "user.a": "c"}
+        self.store.put(Container("c1", config))
+        told = self.toy.send(b"")
+        self.assertIn(b"config {'key': 'toy.bear', 'old_value': 'pooh'", told)
+        self.assertNotIn(b"user.a", told)
+        self.assertIn(b'"key":"user.a"', self.other.send(b""))
+
+    def test_gate(self) -> None:
+        """Its own switch switches it off."""
+        self.store.put(Container("c1", {"toy.enabled": "false"}))
+        self.assertEqual(self.get("/"), (403, "no toys for you\n"))
+        self.assertEqual(self.other.get("/1.0")[9:12], b"200")
+
+
+class DialectsTests(SynchronousTestCase):
+    """The dialects that come with devlxd."""
+
+    def test_default(self) -> None:
+        """The first one is the default, by its rank."""
+        self.assertIs(next(iter(DIALECTS.values())), DEFAULT_DIALECT)
+        ranks = [dialect.rank for dialect in DIALECTS.values()]
+        self.assertEqual(ranks, sorted(set(ranks)))
+
+    def test_modules(self) -> None:
+        """Each module of the package is one dialect, of the module's name."""
+        package = Path(__file__).parents[2] / "devlxd" / "guestapi" / "dialects"
+        names = {path.stem for path in package.glob("*.py")} - {"__init__"}
+        self.assertEqual(set(DIALECTS), names)
+
+    def test_named_nowhere_else(self) -> None:
+        """No other code of devlxd names a dialect; runtimes have names of their own."""
+        package = Path(__file__).parents[2] / "devlxd"
+        for path in package.rglob("*.py"):
+            if path.parent.name not in ("dialects", "peers"):
+                text = path.read_text()
+                for name in DIALECTS:
+                    self.assertNotIn(f'"{name}"', text, path)
+
+    def test_evolved(self) -> None:
+        """An agent may serve a dialect with some of its values changed."""
+        changed = evolve(TOY, switch="toy.allowed")
+        self.assertEqual(changed.switch, "toy.allowed")
+        self.assertNotEqual(changed, TOY)
+
+
+class PathPatternTests(SynchronousTestCase):
+    """Paths with a variable."""
+
+    def check(self, pattern: str, path: bytes, variable: bytes | None) -> None:
+        """Check what the variable of a path is."""
+        self.assertEqual(PathPattern(pattern).variable_in(path), variable)
+
+    def test_at_the_end(self) -> None:
+        """At the end it is the rest of the path, with its slashes."""
+        self.check("/1.0/config/{key}", b"/1.0/config/a/b", b"a/b")
+        self.check("/1.0/config/{key}", b"/1.0/config/", b"")
+        self.check("/1.0/config/{key}", b"/1.0/config", None)
+
+    def test_inside(self) -> None:
+        """Elsewhere it is one segment."""
+        self.check("/a/{x}/b", b"/a/c/b", b"c")
+        self.check("/a/{x}/b", b"/a/c/d/b", None)
+        self.check("/a/{x}/b", b"/a//b", None)

@@ -1,0 +1,259 @@
+"""Tests that what is private in Twisted and autobahn is there, and behaves."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
+from twisted.internet.error import ConnectionDone
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web import http
+
+from devlxd.httpserver import autobahn_private, twisted_private
+from devlxd.httpserver.autobahn_private import (
+    NullLogger,
+    WebSocketBase,
+    websocket_factory,
+)
+from devlxd.httpserver.twisted_private import HTTPChannelBase
+
+GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+
+HANDSHAKE = (
+    b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+)
+
+
+class PendingRequest(http.Request):
+    """A request that is responded to when the test says so."""
+
+    def process(self) -> None:
+        """See `Request.process`: do nothing yet."""
+
+
+class RecordingChannel(HTTPChannelBase):
+    """Records the calls of the hooks.
+
+    :ivar calls: the names of hooks that were called.
+    """
+
+    requestFactory = PendingRequest
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[str] = []
+
+    def refuse_bad_request(self) -> None:
+        """See `HTTPChannelBase.refuse_bad_request`."""
+        self.calls.append("refuse_bad_request")
+        super().refuse_bad_request()
+
+    def accept_body(self) -> None:
+        """See `HTTPChannelBase.accept_body`."""
+        self.calls.append("accept_body")
+        super().accept_body()
+
+
+class TwistedTests(SynchronousTestCase):
+    """The private names of `HTTPChannel`."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.channel = RecordingChannel()
+        self.patch(self.channel, "callLater", self.clock.callLater)
+        self.transport = StringTransport()
+        self.channel.makeConnection(self.transport)
+
+    def test_busy(self) -> None:
+        """It is busy from the end of a request to the end of its response."""
+        self.assertFalse(self.channel.is_busy)
+        self.channel.dataReceived(GET)
+        self.assertTrue(self.channel.is_busy)
+        self.channel.requests[0].finish()
+        self.assertFalse(self.channel.is_busy)
+
+    def test_unparsed(self) -> None:
+        """What is not parsed yet is kept."""
+        self.channel.dataReceived(b"GET / HT")
+        self.assertEqual(self.channel.unparsed, b"GET / HT")
+
+    def test_transport_full(self) -> None:
+        """It knows when the transport takes no more."""
+        self.channel.dataReceived(GET)
+        self.assertFalse(self.channel.is_transport_full)
+        self.channel.pauseProducing()
+        self.assertTrue(self.channel.is_transport_full)
+        self.channel.resumeProducing()
+        self.assertFalse(self.channel.is_transport_full)
+
+    def test_reading(self) -> None:
+        """The transport can be told to read nothing for a time."""
+        self.channel.pause_reading()
+        self.assertEqual(self.transport.producerState, "paused")
+        self.channel.resume_reading()
+        self.assertEqual(self.transport.producerState, "producing")
+
+    def test_abort_call(self) -> None:
+        """A call that aborts the connection is cancelled when that is closed."""
+        self.assertIsNone(self.channel.abort_call)
+        self.channel.setTimeout(None)
+        self.channel.abort_call = self.clock.callLater(5, lambda: None)
+        self.channel.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_release(self) -> None:
+        """The references that make cycles can be dropped."""
+        self.channel.dataReceived(
+            b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n"
+        )
+        self.assertIsNotNone(self.channel._transferDecoder)
+        self.channel.release_references()
+        self.assertIsNone(self.channel._transferDecoder)
+        self.assertIsNone(self.channel._requestProducer)
+
+    def test_bad_request(self) -> None:
+        """Twisted calls the hook for what is not HTTP."""
+        self.channel.dataReceived(b"nonsense\r\n\r\n")
+        self.assertEqual(self.channel.calls, ["refuse_bad_request"])
+        self.assertTrue(self.transport.value().startswith(b"HTTP/1.1 400 "))
+
+    def test_continue(self) -> None:
+        """Twisted calls the hook when a client waits before it sends a body."""
+        self.channel.dataReceived(
+            b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n"
+            b"Expect: 100-continue\r\n\r\n"
+        )
+        self.assertEqual(self.channel.calls, ["accept_body"])
+        self.assertTrue(self.transport.value().startswith(b"HTTP/1.1 100 "))
+
+    def test_listed(self) -> None:
+        """Every private name that is used is listed, and is one of Twisted's."""
+        text = Path(twisted_private.__file__).read_text()
+        docstring = twisted_private.__doc__ or ""
+        used = set(re.findall(r"(?:self|super\(\))\.(_[a-zA-Z]\w*)", text))
+        for name in used:
+            self.assertIn(f"``{name}``", docstring)
+            self.assertTrue(hasattr(self.channel, name), name)
+
+
+class RecordingWebSocket(WebSocketBase):
+    """Records the calls of the hooks."""
+
+    def __init__(self, factory: WebSocketServerFactory) -> None:
+        super().__init__(factory, {"X-Header": "value"})
+        self.calls: list[object] = []
+
+    def opened(self) -> None:
+        """See `WebSocketBase.opened`."""
+        self.calls.append("opened")
+
+    def received(self, size: int) -> None:
+        """See `WebSocketBase.received`."""
+        self.calls.append(size)
+
+    def pinged(self, payload: bytes) -> None:
+        """See `WebSocketBase.pinged`."""
+        self.calls.append(payload)
+
+    def ponged(self) -> None:
+        """See `WebSocketBase.ponged`."""
+        self.calls.append("ponged")
+
+    def closing(self) -> None:
+        """See `WebSocketBase.closing`."""
+        self.calls.append("closing")
+
+
+class AutobahnTests(SynchronousTestCase):
+    """What is used of autobahn beyond its documented API."""
+
+    def setUp(self) -> None:
+        self.websocket = RecordingWebSocket(websocket_factory(Clock()))
+        self.transport = StringTransport()
+        self.websocket.makeConnection(self.transport)
+        self.websocket.dataReceived(HANDSHAKE)
+
+    def receive(self, opcode: int, payload: bytes, fin: bool = True) -> list[object]:
+        """Receive a frame with a mask of zeros; return the hooks that it called."""
+        self.websocket.calls.clear()
+        head = bytes((opcode | fin << 7, 0x80 | len(payload), 0, 0, 0, 0))
+        self.websocket.dataReceived(head + payload)
+        return list(self.websocket.calls)
+
+    def test_handshake(self) -> None:
+        """The handshake is accepted, with further headers."""
+        response = self.transport.value()
+        self.assertTrue(response.startswith(b"HTTP/1.1 101 "))
+        self.assertIn(b"X-Header: value\r\n", response)
+        self.assertEqual(self.websocket.calls, ["opened"])
+
+    def test_frames(self) -> None:
+        """Each frame of a message is told by the size of the message until there."""
+        self.assertEqual(self.receive(1, b"abc", fin=False), [3])
+        self.assertEqual(self.receive(0, b"defg"), [7])
+        self.assertEqual(self.receive(1, b"h"), [1])
+
+    def test_control_frames(self) -> None:
+        """Pings and pongs are told."""
+        self.assertEqual(self.receive(9, b"are you there"), [b"are you there"])
+        self.assertEqual(self.receive(10, b""), ["ponged"])
+
+    def test_close(self) -> None:
+        """A close frame is told before it is sent; the connection is not aborted."""
+        self.transport.clear()
+        self.websocket.sendClose(1000, "bye")
+        self.assertEqual(self.websocket.calls, ["opened", "closing"])
+        self.assertEqual(self.transport.value(), b"\x88\x05\x03\xe8bye")
+        self.assertFalse(self.transport.disconnected)
+
+    def test_violation(self) -> None:
+        """A violation of the protocol is told to the client, then it is closed."""
+        self.transport.clear()
+        self.assertIn("closing", self.receive(3, b""))
+        self.assertTrue(self.transport.value().startswith(b"\x88"))
+        self.assertTrue(self.transport.disconnecting)
+
+    def test_frame_sent(self) -> None:
+        """A message can be sent frame by frame."""
+        self.transport.clear()
+        self.websocket.sendFrame(1, b"a", False)
+        self.websocket.sendFrame(0, b"b", True)
+        self.assertEqual(self.transport.value(), b"\x01\x01a\x80\x01b")
+
+    def test_freed(self) -> None:
+        """What refers to a closed websocket is dropped."""
+        self.assertIsNotNone(self.websocket.is_open)
+        self.websocket.connectionLost()
+        self.assertIsNone(self.websocket.is_open)
+        self.assertIsNone(self.websocket.is_closed)
+
+    def test_log(self) -> None:
+        """Nothing that a client sends is logged by autobahn."""
+        self.assertIsInstance(self.websocket.log, NullLogger)
+        self.assertIsInstance(self.websocket.factory.log, NullLogger)
+        self.websocket.log.warn("{text}", text="anything")
+
+    def test_listed(self) -> None:
+        """Every name that is used is listed, and is one of autobahn's."""
+        docstring = autobahn_private.__doc__ or ""
+        for name in ("_closeConnection", "sendFrame", "sendCloseFrame"):
+            self.assertIn(f"``{name}``", docstring)
+            self.assertTrue(hasattr(WebSocketServerProtocol, name), name)
+
+
+class ElsewhereTests(SynchronousTestCase):
+    """The rest of the package."""
+
+    def test_no_private_names(self) -> None:
+        """No other module of the package uses a private name of Twisted's channel."""
+        names = re.findall(r"``(_\w+)``", twisted_private.__doc__ or "")
+        self.assertGreaterEqual(len(names), 9)
+        for path in Path(twisted_private.__file__).parent.glob("*.py"):
+            if not path.stem.endswith("_private"):
+                for name in names:
+                    self.assertNotRegex(path.read_text(), rf"\.{name}\b", path)
