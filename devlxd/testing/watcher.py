@@ -19,14 +19,14 @@ class MemoryWatcher:
     The directories have to exist; it does not observe them.
 
     :ivar watches: the number of each watched directory, by its real path.
-    :ivar room: how many directories can be watched.
+    :ivar max_watches: how many directories can be watched.
     :ivar pending: the path of each entry that the next `poll` reports as touched,
         and whether it is complete.
     """
 
     def __init__(self) -> None:
         self.watches: dict[str, int] = {}
-        self.room = 2**31
+        self.max_watches = 2**31
         self._numbers = count(1)
         self.pending: list[tuple[str, bool]] = []
         self._has_overflowed = False
@@ -45,7 +45,7 @@ class MemoryWatcher:
         if not os.path.isdir(path):
             raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
         if path not in self.watches:
-            if len(self.watches) >= self.room:
+            if len(self.watches) >= self.max_watches:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             self.watches[path] = next(self._numbers)
         return self.watches[path]
@@ -67,7 +67,7 @@ class MemoryWatcher:
                 self.listener.touched(watch, entry, complete)
         return True
 
-    def tell(self, path: str | os.PathLike[str], complete: bool = True) -> None:
+    def report(self, path: str | os.PathLike[str], complete: bool = True) -> None:
         """Report, in the next `poll`, that an entry of a directory was touched.
 
         :param complete: see `IWatchListener.touched`.
@@ -79,7 +79,7 @@ class MemoryWatcher:
         self.pending = []
         self._has_overflowed = True
 
-    def lose(self, directory: str | os.PathLike[str]) -> None:
+    def report_removed(self, directory: str | os.PathLike[str]) -> None:
         """Report at once that a watched directory was removed."""
         watch = self.watches.pop(os.path.realpath(directory))
         self.listener.lost(watch)

@@ -58,7 +58,7 @@ class DirectoryStoreTestCase(SynchronousTestCase):
 
     def report(self, path: Path, complete: bool = True) -> None:
         """Report a change of ``path``, and let the store react."""
-        self.watcher.tell(path, complete)
+        self.watcher.report(path, complete)
         self.watcher.poll()
         self.clock.advance(0)
 
@@ -71,7 +71,7 @@ class DirectoryStoreTestCase(SynchronousTestCase):
         """Write a document, and report that it was written and closed."""
         path = path or self.file
         path.write_text(f"config: {{user.a: {value}}}\n")
-        self.watcher.tell(path, complete=False)
+        self.watcher.report(path, complete=False)
         self.report(path)
 
     def pass_quiet_retries(self) -> None:

@@ -206,9 +206,9 @@ class ChangeTests(DirectoryStoreTestCase):
         self.start()
         self.write("1")
         self.file.write_text("config: {user.a: half}")
-        self.watcher.tell(self.file)
+        self.watcher.report(self.file)
         self.watcher.poll()
-        self.watcher.tell(self.file, complete=False)
+        self.watcher.report(self.file, complete=False)
         with capturedLogs() as events:
             self.clock.advance(0)
         self.assertEqual((self.value(), events), ("1", []))
@@ -236,7 +236,7 @@ class ChangeTests(DirectoryStoreTestCase):
         self.file.write_text("config: {user.a: 1}")
         self.clock.__class__ = TickingClock
         self.watcher.listener.overflowed()
-        self.watcher.tell(self.file)
+        self.watcher.report(self.file)
         self.watcher.poll()
         self.clock.advance(0.02)
         self.assertEqual(self.value(), "1")
@@ -361,7 +361,7 @@ class ChangeTests(DirectoryStoreTestCase):
         self.path.rename(away)
         with capturedLogs():
             self.watcher.watches = {str(away): n for n in self.watcher.watches.values()}
-            self.watcher.lose(away)
+            self.watcher.report_removed(away)
             self.clock.pump([0, GRACE])
         self.assertEqual(self.store.names(), [])
         self.path.mkdir()
@@ -376,7 +376,7 @@ class ChangeTests(DirectoryStoreTestCase):
         (self.path / "c1").mkdir()
         document = self.path / "c1" / "config.yaml"
         document.write_text("config: {user.a: 1}")
-        self.watcher.room = 1
+        self.watcher.max_watches = 1
         with capturedLogs() as events:
             self.start()
             document.write_text("config: {user.a: 2}")

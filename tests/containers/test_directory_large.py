@@ -30,7 +30,7 @@ class LargeTests(DirectoryStoreTestCase):
         path = self.path / f"{name}.yaml"
         lines = [f"  user.{n}: {value}\n" for n in range(keys)]
         path.write_text(f"config:\n  user.a: {value}\n" + "".join(lines))
-        self.watcher.tell(path)
+        self.watcher.report(path)
         self.watcher.poll()
         return path
 

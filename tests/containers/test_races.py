@@ -124,27 +124,27 @@ class Writer:
             self.steps = [self._unlink]
         self.steps.append(self._open)
         self.steps += [lambda piece=piece: self._write(piece) for piece in pieces]  # type: ignore[misc]  # the default binds it
-        self.steps.append(lambda: self._watcher.tell(self._path))
+        self.steps.append(lambda: self._watcher.report(self._path))
 
     def _rename(self, text: str) -> None:
         new = self._path.with_name(".new")
         new.write_text(text)
         new.rename(self._path)
-        self._watcher.tell(self._path)
+        self._watcher.report(self._path)
 
     def _unlink(self) -> None:
         self._path.unlink(missing_ok=True)
-        self._watcher.tell(self._path)
+        self._watcher.report(self._path)
 
     def _open(self) -> None:
         """Create or truncate the file."""
         self._path.write_text("")
-        self._watcher.tell(self._path, complete=False)
+        self._watcher.report(self._path, complete=False)
 
     def _write(self, piece: str) -> None:
         with open(self._path, "a") as file:
             file.write(piece)
-        self._watcher.tell(self._path, complete=False)
+        self._watcher.report(self._path, complete=False)
 
 
 class WritingMachine(RuleBasedStateMachine):

@@ -104,7 +104,7 @@ class DirectoryStoreTests(ContainerStoreContract, SynchronousTestCase):
 
     def report(self, name: str) -> None:
         """Report a change of a document, and wait until it is read."""
-        self.watcher.tell(self.path / f"{name}.json")
+        self.watcher.report(self.path / f"{name}.json")
         self.watcher.poll()
         self.clock.pump([0, GRACE, 0])
 

@@ -71,7 +71,7 @@ class LiveDirectoryMachine(RuleBasedStateMachine):
 
     def tell(self, path: Path, complete: bool = True) -> None:
         """Tell of a change, and let the store do what it does then."""
-        self.watcher.tell(path, complete)
+        self.watcher.report(path, complete)
         with capturedLogs():
             self.watcher.poll()
             self.clock.advance(0)

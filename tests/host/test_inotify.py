@@ -56,11 +56,11 @@ class MemoryWatcherContractTests(WatcherContract, SynchronousTestCase):
 
     def changed(self, path: str) -> None:
         """See `WatcherContract.changed`."""
-        self.memory.tell(path)
+        self.memory.report(path)
 
     def removed(self, directory: str) -> None:
         """See `WatcherContract.removed`."""
-        self.memory.lose(directory)
+        self.memory.report_removed(directory)
 
     def overflow(self) -> None:
         """See `WatcherContract.overflow`."""
