@@ -207,7 +207,9 @@ class Options(usage.Options):
             raise usage.UsageError(f"--images: {images}: no dialect has images")
         if images is not None and self.lxd_socket() is None:
             if images.startswith("lxd:"):
-                raise usage.UsageError(f"--images: {images}: not lxd:unix:SOCKET")
+                raise usage.UsageError(
+                    f"--images: {images}: must have the form lxd:unix:SOCKET"
+                )
             _check_directory("images", Path(images))
 
     def _check_state(self, dialect: Dialect) -> None:

@@ -74,10 +74,7 @@ def endpoint_at(reactor: IReactorUNIX, description: str) -> IStreamServerEndpoin
     except NO_SUCH_SYSTEMD_SOCKET as error:
         raise ValueError("systemd passed no such socket") from error
     except MALFORMED_DESCRIPTION as error:
-        syntax = _SYNTAX.get(kind)
-        raise ValueError(
-            f"not {syntax}" if syntax else f"there is no endpoint {kind}:"
-        ) from error
+        raise ValueError(_syntax_error(kind)) from error
     if not isinstance(endpoint, AdoptedStreamServerEndpoint):
         return endpoint
     if not is_adopted_unix(endpoint):
@@ -141,6 +138,13 @@ def _kind_of(description: str) -> str:
     """Return the kind of a Twisted endpoint, such as ``unix``; "" for a path."""
     kind, colon, _ = description.partition(":")
     return "" if not colon or "/" in kind else kind
+
+
+def _syntax_error(kind: str) -> str:
+    """Return what is wrong with a Twisted endpoint string that cannot be parsed."""
+    if kind in _SYNTAX:
+        return f"must have the form {_SYNTAX[kind]}"
+    return f"unknown kind of endpoint: {kind}"
 
 
 def _is_socket_name(path: str) -> bool:

@@ -1,5 +1,8 @@
 # -*- test-case-name: tests -*-
-"""Verified fakes, for the tests of devlxd and of whoever builds on it."""
+"""Verified fakes, for the tests of devlxd and of programs that use it.
+
+The contract suites are in `devlxd.testing.contracts`.
+"""
 
 from devlxd.testing.callers import (
     GUEST,

@@ -158,12 +158,12 @@ class DescriptionTests(ListeningTestCase):
 
     def test_malformed(self) -> None:
         """Errors in a description are explained in the operator's terms."""
-        unix = "not unix:PATH[:mode=MODE][:backlog=NUMBER]"
+        unix = "must have the form unix:PATH[:mode=MODE][:backlog=NUMBER]"
         for description, reason in (
             ("", "must not be empty"),
-            ("nope:1", "there is no endpoint nope:"),
-            ("tcp:x", "not tcp:PORT:interface=ADDRESS"),
-            ("tcp:1:2:3:4:5:6", "not tcp:PORT:interface=ADDRESS"),
+            ("nope:1", "unknown kind of endpoint: nope"),
+            ("tcp:x", "must have the form tcp:PORT:interface=ADDRESS"),
+            ("tcp:1:2:3:4:5:6", "must have the form tcp:PORT:interface=ADDRESS"),
             ("unix:/a:b=c", unix),
             ("unix:/a:mode=rw", unix),
         ):
