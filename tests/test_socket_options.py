@@ -42,7 +42,7 @@ class PeerTests(SynchronousTestCase):
             self.assertIn(f"Pid:\t{os.getpid()}\n", file.read())
 
     def test_no_pidfd(self) -> None:
-        """A kernel without the option is told from a peer that has ended."""
+        """The error of a kernel without the option is ENOPROTOOPT."""
         error = self.assertRaises(OSError, pidfd_of, self.ours, 9999)
         self.assertEqual(error.errno, errno.ENOPROTOOPT)
 

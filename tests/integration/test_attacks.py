@@ -1,6 +1,6 @@
-"""One container's root plays the attacker against another that holds a secret.
+"""The root of one container attacks another container, which has a secret.
 
-docs/security.rst names each of these tests beside the attack that it plays.
+The table in ``docs/security.rst`` names the test of each attack.
 """
 
 from __future__ import annotations
@@ -45,13 +45,14 @@ ASK = ["curl", "-s", "--unix-socket", SOCKET, "http://lxd/1.0/config/user.secret
 
 NOT_ROOT = "Access denied for non-root user\n"
 
-NOWHERE = "not in a container\n"
+NOT_IN_CONTAINER = "not in a container\n"
 
-OWN, VICTIMS = "secret of attacker", "secret of victim"
+#: The secrets of the two containers.
+OWN, OF_VICTIM = "secret of attacker", "secret of victim"
 
 
 class AttackTests(ProcessTestCase):
-    """The attacks."""
+    """Attacks of a container on another one."""
 
     skip = missing_requirement()
 
@@ -77,21 +78,20 @@ class AttackTests(ProcessTestCase):
         for container in (self.attacker, self.victim):
             container.start()
             self.addCleanup(self.stop, container)
-        self.own = "secret of attacker"
 
     def stop(self, container: LXCContainer) -> None:
-        """Stop a container that the test may have stopped."""
+        """Stop a container, unless the test has already stopped it."""
         with contextlib.suppress(GuestError):
             container.stop()
 
     def test_honest(self) -> None:
-        """Each that does nothing of it gets its own."""
+        """Without an attack each container reads its own secret."""
         for ask in (self.attacker.run, self.attacker.attach):
-            self.assertEqual(ask(*ASK), self.own)
-        self.assertEqual(self.victim.run(*ASK), "secret of victim")
+            self.assertEqual(ask(*ASK), OWN)
+        self.assertEqual(self.victim.run(*ASK), OF_VICTIM)
 
     def test_process_title(self) -> None:
-        """A process that is named as the victim's monitor (CVE-2025-54288)."""
+        """A process with the title of the victim's monitor (CVE-2025-54288)."""
         for title in (
             f"[lxc monitor] /var/lib/lxc {self.victim.name}",
             f"[lxc monitor] {self.home} {self.victim.name}",
@@ -99,19 +99,19 @@ class AttackTests(ProcessTestCase):
         ):
             command = 'title=$1; shift; exec -a "$title" "$@"'
             got = self.attacker.run("bash", "-c", command, "-", title, *ASK)
-            self.assertEqual(got, self.own)
+            self.assertEqual(got, OWN)
 
     def test_title_of_the_parent(self) -> None:
-        """The same title on the parent of the asker."""
+        """A caller whose parent has that title."""
         title = f"[lxc monitor] {self.home} {self.victim.name}"
         program = "import subprocess, sys; subprocess.run(sys.argv[1:])"
         command = 'title=$1; shift; exec -a "$title" "$@"'
         parent = ["python3", "-c", program, *ASK]
         got = self.attacker.run("bash", "-c", command, "-", title, *parent)
-        self.assertEqual(got, self.own)
+        self.assertEqual(got, OWN)
 
     def test_cgroups(self) -> None:
-        """Cgroups of the attacker's that are named as the victim's, at every depth."""
+        """A cgroup with the victim's name below the attacker's, at any depth."""
         for name in ("lxc.payload", "lxc.monitor"):
             for depth in range(4):
                 cgroup = "/".join([*["x"] * depth, f"{name}.{self.victim.name}"])
@@ -126,10 +126,10 @@ class AttackTests(ProcessTestCase):
                 """
                 command = ["unshare", "-m", "bash", "-c", textwrap.dedent(script), "-"]
                 for ask in (self.attacker.run, self.attacker.attach):
-                    self.assertEqual(ask(*command, *ASK), self.own, cgroup)
+                    self.assertEqual(ask(*command, *ASK), OWN, cgroup)
 
     def test_line_ends(self) -> None:
-        """A cgroup whose name looks like the end of a line, by a user of the host."""
+        """A user of the host, in a cgroup whose name contains the end of a line."""
         top = Path("/sys/fs/cgroup/unified")
         if not top.is_dir():
             top = Path("/sys/fs/cgroup")
@@ -144,10 +144,10 @@ class AttackTests(ProcessTestCase):
         """
         ask = [*ASK[:3], str(self.home / "lxd" / "sock"), *ASK[4:]]
         command = ["bash", "-c", textwrap.dedent(script), "-", str(inner), *ask]
-        self.assertEqual(run(*command), NOWHERE)
+        self.assertEqual(run(*command), NOT_IN_CONTAINER)
 
     def test_file_descriptors(self) -> None:
-        """A guest that sends file descriptors along holds nobody up."""
+        """A guest that sends file descriptors along does not block devlxd."""
         self.assertRaises(
             GuestError,
             self.attacker.run,
@@ -159,10 +159,10 @@ class AttackTests(ProcessTestCase):
                 sys.exit("it was taken")
             """),
         )
-        self.assertEqual(self.victim.run(*ASK), "secret of victim")
+        self.assertEqual(self.victim.run(*ASK), OF_VICTIM)
 
     def test_searched_init(self) -> None:
-        """A kernel that cannot be asked for an init has it all the same."""
+        """On older kernels the init of a pid namespace is found by a search."""
         table = ProcFS()
         init = self.attacker.init_pid()
         self.assertEqual(table.init(init), init)
@@ -172,7 +172,7 @@ class AttackTests(ProcessTestCase):
         self.assertEqual(table.id_map(init).inside(100_000), 0)
 
     def test_removed_container(self) -> None:
-        """A connection opened before the container was removed is of no use after."""
+        """A connection is closed when its container is removed."""
         with ThreadPoolExecutor() as pool, Barrier(self.home / "shared") as barrier:
             pool.submit(
                 self.attacker.run,
@@ -189,41 +189,41 @@ class AttackTests(ProcessTestCase):
             attacker.recv(1)
             (self.home / "documents" / f"{self.attacker.name}.json").unlink()
             self.assertEqual(attacker.recv(1000), b"closed")
-        self.assertEqual(self.attacker.run(*ASK), NOWHERE)
+        self.assertEqual(self.attacker.run(*ASK), NOT_IN_CONTAINER)
 
     def test_namespaces(self) -> None:
-        """Nested pid, user and cgroup namespaces, as the attacker's root."""
+        """The attacker's root in nested pid, user and cgroup namespaces."""
         for flags in ("-pf", "-Cpf", "-Urpf", "-UrCpfm", "-Ur"):
             got = self.attacker.run("unshare", flags, *ASK)
-            self.assertEqual(got, self.own, flags)
+            self.assertEqual(got, OWN, flags)
 
     def test_user_namespace(self) -> None:
-        """A user who is root of a user namespace of its own is not root."""
+        """A user who is root of a new user namespace is not the container's root."""
         user = ["setpriv", "--reuid=1000", "--regid=1000", "--clear-groups"]
         for unshare in ([], ["unshare", "-Ur"], ["unshare", "-Urpf"]):
             got = self.attacker.run(*user, *unshare, *ASK)
             self.assertEqual(got, NOT_ROOT, unshare)
 
     def test_setuid_helper(self) -> None:
-        """A setuid program is who it acts as, in its own container."""
+        """A setuid program has its effective uid, in its own container."""
         self.attacker.run("cp", "/usr/bin/curl", "/tmp/curl")
         self.attacker.run("chmod", "4755", "/tmp/curl")
         user = ["setpriv", "--reuid=1000", "--regid=1000", "--clear-groups"]
-        self.assertEqual(self.attacker.run(*user, "/tmp/curl", *ASK[1:]), self.own)
+        self.assertEqual(self.attacker.run(*user, "/tmp/curl", *ASK[1:]), OWN)
         self.attacker.run("chown", "1000", "/tmp/curl")
         self.attacker.run("chmod", "4755", "/tmp/curl")
         self.assertEqual(self.attacker.run("/tmp/curl", *ASK[1:]), NOT_ROOT)
 
     def test_recycled_pid(self) -> None:
-        """The asker ends before it was accepted; its pid goes to the victim."""
+        """The caller ends before it is accepted; the victim is given its pid."""
         wait_until(self.recycle, "a pid that is recycled")
 
     def recycle(self) -> bool:
-        """Try it once; tell whether the victim was given the pid."""
+        """Try it once; return whether the victim was given the pid."""
         with ThreadPoolExecutor() as pool, Barrier(self.home / "shared") as barrier:
             os.kill(self.devlxd.pid, signal.SIGSTOP)
             try:
-                asker = pool.submit(
+                caller = pool.submit(
                     self.attacker.run,
                     *python("""
                         guest = connect()
@@ -234,52 +234,52 @@ class AttackTests(ProcessTestCase):
                             host.recv(1)
                             host.sendall(ask(guest).encode())
                             os._exit(0)
-                        arrive(b"asker").recv(1)
+                        arrive(b"caller").recv(1)
                     """),
                 )
                 keeper, _ = barrier.wait_for(b"keeper")
-                leaver, pid = barrier.wait_for(b"asker")
+                leaver, pid = barrier.wait_for(b"caller")
                 leaver.sendall(b"x")
-                asker.result()
+                caller.result()
                 sleeper, got = self.next_process_of_the_victim(pool, barrier, pid)
             finally:
                 os.kill(self.devlxd.pid, signal.SIGCONT)
             keeper.sendall(b"x")
-            answer = keeper.recv(1000).decode()
+            response = keeper.recv(1000).decode()
             sleeper.sendall(b"x")
-        self.assertEqual(answer, NOWHERE)
+        self.assertEqual(response, NOT_IN_CONTAINER)
         return got == pid
 
     def next_process_of_the_victim(
         self, pool: ThreadPoolExecutor, barrier: Barrier, pid: int
     ) -> tuple[socket.socket, int]:
-        """Let the victim start a process that may well be given ``pid``.
+        """Start a process of the victim's that is probably given ``pid``.
 
-        :return: the connection on which it waits, and the pid it was given.
+        :return: the connection on which it waits, and its pid.
         """
-        # The victim's init takes one for a thread of its own first.
+        # The victim's init uses one pid for a thread of its own before.
         Path("/proc/sys/kernel/ns_last_pid").write_text(str(pid - 2))
         pool.submit(self.victim.run, *python("arrive(b'victim').recv(1)"))
         return barrier.wait_for(b"victim")
 
     def test_passed_connection(self) -> None:
-        """A connection that the attacker made is the attacker's, whoever asks on it."""
+        """The caller of a connection is the attacker, even if the victim uses it."""
         with ThreadPoolExecutor() as pool, Barrier(self.home / "shared") as barrier:
-            self.assertEqual(self.pass_on(pool, barrier, lambda: None), self.own)
+            self.assertEqual(self.pass_on(pool, barrier, lambda: None), OWN)
 
     def test_passed_connection_of_an_ended_container(self) -> None:
-        """When the attacker's container ends, so does what it has passed on."""
+        """A connection that was passed on is closed when its container ends."""
         with ThreadPoolExecutor() as pool, Barrier(self.home / "shared") as barrier:
-            answer = self.pass_on(pool, barrier, self.attacker.stop)
-        self.assertEqual(answer, "closed")
+            response = self.pass_on(pool, barrier, self.attacker.stop)
+        self.assertEqual(response, "closed")
 
     def pass_on(
         self, pool: ThreadPoolExecutor, barrier: Barrier, between: Callable[[], object]
     ) -> str:
-        """Let the attacker connect, and the victim ask on that connection.
+        """Let the attacker connect, and the victim send a request on it.
 
-        :param between: what to do before it asks.
-        :return: what it got.
+        :param between: called before the victim's request.
+        :return: the response, as the victim has received it.
         """
         pool.submit(
             self.attacker.run,
@@ -304,10 +304,10 @@ class AttackTests(ProcessTestCase):
         between()
         socket.send_fds(victim, [b"x"], [fd])
         os.close(fd)
-        answer = victim.recv(1000).decode()
+        response = victim.recv(1000).decode()
         with contextlib.suppress(OSError):
             attacker.sendall(b"x")
-        return answer
+        return response
 
 
 #: An init that does not end with its monitor.
@@ -322,7 +322,7 @@ ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, 0)
 class NameTests(ProcessTestCase):
     """Containers in the cgroup of another name, as after an unclean stop.
 
-    The victim is called as the attacker is, with a ``-1`` behind it.
+    The name of the victim is that of the attacker and ``-1``.
     """
 
     skip = missing_requirement()
@@ -335,7 +335,7 @@ class NameTests(ProcessTestCase):
         self.name = unique_name("c")
         self.victim_name = f"{self.name}-1"
         self.write(self.name, OWN)
-        self.write(self.victim_name, VICTIMS)
+        self.write(self.victim_name, OF_VICTIM)
         self.devlxd = DevLXD(
             f"--containers={self.home}/documents", f"--listen={self.home}/lxd"
         )
@@ -358,7 +358,7 @@ class NameTests(ProcessTestCase):
         return container
 
     def stop(self, container: LXCContainer) -> None:
-        """Stop a container that the test may have stopped."""
+        """Stop a container, unless the test has already stopped it."""
         with contextlib.suppress(GuestError):
             container.stop()
 
@@ -376,7 +376,7 @@ class NameTests(ProcessTestCase):
         return top.removeprefix("lxc.payload.")
 
     def test_stale_cgroup(self) -> None:
-        """A container whose cgroup was left behind is served."""
+        """A container is served although its cgroup was left behind."""
         self.leave_cgroup(self.name)
         attacker = self.start(self.name)
         self.assertEqual(self.cgroup_of(attacker), f"{self.name}-1")
@@ -384,25 +384,25 @@ class NameTests(ProcessTestCase):
             self.assertEqual(ask(*ASK), OWN)
 
     def test_cgroup_of_the_victims_name(self) -> None:
-        """Nor is it the victim, which is really called so; nor the victim it."""
+        """An attacker in the cgroup of the victim's name is not the victim."""
         self.leave_cgroup(self.name)
         attacker, victim = self.start(self.name), self.start(self.victim_name)
         self.assertEqual(self.cgroup_of(attacker), f"{self.name}-1")
         self.assertEqual(self.cgroup_of(victim), f"{self.name}-1-1")
         self.assertEqual(attacker.run(*ASK), OWN)
-        self.assertEqual(victim.run(*ASK), VICTIMS)
+        self.assertEqual(victim.run(*ASK), OF_VICTIM)
 
     def test_beside_the_victim(self) -> None:
-        """The same with the victim in the cgroup of its own name."""
+        """The same while the victim is in the cgroup of its own name."""
         self.leave_cgroup(self.name)
         victim, attacker = self.start(self.victim_name), self.start(self.name)
         self.assertEqual(self.cgroup_of(victim), f"{self.name}-1")
         self.assertEqual(self.cgroup_of(attacker), f"{self.name}-2")
-        self.assertEqual(victim.run(*ASK), VICTIMS)
+        self.assertEqual(victim.run(*ASK), OF_VICTIM)
         self.assertEqual(attacker.run(*ASK), OWN)
 
     def test_title_of_the_parent(self) -> None:
-        """A parent titled as the victim's monitor, of an init of its own too."""
+        """A parent with the title of the victim's monitor, also of a new init."""
         self.leave_cgroup(self.name)
         attacker = self.start(self.name)
         title = f"[lxc monitor] {self.home} {self.victim_name}"
@@ -414,14 +414,14 @@ class NameTests(ProcessTestCase):
             self.assertEqual(got, OWN)
 
     def test_foreground(self) -> None:
-        """A container is served in the foreground too, where nothing has a title."""
+        """A container in the foreground is served; its monitor has no title."""
         attacker = self.start(self.name)
         self.run_in_foreground(attacker)
         self.leave_cgroup(self.name)
         self.run_in_foreground(attacker)
 
     def run_in_foreground(self, container: LXCContainer) -> None:
-        """Start a container anew, as systemd starts it, and ask."""
+        """Restart a container as systemd does, and let it ask."""
         lxc = ["-P", str(container.home), "-n", container.name]
         with contextlib.suppress(GuestError):
             run("lxc-stop", "-k", *lxc)
@@ -435,14 +435,14 @@ class NameTests(ProcessTestCase):
             started.wait(TIMEOUT)
 
     def is_up(self, container: LXCContainer) -> bool:
-        """Return whether a container runs what it is asked to."""
+        """Return whether a container runs commands."""
         with contextlib.suppress(OSError):
             container.run("true")
             return True
         return False
 
     def test_killed_monitor(self) -> None:
-        """Who has outlived its monitor is nobody; who is started next is served."""
+        """A container that outlives its monitor is refused; the next one is served."""
         table = ProcFS()
         outliving = self.start(self.name, program=SURVIVOR)
         self.assertEqual(outliving.run(*ASK), OWN)
@@ -451,16 +451,16 @@ class NameTests(ProcessTestCase):
         monitor = table.status(init).parent
         os.kill(monitor, signal.SIGKILL)
         wait_until(lambda: table.status(init).parent != monitor, "the monitor ends")
-        self.assertEqual(outliving.run(*ASK), NOWHERE)
+        self.assertEqual(outliving.run(*ASK), NOT_IN_CONTAINER)
         old = self.home / "old"
         (self.home / self.name).rename(old)
         anew = self.start(self.name)
         self.assertEqual(self.cgroup_of(anew), f"{self.name}-1")
         self.assertEqual(anew.run(*ASK), OWN)
-        self.assertEqual(anew.run_at(old / "init", *ASK), NOWHERE)
+        self.assertEqual(anew.run_at(old / "init", *ASK), NOT_IN_CONTAINER)
 
     def kill(self, init: int, name: str) -> None:
-        """Kill what LXC knows nothing of, and remove what it has left."""
+        """Kill an init that LXC does not know any more, and remove its cgroups."""
         os.kill(init, signal.SIGKILL)
         for top in hierarchies():
             for kind in ("monitor", "payload"):
@@ -468,26 +468,26 @@ class NameTests(ProcessTestCase):
                 wait_until(partial(is_removed, cgroup), "the cgroup is empty")
 
     def test_two_of_one_name(self) -> None:
-        """Of two that run under one name the one that asked first is served."""
+        """Of two containers of one name the one that has asked first is served."""
         first, second = self.start(self.name), self.start(self.name, "other")
         self.assertEqual(self.cgroup_of(second), f"{self.name}-1")
         self.assertEqual(first.run(*ASK), OWN)
-        self.assertEqual(second.run(*ASK), NOWHERE)
+        self.assertEqual(second.run(*ASK), NOT_IN_CONTAINER)
         line = self.devlxd.wait_for("is served")
         self.assertIn(f"(lxc in {self.home})", line)
         self.assertIn(f"(lxc in {self.home}/other)", line)
         self.assertIn("write 'runtime:' or 'lxcpath:' in the document", line)
         self.write(self.name, "secret of the other", lxcpath=f"{self.home}/other")
-        wait_until(lambda: second.run(*ASK) != NOWHERE, "the document is read")
+        wait_until(lambda: second.run(*ASK) != NOT_IN_CONTAINER, "the document is read")
         self.assertEqual(second.run(*ASK), "secret of the other")
-        self.assertEqual(first.run(*ASK), NOWHERE)
+        self.assertEqual(first.run(*ASK), NOT_IN_CONTAINER)
         second.stop()
         self.write(self.name, OWN)
         wait_until(lambda: first.run(*ASK) == OWN, "the document is read")
 
 
 def is_removed(cgroup: Path) -> bool:
-    """Remove a cgroup with all below it; return whether it is gone."""
+    """Remove a cgroup with all below it; return whether it does not exist."""
     with contextlib.suppress(OSError):
         for path, _, _ in os.walk(cgroup, topdown=False):
             os.rmdir(path)
@@ -495,12 +495,12 @@ def is_removed(cgroup: Path) -> bool:
 
 
 class CrowdTests(ProcessTestCase):
-    """Many at once."""
+    """Many callers at once."""
 
     skip = missing_requirement()
 
     def test_five_containers(self) -> None:
-        """Each of very many clients gets its own, and nothing is left of them."""
+        """Each of many callers reads its own secret, and nothing of them is left."""
         home = make_home()
         self.addCleanup(shutil.rmtree, home)
         (home / "documents").mkdir()
@@ -534,7 +534,7 @@ class CrowdTests(ProcessTestCase):
         devlxd.wait_for_files(before)
 
 
-#: Asks so many questions from so many processes at once; each asks once and ends.
+#: Sends requests from many processes at once; each sends one and ends.
 CROWD = """
 import collections, json
 
@@ -559,11 +559,11 @@ questions -= clients
 while running:
     pid, _ = os.wait()
     with open(running.pop(pid), "rb") as reader:
-        answer = reader.read().decode()
-    if answer == name:
+        response = reader.read().decode()
+    if response == name:
         right += 1
     else:
-        wrong[answer] += 1
+        wrong[response] += 1
     if questions:
         questions -= 1
         start()

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
-from zope.interface.verify import verifyObject
 
 from devlxd.containers.memory import MemoryStore
 from devlxd.interfaces import (
@@ -29,7 +28,11 @@ from devlxd.testing import (
     MemoryProcessTable,
     RecordingRunObserver,
 )
-from devlxd.testing.contracts import CallerIdentifierContract
+from devlxd.testing.contracts import (
+    CallerIdentifierContract,
+    RunObserverContract,
+    StoreObserverContract,
+)
 from tests.peers import hosts
 from tests.peers.test_id_maps import CURRENT, id_map_value
 
@@ -615,11 +618,6 @@ class V1AttackTests(HybridAttackTests):
 class CallerIdentifierTests(IdentifierTestCase):
     """Callers and their runs."""
 
-    def test_observer(self) -> None:
-        """The identifier observes its store and its runs."""
-        for interface in (IRunObserver, IStoreObserver):
-            self.assertTrue(verifyObject(interface, self.identifier))
-
     def test_recorded_map_first(self) -> None:
         """The id map that LXD has recorded counts before that of the init."""
         self.store.put(Container("attacker", {CURRENT: id_map_value(500_000)}))
@@ -691,6 +689,34 @@ class CallerIdentifierContractTests(CallerIdentifierContract, IdentifierTestCase
         del self.table.processes[10]
         self.notice_ends()
         return True
+
+
+class RunObserverContractTests(RunObserverContract, IdentifierTestCase):
+    """`CallerIdentifier` as an observer of its runs."""
+
+    def make_observer(self) -> IRunObserver:
+        return self.identifier
+
+
+class StoreObserverContractTests(StoreObserverContract, IdentifierTestCase):
+    """`CallerIdentifier` as an observer of its store."""
+
+    def make_observer(self) -> IStoreObserver:
+        return self.identifier
+
+
+class RecordingRunObserverTests(RunObserverContract, SynchronousTestCase):
+    """`RecordingRunObserver`."""
+
+    def make_observer(self) -> IRunObserver:
+        return RecordingRunObserver()
+
+    def test_records(self) -> None:
+        """The observer records the numbers of the runs in their order."""
+        observer = RecordingRunObserver()
+        for run in (3, 1):
+            observer.ended(run)
+        self.assertEqual(observer.runs, [3, 1])
 
 
 class MemoryIdentifierTests(CallerIdentifierContract, SynchronousTestCase):

@@ -168,7 +168,7 @@ class ProcFSTests(SynchronousTestCase):
             self.assertRaises(OSError, self.table.status, 1)
 
     def test_pidfd(self) -> None:
-        """A pidfd is alive while its process runs, and is closed when told so."""
+        """The process of a pidfd is alive while it runs; the pidfd can be closed."""
         pidfd = self.table.open_pidfd(self.pid)
         self.assertTrue(self.table.is_alive(pidfd))
         self.table.close_pidfd(pidfd)

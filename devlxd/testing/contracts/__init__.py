@@ -16,6 +16,7 @@ from devlxd.testing.contracts.images import (
 from devlxd.testing.contracts.peers import (
     CallerIdentifierContract,
     PeerSourceContract,
+    RunObserverContract,
 )
 from devlxd.testing.contracts.processes import (
     IDMapContract,
@@ -46,6 +47,7 @@ __all__ = [
     "PeerSourceContract",
     "ProcessTableContract",
     "RecordingWatchListener",
+    "RunObserverContract",
     "RuntimeContract",
     "StoreObserverContract",
     "TurnsContract",

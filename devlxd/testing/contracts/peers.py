@@ -110,6 +110,24 @@ class _RaisingRunObserver:
         raise ZeroDivisionError("on purpose")
 
 
+class RunObserverContract(_TestCase):
+    """Tests of an observer of runs. Override `make_observer`."""
+
+    def make_observer(self) -> IRunObserver:
+        """Hook: return a new observer that has not been notified yet."""
+        raise NotImplementedError
+
+    def test_interface(self) -> None:
+        """The observer provides `IRunObserver`."""
+        self.assertTrue(verifyObject(IRunObserver, self.make_observer()))
+
+    def test_runs(self) -> None:
+        """An observer accepts the end of runs that it does not know."""
+        observer = self.make_observer()
+        for run in (1, 7, 2):
+            observer.ended(run)
+
+
 class CallerIdentifierContract(_TestCase):
     """Tests of an identifier of callers, and of how it notifies observers.
 
