@@ -57,6 +57,8 @@ class AttackTableTests(SynchronousTestCase):
 
     def test_rows(self) -> None:
         """Each row names a test, or a file of tests."""
+        page = (ROOT / "docs" / "security.rst").read_text()
+        self.assertEqual(len(list(rows())) + 1, page.count("\n   * - "))
         for names, files in rows():
             self.assertTrue(names or files - {ATTACKS})
 
