@@ -96,7 +96,8 @@ class DirectoryStore(ContainerStoreBase, Service):
         While the store is loading, the document of ``name`` is read at once unless
         it is large, so that a guest does not wait for all other documents.
         """
-        self._queue.read_now(name)
+        if not self._is_loaded:
+            self._queue.read_now(name)
         return super().get(name)
 
     def has(self, name: str) -> bool:
