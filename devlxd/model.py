@@ -149,10 +149,11 @@ class Container:
         return self.name
 
     def is_another_than(self, other: Container) -> bool:
-        """Return whether this container was created anew under the name of ``other``.
+        """Return whether this is a different container with the name of ``other``.
 
-        Compares the ids of the runtime, and LXD's ``volatile.uuid`` if both
-        have one. Without these, containers of the same name count as the same.
+        A container that was removed and created again is a different one. It has
+        another `id`, or another ``volatile.uuid`` of LXD; a missing
+        ``volatile.uuid`` counts as the same one.
         """
         uuids = [c.config.get("volatile.uuid", "") for c in (self, other)]
         return self.id != other.id or (all(uuids) and uuids[0] != uuids[1])

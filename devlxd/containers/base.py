@@ -24,8 +24,9 @@ class ContainerStoreBase:
     * `mark_loaded` when it has reported all containers that existed at its
       start, and `mark_loading` if it starts again.
 
-    These four, and `replace`, are for the subclass only, unless it says otherwise.
-    All methods are called in the reactor's thread.
+    Only the subclass itself calls these methods and `replace`, unless its
+    documentation makes them part of its interface. All methods of this class are
+    called in the reactor's thread.
     """
 
     _log = Logger()

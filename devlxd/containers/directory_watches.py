@@ -20,8 +20,8 @@ from devlxd.interfaces import IWatcher
 #: seconds.
 SCAN_INTERVAL = 2.0
 
-#: How often the entries to watch are determined anew at most, if they change
-#: while the watches are added.
+#: How many times the entries to watch are determined at most: they may change
+#: while watches are added.
 _ATTEMPTS = 3
 
 
@@ -86,7 +86,7 @@ class DirectoryWatches:
         self._directory = directory
         self._watch_number: int | None = None
         self._dependencies = _Dependencies()
-        # The containers of which not everything can be watched; "" stands for
+        # Names of containers with an entry that cannot be watched; "" stands for
         # the directory itself.
         self._incomplete: set[str] = set()
 

@@ -146,7 +146,7 @@ def entries_elsewhere(directory: Path, name: str) -> set[tuple[str, str]]:
 
 
 def ignored_file(directory: Path, name: str) -> str:
-    """Return the path of a file that was probably meant as a document, but is none.
+    """Return the path of an ignored file that was probably meant as a document.
 
     :param name: the name of the file: ``c1.YAML`` or ``c1.conf``, for example.
     :return: the path for a log line; empty if there is no such file.

@@ -9,8 +9,8 @@ The readers of both formats build it from a stream of small pieces. This keeps
   counts with the size of that part, so that a YAML bomb is rejected and not
   expanded.
 
-Reading is a generator that yields after a millisecond at the latest, so that
-other work is done while a large document is read. A thread would not help: the
+Reading is a generator that yields at least every millisecond, so that the reactor
+does other work while a large document is read. A thread would not help: the
 bindings of libyaml hold Python's global interpreter lock.
 """
 

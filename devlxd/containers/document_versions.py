@@ -15,7 +15,7 @@ from devlxd.containers.document_paths import DocumentPath, UnreadableError
 #: timestamps of file systems are coarse.
 TIMESTAMP_GRANULARITY = 2.0
 
-#: How long a document must be the same before it is read, in seconds, if its
+#: How long a document must stay the same before it is read, in seconds, if its
 #: change was not reported: it may be half written.
 SETTLE = 0.25
 
@@ -63,7 +63,7 @@ def _state_of(paths: list[DocumentPath]) -> list[tuple[int, int, int]]:
 class DocumentVersions:
     """Which version of each container's documents was read last.
 
-    :param reactor: tells for how long a document is the same.
+    :param reactor: measures how long a document stays the same.
     :param wall: returns the time as file systems count it, in seconds since 1970.
     """
 
@@ -100,10 +100,10 @@ class DocumentVersions:
         self._states.pop(name, None)
 
     def check_settled(self, name: str, paths: list[DocumentPath]) -> None:
-        """Check that documents whose change was not reported are complete.
+        """Check that a document is stable though its change was not reported.
 
-        :raises UnreadableError: when they have changed in the last `SETTLE`
-            seconds.
+        :raises UnreadableError: when the document has changed in the last `SETTLE`
+            seconds: it may be half written.
         """
         state, now = _state_of(paths), self._reactor.seconds()
         seen, since = self._states.get(name, (None, now))

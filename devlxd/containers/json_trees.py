@@ -40,7 +40,7 @@ class _NotSimpleError(Exception):
 def read_simple_json(text: str) -> Tree | None:
     """Return the tree of a JSON document, with 0 for all lines.
 
-    Some times as fast as `read_json`, but in one slice.
+    Several times as fast as `read_json`, but in one slice.
 
     :return: ``None`` if ``text`` is invalid, or needs the checks of `read_json`.
     """

@@ -13,7 +13,7 @@ from devlxd.loglimit import RateLimitedLogger
 
 
 class WarningLog:
-    """Logs each warning once, and again if it was gone in the meantime.
+    """Logs each warning once, and again if it comes back after it was fixed.
 
     :param limited: receives the warnings about containers.
     """
@@ -49,7 +49,7 @@ class WarningLog:
         self._logged.pop(name, None)
 
     def update_ignored_file(self, name: str, path: str) -> None:
-        """Log that a file is ignored which was probably meant as a document.
+        """Log that a file is ignored that was probably meant as a document.
 
         :param name: the name of the file.
         :param path: its path for the log line; empty if there is no such file.
