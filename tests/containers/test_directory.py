@@ -9,6 +9,7 @@ from pathlib import Path
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
+from zope.interface.verify import verifyObject
 
 from devlxd.containers import (
     directory,
@@ -22,6 +23,7 @@ from devlxd.containers.document_versions import SETTLE
 from devlxd.containers.failed_reads import QUIET_RETRIES
 from devlxd.containers.removals import GRACE
 from devlxd.files import birth_time_ns
+from devlxd.interfaces import IWatchListener
 from devlxd.model import Container
 from devlxd.testing import MemoryWatcher
 from devlxd.testing.contracts.stores import without_origin
@@ -183,6 +185,10 @@ class DirectoryStoreTests(SynchronousTestCase):
 class ChangeTests(DirectoryStoreTestCase):
     """Changes of documents."""
 
+    def test_interface(self) -> None:
+        """The store listens to its watcher."""
+        self.assertTrue(verifyObject(IWatchListener, self.store))
+
     def test_change(self) -> None:
         """A written document is read."""
         self.start()
@@ -321,6 +327,18 @@ class ChangeTests(DirectoryStoreTestCase):
         (pool / "other").write_text("x")
         self.report(pool / "other")
         self.assertEqual(len(self.observer.changes), 1)
+
+    def test_own_directory_removed(self) -> None:
+        """A container is removed with its own directory."""
+        own = self.path / "c1"
+        own.mkdir()
+        self.start()
+        self.write("1", own / "config.yaml")
+        (own / "config.yaml").unlink()
+        own.rmdir()
+        self.watcher.lose(own)
+        self.clock.pump([0, GRACE])
+        self.assertEqual(self.store.names(), [])
 
     def test_linked_document(self) -> None:
         """The target of a symbolic link is watched, also when the link changes."""

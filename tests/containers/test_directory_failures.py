@@ -11,13 +11,13 @@ from pathlib import Path
 from twisted.logger import capturedLogs, formatEvent
 from twisted.python.monkey import MonkeyPatcher
 
-from devlxd.containers import (
-    document_files,
-    document_versions,
-)
+from devlxd.containers import directory, document_files, document_versions
 from devlxd.containers.directory import IDLE_SCAN_INTERVAL
 from devlxd.containers.directory_watches import SCAN_INTERVAL
+from devlxd.containers.document_files import Document
+from devlxd.containers.document_paths import DocumentPath
 from devlxd.containers.failed_reads import QUIET_RETRIES, RETRIES
+from devlxd.containers.removals import GRACE
 from tests.containers.directories import DirectoryStoreTestCase
 
 
@@ -211,3 +211,31 @@ class FailureTests(DirectoryStoreTestCase):
         with capturedLogs() as events:
             self.report(self.path / names[0])
         self.assertEqual(len(events), 1)
+
+    def test_unexpected_error(self) -> None:
+        """An unexpected exception is logged, and the other documents are read."""
+        read_document = directory.read_document
+
+        def fail(name: str, paths: list[DocumentPath]) -> Document | None:
+            if name == "c1":
+                raise ZeroDivisionError("on purpose")
+            return read_document(name, paths)
+
+        self.file.write_text("config: {}")
+        (self.path / "c2.yaml").write_text("config: {}")
+        self.patch(directory, "read_document", fail)
+        self.start()
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual(self.store.names(), ["c2"])
+        self.assertIsNone(self.successResultOf(self.store.loaded()))
+
+    def test_unreadable_while_missing(self) -> None:
+        """A container is not removed if it may have a document that is unreadable."""
+        self.start()
+        self.write("1")
+        self.file.unlink()
+        self.report(self.file)
+        (self.path / "c1").symlink_to("c1")
+        with capturedLogs():
+            self.clock.pump([GRACE, 0])
+        self.assertEqual(self.value(), "1")
