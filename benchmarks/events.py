@@ -27,6 +27,7 @@ from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -73,7 +74,8 @@ LXD_CHANGES = 100
 #: Subscribes, and sends the time of each event to the host.
 TIMED = """
     import time
-    from http.client import HTTPConnection
+    from functools import partial
+from http.client import HTTPConnection
     name, path = sys.argv[1:]
     events = HTTPConnection("unix")
     events.sock = socket.socket(socket.AF_UNIX)
@@ -105,15 +107,15 @@ def read_all(connections: list[socket.socket], count: int) -> None:
     missing = dict.fromkeys(connections, count)
     ends = dict.fromkeys(connections, b"")
     with selectors.DefaultSelector() as selector:
-        for connection in connections:
-            selector.register(connection, selectors.EVENT_READ)
+        for subscriber in connections:
+            selector.register(subscriber, selectors.EVENT_READ)
         while missing:
             ready = selector.select(TIMEOUT)
             if not ready:
                 raise SystemExit("an event is missing")
             for key, _ in ready:
+                assert isinstance(key.fileobj, socket.socket)
                 connection = key.fileobj
-                assert isinstance(connection, socket.socket)
                 data = connection.recv(65536)
                 if not data:
                     raise SystemExit("devlxd has closed the connection of a subscriber")
@@ -166,9 +168,8 @@ def measure_rates(servers: Mapping[str, OneContainerServer], rounds: int) -> Non
     """Measure and print the rates."""
     for kind, request in SUBSCRIPTIONS.items():
         for count in (1, 10, 100):
-            pairs = in_turns(
-                servers, rounds, lambda server, r=request, c=count: rates(server, r, c)
-            )
+            measure = partial(rates, request=request, count=count)
+            pairs = in_turns(servers, rounds, measure)
             for number, unit in enumerate(("events/s", "events/CPU s")):
                 measured = {
                     name: [pair[number] for pair in found]
@@ -180,7 +181,7 @@ def measure_rates(servers: Mapping[str, OneContainerServer], rounds: int) -> Non
 def measure_delays(servers: Mapping[str, OneContainerServer], rounds: int) -> None:
     """Measure and print the delays."""
     for kind, request in SUBSCRIPTIONS.items():
-        found = in_turns(servers, rounds, lambda server, r=request: delays(server, r))
+        found = in_turns(servers, rounds, partial(delays, request=request))
         for percent in (50, 99):
             measured = {
                 name: [percentile(times, percent) for times in all_times]
