@@ -139,13 +139,13 @@ class EventsTestCase(SynchronousTestCase):
 class RequestTests(EventsTestCase):
     """Requests for events."""
 
-    def assert_refused(self, question: bytes, code: bytes, body: bytes) -> bytes:
+    def assert_refused(self, request: bytes, code: bytes, body: bytes) -> bytes:
         """Check that a request is refused in plain text; return the response."""
-        answer = GuestConnection(self.site).send(question)
-        self.assertEqual(answer[9:12], code, answer)
-        self.assertTrue(answer.endswith(b"\r\n\r\n" + body), answer)
-        self.assertIn(b"Content-Type: text/plain; charset=utf-8\r\n", answer)
-        return answer
+        response = GuestConnection(self.site).send(request)
+        self.assertEqual(response[9:12], code, response)
+        self.assertTrue(response.endswith(b"\r\n\r\n" + body), response)
+        self.assertIn(b"Content-Type: text/plain; charset=utf-8\r\n", response)
+        return response
 
     def test_interfaces(self) -> None:
         """A stream is a subscriber; each way of sending events is a sink."""
@@ -157,20 +157,20 @@ class RequestTests(EventsTestCase):
     def test_types(self) -> None:
         """Types are separated by commas and optional spaces; others are refused."""
         for types in (b"", b"config", b"device,config", b"%20device%20,+config", b","):
-            answer = GuestConnection(self.site).send(
+            response = GuestConnection(self.site).send(
                 b"GET /1.0/events?type=%b HTTP/1.1\r\nHost: x\r\n\r\n" % types
             )
-            self.assertEqual(answer[9:12], b"200", types)
+            self.assertEqual(response[9:12], b"200", types)
         for types in (b"lost", b"config,nope", b"Config", b"%FF"):
-            for question in (
+            for request in (
                 b"GET /1.0/events?type=%b HTTP/1.1\r\nHost: x\r\n\r\n" % types,
                 HANDSHAKE % (b"?type=" + types),
             ):
-                self.assert_refused(question, b"400", b"no such event type\n")
+                self.assert_refused(request, b"400", b"no such event type\n")
 
     def test_since(self) -> None:
         """A ``since`` that is not a timestamp is refused."""
-        question = b"GET /1.0/events?since=%b HTTP/1.1\r\nHost: x\r\n\r\n"
+        request = b"GET /1.0/events?since=%b HTTP/1.1\r\nHost: x\r\n\r\n"
         for since in (
             b"x",
             b"1",
@@ -178,18 +178,18 @@ class RequestTests(EventsTestCase):
             b"9999-99-99T00:00:00Z",
             b"2017-12-21T00:00:00+99:99",
         ):
-            self.assert_refused(question % since, b"400", b"since is not a time\n")
+            self.assert_refused(request % since, b"400", b"since is not a time\n")
         for year in (b"0001", b"9999"):
             since = year + b"-01-01T00:00:00Z"
-            answer = GuestConnection(self.site).send(question % since)
-            self.assertEqual(answer[9:12], b"200")
+            response = GuestConnection(self.site).send(request % since)
+            self.assertEqual(response[9:12], b"200")
 
     def test_methods(self) -> None:
         """GET and HEAD are allowed, other methods are not."""
-        answer = self.guest.send(b"HEAD /1.0/events HTTP/1.1\r\nHost: x\r\n\r\n")
-        self.assertEqual(answer[9:12], b"200")
-        answer = self.guest.send(b"POST /1.0/events HTTP/1.1\r\nHost: x\r\n\r\n")
-        self.assertEqual(answer[9:12], b"405")
+        response = self.guest.send(b"HEAD /1.0/events HTTP/1.1\r\nHost: x\r\n\r\n")
+        self.assertEqual(response[9:12], b"200")
+        response = self.guest.send(b"POST /1.0/events HTTP/1.1\r\nHost: x\r\n\r\n")
+        self.assertEqual(response[9:12], b"405")
 
     def test_bad_handshake(self) -> None:
         """An invalid handshake is refused in plain text, with the supported version."""
@@ -203,8 +203,8 @@ class RequestTests(EventsTestCase):
             good.replace(b"Connection: Upgrade", b"Connection: keep-alive"),
             good.replace(b"HTTP/1.1", b"HTTP/1.0"),
         ):
-            answer = self.assert_refused(bad, b"400", b"bad request\n")
-            self.assertIn(b"sec-websocket-version: 13\r\n", answer.lower(), bad)
+            response = self.assert_refused(bad, b"400", b"bad request\n")
+            self.assertIn(b"sec-websocket-version: 13\r\n", response.lower(), bad)
 
     def test_lists(self) -> None:
         """Headers of a handshake may be lists on several lines (RFC 9110, 5.3, 7.8)."""
@@ -219,8 +219,8 @@ class RequestTests(EventsTestCase):
         ):
             asked = good.replace(b"Upgrade: websocket", b"Upgrade: " + upgrade)
             asked = asked.replace(b"Connection: Upgrade", b"Connection: " + connection)
-            answer = GuestConnection(self.site).send(asked)
-            self.assertEqual(answer[9:12], b"101", asked)
+            response = GuestConnection(self.site).send(asked)
+            self.assertEqual(response[9:12], b"101", asked)
 
     def test_handshake_with_body(self) -> None:
         """A handshake with a body is refused (RFC 9110, 9.3.1)."""
@@ -230,8 +230,8 @@ class RequestTests(EventsTestCase):
         ):
             head = (HANDSHAKE % b"").replace(b"Host: x", b"Host: x\r\n" + header)
             self.assert_refused(head + body, b"400", b"bad request\n")
-            answer = self.guest.send(head + body + HANDSHAKE % b"")
-            self.assertIn(b"\r\n\r\nbad request\nHTTP/1.1 101 ", answer)
+            response = self.guest.send(head + body + HANDSHAKE % b"")
+            self.assertIn(b"\r\n\r\nbad request\nHTTP/1.1 101 ", response)
             self.guest = GuestConnection(self.site)
         none = (HANDSHAKE % b"").replace(b"Host: x", b"Host: x\r\nContent-Length: 0")
         self.assertEqual(self.guest.send(none)[9:12], b"101")
@@ -241,30 +241,30 @@ class RequestTests(EventsTestCase):
         self.put("1")
         self.clock.advance(1)
         since = set()
-        for question in (
+        for request in (
             b"HEAD /1.0/events HTTP/1.1\r\nHost: x\r\n\r\n",
             b"GET /1.0/events HTTP/1.1\r\nHost: x\r\n\r\n",
             b"GET /1.0/events HTTP/1.0\r\n\r\n",
             HANDSHAKE % b"",
         ):
-            answer = GuestConnection(self.site).send(question)
-            head = answer.partition(b"\r\n\r\n")[0] + b"\r\n"
+            response = GuestConnection(self.site).send(request)
+            head = response.partition(b"\r\n\r\n")[0] + b"\r\n"
             since.add(head.partition(b"X-Devlxd-Timestamp: ")[2].partition(b"\r\n")[0])
         self.assertEqual(since, {timestamp_text(10**18 + 1).encode()})
         self.put("2")
         query = b"?since=" + since.pop().replace(b"+", b"%2B")
-        answer = self.guest.send(HANDSHAKE % query)
-        self.assertEqual(answer.count(b'"timestamp"'), 1)
-        self.assertIn(b'"value":"2"', answer)
+        response = self.guest.send(HANDSHAKE % query)
+        self.assertEqual(response.count(b'"timestamp"'), 1)
+        self.assertIn(b'"value":"2"', response)
 
     def test_no_html(self) -> None:
         """No response contains texts or headers of autobahn."""
         plain = self.guest.send(b"GET /1.0/events HTTP/1.1\r\nHost: x\r\n\r\n")
         shaken = GuestConnection(self.site).send(HANDSHAKE % b"")
-        for answer in (plain, shaken):
-            self.assertNotIn(b"html", answer.lower())
-            self.assertNotIn(b"autobahn", answer.lower())
-            self.assertNotIn(b"Server:", answer)
+        for response in (plain, shaken):
+            self.assertNotIn(b"html", response.lower())
+            self.assertNotIn(b"autobahn", response.lower())
+            self.assertNotIn(b"Server:", response)
 
 
 class BodyMessageSinkTests(EventsTestCase):
@@ -318,8 +318,8 @@ class BodyMessageSinkTests(EventsTestCase):
             self.put("1")
 
         self.patch(self.guest.transport, "writeSequence", head_and_change)
-        answer = self.begin()
-        self.assertEqual(answer.count(b'"value":"1"'), 1)
+        response = self.begin()
+        self.assertEqual(response.count(b'"value":"1"'), 1)
 
     def test_http_1_0(self) -> None:
         """An HTTP/1.0 client receives lines without chunks."""
@@ -336,11 +336,13 @@ class BodyMessageSinkTests(EventsTestCase):
         ):
             for method in (b"GET", b"HEAD"):
                 guest = GuestConnection(self.site)
-                question = b"%b /1.0/events HTTP/%b\r\nHost: x\r\n%b\r\n"
-                answer = guest.send(question % (method, version, options))
-                self.assertEqual(answer.count(b"\r\nConnection: close\r\n"), 1, answer)
-                self.assertNotIn(b"keep-alive", answer)
-                chunked = b"Transfer-Encoding" in answer
+                request = b"%b /1.0/events HTTP/%b\r\nHost: x\r\n%b\r\n"
+                response = guest.send(request % (method, version, options))
+                self.assertEqual(
+                    response.count(b"\r\nConnection: close\r\n"), 1, response
+                )
+                self.assertNotIn(b"keep-alive", response)
+                chunked = b"Transfer-Encoding" in response
                 self.assertEqual(chunked, (version, method) == (b"1.1", b"GET"))
                 self.assertEqual(guest.transport.disconnecting, method == b"HEAD")
         self.guest.send(b"GET /1.0/events HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
@@ -371,9 +373,9 @@ class BodyMessageSinkTests(EventsTestCase):
         when = timestamp_text(10**18 + 1).encode()
         for since in (when, when.replace(b"+", b"%2B")):
             self.guest = GuestConnection(self.site)
-            answer = self.begin(b"?since=" + since)
-            self.assertEqual(answer.count(b'"value"'), 1)
-            self.assertIn(b'"value":"2"', answer)
+            response = self.begin(b"?since=" + since)
+            self.assertEqual(response.count(b'"value"'), 1)
+            self.assertIn(b'"value":"2"', response)
         self.guest = GuestConnection(self.site)
         self.assertIn(b'"type":"lost"', self.begin(b"?since=1970-01-01T00:00:00Z"))
 
@@ -495,8 +497,8 @@ class WebSocketSinkTests(EventsTestCase):
 
     def begin(self, query: bytes = b"", early: bytes = b"") -> bytes:
         """Perform the handshake; return the head of the response."""
-        answer = self.guest.send(HANDSHAKE % query + early)
-        head, _, self.rest = answer.partition(b"\r\n\r\n")
+        response = self.guest.send(HANDSHAKE % query + early)
+        head, _, self.rest = response.partition(b"\r\n\r\n")
         return head
 
     def received(self, data: bytes = b"") -> list[tuple[int, bytes]]:
@@ -518,14 +520,14 @@ class WebSocketSinkTests(EventsTestCase):
         """The response to a handshake is that of RFC 6455, 4.2.2; case is ignored."""
         for upgrade in (b"websocket", b"WebSocket", b"WEBSOCKET"):
             self.guest = GuestConnection(self.site)
-            answer = self.guest.send(
+            response = self.guest.send(
                 (HANDSHAKE % b"").replace(b"Upgrade: websocket", b"Upgrade: " + upgrade)
             )
-            head = answer.lower()
+            head = response.lower()
             self.assertTrue(head.startswith(b"http/1.1 101 switching protocols\r\n"))
             self.assertIn(b"\r\nupgrade: websocket\r\n", head)
             self.assertIn(b"\r\nconnection: upgrade\r\n", head)
-            self.assertIn(b": s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n", answer)
+            self.assertIn(b": s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n", response)
 
     def test_events(self) -> None:
         """Each event is one message, with a newline at its end."""
@@ -726,7 +728,7 @@ class WebSocketSinkTests(EventsTestCase):
     def test_key_is_checked(self) -> None:
         """The handshake key is passed on to autobahn if it has 16 bytes."""
         key = base64.b64encode(b"0123456789abcdef")
-        answer = self.guest.send(
+        response = self.guest.send(
             (HANDSHAKE % b"").replace(b"dGhlIHNhbXBsZSBub25jZQ==", key)
         )
-        self.assertEqual(answer[9:12], b"101")
+        self.assertEqual(response[9:12], b"101")
