@@ -11,7 +11,7 @@ from __future__ import annotations
 import shutil
 from contextlib import ExitStack
 
-from benchmarks.questions import QUICK_ROUNDS, ROUNDS, h2load, rate_of
+from benchmarks.requests import QUICK_ROUNDS, ROUNDS, h2load, rate_of
 from benchmarks.serving import (
     CheckoutServer,
     checkouts,

@@ -1,7 +1,7 @@
 """How many requests per second devlxd answers, compared with a bare Twisted Site.
 
 The servers are asked in turn. Needs ``h2load`` (Debian: ``apt-get install
-nghttp2-client``). Run it in a checkout with ``python -m benchmarks.questions``;
+nghttp2-client``). Run it in a checkout with ``python -m benchmarks.requests``;
 with ``--checkout DIR`` the devlxd of another checkout is measured as well.
 """
 
