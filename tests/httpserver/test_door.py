@@ -31,10 +31,10 @@ from devlxd.testing import (
 )
 
 #: The limit of connections of one container in these tests.
-MOST = AT_ONCE + 10
+LIMIT = AT_ONCE + 10
 
 #: How many new connections are admitted at once.
-FIRST = AT_ONCE // COST
+ADMITTED_AT_ONCE = AT_ONCE // COST
 
 
 class Reactor(MemoryDevLXDReactor):
@@ -69,7 +69,7 @@ class DoorTests(SynchronousTestCase):
             MemoryIdentifier({GUEST.pid: Caller("c1", uid=0)}),
             MemoryPeerSource(),
             self.reactor,
-            max_connections=MOST,
+            max_connections=LIMIT,
         ).site(DEFAULT_DIALECT)
         self.registry = site.server.registry
         self.door = Door(site, self.reactor)
@@ -84,7 +84,7 @@ class DoorTests(SynchronousTestCase):
             self.door.arrived(ours)
 
     @property
-    def let_in(self) -> int:
+    def admitted(self) -> int:
         """The number of admitted connections."""
         return len(self.reactor.adoptedStreamConnections)
 
@@ -99,27 +99,27 @@ class DoorTests(SynchronousTestCase):
     def test_at_once(self) -> None:
         """A single connection is admitted at once."""
         self.connect()
-        self.assertEqual(self.let_in, 1)
+        self.assertEqual(self.admitted, 1)
 
     def test_flood(self) -> None:
         """Of many, some are admitted at once, some in turns; the rest is closed."""
         with capturedLogs() as events:
-            self.connect(FIRST + MOST + 50)
-        self.assertEqual(self.let_in, FIRST)
+            self.connect(ADMITTED_AT_ONCE + LIMIT + 50)
+        self.assertEqual(self.admitted, ADMITTED_AT_ONCE)
         self.reactor.advance(0)
-        self.assertEqual(self.let_in, FIRST + MOST)
-        self.assertEqual(self.closed(), FIRST + MOST + 50)
+        self.assertEqual(self.admitted, ADMITTED_AT_ONCE + LIMIT)
+        self.assertEqual(self.closed(), ADMITTED_AT_ONCE + LIMIT + 50)
         self.assertIn("too many connections", events[0]["log_format"])
 
     def test_known(self) -> None:
         """Surplus connections of a known process are closed before admission."""
-        for n in range(MOST):
+        for n in range(LIMIT):
             self.registry.add("c1", n)  # type: ignore[arg-type] # any will do
         self.connect()
-        self.assertEqual(self.let_in, 1)
+        self.assertEqual(self.admitted, 1)
         self.registry.processes.put(os.getpid(), "c1")
         self.connect()
-        self.assertEqual(self.let_in, 1)
+        self.assertEqual(self.admitted, 1)
 
     def test_known_cgroup(self) -> None:
         """Surplus connections of a new process are closed by its known cgroup."""
@@ -129,10 +129,10 @@ class DoorTests(SynchronousTestCase):
         cgroup = cgroup_of(self.guests[0], os.getpid())
         self.reactor.advance(PROCESS_REMEMBERED)
         self.assertEqual(self.registry.cgroups.get(cgroup, None), "c1")
-        for n in range(MOST):
+        for n in range(LIMIT):
             self.registry.add("c1", n)  # type: ignore[arg-type] # any will do
         self.connect()
-        self.assertEqual(self.let_in, 1)
+        self.assertEqual(self.admitted, 1)
 
     def test_not_its_turn_any_more(self) -> None:
         """A pending connection that the guest closes is not admitted."""
@@ -141,7 +141,7 @@ class DoorTests(SynchronousTestCase):
         self.guests[0].close()
         del self.guests[0]
         self.reactor.advance(0)
-        self.assertEqual(self.let_in, 1)
+        self.assertEqual(self.admitted, 1)
 
     def test_closed(self) -> None:
         """When the service stops, pending connections are closed."""
@@ -149,7 +149,7 @@ class DoorTests(SynchronousTestCase):
         self.connect()
         self.door.close()
         self.reactor.advance(0)
-        self.assertEqual((self.let_in, self.closed()), (0, 1))
+        self.assertEqual((self.admitted, self.closed()), (0, 1))
 
     def test_no_descriptors(self) -> None:
         """A connection that cannot be adopted, by EMFILE, is closed and logged."""

@@ -51,7 +51,7 @@ _outputs: list[Output] = []
 
 
 class GuestError(Exception):
-    """Raised when a command in a guest, or for one, fails; says what it printed."""
+    """Raised when a command in or for a guest fails; contains its output."""
 
 
 def check(command: Sequence[str], code: int | str, output: str) -> str:
