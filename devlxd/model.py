@@ -231,7 +231,7 @@ class End(enum.Enum):
     #: The subscriber has raised an exception.
     FAILED = "failed"
     #: The container was removed.
-    GONE = "the container is gone"
+    REMOVED = "the container is gone"
     #: devlxd stops. A subscriber that comes back with ``since`` misses nothing.
     STOPPED = "devlxd stops"
 

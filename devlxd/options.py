@@ -18,7 +18,7 @@ from twisted.copyright import version as twisted_version
 from twisted.python import usage
 
 from devlxd import __version__
-from devlxd.events.journal import KEPT, MAX_BYTES, MAX_CONTAINER_BYTES
+from devlxd.events.journal_bounds import KEPT, MAX_BYTES, MAX_CONTAINER_BYTES
 from devlxd.guestapi.dialect import Dialect
 from devlxd.guestapi.dialects import DEFAULT_DIALECT, DIALECTS
 from devlxd.guestapi.downloads import MAX_DOWNLOADS

@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from devlxd.events.journal import JournalError, SQLiteJournal
+from devlxd.events.journal import SQLiteJournal
 from devlxd.host.lock_file import LockedError, LockFile
+from devlxd.interfaces import JournalError
 
 
 class StateError(Exception):

@@ -1,23 +1,23 @@
 # -*- test-case-name: tests.events.test_bus -*-
-"""The bus: what changes is told in order, remembered, and told again."""
+"""The event bus: makes events of the changes of a store, and delivers them."""
 
 from __future__ import annotations
 
-import secrets
 import time
-from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
-from weakref import WeakValueDictionary
 
 from twisted.application.service import Service
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.logger import Logger
+from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from devlxd.events.diff import changes, event_of, lost
-from devlxd.events.feed import BATCH, Chain, Node, Subscription
-from devlxd.events.journal import KEPT, JournalError, JournalReplacedError
+from devlxd.events.change_queue import ChangeQueue
+from devlxd.events.diff import changes, event_of
+from devlxd.events.event_list import Chain
+from devlxd.events.incarnation import Incarnation, identity_of, new_number
+from devlxd.events.recorder import Recorder
+from devlxd.events.replay import Replay
+from devlxd.events.subscription import BATCH, Subscription
 from devlxd.interfaces import (
     IContainerStore,
     IEventBus,
@@ -25,159 +25,37 @@ from devlxd.interfaces import (
     IStoreObserver,
     ISubscriber,
     ISubscription,
-    ITurn,
     ITurns,
 )
 from devlxd.model import Container, End, Event
 from devlxd.turns import Turns
 
-#: How long a container may be missing after the start until it is forgotten,
-#: in seconds.
-FORGET_AFTER = 60.0
-
-#: How long to wait until what could not be written is tried again, in seconds.
-RETRY = 10.0
-
-#: How many events of one change are made at a time, and how long they may be.
+#: How many events of one change are made at a time, and how many bytes of them.
 _SLICE = 128
 _SLICE_BYTES = 256 * 1024
 
 
-#: What comes after the last slice of work.
-_DONE = object()
-
-
-def _draw() -> int:
-    """Return a number that no incarnation has had."""
-    return secrets.randbits(63)
-
-
-def _identity(container: Container) -> tuple[str, str, str]:
-    """Return what tells a container from others of its name, the best first."""
-    return container.config.get("volatile.uuid", ""), container.id, container.origin
-
-
-def _is_the_same(new: Container, known: Container) -> bool:
-    """Return whether ``new`` is certainly ``known``, and not one of its name."""
-    if not new.is_another_than(known):
-        for one, other in zip(_identity(new), _identity(known), strict=True):
-            if one and other:
-                return one == other
-    return False
-
-
-class _Incarnation:
-    """One container, from when its store tells of it until it goes.
-
-    :ivar number: by which the journal knows it: a new one whenever something
-        could not be recorded, so that nobody reads what has a gap.
-    :ivar container: the snapshot that was last told of.
-    :ivar timestamp: of the last event, or of the first snapshot.
-    :ivar last: the last place in the list of its events.
-    :ivar subscriptions: those who hear of it, in their order.
-    :ivar pending: the snapshots that are still to be told of; ``None`` for its
-        end.
-    :ivar work: what tells of them, if it has begun.
-    :ivar turn: when that goes on.
-    :ivar replays: how many subscribers read its past.
-    :ivar is_recorded: whether the journal knows what it is known by.
-    :ivar is_over: whether its end was told.
-    """
-
-    def __init__(self, number: int, container: Container, timestamp: int) -> None:
-        self.number = number
-        self.container = container
-        self.timestamp = timestamp
-        self.last = Node()
-        self.subscriptions: dict[Subscription, None] = {}
-        self.pending: deque[Container | None] = deque()
-        self.work: Iterator[None] | None = None
-        self.turn: ITurn | None = None
-        self.replays = 0
-        self.is_recorded = False
-        self.is_over = False
-
-
-class Replay:
-    """What a container's subscriber has missed, some of it at a time.
-
-    :param journal: where it is.
-    :param shared: the events that somebody has in memory.
-    :param incarnation: the container.
-    :param types: the types of the events.
-    :param since: the timestamp after which it begins.
-    :param closed: is called when nobody will fetch anything any more.
-    """
-
-    def __init__(
-        self,
-        journal: IJournal,
-        shared: _Shared,
-        incarnation: _Incarnation,
-        types: Collection[str],
-        since: int,
-        closed: Callable[[], None],
-    ) -> None:
-        self._journal = journal
-        self._shared = shared
-        self._incarnation = incarnation
-        self._types = types
-        self._since = since
-        self.close = closed
-        self.end: Node | None = None
-
-    def fetch(self) -> Sequence[Event]:
-        """Return the next events, the oldest first."""
-        incarnation = self._incarnation
-        complete_since, events, is_all = self._ask(incarnation.number)
-        if complete_since is None:
-            complete_since = incarnation.timestamp
-        found = [
-            self._shared.setdefault((incarnation.number, event.timestamp), event)
-            for event in events
-        ]
-        if self._since < complete_since:
-            found.insert(0, lost(incarnation.container.name, complete_since))
-        if is_all:
-            self.end = incarnation.last
-        else:
-            self._since = events[-1].timestamp
-        return found
-
-    def _ask(self, number: int) -> tuple[int | None, Sequence[Event], bool]:
-        try:
-            return self._journal.since(number, self._since, self._types, BATCH)
-        except JournalError:
-            # That shows when something is to be written, if not before.
-            return None, [], True
-
-
-_Shared = WeakValueDictionary[tuple[int, int], Event]
-
-
 @implementer(IEventBus, IStoreObserver)
 class EventBus(Service):
-    """Makes events of the changes of a store, and passes them on.
+    """See `IEventBus`.
 
-    What it passes on is in the journal before anybody receives it: whoever
-    comes back after this process was killed misses nothing, and hears nothing
-    twice. A journal that fails costs the past, which guests are told, and
-    nothing else.
+    Events are recorded before they are delivered: when the process is killed,
+    subscribers that come back to the next one with ``since`` miss none, and receive
+    none twice. When the journal fails such subscribers receive ``lost``.
 
-    What the journal has of a container is that container's only if its uuid,
-    its id or its origin says so: one that has none of these begins anew
-    whenever this starts.
+    At the start, a container continues the events of the journal only if its uuid, its
+    id or its origin is the recorded one. Otherwise it begins without past events.
 
-    :param store: whose changes are heard.
-    :param journal: what is remembered.
-    :param reactor: for what has to wait.
-    :param now: tells the time, in nanoseconds since 1970.
-    :param turns: by whose turn long work is done.
-    :param namespaces: what the config keys begin with whose changes are events:
-        whatever the subscribers may see, and nothing else.
+    :param store: has the containers.
+    :param journal: records the events.
+    :param reactor: for delayed work.
+    :param now: returns the time, in nanoseconds since 1970. The timestamps of a
+        container increase even if this does not.
+    :param turns: give turns to long work; default: those of this bus.
+    :param namespaces: the prefixes of the config keys whose changes are events: all
+        that some subscriber may see, and no others. There is no default: keys outside
+        these must never reach a guest.
     """
-
-    _log = Logger()
 
     def __init__(
         self,
@@ -190,58 +68,47 @@ class EventBus(Service):
         namespaces: Collection[str],
     ) -> None:
         self._store = store
-        self._journal = journal
-        self._reactor = reactor
         self._now = now
         self._turns = turns or Turns(reactor)
         self._namespaces = tuple(namespaces)
-        self._shared: _Shared = WeakValueDictionary()
-        self._present: dict[str, _Incarnation] = {}
-        self._ended: dict[_Incarnation, None] = {}
-        self._awaited: dict[str, int] = {}
-        self._unrecorded: dict[_Incarnation, None] = {}
-        self._failures = 0
-        self._is_told = False
+        self._recorder = Recorder(
+            journal, reactor, self._turns, self._namespaces, self._all_incarnations
+        )
+        self._present: dict[str, Incarnation] = {}
+        #: Removed containers whose events are still read.
+        self._removed: dict[Incarnation, None] = {}
         self._latest = 0
-        self._forgetting: IDelayedCall | None = None
-        self._mending: IDelayedCall | ITurn | None = None
 
     def startService(self) -> None:
-        """Hear of changes from now on; those since the journal's end count."""
+        """See `IService.startService`.
+
+        Changes since the last event of the journal become events now.
+        """
         super().startService()
-        try:
-            self._journal.open(self._namespaces)
-            self._awaited = dict(self._journal.names())
-            self._latest = self._journal.latest()
-        except JournalError as error:
-            self._failed(error)
+        self._latest = max(self._latest, self._recorder.start())
         self._store.watch(self)
         for name in self._store.names():
             self.changed(name, None, self._store.get(name))
-        self._store.loaded().addCallback(lambda _: self._forget_later())
+        self._store.loaded().addCallback(
+            lambda _: self._recorder.remove_missing_later(self._store)
+        )
 
     def stopService(self) -> None:
-        """Hear of changes no more; subscribers are told that this is the end."""
+        """See `IService.stopService`. All subscriptions end with `End.STOPPED`."""
         if self.running:
             self._store.unwatch(self)
-            for waiting in (self._forgetting, self._mending):
-                if waiting is not None:
-                    waiting.cancel()
-            self._forgetting = self._mending = None
-            incarnations = [*self._present.values(), *self._ended]
-            for known in (self._present, self._ended, self._awaited, self._unrecorded):
-                known.clear()
+            incarnations = self._all_incarnations()
+            self._present.clear()
+            self._removed.clear()
             for incarnation in incarnations:
-                self._stop(incarnation)
-            self._journal.close()
+                incarnation.changes.cancel()
+                for subscription in list(incarnation.subscriptions):
+                    subscription.end_now(End.STOPPED)
+            self._recorder.stop()
         super().stopService()
 
-    def _stop(self, incarnation: _Incarnation) -> None:
-        if incarnation.turn is not None:
-            incarnation.turn.cancel()
-        incarnation.work = None
-        for subscription in list(incarnation.subscriptions):
-            subscription.end_now(End.STOPPED)
+    def _all_incarnations(self) -> Collection[Incarnation]:
+        return [*self._present.values(), *self._removed]
 
     def subscribe(
         self,
@@ -252,39 +119,52 @@ class EventBus(Service):
     ) -> ISubscription:
         """See `IEventBus.subscribe`."""
         types = frozenset((*types, "lost"))
-        take_turn = partial(self._turns.take, container)
         incarnation = self._present.get(container)
         if incarnation is None:
-            end = End.GONE if self.running else End.STOPPED
-            return Subscription(subscriber, types, take_turn, end=end)
-        place: Node | None = incarnation.last
-        replay = None
-        if since is not None:
-            # Nothing that comes from now on lies before it, and nothing that was
-            # lies before 1970, whatever it is.
-            since = min(max(since, 0), incarnation.timestamp)
-            place, replay = None, self._replay(incarnation, types, since)
-        cancelled = partial(self._cancelled, incarnation)
+            end = End.REMOVED if self.running else End.STOPPED
+            return Subscription(container, subscriber, types, self._turns, end=end)
         subscription = Subscription(
-            subscriber, types, take_turn, cancelled, place, replay
+            container,
+            subscriber,
+            types,
+            self._turns,
+            ended=partial(self._subscription_ended, incarnation),
+            place=incarnation.last if since is None else None,
+            recorded=self._replay(incarnation, types, since),
         )
         incarnation.subscriptions[subscription] = None
         return subscription
 
     def _replay(
-        self, incarnation: _Incarnation, types: Collection[str], since: int
-    ) -> Replay:
+        self, incarnation: Incarnation, types: Collection[str], since: int | None
+    ) -> Replay | None:
+        if since is None:
+            return None
+        # All further events are later than the last one, and all events are later
+        # than 1970.
+        since = min(max(since, 0), incarnation.timestamp)
         incarnation.replays += 1
-        closed = partial(self._replayed, incarnation)
-        return Replay(self._journal, self._shared, incarnation, types, since, closed)
+        close = partial(self._replay_ended, incarnation)
+        return self._recorder.replay(incarnation, types, since, close)
 
-    def _replayed(self, incarnation: _Incarnation) -> None:
+    def _replay_ended(self, incarnation: Incarnation) -> None:
         incarnation.replays -= 1
-        self._let_go(incarnation)
+        self._clean_up(incarnation)
 
-    def _cancelled(self, incarnation: _Incarnation, subscription: Subscription) -> None:
+    def _subscription_ended(
+        self, incarnation: Incarnation, subscription: Subscription
+    ) -> None:
         incarnation.subscriptions.pop(subscription, None)
-        self._let_go(incarnation)
+        self._clean_up(incarnation)
+
+    def _clean_up(self, incarnation: Incarnation) -> None:
+        """Remove all that is kept of a removed container, once it is not read."""
+        if not incarnation.has_ended or incarnation not in self._removed:
+            return
+        if not incarnation.replays and incarnation.number:
+            self._recorder.remove(incarnation)
+        if not incarnation.subscriptions:
+            del self._removed[incarnation]
 
     def latest(self, container: str) -> int:
         """See `IEventBus.latest`."""
@@ -299,254 +179,104 @@ class EventBus(Service):
         if present is not None and (
             new is None or old is None or new.is_another_than(old)
         ):
-            # What comes from now on under its name is another container's: who
-            # is told of this one's end has no part in it.
+            # Subscribers of this container receive no events of the next one of its
+            # name, even if that is added while they are notified of the removal.
             del self._present[name]
-            self._ended[present] = None
-            self._carry_out(present, None)
+            self._removed[present] = None
+            present.is_removed = True
+            present.changes.add(None)
             present = None
         if new is not None:
             if present is None:
-                present = self._present[name] = self._begin(new)
-            self._carry_out(present, new)
+                present = self._present[name] = self._incarnation_of(new)
+            present.changes.add(new)
 
-    def _begin(self, new: Container) -> _Incarnation:
-        """Take up what is known of a container, if that is certain."""
-        number = self._awaited.pop(new.name, None)
-        known = None
-        if number is not None:
-            try:
-                known = self._journal.last(number)
-            except JournalError as error:
-                self._failed(error)
-        if number is None or known is None or not _is_the_same(new, known[0]):
+    def _incarnation_of(self, container: Container) -> Incarnation:
+        incarnation = self._recorder.known(container)
+        if incarnation is None:
             self._latest = max(self._now(), self._latest + 1)
-            return _Incarnation(_draw(), new, self._latest)
-        incarnation = _Incarnation(number, *known)
-        incarnation.is_recorded = True
+            incarnation = Incarnation(new_number(), container, self._latest)
+        incarnation.changes = ChangeQueue(
+            container.name,
+            self._turns,
+            partial(self._work_on, incarnation),
+            partial(self._end, incarnation),
+        )
         return incarnation
 
-    def _carry_out(self, incarnation: _Incarnation, new: Container | None) -> None:
-        """Tell of a change after those before it: at once if it is not long."""
-        if new is not None and incarnation.turn is not None and incarnation.pending:
-            # Something long is in work. Nobody was told of what waits for it: that
-            # is told in one with this, or it could become more and more.
-            incarnation.pending.pop()
-        incarnation.pending.append(new)
-        if incarnation.work is None:
-            incarnation.work = self._work(incarnation)
-            self._go_on(incarnation)
-
-    def _go_on(self, incarnation: _Incarnation) -> None:
-        incarnation.turn = None
-        if next(incarnation.work or iter(()), _DONE) is _DONE:
-            incarnation.work = None
-        else:
-            go_on = partial(self._go_on, incarnation)
-            incarnation.turn = self._turns.take(incarnation.container.name, go_on)
-
-    def _work(self, incarnation: _Incarnation) -> Iterator[None]:
-        while incarnation.pending:
-            new = incarnation.pending.popleft()
-            try:
-                yield from self._work_on(incarnation, new)
-            except Exception:
-                name = incarnation.container.name
-                self._log.failure("a change of {container} is not told", container=name)
-            if new is None:
-                self._end(incarnation)
-
     def _work_on(
-        self, incarnation: _Incarnation, new: Container | None
+        self, incarnation: Incarnation, new: Container | None
     ) -> Iterator[None]:
+        """Make, record and deliver the events of a change, in slices."""
         chain = Chain(incarnation.last)
         yield from self._make_events(incarnation, new, chain)
-        # Without config and devices when the container is removed.
+        # Without config and devices if the container was removed.
         snapshot = new or Container(incarnation.container.name)
-        if self._is_to_be_recorded(incarnation, new, chain.events):
-            yield from self._journal.prepare(snapshot, chain.events)
-        incarnation.is_recorded = not self._is_to_be_recorded(
-            incarnation, new, chain.events
-        )
-        self._tell(incarnation, snapshot, chain)
-
-    def _is_to_be_recorded(
-        self, incarnation: _Incarnation, new: Container | None, events: Sequence[Event]
-    ) -> bool:
-        if new is None:
-            return incarnation.replays > 0
-        known = incarnation.container
-        return (
-            bool(events)
-            or not incarnation.is_recorded
-            or _identity(new) != _identity(known)
-        )
+        if _is_to_be_recorded(incarnation, new, chain.events):
+            yield from self._recorder.prepare(snapshot, chain.events)
+        # Subscriptions may have come and gone, and retries been made, since then.
+        incarnation.is_recorded = not _is_to_be_recorded(incarnation, new, chain.events)
+        since, incarnation.container = incarnation.timestamp, snapshot
+        if chain.events:
+            incarnation.timestamp = chain.events[-1].timestamp
+            self._latest = max(self._latest, incarnation.timestamp)
+        if not incarnation.is_recorded:
+            self._recorder.record(incarnation, since, chain.events)
+        _deliver(incarnation, chain)
 
     def _make_events(
-        self, incarnation: _Incarnation, new: Container | None, chain: Chain
+        self, incarnation: Incarnation, new: Container | None, chain: Chain
     ) -> Iterator[None]:
-        """Make the events of a change, some of them at a time."""
-        old, done, number = incarnation.container, 0, 0
+        """Add the events of a change to ``chain``, in slices."""
+        old, size_before = incarnation.container, 0
         if new is old:
             return
-        # Time goes on for this container, whatever the clock says.
         timestamp = max(self._now(), incarnation.timestamp + 1)
         for change in changes(old, new, self._namespaces):
-            size = chain.last.size - incarnation.last.size
             if change is None:
                 yield
                 continue
-            if number and (number % _SLICE == 0 or size - done > _SLICE_BYTES):
-                done = size
+            number = len(chain.events)
+            if number and (
+                number % _SLICE == 0 or chain.size - size_before > _SLICE_BYTES
+            ):
+                size_before = chain.size
                 yield
             chain.add(event_of(old.name, change, timestamp + number))
-            number += 1
 
-    def _tell(
-        self, incarnation: _Incarnation, snapshot: Container, chain: Chain
-    ) -> None:
-        events, since = chain.events, incarnation.timestamp
-        if events:
-            incarnation.timestamp = events[-1].timestamp
-            self._latest = max(self._latest, incarnation.timestamp)
-        incarnation.container = snapshot
-        if not incarnation.is_recorded:
-            self._remember(incarnation, since, events)
-        self._deliver(incarnation, chain)
-
-    def _end(self, incarnation: _Incarnation) -> None:
+    def _end(self, incarnation: Incarnation) -> None:
+        """End the subscriptions to a removed container."""
         for subscription in list(incarnation.subscriptions):
-            subscription.end_with(End.GONE)
-        incarnation.is_over = True
-        self._let_go(incarnation)
+            subscription.end_after_events(End.REMOVED)
+        incarnation.has_ended = True
+        self._clean_up(incarnation)
 
-    def _deliver(self, incarnation: _Incarnation, chain: Chain) -> None:
-        subscriptions = list(incarnation.subscriptions)
-        behind = [s for s in subscriptions if s.is_behind]
-        incarnation.last = chain.last
-        chain.link()
-        at_once = BATCH
-        for subscription in subscriptions:
-            at_once -= subscription.heard(at_once)
-        for subscription in behind:
-            subscription.cut_if_slow(chain.last)
 
-    def _let_go(self, incarnation: _Incarnation) -> None:
-        """Keep nothing of a container that has gone, as soon as nobody reads it."""
-        if not incarnation.is_over or incarnation not in self._ended:
-            return
-        if not incarnation.replays and incarnation.number:
-            number, incarnation.number = incarnation.number, 0
-            try:
-                self._journal.forget(number)
-            except JournalError as error:
-                self._failed(error)
-        if not incarnation.subscriptions:
-            del self._ended[incarnation]
+def _is_to_be_recorded(
+    incarnation: Incarnation, new: Container | None, events: Sequence[Event]
+) -> bool:
+    """Return whether a change must be written to the journal.
 
-    def _remember(
-        self, incarnation: _Incarnation, since: int, events: Sequence[Event]
-    ) -> None:
-        # Of more than that nobody can ask.
-        for event in events[-KEPT:]:
-            self._shared[incarnation.number, event.timestamp] = event
-        try:
-            self._record(incarnation, since, events)
-        except JournalError as error:
-            # Who listens now hears of it all the same.
-            incarnation.number = _draw()
-            if incarnation not in self._ended:
-                self._unrecorded[incarnation] = None
-            self._journal.set_complete(False)
-            self._failed(error)
+    The removal of a container is written only if its events are still read: they are
+    removed from the journal next.
+    """
+    if new is None:
+        return incarnation.replays > 0
+    return (
+        bool(events)
+        or not incarnation.is_recorded
+        or identity_of(new) != identity_of(incarnation.container)
+    )
 
-    def _record(
-        self, incarnation: _Incarnation, since: int, events: Sequence[Event]
-    ) -> None:
-        self._journal.record(
-            incarnation.number,
-            incarnation.container,
-            since,
-            incarnation.timestamp,
-            events,
-        )
-        incarnation.is_recorded = True
-        self._unrecorded.pop(incarnation, None)
 
-    def _failed(self, error: JournalError) -> None:
-        """Try again later what the journal could not do."""
-        if not self._is_told and not isinstance(error, JournalReplacedError):
-            self._is_told = True
-            self._log.error(
-                "{error}: events are not remembered until that is mended", error=error
-            )
-        self._failures += 1
-        self._mend_in(RETRY)
-
-    def _mend_in(self, seconds: float) -> None:
-        if self.running and self._mending is None:
-            self._mending = self._reactor.callLater(seconds, self._mend, self._mended())
-
-    def _mend(self, work: Iterator[None]) -> None:
-        self._mending = None
-        try:
-            for _ in work:
-                self._mending = self._turns.take(self, partial(self._mend, work))
-                return
-        except JournalError as error:
-            self._failed(error)
-
-    def _mended(self) -> Iterator[None]:
-        """Let the journal have all that it should, and nothing else, bit by bit."""
-        failures = self._failures
-        self._journal.open(self._namespaces)
-        for incarnation in list(self._unrecorded):
-            yield from self._record_again(incarnation)
-        for number in set(self._journal.incarnations()) - self._known():
-            self._journal.forget(number)
-            yield
-        if failures != self._failures:
-            self._mend_in(RETRY)
-        elif failures:
-            self._failures = 0
-            self._journal.set_complete(True)
-            if self._is_told:
-                self._is_told = False
-                self._log.info("events are remembered again")
-
-    def _record_again(self, incarnation: _Incarnation) -> Iterator[None]:
-        container = incarnation.container
-        if incarnation not in self._unrecorded:
-            return
-        for _ in self._journal.prepare(container, ()):
-            yield
-            known = incarnation.container if incarnation in self._unrecorded else None
-            if known is not container:
-                # Who told of another has recorded that, or failed to.
-                return
-        self._record(incarnation, incarnation.timestamp, ())
-        yield
-
-    def _known(self) -> set[int]:
-        """Return the incarnations that the journal should know."""
-        known = {i.number for i in (*self._present.values(), *self._ended)}
-        return known.union(self._awaited.values())
-
-    def _forget_later(self) -> None:
-        if self.running and self._forgetting is None:
-            self._forgetting = self._reactor.callLater(
-                FORGET_AFTER, self._forget_the_gone
-            )
-
-    def _forget_the_gone(self) -> None:
-        """Forget containers that went while nobody looked, and all that is nobody's.
-
-        Where there is none at all it is more likely that they are not there
-        yet.
-        """
-        self._forgetting = None
-        if self._store.names():
-            for name in list(self._awaited):
-                if not self._store.has(name):
-                    del self._awaited[name]
-        self._mend_in(0)
+def _deliver(incarnation: Incarnation, chain: Chain) -> None:
+    """Deliver events; end subscriptions that were too far behind before them."""
+    subscriptions = list(incarnation.subscriptions)
+    behind = [s for s in subscriptions if s.is_behind]
+    incarnation.last = chain.last
+    chain.link()
+    most = BATCH
+    for subscription in subscriptions:
+        most -= subscription.notify(most)
+    for subscription in behind:
+        subscription.end_if_slow(chain.last)

@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.events.test_diff -*-
-"""Two snapshots -> what has changed, in the words of spec/lxd.md."""
+"""The difference of two snapshots, and the events that are made of it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import TypeVar
 
 from devlxd.model import Container, Event
 
-#: What an event tells: its type, and its metadata in the order of their fields.
+#: The type and the metadata of an event, the fields in the order of the published
+#: specification of the API (LXD's dev-lxd document).
 Change = tuple[str, Mapping[str, object]]
 
 #: How many names are compared in one step.
@@ -30,7 +31,7 @@ def changes(
     Changes of the config come before those of devices, removed devices before
     updated and added ones; otherwise they are sorted by name.
 
-    :param namespaces: what the config keys begin with whose changes count.
+    :param namespaces: the prefixes of the config keys to compare.
     :return: the changes, and ``None`` after each step of a long comparison.
     """
     yield from _config_changes(
@@ -42,28 +43,28 @@ def changes(
 def _config_changes(
     old: Mapping[str, str], new: Mapping[str, str], namespaces: tuple[str, ...]
 ) -> Iterator[Change | None]:
-    # There may be many keys. To sort them all first would keep others waiting.
-    waiting: list[str] = []
+    # A heap: sorting very many keys at once would block the reactor.
+    keys: list[str] = []
     for key in _differing(old, new, ""):
         if key is None:
             yield None
         elif key.startswith(namespaces):
-            heappush(waiting, key)
-    while waiting:
-        key = heappop(waiting)
+            heappush(keys, key)
+    while keys:
+        key = heappop(keys)
         values = {"old_value": old.get(key, ""), "value": new.get(key, "")}
         yield "config", {"key": key, **values}
 
 
 def _device_changes(old: _Devices, new: _Devices) -> Iterator[Change | None]:
-    waiting: list[tuple[int, str]] = []
+    names: list[tuple[int, str]] = []
     for name in _differing(old, new, None):
         if name is None:
             yield None
         else:
-            heappush(waiting, ((name in new) + (name not in old), name))
-    while waiting:
-        kind, name = heappop(waiting)
+            heappush(names, ((name in new) + (name not in old), name))
+    while names:
+        kind, name = heappop(names)
         device = new[name] if kind else old[name]
         yield _device_change(name, ("removed", "updated", "added")[kind], device)
 
@@ -71,7 +72,10 @@ def _device_changes(old: _Devices, new: _Devices) -> Iterator[Change | None]:
 def _differing(
     old: Mapping[str, _T], new: Mapping[str, _T], none: _T | None
 ) -> Iterator[str | None]:
-    """Find the names of what differs, and say ``None`` after each step."""
+    """Return the names of what differs, and ``None`` after each full step.
+
+    :param none: the value that counts as none at all.
+    """
     for step in _steps_of(new):
         yield from [name for name in step if new[name] != old.get(name, none)]
         if len(step) == _STEP:

@@ -6,7 +6,6 @@ memory and a suite of contract tests that runs on all providers.
 
 from devlxd.interfaces.bus import (
     IEventBus,
-    IJournal,
     ISubscriber,
     ISubscription,
 )
@@ -24,6 +23,13 @@ from devlxd.interfaces.image_stores import (
     IImageStore,
     ImageError,
     IOpenImage,
+)
+from devlxd.interfaces.journal import (
+    IJournal,
+    JournalError,
+    JournalLockedError,
+    JournalReplacedError,
+    JournalVersionError,
 )
 from devlxd.interfaces.observation import IServiceObserver
 from devlxd.interfaces.serving import (
@@ -75,5 +81,9 @@ __all__ = [
     "IWatchListener",
     "IWatcher",
     "ImageError",
+    "JournalError",
+    "JournalLockedError",
+    "JournalReplacedError",
+    "JournalVersionError",
     "NotInContainer",
 ]

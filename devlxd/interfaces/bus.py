@@ -1,20 +1,16 @@
-"""Seams of what has changed: the event bus and its journal."""
+"""The seams of the event bus: subscriptions to the events of containers."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection
 
 from zope.interface import Interface
 
-from devlxd.model import (
-    Container,
-    End,
-    Event,
-)
+from devlxd.model import End, Event
 
 
 class IEventBus(Interface):
-    """Who passes events on to the guests that want to hear them."""
+    """Passes the events of containers on to subscribers."""
 
     def subscribe(
         container: str,
@@ -22,130 +18,57 @@ class IEventBus(Interface):
         types: Collection[str],
         since: int | None = None,
     ) -> ISubscription:
-        """Let ``subscriber`` hear of the events of a container from now on.
+        """Subscribe to the events of a container.
 
-        It hears nothing before the subscription is resumed for the first time,
-        and misses nothing that happens until then.
+        Nothing is delivered before the subscription is resumed for the first time.
+        Events until then are delivered afterwards.
+
+        A subscription to a container that does not exist ends with `End.REMOVED`,
+        one to a bus that does not run with `End.STOPPED`.
 
         :param container: the container's name.
-        :param types: the types of events that it hears of.
-        :param since: a timestamp, to hear first of what came after it.
+        :param types: the types of events to deliver, besides ``lost``.
+        :param since: a timestamp, in nanoseconds since 1970: events after it are
+            delivered first, as far as they are recorded. If some are not recorded, the
+            first event is ``lost``. Default: only events from now on.
         """
 
     def latest(container: str) -> int:
-        """Return the present timestamp of a container, good as ``since``.
+        """Return the present timestamp of a container, to subscribe with later.
 
-        Whoever subscribes with it later hears of everything that happens after
-        this call, and of nothing that happened before.
+        As ``since`` it stands for all events after this call, and for none before it.
 
         :param container: the container's name.
-        :return: that of its last event, if there was any.
+        :return: the timestamp of its last event, or of its first snapshot, in
+            nanoseconds since 1970.
         """
 
 
 class ISubscription(Interface):
-    """What a subscriber holds in its hand."""
+    """One subscription, paused at first."""
 
     def resume() -> None:
-        """Let the subscriber receive, until it pauses."""
+        """Deliver events to the subscriber, until `pause` is called."""
 
     def pause() -> None:
-        """Hear nothing until it is resumed, and go on where it was then.
+        """Deliver nothing until `resume` is called; harmless if it is paused.
 
-        Harmless if that is so already. Who is paused and falls too far behind is
-        cut off.
+        A subscription that is paused for too many events ends with `End.TOO_SLOW`.
         """
 
     def cancel() -> None:
-        """Let the subscriber receive nothing any more."""
+        """End the subscription; the subscriber is not called any more."""
 
 
 class ISubscriber(Interface):
-    """One guest connection that hears events."""
+    """Receives the events of one container.
 
-    def receive(event: Event) -> None:
-        """Take one event; each comes once, in order."""
-
-    def end(reason: End) -> None:
-        """Take the word that nothing more will come."""
-
-
-class IJournal(Interface):
-    """What is remembered of containers and their events, for who was away.
-
-    It goes by incarnations: numbers that name one container each, and not one
-    of the same name that came before or after it.
-
-    It is its own memory: the snapshots in it have of the config and of the
-    rest only what events tell of. Any method may raise
-    `devlxd.events.journal.JournalError`; that costs what is remembered, and
-    nothing else.
+    An exception that a method raises is logged. If `receive` raises it, the
+    subscription ends with `End.FAILED`. Other subscribers do not notice.
     """
 
-    def open(namespaces: Collection[str]) -> None:
-        """Begin to record, unless the journal is open already.
+    def receive(event: Event) -> None:
+        """Receive an event. Each is delivered once, in the order of the timestamps."""
 
-        All other methods fail before that. What was recorded with other
-        namespaces is removed: the snapshots lack what to compare with.
-
-        :param namespaces: what the config keys begin with whose changes are
-            events.
-        """
-
-    def close() -> None:
-        """Ask nothing any more."""
-
-    def set_complete(complete: bool) -> None:
-        """Note whether all that was told was recorded.
-
-        What is incomplete when it is closed is forgotten when it is opened.
-        """
-
-    def names() -> Mapping[str, int]:
-        """Return the last incarnation of each name."""
-
-    def incarnations() -> Collection[int]:
-        """Return all incarnations of which something is known."""
-
-    def latest() -> int:
-        """Return the timestamp of the last event of all, or 0."""
-
-    def last(incarnation: int) -> tuple[Container, int] | None:
-        """Return the last snapshot that was recorded, and its timestamp."""
-
-    def prepare(container: Container, events: Sequence[Event]) -> Iterator[None]:
-        """Do in small steps what `record` of the same values would take long for.
-
-        :return: an iterator that yields after each step.
-        """
-
-    def record(
-        incarnation: int,
-        container: Container,
-        since: int,
-        timestamp: int,
-        events: Sequence[Event],
-    ) -> None:
-        """Remember a snapshot and the events that led to it, both or nothing.
-
-        :param since: for an incarnation that is not known: the timestamp from
-            which on nothing is missing.
-        :param timestamp: that of the last event, if there is any.
-        """
-
-    def forget(incarnation: int) -> None:
-        """Remember nothing of an incarnation any more."""
-
-    def since(
-        incarnation: int, timestamp: int, types: Collection[str], most: int
-    ) -> tuple[int | None, Sequence[Event], bool]:
-        """Return some events of an incarnation after a time, the oldest first.
-
-        However many there are it takes a few milliseconds at most.
-
-        :param types: the types of the events.
-        :param most: how long all of them may be, in bytes; if there are any,
-            one is returned however long it is.
-        :return: the timestamp from which on nothing is missing, ``None`` where
-            nothing is known; the events; and whether these are all.
-        """
+    def end(reason: End) -> None:
+        """Called when the subscription has ended, unless it was cancelled."""

@@ -336,7 +336,7 @@ class ChangeTests(DirectoryStoreTestCase):
         self.write("1", own / "config.yaml")
         (own / "config.yaml").unlink()
         own.rmdir()
-        self.watcher.lose(own)
+        self.watcher.report_removed(own)
         self.clock.pump([0, GRACE])
         self.assertEqual(self.store.names(), [])
 

@@ -214,7 +214,7 @@ class FailureTests(DirectoryStoreTestCase):
 
     def test_unexpected_error(self) -> None:
         """An unexpected exception is logged, and the other documents are read."""
-        read_document = directory.read_document
+        read_document = document_files.read_document
 
         def fail(name: str, paths: list[DocumentPath]) -> Document | None:
             if name == "c1":

@@ -22,10 +22,12 @@ from zope.interface import implementer
 from zope.interface.verify import verifyClass, verifyObject
 
 from devlxd.containers.memory import MemoryStore
-from devlxd.events import bus, feed
+from devlxd.events import bus, recorder
+from devlxd.events import subscription as subscriptions
 from devlxd.events.bus import EventBus
-from devlxd.events.journal import KEPT, JournalError, SQLiteJournal
-from devlxd.interfaces import IEventBus, ISubscriber, ISubscription
+from devlxd.events.journal import SQLiteJournal
+from devlxd.events.journal_bounds import KEPT
+from devlxd.interfaces import IEventBus, ISubscriber, ISubscription, JournalError
 from devlxd.model import Container, End, Event
 
 C1 = Container("c1", {"user.a": "0"}, origin="1")
@@ -198,7 +200,7 @@ class EventBusTests(BusTestCase):
     def test_too_slow(self) -> None:
         """Who is too far behind is told so, and no other notices."""
         for bound in ("MAX_QUEUED_EVENTS", "MAX_QUEUED_BYTES"):
-            self.patch(feed, bound, 3 if bound.endswith("EVENTS") else 300)
+            self.patch(subscriptions, bound, 3 if bound.endswith("EVENTS") else 300)
             slow, subscription = self.subscribe()
             quick, _ = self.subscribe()
             subscription.pause()
@@ -226,11 +228,11 @@ class EventBusTests(BusTestCase):
         subscription.pause()
         self.store.remove("c1")
         self.assertEqual(subscriber.values(), [""])
-        self.assertEqual(subscriber.ends, [End.GONE])
+        self.assertEqual(subscriber.ends, [End.REMOVED])
         self.assertEqual(paused.ends, [])
         subscription.resume()
         self.assertEqual(paused.values(), [""])
-        self.assertEqual(paused.ends, [End.GONE])
+        self.assertEqual(paused.ends, [End.REMOVED])
         self.assertEqual(list(self.journal.incarnations()), [])
 
     def test_made_anew_while_paused(self) -> None:
@@ -242,7 +244,7 @@ class EventBusTests(BusTestCase):
         self.put("secret of the new one")
         subscription.resume()
         self.assertEqual(subscriber.values(), [""])
-        self.assertEqual(subscriber.ends, [End.GONE])
+        self.assertEqual(subscriber.ends, [End.REMOVED])
 
     def test_made_anew(self) -> None:
         """A container made anew under its name tells nothing to who knew the old."""
@@ -252,13 +254,13 @@ class EventBusTests(BusTestCase):
         self.store.put(evolve(C1, config={"user.a": "old", "volatile.uuid": "1"}))
         self.store.put(evolve(C1, config={"user.a": "new", "volatile.uuid": "2"}))
         self.assertEqual(subscriber.values(), ["old", ""])
-        self.assertEqual(subscriber.ends, [End.GONE])
+        self.assertEqual(subscriber.ends, [End.REMOVED])
         late, _ = self.subscribe(since=0)
         self.assertEqual([event.type for event in late.events], ["lost"])
 
     def test_large_change(self) -> None:
         """One change is never too much for who was not behind before it."""
-        self.patch(feed, "MAX_QUEUED_EVENTS", 3)
+        self.patch(subscriptions, "MAX_QUEUED_EVENTS", 3)
         subscriber, subscription = self.subscribe()
         subscription.pause()
         self.store.put(Container("c1", {f"user.{n}": "x" for n in range(100)}))
@@ -286,7 +288,7 @@ class EventBusTests(BusTestCase):
         subscription = self.bus.subscribe("none", subscriber, TYPES)
         self.assertEqual(subscriber.ends, [])
         subscription.resume()
-        self.assertEqual(subscriber.ends, [End.GONE])
+        self.assertEqual(subscriber.ends, [End.REMOVED])
 
     def test_failing(self) -> None:
         """A change that cannot be told is logged, and told with the next one."""
@@ -303,8 +305,8 @@ class EventBusTests(BusTestCase):
         with mock.patch.object(bus, "event_of", side_effect=UnicodeError):
             self.store.remove("c1")
         self.assertEqual(len(self.flushLoggedErrors(UnicodeError)), 1)
-        self.assertEqual(subscriber.ends, [End.GONE])
-        self.assertEqual(self.bus._ended, {})
+        self.assertEqual(subscriber.ends, [End.REMOVED])
+        self.assertEqual(self.bus._removed, {})
         self.assertEqual(self.journal.incarnations(), set())
 
     def test_stopped_before_loaded(self) -> None:
@@ -338,7 +340,7 @@ class EventBusTests(BusTestCase):
         self.bus.stopService()
         for subscriber, end in ((paused, End.STOPPED), (gone, End.STOPPED)):
             self.assertEqual((subscriber.events, subscriber.ends), ([], [end]))
-        self.assertEqual(live.ends, [End.GONE])
+        self.assertEqual(live.ends, [End.REMOVED])
         late = RecordingSubscriber()
         self.bus.subscribe("c1", late, TYPES).resume()
         self.assertEqual(late.ends, [End.STOPPED])
@@ -371,7 +373,9 @@ class SinceTests(BusTestCase):
         self.put("now")
         subscription.resume()
         # What others have to wait for is one batch.
-        self.assertLess(sum(event.size for event in late.events), 2 * feed.BATCH)
+        self.assertLess(
+            sum(event.size for event in late.events), 2 * subscriptions.BATCH
+        )
         self.assertLess(len(late.events), KEPT // 2)
         self.clock.advance(0)
         self.put("then")
@@ -434,10 +438,10 @@ class SinceTests(BusTestCase):
         self.patch(self.store, "has", lambda name: name in ("c1", "c2", "c3"))
         self.restart()
         self.assertEqual(self.journal.names(), known)
-        self.clock.advance(bus.FORGET_AFTER / 2)
+        self.clock.advance(recorder.FORGET_AFTER / 2)
         self.store.put(Container("c4", {"user.a": "1"}, origin="c4"))
         self.assertEqual(len(self.journal.events("c4")), 1)
-        self.clock.advance(bus.FORGET_AFTER / 2)
+        self.clock.advance(recorder.FORGET_AFTER / 2)
         self.assertEqual(sorted(self.journal.names()), ["c1", "c2", "c3", "c4"])
         self.assertEqual(len(self.journal.incarnations()), 4)
 
@@ -446,7 +450,7 @@ class SinceTests(BusTestCase):
         self.bus.stopService()
         self.patch(self.store, "names", list)
         self.restart()
-        self.clock.advance(2 * bus.FORGET_AFTER)
+        self.clock.advance(2 * recorder.FORGET_AFTER)
         self.assertEqual(list(self.journal.names()), ["c1"])
 
     def test_gone_while_behind(self) -> None:
@@ -467,7 +471,7 @@ class SinceTests(BusTestCase):
             self.clock.advance(0)
             expected = [*(str(n) * 100 for n in range(2, 800)), ""]
             self.assertEqual(subscriber.values(), expected)
-            self.assertEqual(subscriber.ends, [End.GONE])
+            self.assertEqual(subscriber.ends, [End.REMOVED])
         self.assertEqual(len(self.journal.incarnations()), 1)
 
     def test_gone_again_while_behind(self) -> None:
@@ -483,7 +487,7 @@ class SinceTests(BusTestCase):
         for (reader, subscription), value in zip(readers, "12", strict=True):
             subscription.resume()
             self.assertEqual(reader.values(), [value, ""])
-            self.assertEqual(reader.ends, [End.GONE])
+            self.assertEqual(reader.ends, [End.REMOVED])
         self.assertEqual(list(self.journal.incarnations()), [])
 
     def test_hangs_up_while_behind(self) -> None:
@@ -592,7 +596,7 @@ class BusMachine(RuleBasedStateMachine):
         for name, subscriber, _ in self.live:
             container = self.store.get(name)
             if subscriber.ends:
-                assert subscriber.ends == [End.GONE]
+                assert subscriber.ends == [End.REMOVED]
                 told = [v for k, v in subscriber.config.items() if k != "x"]
                 assert not any(told) and not subscriber.devices
                 continue

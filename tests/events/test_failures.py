@@ -22,10 +22,10 @@ from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from devlxd.containers.memory import MemoryStore
-from devlxd.events import bus
+from devlxd.events import recorder
 from devlxd.events.bus import EventBus
-from devlxd.events.journal import JournalError, SQLiteJournal
-from devlxd.interfaces import ISubscription
+from devlxd.events.journal import SQLiteJournal
+from devlxd.interfaces import ISubscription, JournalError
 from devlxd.model import Container, Event
 from tests.events.test_bus import NAMESPACES, TYPES, RecordingSubscriber
 
@@ -52,7 +52,7 @@ class FailingJournal(SQLiteJournal):
 
     def close(self) -> None:
         """Keep it, as a file does; what is not complete is forgotten."""
-        if self._connection is not None and not self._is_complete:
+        if self._file.is_open and not self._file.is_complete:
             super().close()
 
     def record(
@@ -67,10 +67,10 @@ class FailingJournal(SQLiteJournal):
         self.check_disk()
         super().record(incarnation, container, since, timestamp, events)
 
-    def forget(self, incarnation: int) -> None:
-        """See `IJournal.forget`."""
+    def remove(self, incarnation: int) -> None:
+        """See `IJournal.remove`."""
         self.check_disk()
-        super().forget(incarnation)
+        super().remove(incarnation)
 
     def check_disk(self) -> None:
         """Do what SQLite does when the disk is full."""
@@ -141,13 +141,16 @@ class FullDiskTests(FailingTestCase):
         with capturedLogs() as logged:
             self.set_full(True)
             self.put("1", "2")
-            self.clock.advance(10 * bus.RETRY)
+            self.clock.advance(10 * recorder.RETRY)
             self.set_full(False)
             self.put("3")
         self.assertEqual(listener.values(), ["1", "2", "3"])
         self.assertEqual(
             [formatEvent(line) for line in logged],
-            ["disk full: events are not remembered until that is mended"],
+            [
+                "disk full; events are not recorded, devlxd tries again every "
+                "10.0 seconds"
+            ],
         )
 
     def test_lost_at_once(self) -> None:
@@ -173,9 +176,9 @@ class FullDiskTests(FailingTestCase):
         self.assertEqual(self.since(before).kinds(), ["lost", "config"])
         self.assertEqual(self.since(since).values(), ["2"])
         with capturedLogs() as logged:
-            self.clock.advance(bus.RETRY)
+            self.clock.advance(recorder.RETRY)
         self.assertEqual(
-            [formatEvent(line) for line in logged], ["events are remembered again"]
+            [formatEvent(line) for line in logged], ["events are recorded again"]
         )
         self.restart()
         self.assertEqual(self.since(since).kinds(), ["config"])
@@ -187,7 +190,7 @@ class FullDiskTests(FailingTestCase):
         self.put("1")
         since = self.bus.latest("c1")
         self.set_full(False)
-        self.clock.advance(bus.RETRY)
+        self.clock.advance(recorder.RETRY)
         self.restart()
         self.put("2")
         self.assertEqual(self.since(since).values(), ["2"])
@@ -209,12 +212,12 @@ class FullDiskTests(FailingTestCase):
                 yield
 
         self.patch(self.journal, "prepare", counting)
-        self.clock.advance(bus.RETRY)
+        self.clock.advance(recorder.RETRY)
         self.assertGreater(steps, 3)
         known = self.journal.last(self.journal.names()["c1"])
         assert known is not None
         self.assertEqual(known[0].config, config)
-        self.assertEqual(self.journal._prepared, {})
+        self.assertEqual(self.journal._encoder._encoded, {})
 
     def test_ended_meanwhile(self) -> None:
         """When this process ends before there is room, nobody is misled."""
@@ -239,7 +242,7 @@ class FullDiskTests(FailingTestCase):
         self.assertEqual(self.since(0).kinds(), ["lost"])
         self.restart()
         self.assertEqual(self.since(0).kinds(), ["lost"])
-        self.clock.advance(bus.FORGET_AFTER)
+        self.clock.advance(recorder.FORGET_AFTER)
         self.assertEqual(len(self.journal.incarnations()), 1)
 
     def test_deleted_later(self) -> None:
@@ -247,7 +250,7 @@ class FullDiskTests(FailingTestCase):
         self.set_full(True)
         self.store.remove("c1")
         self.set_full(False)
-        self.clock.advance(bus.RETRY)
+        self.clock.advance(recorder.RETRY)
         self.assertEqual(list(self.journal.incarnations()), [])
 
     def test_gone_while_behind(self) -> None:
@@ -329,7 +332,7 @@ class FileTests(FailingTestCase):
         """Let one method of the journal fail as SQLite does."""
 
         def fail(*_: object) -> None:
-            with self.journal._reported():
+            with self.journal._file.reported():
                 raise sqlite3.OperationalError("disk I/O error")
 
         patch = self.patch(self.journal, name, fail)
@@ -348,7 +351,7 @@ class FileTests(FailingTestCase):
             self.fails_to(name)
             with capturedLogs() as logged:
                 self.restart()
-                self.clock.advance(bus.FORGET_AFTER)
+                self.clock.advance(recorder.FORGET_AFTER)
                 listener = self.since(0)
                 self.put(name)
             levels = [line["log_level"] for line in logged]
@@ -365,10 +368,10 @@ class FileTests(FailingTestCase):
         self.journal = SQLiteJournal(str(self.path))
         with capturedLogs() as logged:
             self.start()
-            self.clock.advance(10 * bus.RETRY)
+            self.clock.advance(10 * recorder.RETRY)
             self.assertEqual(len(logged), 1)
             self.path.parent.mkdir()
-            self.clock.advance(bus.RETRY)
+            self.clock.advance(recorder.RETRY)
         since = self.bus.latest("c1")
         self.put("1")
         self.restart()
@@ -392,7 +395,7 @@ class FileTests(FailingTestCase):
         listener = self.since(self.bus.latest("c1"))
         self.put(*(f"{n}{'x' * 10_000}" for n in range(300)))
         self.restart()
-        self.journal._db.execute("PRAGMA cache_size = 1")
+        self.journal._file.connection.execute("PRAGMA cache_size = 1")
         with open(self.path, "r+b") as file:
             file.truncate(self.path.stat().st_size // 2)
         with capturedLogs() as logged:
@@ -400,7 +403,7 @@ class FileTests(FailingTestCase):
             late = self.since(listener.events[0].timestamp)
             self.assertEqual(late.kinds()[-1], "lost")
             self.put("1")
-            self.clock.advance(bus.RETRY)
+            self.clock.advance(recorder.RETRY)
         self.assertEqual(len(logged), 1)
         self.assertIn("damaged", formatEvent(logged[0]) or "")
         self.assertEqual(live.values(), ["1"])
@@ -471,7 +474,7 @@ class FailuresMachine(RuleBasedStateMachine):
         """Let the disk be full, or not."""
         self.journal.full = full
 
-    @rule(seconds=st.sampled_from([0, bus.RETRY, bus.FORGET_AFTER]))
+    @rule(seconds=st.sampled_from([0, recorder.RETRY, recorder.FORGET_AFTER]))
     def wait(self, seconds: float) -> None:
         """Let some time go by."""
         with capturedLogs():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Collection
-from functools import partial
 from itertools import product
 from typing import Any
 from unittest import mock
@@ -16,8 +15,10 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from devlxd.events import bus, feed
-from devlxd.events.feed import BATCH, Chain, Node, Subscription
+from devlxd.events import bus
+from devlxd.events import subscription as subscriptions
+from devlxd.events.event_list import Chain, Node
+from devlxd.events.subscription import BATCH, Subscription
 from devlxd.model import Container, End, Event
 from devlxd.turns import Turns
 from tests.events.test_bus import C1, TYPES, BusTestCase, RecordingSubscriber
@@ -123,9 +124,9 @@ class MemoryTests(BusTestCase):
             self.bus.subscribe(f"e{n}", RecordingSubscriber(), TYPES, since=0)
             self.store.remove(f"d{n}")
         self.clock.advance(0)
-        kept = (self.bus._present, self.bus._ended, self.bus._awaited)
+        kept = (self.bus._present, self.bus._removed, self.bus._recorder._missing)
         self.assertEqual([len(known) for known in kept], [1, 0, 0])
-        self.assertEqual(len(self.bus._shared), 0)
+        self.assertEqual(len(self.bus._recorder._shared), 0)
         self.assertEqual(len(self.journal.incarnations()), 1)
 
     def test_long_list(self) -> None:
@@ -199,7 +200,7 @@ class TurnsTests(BusTestCase):
 
     def test_waiting_is_not_slow(self) -> None:
         """Who reads, and only waits for its turn, is not cut off."""
-        self.patch(feed, "MAX_QUEUED_EVENTS", 3)
+        self.patch(subscriptions, "MAX_QUEUED_EVENTS", 3)
         subscribers = self.many(300)
         self.put(*map(str, range(1, 20)))
         self.clock.advance(0)
@@ -207,7 +208,7 @@ class TurnsTests(BusTestCase):
 
     def test_unwanted(self) -> None:
         """Who does not want to hear of something is not behind with it."""
-        self.patch(feed, "MAX_QUEUED_EVENTS", 3)
+        self.patch(subscriptions, "MAX_QUEUED_EVENTS", 3)
         subscriber, subscription = self.subscribe(types=["device"])
         subscription.pause()
         self.put(*"123456789")
@@ -254,7 +255,7 @@ class HugeTests(BusTestCase):
         self.store.put(self.huge("x"))
         self.put(*map(str, range(50)))
         (incarnation,) = self.bus._present.values()
-        self.assertEqual(len(incarnation.pending), 1)
+        self.assertEqual(len(incarnation.changes.pending), 1)
         self.clock.advance(0)
         self.assertEqual(len(subscriber.events), 2 * self.HUGE + 2)
         self.assertEqual(subscriber.config["user.a"], "49")
@@ -270,7 +271,7 @@ class HugeTests(BusTestCase):
         self.clock.advance(0)
         self.assertEqual([v for v in subscriber.values() if v not in "x"], ["2"])
         self.assertEqual(set(subscriber.config.values()), {""})
-        self.assertEqual(subscriber.ends, [End.GONE])
+        self.assertEqual(subscriber.ends, [End.REMOVED])
 
     def test_failing_meanwhile(self) -> None:
         """What waits for a change that cannot be told is told all the same."""
@@ -281,8 +282,8 @@ class HugeTests(BusTestCase):
         with mock.patch.object(bus, "event_of", side_effect=UnicodeError):
             self.clock.advance(0)
         self.assertEqual(len(self.flushLoggedErrors(UnicodeError)), 3)
-        self.assertEqual(subscriber.ends, [End.GONE])
-        self.assertEqual(self.bus._ended, {})
+        self.assertEqual(subscriber.ends, [End.REMOVED])
+        self.assertEqual(self.bus._removed, {})
 
     def test_made_anew_meanwhile(self) -> None:
         """Who comes after it hears nothing of it, and it ends as others do."""
@@ -294,7 +295,7 @@ class HugeTests(BusTestCase):
         self.clock.advance(0)
         self.assertEqual([event.type for event in late.events], ["lost"])
         self.assertEqual(set(subscriber.config.values()), {""})
-        self.assertEqual(subscriber.ends, [End.GONE])
+        self.assertEqual(subscriber.ends, [End.REMOVED])
         self.assertEqual(len(self.journal.incarnations()), 1)
 
     def test_stopped_meanwhile(self) -> None:
@@ -329,9 +330,7 @@ class LongListTests(SynchronousTestCase):
         self, subscriber: RecordingSubscriber, types: Collection[str], place: Node
     ) -> Subscription:
         """Let somebody read from a place on."""
-        return Subscription(
-            subscriber, types, partial(Turns(Clock()).take, "c1"), place=place
-        )
+        return Subscription("c1", subscriber, types, Turns(Clock()), place=place)
 
     def test_skipped(self) -> None:
         """To skip what one does not want is one step, however much it is."""

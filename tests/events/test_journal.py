@@ -18,17 +18,15 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from devlxd.events import journal as journal_module
-from devlxd.events.journal import (
-    KEPT,
-    MAX_CONTAINER_BYTES,
-    MAX_ROWS,
+from devlxd.events import journal_schema
+from devlxd.events.journal import MAX_ROWS, SQLiteJournal
+from devlxd.events.journal_bounds import KEPT, MAX_CONTAINER_BYTES
+from devlxd.interfaces import (
+    IJournal,
     JournalError,
     JournalLockedError,
     JournalVersionError,
-    SQLiteJournal,
 )
-from devlxd.interfaces import IJournal
 from devlxd.model import Container, Event
 from devlxd.timestamps import timestamp_text
 
@@ -121,7 +119,7 @@ def journal_tests(make: Callable[[], IJournal]) -> type[SynchronousTestCase]:
             self.assertEqual(self.since(0), (None, []))
             self.assertEqual(self.journal.names(), {})
             self.assertEqual(list(self.journal.incarnations()), [])
-            self.journal.forget(ONE)
+            self.journal.remove(ONE)
 
         def since(
             self, timestamp: int, incarnation: int = ONE
@@ -217,7 +215,7 @@ def journal_tests(make: Callable[[], IJournal]) -> type[SynchronousTestCase]:
             self.assertEqual(self.journal.names(), {"c1": TWO})
             self.assertEqual(set(self.journal.incarnations()), {ONE, TWO})
             self.assertEqual(self.journal.latest(), 3)
-            self.journal.forget(TWO)
+            self.journal.remove(TWO)
             self.assertEqual(self.since(0), (1, [event(3)]))
 
         def test_kept(self) -> None:
@@ -240,11 +238,11 @@ def journal_tests(make: Callable[[], IJournal]) -> type[SynchronousTestCase]:
                 self.since(0), (events[-KEPT - 1].timestamp, events[-KEPT:])
             )
 
-        def test_forget(self) -> None:
+        def test_remove(self) -> None:
             """What it has forgotten it does not know."""
             self.journal.record(ONE, C1, 1, 1, [event(1)])
             self.journal.record(TWO, C2, 1, 1, [event(1, "c2")])
-            self.journal.forget(ONE)
+            self.journal.remove(ONE)
             self.assertIsNone(self.journal.last(ONE))
             self.assertEqual(self.since(0), (None, []))
             self.journal.record(ONE, C1, 7, 7, [])
@@ -273,7 +271,7 @@ def journal_tests(make: Callable[[], IJournal]) -> type[SynchronousTestCase]:
             for method in ("names", "incarnations", "latest"):
                 self.assertRaises(JournalError, getattr(self.journal, method))
             self.assertRaises(JournalError, self.journal.last, ONE)
-            self.assertRaises(JournalError, self.journal.forget, ONE)
+            self.assertRaises(JournalError, self.journal.remove, ONE)
             self.assertRaises(JournalError, self.since, 0)
             self.assertRaises(JournalError, self.journal.record, ONE, C1, 0, 0, [])
 
@@ -473,7 +471,7 @@ class VersionTests(FileTestCase):
             journal.close()
         journal = self.opened()
         lengths = "SELECT sum(length(metadata)), bytes FROM events, incarnations"
-        self.assertEqual(*journal._db.execute(lengths).fetchone())
+        self.assertEqual(*journal._file.connection.execute(lengths).fetchone())
         journal.record(ONE, C1, 5, 7, [event(7)])
         self.assertEqual(len(self.since(journal)[1]), 3)
 
@@ -494,7 +492,7 @@ class VersionTests(FileTestCase):
             damaged.execute("UPDATE events SET text = x'7b7d'")
         with capturedLogs() as logged:
             journal = self.opened()
-        self.assertRegex(formatEvent(logged[0]) or "", r"damaged-\d{8}T\d{6} now")
+        self.assertRegex(formatEvent(logged[0]) or "", r"to \S+damaged-\d{8}T\d{6},")
         self.assertEqual(self.since(journal), (None, []))
 
     def test_version_1_on_a_full_disk(self) -> None:
@@ -504,14 +502,14 @@ class VersionTests(FileTestCase):
         def fail(*_: object) -> None:
             raise sqlite3.OperationalError("database or disk is full")
 
-        self.patch(journal_module, "_migrate_events", fail)
+        self.patch(journal_schema, "_migrate_events", fail)
         with capturedLogs() as logged:
             journal = self.opened()
         self.assertEqual(
             [formatEvent(line) for line in logged],
             [
-                f"{self.path}: it cannot be brought up to date: database or disk is "
-                "full: it is begun anew"
+                f"{self.path}: it cannot be brought up to date (database or disk is "
+                "full); devlxd starts a new journal"
             ],
         )
         self.assertEqual(self.since(journal), (None, []))
@@ -621,7 +619,9 @@ class DamageTests(FileTestCase):
                     # What is not told from what was written before it is read.
                     self.assertRaises(JournalError, self.read_all, journal)
             self.assertEqual(len(logged), 1, name)
-            self.assertRegex(formatEvent(logged[0]) or "", r"damaged-\d{8}T\d{6} now")
+            self.assertRegex(
+                formatEvent(logged[0]) or "", r"to \S+damaged-\d{8}T\d{6},"
+            )
             self.assertEqual(len(self.set_aside()), 1, name)
             self.assertEqual(self.since(journal), (None, []), name)
             journal.record(ONE, C1, 5, 5, [])
@@ -635,7 +635,7 @@ class DamageTests(FileTestCase):
             self.filled().close()
             journal = self.opened()
             # What SQLite has in memory is not damaged.
-            journal._db.execute("PRAGMA cache_size = 1")
+            journal._file.connection.execute("PRAGMA cache_size = 1")
             DAMAGES[name](self.path)
             with capturedLogs() as logged:
                 self.assertRaises(JournalError, self.read_all, journal)
@@ -753,7 +753,7 @@ class BoundTests(FileTestCase):
         for number in (1, 2, 3):
             journal.record(number, C1, 0, 1, [long_event(1, 5_000_000)])
         for number in (1, 2):
-            journal.forget(number)
+            journal.remove(number)
         sizes = []
         for n in range(20):
             journal.record(3, C1, 0, 2 + n, [event(2 + n)])

@@ -178,7 +178,7 @@ class LiveDirectoryMachine(RuleBasedStateMachine):
                 assert dict(container.devices) == document.get("devices", {})
         for name, subscriber, _ in self.listening:
             if subscriber.ends:
-                assert subscriber.ends == [End.GONE]
+                assert subscriber.ends == [End.REMOVED]
                 assert not any(
                     subscriber.config[k]
                     for k in ("user.a", "user.b")

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyClass
 
 from devlxd.containers.memory import MemoryStore
-from devlxd.events import feed
+from devlxd.events import subscription as subscriptions
 from devlxd.events.bus import EventBus
 from devlxd.events.journal import SQLiteJournal
 from devlxd.guest_sites import GuestSites
@@ -131,7 +131,7 @@ class EventsTestCase(SynchronousTestCase):
 
     def assert_nothing_left(self) -> None:
         """Check that there are no subscriptions and no pending calls."""
-        known = [*self.bus._present.values(), *self.bus._ended]
+        known = [*self.bus._present.values(), *self.bus._removed]
         self.assertEqual([one for one in known if one.subscriptions], [])
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
@@ -422,7 +422,7 @@ class BodyMessageSinkTests(EventsTestCase):
 
     def test_too_slow(self) -> None:
         """The stream of a guest that reads too slowly is aborted."""
-        self.patch(feed, "MAX_QUEUED_EVENTS", 3)
+        self.patch(subscriptions, "MAX_QUEUED_EVENTS", 3)
         self.begin()
         self.stall(self.guest)
         for value in "12345":
@@ -672,7 +672,7 @@ class WebSocketSinkTests(EventsTestCase):
 
     def test_too_slow(self) -> None:
         """A guest that reads too slowly receives a close code, and is disconnected."""
-        self.patch(feed, "MAX_QUEUED_EVENTS", 3)
+        self.patch(subscriptions, "MAX_QUEUED_EVENTS", 3)
         self.begin()
         self.stall(self.guest)
         for value in "12345":

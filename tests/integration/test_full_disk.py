@@ -18,8 +18,8 @@ from tests.integration.processes import TIMEOUT, ProcessTestCase, run, wait_unti
 
 #: What devlxd logs when it cannot write events, when it can again, and when it
 #: finds a damaged journal.
-NOT_RECORDED = "not remembered"
-RECORDED_AGAIN = "remembered again"
+NOT_RECORDED = "not recorded"
+RECORDED_AGAIN = "recorded again"
 DAMAGED = "is damaged"
 
 #: A timestamp before every event.

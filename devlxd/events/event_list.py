@@ -1,0 +1,72 @@
+# -*- test-case-name: tests.events.test_feed -*-
+"""The linked list of a container's events, shared by all its subscriptions."""
+
+from __future__ import annotations
+
+from devlxd.model import Event
+
+
+class Node:
+    """A place in the list: after one event, and before the next.
+
+    A node refers to the following nodes only. Events that no subscription has before
+    it are freed.
+
+    :ivar event: the event; ``None`` at the beginning.
+    :ivar next: the next node; ``None`` at the end.
+    :ivar group: the last node of a group of successive events of one type, in a list
+        that all nodes of the group share but the last. To skip a group is one step.
+    :ivar count: the number of events up to here.
+    :ivar size: the size of these events, in bytes.
+    """
+
+    __slots__ = ("count", "event", "group", "next", "size")
+
+    def __init__(
+        self, event: Event | None = None, previous: Node | None = None
+    ) -> None:
+        self.event = event
+        self.next: Node | None = None
+        self.group: list[Node] | None = None
+        self.count: int = previous.count + 1 if previous else 0
+        size = event.size if event else 0
+        self.size: int = previous.size + size if previous else 0
+
+
+class Chain:
+    """New events, before they are linked to the list.
+
+    :param end: the last node of the list.
+    :ivar events: the events.
+    :ivar last: the last node of the list once these events are linked.
+    """
+
+    def __init__(self, end: Node) -> None:
+        self._end = end
+        self._first: Node | None = None
+        self._group: list[Node] = []
+        self.last = end
+        self.events: list[Event] = []
+
+    @property
+    def size(self) -> int:
+        """The size of the events, in bytes."""
+        return self.last.size - self._end.size
+
+    def add(self, event: Event) -> None:
+        """Add an event."""
+        node = Node(event, self.last)
+        if self._first is None:
+            self._first, self._group = node, [node]
+        else:
+            self.last.next = node
+            if self.events[-1].type == event.type:
+                self.last.group, self._group[0] = self._group, node
+            else:
+                self._group = [node]
+        self.last = node
+        self.events.append(event)
+
+    def link(self) -> None:
+        """Link the events to the list, for subscriptions to find."""
+        self._end.next = self._first

@@ -1,0 +1,112 @@
+# -*- test-case-name: tests.events.test_journal -*-
+"""How many events the journal keeps: of each container, and of all."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+from devlxd.events.journal_integrity import DamagedError
+from devlxd.events.journal_schema import number_of
+
+#: How many events of each container are kept at least, if they are not too large.
+KEPT = 1000
+
+#: The size of the events that are kept, in bytes: of one container, and of all. The
+#: last snapshots, which are no longer than their documents, are not counted.
+MAX_CONTAINER_BYTES = 8 * 1024 * 1024
+MAX_BYTES = 256 * 1024 * 1024
+
+#: By how much a container may exceed its bounds before events are deleted.
+_SLACK = 200
+_SLACK_BYTES = 1024 * 1024
+
+
+class JournalBounds:
+    """Counts the events of the journal, and deletes the oldest of too many.
+
+    :param container_bytes: the size of the events of one container.
+    :param all_bytes: the size of all events: of the container that has most of them
+        the oldest are deleted.
+    """
+
+    def __init__(self, container_bytes: int, all_bytes: int) -> None:
+        self._container_bytes = container_bytes
+        self._all_bytes = all_bytes
+        self._bytes = 0
+
+    def load(self, connection: sqlite3.Connection) -> None:
+        """Begin with the events of a database."""
+        self._bytes = number_of(connection, "SELECT sum(bytes) FROM incarnations")
+
+    @contextmanager
+    def restored_on_failure(self) -> Iterator[None]:
+        """Do not count what the block has added if it raises an exception."""
+        before = self._bytes
+        try:
+            yield
+        except BaseException:
+            self._bytes = before
+            raise
+
+    def count(
+        self, connection: sqlite3.Connection, incarnation: int, events: int, size: int
+    ) -> None:
+        """Count events that were inserted or, by negative numbers, deleted."""
+        connection.execute(
+            "UPDATE incarnations SET events = events + ?, bytes = bytes + ? "
+            "WHERE number = ?",
+            (events, size, incarnation),
+        )
+        self._bytes += size
+
+    def prune(self, connection: sqlite3.Connection, incarnation: int) -> None:
+        """Delete the events of a container, then those of all, that are too many."""
+        count, size = connection.execute(
+            "SELECT events, bytes FROM incarnations WHERE number = ?", (incarnation,)
+        ).fetchone()
+        if count > KEPT + _SLACK or size > self._container_bytes + _SLACK_BYTES:
+            self._keep_newest(connection, incarnation, self._container_bytes)
+        while (before := self._bytes) > self._all_bytes:
+            largest, size = connection.execute(
+                "SELECT number, bytes FROM incarnations ORDER BY bytes DESC LIMIT 1"
+            ).fetchone()
+            self._keep_newest(connection, largest, size * 3 // 4)
+            if self._bytes >= before:
+                raise DamagedError("the lengths are wrong")
+
+    def delete_until(
+        self, connection: sqlite3.Connection, incarnation: int, timestamp: int
+    ) -> None:
+        """Delete the events of a container up to a timestamp."""
+        parameters = (incarnation, timestamp)
+        count, size = connection.execute(
+            "SELECT count(*), ifnull(sum(length(metadata)), 0) FROM events "
+            "WHERE incarnation = ? AND timestamp <= ?",
+            parameters,
+        ).fetchone()
+        connection.execute(
+            "DELETE FROM events WHERE incarnation = ? AND timestamp <= ?", parameters
+        )
+        connection.execute(
+            "UPDATE incarnations SET complete_since = ? WHERE number = ?",
+            (timestamp, incarnation),
+        )
+        self.count(connection, incarnation, -count, -size)
+
+    def _keep_newest(
+        self, connection: sqlite3.Connection, incarnation: int, size: int
+    ) -> None:
+        """Keep the newest events of a container: `KEPT`, of ``size`` bytes at most."""
+        lengths = connection.execute(
+            "SELECT timestamp, length(metadata) FROM events WHERE incarnation = ? "
+            "ORDER BY timestamp DESC",
+            (incarnation,),
+        )
+        with closing(lengths):
+            for number, (timestamp, length) in enumerate(lengths):
+                size -= length
+                if number == KEPT or size < 0:
+                    self.delete_until(connection, incarnation, timestamp)
+                    return

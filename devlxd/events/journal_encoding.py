@@ -1,0 +1,138 @@
+# -*- test-case-name: tests.events.test_journal -*-
+"""Snapshots and events as the journal stores them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from types import MappingProxyType
+
+from attrs import frozen
+
+from devlxd.compact_json import compact_json
+from devlxd.events.journal_bounds import KEPT
+from devlxd.events.journal_integrity import checksum_of
+from devlxd.model import Container, Event
+
+#: How many keys are encoded in one piece, and how many pieces in one step: more than
+#: a small snapshot has.
+_PIECE = 400
+_PIECES = 6
+
+#: How many events are encoded in one step, and how many bytes of them.
+_EVENTS = 128
+_EVENTS_BYTES = 256 * 1024
+
+#: An event: timestamp, type, checksum, metadata.
+EventRow = tuple[int, str, int, bytes]
+
+
+@frozen
+class EncodedChange:
+    """A snapshot and the events that led to it, encoded.
+
+    :ivar container: the snapshot.
+    :ivar events: the events.
+    :ivar document: the snapshot as JSON.
+    :ivar rows: the newest of the events, the newest first.
+    """
+
+    container: Container
+    events: Sequence[Event]
+    document: bytes
+    rows: Sequence[EventRow]
+
+
+class ChangeEncoder:
+    """Encodes changes, before they are recorded or then.
+
+    :param most: the size of the events of a change, in bytes: of more only the newest
+        are encoded.
+    :ivar namespaces: the prefixes of the config keys that are kept.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._encoded: dict[int, EncodedChange] = {}
+        self.namespaces: tuple[str, ...] = ()
+
+    def prepare(self, container: Container, events: Sequence[Event]) -> Iterator[None]:
+        """Encode a change in small steps; yield after each."""
+        pieces = []
+        for number, piece in enumerate(_pieces_of(container, self.namespaces), start=1):
+            pieces.append(piece)
+            if number % _PIECES == 0:
+                yield
+        rows: list[EventRow] = []
+        size = 0
+        for row in self._rows_of(events):
+            rows.append(row)
+            size += len(row[-1])
+            if len(rows) % _EVENTS == 0 or size > _EVENTS_BYTES:
+                size = 0
+                yield
+        document = "".join(pieces).encode()
+        change = EncodedChange(container, events, document, rows)
+        self._encoded[id(container)] = change
+
+    def take(self, container: Container, events: Sequence[Event]) -> EncodedChange:
+        """Return a change, encoded, and keep it no longer."""
+        change = self._encoded.pop(id(container), None)
+        if change is None or change.events is not events:
+            for _ in self.prepare(container, events):
+                pass
+            change = self._encoded.pop(id(container))
+        return change
+
+    def clear(self) -> None:
+        """Keep no change any longer."""
+        self._encoded.clear()
+
+    def _rows_of(self, events: Sequence[Event]) -> Iterator[EventRow]:
+        """Encode the newest events, the newest first, as many as are kept."""
+        size = 0
+        for event in events[: -KEPT - 1 : -1]:
+            metadata = compact_json(event.metadata).encode()
+            size += len(metadata)
+            if size > self._most:
+                return
+            checksum = checksum_of(event.timestamp, event.type, data=metadata)
+            yield event.timestamp, event.type, checksum, metadata
+
+
+def decoded_metadata(text: bytes) -> Mapping[str, object]:
+    """Return the metadata of an event, as read-only mappings."""
+    metadata: Mapping[str, object] = json.loads(text, object_hook=MappingProxyType)
+    return metadata
+
+
+def decoded_container(name: str, document: bytes) -> Container:
+    """Return a recorded snapshot."""
+    return Container(name, **json.loads(document))
+
+
+def _pieces_of(container: Container, namespaces: tuple[str, ...]) -> Iterator[str]:
+    """Encode a snapshot: what events are made of, and its identity.
+
+    Other keys may be secret, and are not needed.
+    """
+    identity = {"id": container.id, "origin": container.origin}
+    yield json.dumps(identity)[:-1] + ', "devices": {'
+    yield from _items_of(
+        (name, dict(device)) for name, device in container.devices.items()
+    )
+    yield '}, "config": {'
+    yield from _items_of(
+        (key, value)
+        for key, value in container.config.items()
+        if key.startswith(namespaces) or key == "volatile.uuid"
+    )
+    yield "}}"
+
+
+def _items_of(items: Iterator[tuple[str, object]]) -> Iterator[str]:
+    separator = ""
+    while piece := dict(islice(items, _PIECE)):
+        yield separator + json.dumps(piece)[1:-1]
+        separator = ", "

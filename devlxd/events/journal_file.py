@@ -1,0 +1,255 @@
+# -*- test-case-name: tests.events.test_journal -*-
+"""The file of the journal: its connection, its lock, and what is done about damage."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
+
+from twisted.logger import Logger
+
+from devlxd.events.journal_integrity import (
+    MISREAD,
+    DamagedError,
+    UnusableError,
+    is_damage,
+)
+from devlxd.events.journal_schema import VERSION, number_of, prepare_schema, version_of
+from devlxd.interfaces import (
+    JournalError,
+    JournalLockedError,
+    JournalReplacedError,
+    JournalVersionError,
+)
+
+#: The path that SQLite takes for a database in memory.
+MEMORY = ":memory:"
+
+_PRAGMAS = (
+    # Has no effect after the first write.
+    "auto_vacuum = INCREMENTAL",
+    "journal_mode = WAL",
+    "wal_autocheckpoint = 256",
+    "journal_size_limit = 1048576",
+    # No fsync, which may take long: when the host crashes its guests do too, and
+    # have missed nothing.
+    "synchronous = OFF",
+)
+
+#: How many free pages the file may have, and how many are returned to the file
+#: system at a time.
+_FREE_PAGES = 512
+_FREED_PAGES = 128
+
+#: The sticky bit of the file, which means nothing to the kernel. It marks a file
+#: that lacks events. Setting it needs no space on the disk.
+_INCOMPLETE = stat.S_ISVTX
+
+
+class JournalFile:
+    """An SQLite database that one process at a time uses.
+
+    A damaged file is renamed, to a name with the date, and replaced by a new one.
+
+    :param path: the path of the file, or ``:memory:``.
+    :param connected: called with each new connection, before it is used.
+    :ivar is_complete: see `IJournal.set_complete`.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self, path: str, connected: Callable[[sqlite3.Connection], None]
+    ) -> None:
+        self._path = path
+        self._connected = connected
+        self._namespaces: Collection[str] = ()
+        self._connection: sqlite3.Connection | None = None
+        self._refusal: JournalError | None = None
+        self.is_complete = True
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the file is open."""
+        return self._connection is not None
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The connection to the database.
+
+        :raises JournalError: when the file is not open.
+        """
+        if self._connection is None:
+            raise JournalError(f"{self._path}: not open")
+        return self._connection
+
+    def check(self) -> None:
+        """Look whether the file may be used, without reading more than its version.
+
+        :raises JournalLockedError: when another process uses it.
+        :raises JournalVersionError: when a newer devlxd has made it.
+        """
+        self._refusal = None
+        with suppress(JournalError), self.reported():
+            self._make_private()
+            with closing(self._connect()) as connection:
+                self._check_version(connection)
+        if self._refusal is not None:
+            raise self._refusal
+
+    def open(self, namespaces: Collection[str]) -> None:
+        """Open the file, unless it is open; see `IJournal.open`.
+
+        :raises JournalLockedError: when another process uses the file.
+        :raises JournalVersionError: when a newer devlxd has made it.
+        :raises JournalError: when the file cannot be used for another reason.
+        """
+        if self._connection is not None:
+            return
+        self._namespaces = frozenset(namespaces)
+        with self.reported():
+            try:
+                self._load()
+            except UnusableError as error:
+                self._log.warn(
+                    "{path}: {reason}; devlxd starts a new journal",
+                    path=self._path,
+                    reason=error,
+                )
+                self._move(None)
+                self._load()
+            except Exception as error:
+                if not is_damage(error):
+                    raise
+                self._replace(error)
+
+    def close(self) -> None:
+        """Close the file; harmless if it is closed."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(sqlite3.Error):
+                connection.close()
+
+    def set_complete(self, complete: bool) -> None:
+        """See `IJournal.set_complete`."""
+        if complete != self.is_complete and self._refusal is None:
+            if self._path != MEMORY:
+                with suppress(OSError):
+                    os.chmod(self._path, 0o600 if complete else 0o600 | _INCOMPLETE)
+            self.is_complete = complete
+
+    @contextmanager
+    def reported(self) -> Iterator[None]:
+        """Turn errors of the block into `JournalError`; replace a damaged file."""
+        try:
+            yield
+        except JournalVersionError as error:
+            self._refusal = error
+            raise
+        except (OSError, sqlite3.Error, DamagedError, *MISREAD) as error:
+            reason = f"{self._path}: {_reason_of(error)}"
+            if "database is locked" in reason:
+                self._refusal = JournalLockedError(reason)
+                raise self._refusal from error
+            if self._connection is not None and is_damage(error):
+                with self.reported():
+                    self._replace(error)
+                raise JournalReplacedError(reason) from error
+            raise JournalError(reason) from error
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Do all that the block does, or nothing if it raises an exception."""
+        connection = self.connection
+        connection.execute("BEGIN")
+        try:
+            yield connection
+            connection.execute("COMMIT")
+        except BaseException:
+            # SQLite has rolled back already if the disk is full.
+            with suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+            raise
+        _shrink(connection)
+
+    def _load(self) -> None:
+        self._refusal = None
+        self.is_complete = not self._make_private()
+        with ExitStack() as stack:
+            connection = stack.enter_context(closing(self._connect()))
+            self._check_version(connection)
+            for pragma in _PRAGMAS:
+                connection.execute(f"PRAGMA {pragma}")
+            (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+            if found != "ok":
+                raise DamagedError(found)
+            if not self.is_complete:
+                raise UnusableError("not everything could be written to it")
+            prepare_schema(connection, self._namespaces)
+            self._connected(connection)
+            self._connection = connection
+            stack.pop_all()
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, timeout=0, isolation_level=None)
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        return connection
+
+    def _make_private(self) -> bool:
+        """Create the file, if it is missing, for this user only.
+
+        :return: whether it is marked as incomplete.
+        """
+        if self._path == MEMORY:
+            return False
+        # Closing it later would release the locks of SQLite (fcntl(2)).
+        file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with open(file, "rb"):
+            return bool(os.fstat(file).st_mode & _INCOMPLETE)
+
+    def _check_version(self, connection: sqlite3.Connection) -> None:
+        version = version_of(connection)
+        if version > VERSION:
+            raise JournalVersionError(
+                f"{self._path}: a newer devlxd has made it: its format is {version}, "
+                f"this one's {VERSION}"
+            )
+
+    def _replace(self, error: Exception) -> None:
+        """Rename a damaged file, and open a new one."""
+        self.close()
+        renamed = f"{self._path}.damaged-{time.strftime('%Y%m%dT%H%M%S')}"
+        self._move(renamed)
+        self._log.error(
+            "{path} is damaged ({reason}); devlxd has renamed it to {renamed}, "
+            "and starts a new journal",
+            path=self._path,
+            reason=_reason_of(error),
+            renamed=renamed,
+        )
+        self._load()
+
+    def _move(self, path: str | None) -> None:
+        """Rename the file and those that SQLite adds; delete them for ``None``."""
+        for suffix in ("-wal", "-shm", ""):
+            with suppress(FileNotFoundError):
+                if path is None:
+                    os.unlink(self._path + suffix)
+                else:
+                    os.rename(self._path + suffix, path + suffix)
+
+
+def _shrink(connection: sqlite3.Connection) -> None:
+    """Return some pages that the file does not need to the file system."""
+    if number_of(connection, "PRAGMA freelist_count") > _FREE_PAGES:
+        with suppress(sqlite3.OperationalError):
+            # execute() would free one page only.
+            connection.executescript(f"PRAGMA incremental_vacuum({_FREED_PAGES})")
+
+
+def _reason_of(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error)

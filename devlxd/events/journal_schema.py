@@ -1,0 +1,138 @@
+# -*- test-case-name: tests.events.test_journal -*-
+"""The SQLite schema of the journal, and how older files are brought up to date."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Collection
+
+from devlxd.compact_json import compact_json
+from devlxd.events.journal_integrity import (
+    UnusableError,
+    checksum_of,
+    is_damage,
+    verify,
+)
+
+#: The version of the schema, in ``PRAGMA user_version``.
+VERSION = 2
+
+#: The statements that make a file of `VERSION`. Of two incarnations of a name the
+#: newer one has the greater id. Long columns come last: SQLite reads a row no
+#: further than it has to.
+_SCHEMA = (
+    "CREATE TABLE namespaces (namespace TEXT PRIMARY KEY)",
+    """CREATE TABLE incarnations (
+        id INTEGER PRIMARY KEY,
+        number INTEGER NOT NULL UNIQUE,
+        name TEXT NOT NULL,
+        complete_since INTEGER NOT NULL,
+        last_timestamp INTEGER NOT NULL,
+        events INTEGER NOT NULL DEFAULT 0,
+        bytes INTEGER NOT NULL DEFAULT 0,
+        document_checksum INTEGER NOT NULL,
+        checksum INTEGER NOT NULL,
+        document BLOB NOT NULL
+    )""",
+    """CREATE TABLE events (
+        incarnation INTEGER NOT NULL,
+        timestamp INTEGER NOT NULL,
+        type TEXT NOT NULL,
+        checksum INTEGER NOT NULL,
+        metadata BLOB NOT NULL,
+        PRIMARY KEY (incarnation, timestamp)
+    ) WITHOUT ROWID""",
+    "CREATE INDEX events_by_type ON events (incarnation, type, timestamp)",
+    f"PRAGMA user_version = {VERSION}",
+)
+
+#: The columns that the checksum of an incarnation covers: not those that are only
+#: counted.
+FACTS = "number, name, last_timestamp, document_checksum"
+
+#: Version 1 had rendered messages instead of metadata, and events of the namespace
+#: ``user.`` only. The messages are replaced between these statements.
+_BEGIN_MIGRATION = "ALTER TABLE events RENAME COLUMN text TO metadata"
+_END_MIGRATION = (
+    "UPDATE incarnations SET bytes = (SELECT ifnull(sum(length(metadata)), 0) "
+    "FROM events WHERE incarnation = number)",
+    _SCHEMA[0],
+    "INSERT INTO namespaces VALUES ('user.')",
+    "PRAGMA user_version = 2",
+)
+
+
+def number_of(connection: sqlite3.Connection, select: str) -> int:
+    """Return the number that a query returns, 0 for ``NULL``."""
+    return int(connection.execute(select).fetchone()[0] or 0)
+
+
+def version_of(connection: sqlite3.Connection) -> int:
+    """Return the version of a file, 0 for an empty one."""
+    return number_of(connection, "PRAGMA user_version")
+
+
+def prepare_schema(connection: sqlite3.Connection, namespaces: Collection[str]) -> None:
+    """Make the tables of an empty file; bring those of an older one up to date.
+
+    :param namespaces: those that the events of the file must be of.
+    :raises UnusableError: when the file cannot be used, and a new one should be.
+    """
+    version = version_of(connection)
+    if not number_of(connection, "SELECT count(*) FROM sqlite_master"):
+        _create(connection, namespaces)
+    elif version == 0:
+        raise UnusableError("an older devlxd has made it")
+    elif version == 1:
+        _migrate(connection)
+    rows = connection.execute("SELECT namespace FROM namespaces")
+    if {namespace for (namespace,) in rows} != set(namespaces):
+        raise UnusableError("its events are of other config keys")
+
+
+def _create(connection: sqlite3.Connection, namespaces: Collection[str]) -> None:
+    connection.execute("BEGIN")
+    for statement in _SCHEMA:
+        connection.execute(statement)
+    connection.executemany(
+        "INSERT INTO namespaces VALUES (?)", [(name,) for name in set(namespaces)]
+    )
+    connection.execute("COMMIT")
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    """Bring a file of version 1 up to date, wholly or not at all."""
+    try:
+        connection.execute("BEGIN")
+        connection.execute(_BEGIN_MIGRATION)
+        numbers = connection.execute("SELECT number FROM incarnations").fetchall()
+        for (number,) in numbers:
+            _migrate_events(connection, number)
+        for statement in _END_MIGRATION:
+            connection.execute(statement)
+        connection.execute("COMMIT")
+    except sqlite3.OperationalError as error:
+        if is_damage(error):
+            raise
+        # A retry would block the reactor for seconds, again and again.
+        raise UnusableError(f"it cannot be brought up to date ({error})") from error
+
+
+def _migrate_events(connection: sqlite3.Connection, incarnation: int) -> None:
+    """Replace the messages of an incarnation by their metadata."""
+    rows = connection.execute(
+        "SELECT timestamp, type, checksum, metadata FROM events WHERE incarnation = ?",
+        (incarnation,),
+    ).fetchall()
+    migrated = []
+    for timestamp, kind, checksum, message in rows:
+        verify(checksum, timestamp, kind, data=message)
+        metadata = compact_json(json.loads(message)["metadata"]).encode()
+        new_checksum = checksum_of(timestamp, kind, data=metadata)
+        migrated.append((new_checksum, metadata, incarnation, timestamp))
+    connection.executemany(
+        "UPDATE events SET checksum = ?, metadata = ? "
+        "WHERE incarnation = ? AND timestamp = ?",
+        migrated,
+    )

@@ -1,0 +1,72 @@
+# -*- test-case-name: tests.events.test_bus -*-
+"""The replay: recorded events, for a subscription that begins in the past."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from weakref import WeakValueDictionary
+
+from devlxd.events.diff import lost
+from devlxd.events.event_list import Node
+from devlxd.events.incarnation import Incarnation
+from devlxd.events.subscription import BATCH
+from devlxd.interfaces import IJournal, JournalError
+from devlxd.model import Event
+
+#: The events in memory, by incarnation number and timestamp. Subscriptions that read
+#: the same recorded events share them.
+SharedEvents = WeakValueDictionary[tuple[int, int], Event]
+
+
+class Replay:
+    """See `devlxd.events.subscription.RecordedEvents`.
+
+    :param journal: has the events.
+    :param shared: the events in memory.
+    :param incarnation: the container.
+    :param types: the types of the events.
+    :param since: the timestamp to begin after.
+    :param close: called when no more events will be fetched.
+    """
+
+    def __init__(
+        self,
+        journal: IJournal,
+        shared: SharedEvents,
+        incarnation: Incarnation,
+        types: Collection[str],
+        since: int,
+        close: Callable[[], None],
+    ) -> None:
+        self._journal = journal
+        self._shared = shared
+        self._incarnation = incarnation
+        self._types = types
+        self._since = since
+        self.close = close
+        self.end: Node | None = None
+
+    def fetch(self) -> Sequence[Event]:
+        """See `RecordedEvents.fetch`: ``lost`` comes first where events are missing."""
+        incarnation = self._incarnation
+        complete_since, events, is_all = self._read(incarnation.number)
+        if complete_since is None:
+            complete_since = incarnation.timestamp
+        found = [
+            self._shared.setdefault((incarnation.number, event.timestamp), event)
+            for event in events
+        ]
+        if self._since < complete_since:
+            found.insert(0, lost(incarnation.container.name, complete_since))
+        if is_all:
+            self.end = incarnation.last
+        else:
+            self._since = events[-1].timestamp
+        return found
+
+    def _read(self, number: int) -> tuple[int | None, Sequence[Event], bool]:
+        try:
+            return self._journal.since(number, self._since, self._types, BATCH)
+        except JournalError:
+            # The next attempt to record something logs the reason.
+            return None, [], True

@@ -1,0 +1,234 @@
+# -*- test-case-name: tests.events.test_feed -*-
+"""The subscription: a position in the list of a container's events."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+from typing import Protocol, TypeVar
+
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from devlxd.events.event_list import Node
+from devlxd.interfaces import ISubscriber, ISubscription, ITurn, ITurns
+from devlxd.model import End, Event
+
+_Argument = TypeVar("_Argument")
+
+#: How many bytes of events a subscription delivers in one turn, and how many bytes an
+#: event counts at least.
+BATCH = 64 * 1024
+_LEAST = 512
+
+#: How far a paused subscription may be behind.
+MAX_QUEUED_EVENTS = 2000
+MAX_QUEUED_BYTES = 4 * 1024 * 1024
+
+
+class RecordedEvents(Protocol):
+    """The recorded events that a subscription begins with."""
+
+    def fetch(self) -> Sequence[Event]:
+        """Return the next events, the oldest first."""
+
+    @property
+    def end(self) -> Node | None:
+        """The node to continue from; ``None`` if there are more recorded events."""
+
+    def close(self) -> None:
+        """Called when no more events will be fetched."""
+
+
+@implementer(ISubscription)
+class Subscription:
+    """See `ISubscription`.
+
+    :param container: the container's name.
+    :param subscriber: receives the events.
+    :param types: the types of events to deliver.
+    :param turns: give turns to the container.
+    :param ended: called once, when the subscription has ended.
+    :param place: the node to begin after.
+    :param recorded: the events to begin with, instead of ``place``.
+    :param end: the reason to end with after all events; default: does not end.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        container: str,
+        subscriber: ISubscriber,
+        types: Collection[str],
+        turns: ITurns,
+        *,
+        ended: Callable[[Subscription], None] = lambda _: None,
+        place: Node | None = None,
+        recorded: RecordedEvents | None = None,
+        end: End | None = None,
+    ) -> None:
+        self._container = container
+        self._subscriber: ISubscriber | None = subscriber
+        self._types = types
+        self._turns = turns
+        self._ended: Callable[[Subscription], None] | None = ended
+        self._place = place
+        self._recorded = recorded
+        self._end = end
+        self._fetched: deque[Event] = deque()
+        self._turn: ITurn | None = None
+        self._is_paused = True
+        self._is_delivering = False
+
+    def resume(self) -> None:
+        """See `ISubscription.resume`."""
+        self._is_paused = False
+        if self._turn is None:
+            self._deliver()
+
+    def pause(self) -> None:
+        """See `ISubscription.pause`."""
+        self._is_paused = True
+
+    def cancel(self) -> None:
+        """See `ISubscription.cancel`.
+
+        Drops all references, for the subscriber to be freed at once.
+        """
+        ended, self._ended = self._ended, None
+        if ended is None:
+            return
+        if self._turn is not None:
+            self._turn.cancel()
+        if self._recorded is not None:
+            self._recorded.close()
+        self._subscriber = self._place = self._recorded = self._turn = None
+        self._fetched.clear()
+        ended(self)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether there are events to deliver."""
+        return self._next_event() is not None
+
+    def notify(self, most: int) -> int:
+        """Deliver new events, unless the subscription is paused or waits for a turn.
+
+        :param most: how many bytes may be delivered before this returns. If it is not
+            positive the subscription takes a turn instead.
+        :return: how many bytes were delivered.
+        """
+        if self._is_paused or self._recorded is not None or self._turn is not None:
+            return 0
+        if most > 0:
+            return self._deliver()
+        if self._next_event() is not None:
+            self._take_turn()
+        return 0
+
+    def end_if_slow(self, last: Node) -> None:
+        """End the subscription if it is paused and too far behind.
+
+        :param last: the last node of the list.
+        """
+        place = self._place
+        if (
+            self._is_paused
+            and place is not None
+            and (
+                last.count - place.count > MAX_QUEUED_EVENTS
+                or last.size - place.size > MAX_QUEUED_BYTES
+            )
+        ):
+            self.end_now(End.TOO_SLOW)
+
+    def end_after_events(self, reason: End) -> None:
+        """End the subscription when all events are delivered."""
+        self._end = reason
+        if self._turn is None:
+            self._deliver()
+
+    def end_now(self, reason: End) -> None:
+        """End the subscription; events that are not delivered yet are dropped."""
+        subscriber = self._subscriber
+        if subscriber is not None:
+            self.cancel()
+            self._call(subscriber.end, reason)
+
+    def _next_event(self) -> Event | None:
+        """Return the next event to deliver; skip those of other types."""
+        if self._fetched:
+            return self._fetched[0]
+        place = self._place
+        while place is not None and place.next is not None:
+            event = place.next.event
+            if event is not None and event.type in self._types:
+                return event
+            group = place.next.group
+            self._place = place = group[0] if group else place.next
+        return None
+
+    def _advance(self) -> None:
+        if self._fetched:
+            self._fetched.popleft()
+        elif self._place is not None:
+            self._place = self._place.next
+
+    def _deliver(self) -> int:
+        """Deliver a batch of events, and take a turn for the rest.
+
+        :return: how many bytes were delivered.
+        """
+        # A subscriber may pause, cancel or cause events while it receives one.
+        if self._is_delivering or self._subscriber is None:
+            return 0
+        self._is_delivering = True
+        try:
+            delivered = 0 if self._is_paused else self._deliver_batch()
+        finally:
+            self._is_delivering = False
+        if self._recorded is not None or self._next_event() is not None:
+            if not self._is_paused:
+                self._take_turn()
+        elif self._end is not None:
+            self.end_now(self._end)
+        return delivered
+
+    def _deliver_batch(self) -> int:
+        if self._recorded is not None and not self._fetched:
+            self._fetch(self._recorded)
+        delivered = 0
+        while delivered < BATCH and not self._is_paused:
+            subscriber, event = self._subscriber, self._next_event()
+            if subscriber is None or event is None:
+                break
+            self._advance()
+            delivered += event.size if event.size > _LEAST else _LEAST
+            self._call(subscriber.receive, event)
+        return delivered
+
+    def _fetch(self, recorded: RecordedEvents) -> None:
+        self._fetched.extend(recorded.fetch())
+        if recorded.end is not None:
+            self._place, self._recorded = recorded.end, None
+            recorded.close()
+
+    def _take_turn(self) -> None:
+        if self._turn is None and self._subscriber is not None:
+            self._turn = self._turns.take(self._container, self._use_turn)
+
+    def _use_turn(self) -> None:
+        self._turn = None
+        self._deliver()
+
+    def _call(self, method: Callable[[_Argument], None], argument: _Argument) -> None:
+        """Call a method of the subscriber; end its subscription if it fails."""
+        try:
+            method(argument)
+        except Exception:
+            self._log.failure(
+                "a subscriber of {container} failed; devlxd ends its subscription",
+                container=self._container,
+            )
+            self.end_now(End.FAILED)

@@ -1,0 +1,112 @@
+"""The seam of the journal, which records events for subscribers that come later."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+
+from zope.interface import Interface
+
+from devlxd.model import Container, Event
+
+
+class JournalError(Exception):
+    """A journal cannot be used at present; the text is one line for the log."""
+
+
+class JournalLockedError(JournalError):
+    """Another process uses the journal."""
+
+
+class JournalReplacedError(JournalError):
+    """The journal was damaged, and is a new one now, which the log says."""
+
+
+class JournalVersionError(JournalError):
+    """The journal was made by a newer devlxd, and cannot be read."""
+
+
+class IJournal(Interface):
+    """Records the last snapshot and the last events of each container.
+
+    Containers are identified by incarnations: numbers below 2 ** 63 that belong to
+    one container each, and not to one of the same name before or after it.
+
+    Recorded snapshots have of the config only the keys of the namespaces and
+    ``volatile.uuid``, all devices, the id and the origin.
+
+    :raises JournalError: by any method, when the journal cannot be read or written.
+    """
+
+    def open(namespaces: Collection[str]) -> None:
+        """Open the journal, unless it is open. All other methods fail before.
+
+        A journal that was recorded with other namespaces is emptied: its snapshots
+        lack keys, which would look like changes.
+
+        :param namespaces: the prefixes of the config keys whose changes are events.
+        """
+
+    def close() -> None:
+        """Close the journal; harmless if it is closed."""
+
+    def set_complete(complete: bool) -> None:
+        """Note whether everything was recorded that should be.
+
+        A journal that is incomplete when it is closed is emptied when it is opened.
+        """
+
+    def names() -> Mapping[str, int]:
+        """Return the incarnation of each name that was added last."""
+
+    def incarnations() -> Collection[int]:
+        """Return all incarnations."""
+
+    def latest() -> int:
+        """Return the timestamp of the last event of all containers, or 0."""
+
+    def last(incarnation: int) -> tuple[Container, int] | None:
+        """Return the last snapshot of an incarnation, and its timestamp.
+
+        :return: ``None`` if the incarnation is not recorded.
+        """
+
+    def prepare(container: Container, events: Sequence[Event]) -> Iterator[None]:
+        """Do in small steps what `record` would need long for.
+
+        The steps are for `record` with the very same container and events.
+
+        :return: an iterator that yields after each step.
+        """
+
+    def record(
+        incarnation: int,
+        container: Container,
+        since: int,
+        timestamp: int,
+        events: Sequence[Event],
+    ) -> None:
+        """Record a snapshot and the events that led to it: both, or nothing.
+
+        :param since: for a new incarnation: the timestamp after which no event is
+            missing.
+        :param timestamp: that of the last event, or of the snapshot if there are no
+            events.
+        :param events: in the order of their timestamps. Not all need be kept.
+        """
+
+    def remove(incarnation: int) -> None:
+        """Remove an incarnation and its events; harmless if it is not recorded."""
+
+    def since(
+        incarnation: int, timestamp: int, types: Collection[str], most: int
+    ) -> tuple[int | None, Sequence[Event], bool]:
+        """Return some of the events after a timestamp, the oldest first.
+
+        Takes a few milliseconds at most, however many events there are.
+
+        :param types: the types of the events.
+        :param most: the sum of the sizes of the events, in bytes. At least one event
+            is returned if there is any, however large it is.
+        :return: the timestamp after which no event is missing, or ``None`` if the
+            incarnation is not recorded; the events; and whether these are all.
+        """
