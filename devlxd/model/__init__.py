@@ -1,0 +1,22 @@
+# -*- test-case-name: tests.test_model -*-
+"""The immutable values that the packages of devlxd exchange."""
+
+from devlxd.model.caller import Caller, Claim, Monitor, Peer, ProcessStatus
+from devlxd.model.container import Container, is_container_name
+from devlxd.model.event import End, Event
+from devlxd.model.image import Image, ImagePart, is_fingerprint
+
+__all__ = [
+    "Caller",
+    "Claim",
+    "Container",
+    "End",
+    "Event",
+    "Image",
+    "ImagePart",
+    "Monitor",
+    "Peer",
+    "ProcessStatus",
+    "is_container_name",
+    "is_fingerprint",
+]
