@@ -35,7 +35,7 @@ class NotInContainer(Exception):
 class IPeerSource(Interface):
     """Finds the process at the other end of a connection."""
 
-    def hold(transport: ITransport) -> AbstractContextManager[Peer]:
+    def open_peer(transport: ITransport) -> AbstractContextManager[Peer]:
         """Return a context manager for the peer of a connection.
 
         The ``pidfd`` of the peer is open inside the ``with`` block only.

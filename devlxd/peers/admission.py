@@ -62,7 +62,7 @@ class CallerAdmission:
     def identify(self, transport: ITransport) -> Caller | None:
         """See `IAdmission.identify`."""
         try:
-            with self._peers.hold(transport) as peer:
+            with self._peers.open_peer(transport) as peer:
                 caller = self._identifier.identify(peer)
                 self._identified(peer.pid, caller.container)
         except NotInContainer as refused:

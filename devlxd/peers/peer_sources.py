@@ -56,8 +56,8 @@ class SocketPeerSource:
         return True
 
     @contextmanager
-    def hold(self, transport: ITransport) -> Iterator[Peer]:
-        """See `IPeerSource.hold`."""
+    def open_peer(self, transport: ITransport) -> Iterator[Peer]:
+        """See `IPeerSource.open_peer`."""
         connection = _unix_socket_of(transport)
         try:
             pid, uid, gid = credentials_of(connection)
@@ -105,6 +105,6 @@ class AnonymousPeerSource:
     """
 
     @contextmanager
-    def hold(self, transport: ITransport) -> Iterator[Peer]:
-        """See `IPeerSource.hold`."""
+    def open_peer(self, transport: ITransport) -> Iterator[Peer]:
+        """See `IPeerSource.open_peer`."""
         yield Peer(pid=0, uid=_OVERFLOW_ID, gid=_OVERFLOW_ID)

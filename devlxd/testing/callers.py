@@ -42,8 +42,8 @@ class MemoryPeerSource:
     peer: Peer | None = GUEST
 
     @contextmanager
-    def hold(self, transport: ITransport) -> Iterator[Peer]:
-        """See `IPeerSource.hold`."""
+    def open_peer(self, transport: ITransport) -> Iterator[Peer]:
+        """See `IPeerSource.open_peer`."""
         if self.peer is None:
             raise NotInContainer("the connection has no peer")
         yield self.peer

@@ -48,8 +48,8 @@ class AddressIdentifier:
     """Identifies each peer by the container that its address names."""
 
     @contextmanager
-    def hold(self, transport: ITransport) -> Iterator[Peer]:
-        """See `IPeerSource.hold`."""
+    def open_peer(self, transport: ITransport) -> Iterator[Peer]:
+        """See `IPeerSource.open_peer`."""
         handle = ISystemHandle(transport).getHandle()
         assert isinstance(handle, socket.socket)
         yield Peer(int(handle.getpeername().rpartition(b"-")[2]), 0, 0)

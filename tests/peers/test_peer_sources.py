@@ -40,8 +40,8 @@ class MemoryPeerSourceTests(PeerSourceContract, SynchronousTestCase):
     def make_transport(self) -> ITransport:
         return StringTransport()
 
-    def hold_unknown(self) -> AbstractContextManager[Peer]:
-        return MemoryPeerSource(None).hold(StringTransport())
+    def open_unknown_peer(self) -> AbstractContextManager[Peer]:
+        return MemoryPeerSource(None).open_peer(StringTransport())
 
 
 class AnonymousPeerSourceTests(PeerSourceContract, SynchronousTestCase):
@@ -66,12 +66,12 @@ class SocketPeerSourceTests(PeerSourceContract, SynchronousTestCase):
     def make_transport(self) -> ITransport:
         return transport_on(self.ours)
 
-    def hold_unknown(self) -> AbstractContextManager[Peer]:
-        return self.source.hold(StringTransport())
+    def open_unknown_peer(self) -> AbstractContextManager[Peer]:
+        return self.source.open_peer(StringTransport())
 
     def test_peer(self) -> None:
         """The peer is the process that has made the connection."""
-        with self.source.hold(transport_on(self.ours)) as peer:
+        with self.source.open_peer(transport_on(self.ours)) as peer:
             self.assertEqual(
                 (peer.pid, peer.uid, peer.gid),
                 (os.getpid(), os.geteuid(), os.getegid()),
@@ -87,7 +87,7 @@ class SocketPeerSourceTests(PeerSourceContract, SynchronousTestCase):
         self.assertEqual(len(events), 1)
         self.assertIn("SO_PEERPIDFD", events[0]["log_format"])
         for source in sources:
-            with source.hold(transport_on(self.ours)) as peer:
+            with source.open_peer(transport_on(self.ours)) as peer:
                 assert peer.pidfd is not None
                 with open(f"/proc/self/fdinfo/{peer.pidfd}") as file:
                     self.assertIn(f"Pid:\t{os.getpid()}\n", file.read())
@@ -95,12 +95,12 @@ class SocketPeerSourceTests(PeerSourceContract, SynchronousTestCase):
     def test_no_leaks(self) -> None:
         """After the block no file descriptor is left open."""
         descriptors = Descriptors()
-        with self.source.hold(transport_on(self.ours)):
+        with self.source.open_peer(transport_on(self.ours)):
             pass
-        holding = self.source.hold(transport_on(self.ours))
-        holding.__enter__()
+        opening = self.source.open_peer(transport_on(self.ours))
+        opening.__enter__()
         error = ZeroDivisionError()
-        self.assertFalse(holding.__exit__(type(error), error, None))
+        self.assertFalse(opening.__exit__(type(error), error, None))
         self.assertEqual(descriptors.opened(), [])
 
     def test_no_peer(self) -> None:
@@ -115,8 +115,8 @@ class SocketPeerSourceTests(PeerSourceContract, SynchronousTestCase):
             transport_on(closed),
             transport_on(None),
         ):
-            holding = self.source.hold(transport)
-            error = self.assertRaises(NotInContainer, holding.__enter__)
+            opening = self.source.open_peer(transport)
+            error = self.assertRaises(NotInContainer, opening.__enter__)
             self.assertIn(error.kind, ("no peer", "no UNIX socket"))
 
 

@@ -32,7 +32,7 @@ else:
 class PeerSourceContract(_TestCase):
     """Tests of a source of peers.
 
-    Override `make_source` and `make_transport`, and `hold_unknown` if there are
+    Override `make_source` and `make_transport`, and `open_unknown_peer` if there are
     connections whose peer the source does not know.
 
     :ivar source: a new source for each test.
@@ -48,10 +48,10 @@ class PeerSourceContract(_TestCase):
         """Hook: return a connection whose peer is running."""
         raise NotImplementedError
 
-    def hold_unknown(self) -> AbstractContextManager[Peer] | None:
-        """Hook: call `hold` for a connection whose peer is not known.
+    def open_unknown_peer(self) -> AbstractContextManager[Peer] | None:
+        """Hook: call `open_peer` for a connection whose peer is not known.
 
-        :return: what `hold` returns; default: ``None``, there is no such
+        :return: what `open_peer` returns; default: ``None``, there is no such
             connection.
         """
         return None
@@ -70,13 +70,13 @@ class PeerSourceContract(_TestCase):
         transport = self.make_transport()
         peers = []
         for _ in range(2):
-            with self.source.hold(transport) as peer:
+            with self.source.open_peer(transport) as peer:
                 peers.append((peer.pid, peer.uid, peer.gid))
         self.assertEqual(peers[0], peers[1])
 
     def test_pidfd(self) -> None:
         """The pidfd of a peer is open inside the block only."""
-        with self.source.hold(self.make_transport()) as peer:
+        with self.source.open_peer(self.make_transport()) as peer:
             if peer.pidfd is None:
                 raise SkipTest("the source has no pidfds")
             with open(f"/proc/self/fdinfo/{peer.pidfd}") as file:
@@ -85,19 +85,19 @@ class PeerSourceContract(_TestCase):
 
     def test_exception(self) -> None:
         """An exception leaves the block, and the pidfd is closed."""
-        holding = self.source.hold(self.make_transport())
-        peer = holding.__enter__()
+        opening = self.source.open_peer(self.make_transport())
+        peer = opening.__enter__()
         error = ZeroDivisionError()
-        self.assertFalse(holding.__exit__(type(error), error, None))
+        self.assertFalse(opening.__exit__(type(error), error, None))
         if peer.pidfd is not None:
             self.assertRaises(OSError, os.fstat, peer.pidfd)
 
     def test_unknown(self) -> None:
         """A connection whose peer is not known has none."""
-        holding = self.hold_unknown()
-        if holding is None:
+        opening = self.open_unknown_peer()
+        if opening is None:
             raise SkipTest("the source knows a peer for every connection")
-        error = self.assertRaises(NotInContainer, holding.__enter__)
+        error = self.assertRaises(NotInContainer, opening.__enter__)
         self.assertNotEqual(str(error), "")
 
 
