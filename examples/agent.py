@@ -18,12 +18,10 @@ from twisted.internet import reactor as installed
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from devlxd.containers.memory import MemoryStore
-from devlxd.guestapi.dialects import DIALECTS
+from devlxd import DIALECTS, Container, DevLXDService, MemoryStore
 from devlxd.host.listening import endpoint_at
 from devlxd.interfaces import IDevLXDReactor, IServiceObserver
-from devlxd.model import Caller, Container
-from devlxd.service import DevLXDService
+from devlxd.model import Caller
 
 
 @implementer(IServiceObserver)

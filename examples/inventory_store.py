@@ -10,11 +10,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from devlxd.containers.base import ContainerStoreBase
 from twisted.application.internet import TimerService
 from twisted.internet.interfaces import IReactorTime
 
-from devlxd.model import Container
+from devlxd import Container
+from devlxd.containers.base import ContainerStoreBase
 
 
 class InventoryStore(ContainerStoreBase, TimerService):

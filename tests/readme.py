@@ -15,8 +15,6 @@ OPERATING = _ROOT / "docs" / "operating.rst"
 
 TUTORIAL = _ROOT / "docs" / "tutorial.rst"
 
-EMBEDDING = _ROOT / "docs" / "embedding.rst"
-
 #: The indented lines after ``::`` or a directive for code.
 _BLOCK = re.compile(r"(?:::|(\.\. code-block:: .*))\n\n((?: {4}.*\n|\n)+)")
 
