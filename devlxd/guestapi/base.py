@@ -8,8 +8,7 @@ from typing import ClassVar
 from urllib.parse import unquote_to_bytes
 
 from twisted.internet.defer import Deferred
-from twisted.web import http
-from twisted.web.http import Request
+from twisted.web.http import FORBIDDEN, NOT_FOUND, OK, Request
 from twisted.web.resource import IResource, Resource
 
 from devlxd.guestapi.dialect import PathPattern, Route, Services
@@ -50,8 +49,8 @@ class GuestResource(Resource):
         self.services = services
         self.dialect = services.dialect
         self.path = path
-        self.not_found = refusal(http.NOT_FOUND, self.dialect.not_found)
-        self.not_authorized = refusal(http.FORBIDDEN, self.dialect.not_authorized)
+        self.not_found = refusal(NOT_FOUND, self.dialect.not_found)
+        self.not_authorized = refusal(FORBIDDEN, self.dialect.not_authorized)
         self._below: IResource | None = None
 
     def put_below(self, resource: IResource) -> None:
@@ -155,9 +154,9 @@ class NamedResource(GuestResource):
         if not raw:
             return self.not_found
         decoded = self._get_by_bytes(container, unquote_to_bytes(raw))
-        if decoded.code == http.NOT_FOUND and b"%" in raw:
+        if decoded.code == NOT_FOUND and b"%" in raw:
             as_it_stands = self._get_by_bytes(container, raw)
-            return as_it_stands if as_it_stands.code == http.OK else decoded
+            return as_it_stands if as_it_stands.code == OK else decoded
         return decoded
 
     def _get_by_bytes(self, container: Container, name: bytes) -> Response:

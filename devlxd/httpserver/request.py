@@ -10,7 +10,8 @@ from urllib.parse import unquote_to_bytes
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web import http
+# Not by way of `http`: Twisted wraps that module, and each look-up would cost.
+from twisted.web.http import OK, parse_qs
 from twisted.web.server import Request
 
 from devlxd.httpserver.body_sink import BodySink
@@ -103,7 +104,7 @@ class GuestRequest(Request):
         self.content.seek(0)
         self.method, self.uri, self.clientproto = command, path, version
         self.path, _, query = origin_form(path).partition(b"?")
-        self.args = http.parse_qs(query, keep_blank_values=True)
+        self.args = parse_qs(query, keep_blank_values=True)
         self.process()
 
     def process(self) -> None:
@@ -200,7 +201,7 @@ class GuestRequest(Request):
         # response: RFC 9112, 6.3.
         connection = b"keep-alive" if self.channel.persistent else b"close"
         headers = ((b"Connection", connection), *response.body_headers)
-        self._begin(http.OK, (*headers, *response.headers, *NOSNIFF))
+        self._begin(OK, (*headers, *response.headers, *NOSNIFF))
         if self.method == b"HEAD":
             response.stream.close()
             self.finish()

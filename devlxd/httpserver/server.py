@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.web import http
+from twisted.web.http import NOT_MODIFIED, datetimeToString
 from zope.interface import implementer
 
 from devlxd.httpserver.autobahn_private import websocket_factory
@@ -48,7 +48,7 @@ class Server:
 
     def headers_of(self, response: Response) -> Headers:
         """Return all headers that ``response`` is sent with."""
-        if response.code == http.NOT_MODIFIED:
+        if response.code == NOT_MODIFIED:
             return (*response.headers, self.date())
         length = (b"Content-Length", b"%d" % len(response.body))
         return (*response.headers, length, self.date())
@@ -58,7 +58,7 @@ class Server:
         second = int(self.wall())
         if second != self._date_second:
             self._date_second = second
-            self._date = (b"Date", http.datetimeToString(second))
+            self._date = (b"Date", datetimeToString(second))
         return self._date
 
     def add(self, connection: IConnection, owner: Hashable) -> bool:
