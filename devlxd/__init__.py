@@ -11,10 +11,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from devlxd.containers.base import ContainerStoreBase
     from devlxd.containers.directory import DirectoryStore
     from devlxd.containers.memory import MemoryStore
+    from devlxd.events.journal import SQLiteJournal
     from devlxd.guestapi.dialect import Dialect
     from devlxd.guestapi.dialects import DEFAULT_DIALECT, DIALECTS
+    from devlxd.host.listening import endpoint_at
+    from devlxd.images.directory_images import DirectoryImageStore
     from devlxd.model import Container
     from devlxd.service import DevLXDService
 
@@ -24,23 +28,31 @@ __version__ = "0.1.0"
 #: first used: a program that uses only a part of devlxd imports only that part.
 _MODULES = {
     "Container": "devlxd.model",
+    "ContainerStoreBase": "devlxd.containers.base",
     "DEFAULT_DIALECT": "devlxd.guestapi.dialects",
     "DIALECTS": "devlxd.guestapi.dialects",
     "DevLXDService": "devlxd.service",
     "Dialect": "devlxd.guestapi.dialect",
     "DirectoryStore": "devlxd.containers.directory",
+    "DirectoryImageStore": "devlxd.images.directory_images",
     "MemoryStore": "devlxd.containers.memory",
+    "SQLiteJournal": "devlxd.events.journal",
+    "endpoint_at": "devlxd.host.listening",
 }
 
 __all__ = [
     "DEFAULT_DIALECT",
     "DIALECTS",
     "Container",
+    "ContainerStoreBase",
     "DevLXDService",
     "Dialect",
+    "DirectoryImageStore",
     "DirectoryStore",
     "MemoryStore",
+    "SQLiteJournal",
     "__version__",
+    "endpoint_at",
 ]
 
 

@@ -10,6 +10,7 @@ from urllib.parse import unquote_to_bytes
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+
 # Not by way of `http`: Twisted wraps that module, and each look-up would cost.
 from twisted.web.http import OK, parse_qs
 from twisted.web.server import Request
