@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.events.test_feed -*-
+# -*- test-case-name: tests.events.test_subscription -*-
 """The linked list of a container's events, shared by all its subscriptions."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.events.test_journal -*-
+# -*- test-case-name: tests.events.test_journal_damage -*-
 """Recognition of damaged journals: checksums, and errors of SQLite."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.events.test_journal -*-
+# -*- test-case-name: tests.events.test_journal_schema -*-
 """The SQLite schema of the journal, and how older files are brought up to date."""
 
 from __future__ import annotations

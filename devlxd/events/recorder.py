@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.events.test_failures -*-
+# -*- test-case-name: tests.events.test_recorder -*-
 """The recorder: writes events to the journal, and retries what has failed."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.events.test_feed -*-
+# -*- test-case-name: tests.events.test_subscription -*-
 """The subscription: a position in the list of a container's events."""
 
 from __future__ import annotations

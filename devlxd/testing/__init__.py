@@ -25,6 +25,9 @@ from devlxd.testing.reactor import (
 from devlxd.testing.store_observers import (
     RecordingStoreObserver,
 )
+from devlxd.testing.subscribers import (
+    RecordingSubscriber,
+)
 from devlxd.testing.watcher import (
     MemoryWatcher,
 )
@@ -43,5 +46,6 @@ __all__ = [
     "MemoryWatcher",
     "RecordingRunObserver",
     "RecordingStoreObserver",
+    "RecordingSubscriber",
     "site_for",
 ]

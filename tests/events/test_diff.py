@@ -35,10 +35,10 @@ def changed(
 
 
 class ChangesTests(SynchronousTestCase):
-    """What has changed between two snapshots."""
+    """The changes between two snapshots."""
 
     def test_order(self) -> None:
-        """Config before devices, removed before the others, names sorted."""
+        """Config comes before devices, removed devices first, sorted by name."""
         self.assertEqual(
             changed(OLD, NEW),
             [
@@ -69,7 +69,7 @@ class ChangesTests(SynchronousTestCase):
         )
 
     def test_namespaces(self) -> None:
-        """Only the keys of the namespaces count, of as many as there are."""
+        """Only keys of the namespaces are compared."""
         keys = ("limits.cpu", "user.a", "cloud-init.vendor-data", "users")
         new = Container("c1", dict.fromkeys(keys, "1"))
         for namespaces, expected in (
@@ -82,13 +82,13 @@ class ChangesTests(SynchronousTestCase):
             self.assertEqual(found, expected)
 
     def test_nothing(self) -> None:
-        """What guests cannot see, and an empty value for none, is no change."""
+        """Keys of other namespaces, and empty values of new keys, are no changes."""
         hidden = evolve(OLD, config={**OLD.config, "limits.cpu": "9", "user.b": ""})
         self.assertEqual(changed(OLD, hidden), [])
         self.assertEqual(changed(None, None), [])
 
     def test_all(self) -> None:
-        """A container that goes loses all that it had."""
+        """A container that is removed loses all its keys and devices."""
         gone = changed(OLD, None)
         self.assertEqual([m["value"] for t, m in gone if t == "config"], [""] * 3)
         self.assertEqual(
@@ -96,7 +96,7 @@ class ChangesTests(SynchronousTestCase):
         )
 
     def test_large(self) -> None:
-        """What is large is compared in steps: none is long, and nothing is missed."""
+        """Large snapshots are compared in steps."""
         one, two = (
             Container(
                 "c1",
@@ -108,10 +108,12 @@ class ChangesTests(SynchronousTestCase):
         found = list(changes(one, two, ("user.",)))
         self.assertEqual(found[:4], [None] * 4)
         self.assertEqual(found.count(None), 2 * (10_000 // 4096) + 2)
-        told = [change for change in found if change is not None]
-        keys = [metadata["key"] for kind, metadata in told if kind == "config"]
+        found_changes = [change for change in found if change is not None]
+        keys = [metadata["key"] for kind, metadata in found_changes if kind == "config"]
         self.assertEqual(keys, sorted({*one.config, *two.config}))
-        devices = [(m["action"], m["name"]) for kind, m in told if kind == "device"]
+        devices = [
+            (m["action"], m["name"]) for kind, m in found_changes if kind == "device"
+        ]
         self.assertEqual(
             devices,
             [
@@ -131,7 +133,7 @@ class ChangesTests(SynchronousTestCase):
         )
 
     def test_small(self) -> None:
-        """What is not large is compared in one step."""
+        """Small snapshots are compared in one step."""
         self.assertNotIn(None, list(changes(OLD, NEW, ("user.",))))
 
 

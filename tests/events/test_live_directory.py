@@ -1,7 +1,7 @@
-"""The directory store, the diff and the bus together, whatever happens.
+"""The directory store and the bus together, in any sequence.
 
-The disk is real, the watcher and the clock are in memory: hypothesis decides
-what is told of what is done, and when.
+The disk is real, the watcher and the clock are in memory: hypothesis decides which
+changes the watcher reports, and when.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ from tests.events.test_bus import (
     DEVICES,
     NAMESPACES,
     TYPES,
-    RecordingSubscriber,
+    ViewingSubscriber,
 )
 
 NAMES = st.sampled_from(["c1", "c2"])
 
 FORMS = st.sampled_from(["{}.yaml", "{}.json", "{}/config.yaml"])
 
-Listening = tuple[str, RecordingSubscriber, ISubscription]
+Listening = tuple[str, ViewingSubscriber, ISubscription]
 
 
 class LiveDirectoryMachine(RuleBasedStateMachine):
-    """Writes, renames, deletions, overflows, subscriptions, stalls."""
+    """Writes, renames, deletions, overflows, subscriptions, pauses."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -69,90 +69,96 @@ class LiveDirectoryMachine(RuleBasedStateMachine):
         self.listening: list[Listening] = []
         self.stalled: list[Listening] = []
 
-    def tell(self, path: Path, complete: bool = True) -> None:
-        """Tell of a change, and let the store do what it does then."""
+    def report(self, path: Path, complete: bool = True) -> None:
+        """Report a change to the store."""
         self.watcher.report(path, complete)
         with capturedLogs():
             self.watcher.poll()
             self.clock.advance(0)
 
     def document(self, name: str, form: str) -> Path:
-        """Return the path of a document whose directory is there."""
+        """Return the path of a document; create its directory."""
         path = self.path / form.format(name)
         if path.parent != self.path and not path.parent.exists():
             path.parent.mkdir()
-            self.tell(path.parent)
+            self.report(path.parent)
         return path
 
-    @rule(name=NAMES, form=FORMS, config=CONFIGS, devices=DEVICES, told=st.booleans())
+    @rule(
+        name=NAMES,
+        form=FORMS,
+        config=CONFIGS,
+        devices=DEVICES,
+        is_reported=st.booleans(),
+    )
     def write(
         self,
         name: str,
         form: str,
         config: dict[str, str],
         devices: dict[str, dict[str, str]],
-        told: bool,
+        is_reported: bool,
     ) -> None:
         """Write a document in place."""
         path = self.document(name, form)
         path.write_text(json.dumps({"config": config, "devices": devices}))
-        if told:
-            self.tell(path, complete=False)
-            self.tell(path)
+        if is_reported:
+            self.report(path, complete=False)
+            self.report(path)
 
     @rule(name=NAMES, form=FORMS, text=st.sampled_from(["", "{", "config: ["]))
     def write_badly(self, name: str, form: str, text: str) -> None:
-        """Write half a document."""
+        """Write an invalid document."""
         path = self.document(name, form)
         path.write_text(text)
-        self.tell(path)
+        self.report(path)
 
     @rule(name=NAMES, form=FORMS, config=CONFIGS)
     def rename(self, name: str, form: str, config: dict[str, str]) -> None:
-        """Write a document as vim does: the old one is moved away first."""
+        """Write a document like vim, which renames the old one first."""
         path = self.document(name, form)
         away = path.with_name(path.name + "~")
         if path.exists():
             path.rename(away)
-            self.tell(path)
+            self.report(path)
         path.write_text(json.dumps({"config": config}))
-        self.tell(path)
+        self.report(path)
         away.unlink(missing_ok=True)
 
-    @rule(name=NAMES, form=FORMS, told=st.booleans())
-    def delete(self, name: str, form: str, told: bool) -> None:
+    @rule(name=NAMES, form=FORMS, is_reported=st.booleans())
+    def delete(self, name: str, form: str, is_reported: bool) -> None:
         """Delete a document."""
         path = self.path / form.format(name)
         path.unlink(missing_ok=True)
-        if told:
-            self.tell(path)
+        if is_reported:
+            self.report(path)
 
     @rule(seconds=st.sampled_from([GRACE / 2, GRACE]))
     def wait(self, seconds: float) -> None:
-        """Let some time go by."""
+        """Advance the clock."""
         with capturedLogs():
             self.clock.advance(seconds)
 
     @rule(name=NAMES)
     def subscribe(self, name: str) -> None:
-        """Let a guest subscribe that knows how things are."""
+        """Add a subscriber that knows the present snapshot."""
         container = self.store.get(name)
         if container is not None:
-            subscriber = RecordingSubscriber(container)
+            subscriber = ViewingSubscriber(container)
             subscription = self.bus.subscribe(name, subscriber, TYPES)
             subscription.resume()
             self.listening.append((name, subscriber, subscription))
 
     @rule()
     def stall(self) -> None:
-        """Let a guest stop reading."""
+        """Pause a subscription."""
         if self.listening:
             self.stalled.append(self.listening.pop(0))
             self.stalled[-1][2].pause()
 
     @rule()
     def overflow(self) -> None:
-        """Let events be lost, then let all come to rest and be compared."""
+        """Lose reports of the watcher, wait until all is read, and compare."""
         with capturedLogs():
             self.watcher.listener.overflowed()
             self.clock.pump([0, GRACE, 0, GRACE])
@@ -163,7 +169,7 @@ class LiveDirectoryMachine(RuleBasedStateMachine):
         self.compare()
 
     def compare(self) -> None:
-        """Compare the snapshots with the disk, and each view with its snapshot."""
+        """Compare the snapshots with the disk, and the views with the snapshots."""
         for name in ("c1", "c2"):
             forms = ("{}.yaml", "{}.json", "{}/config.yaml")
             paths = [self.path / form.format(name) for form in forms]
@@ -193,7 +199,7 @@ class LiveDirectoryMachine(RuleBasedStateMachine):
             assert subscriber.devices == container.devices
 
     def teardown(self) -> None:
-        """Let all come to rest, and clean up."""
+        """Compare once more, and clean up."""
         self.overflow()
         self.store.stopService()
         self.bus.stopService()
@@ -204,7 +210,7 @@ class LiveDirectoryTests(SynchronousTestCase):
     """From the disk to the subscriber."""
 
     def test_any_sequence(self) -> None:
-        """Whatever happens, in the end all views are true."""
+        """In the end all views agree with the disk."""
         run_state_machine_as_test(
             LiveDirectoryMachine,
             settings=settings(max_examples=100, stateful_step_count=30, deadline=None),

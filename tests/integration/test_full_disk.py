@@ -12,7 +12,7 @@ from http.client import HTTPConnection
 from typing import Any
 from urllib.parse import quote
 
-from tests.events.test_journal import DAMAGES
+from tests.events.test_journal_damage import DAMAGES
 from tests.integration.lxc import DevLXD, make_home, missing_requirement
 from tests.integration.processes import TIMEOUT, ProcessTestCase, run, wait_until
 

@@ -10,8 +10,16 @@ own, override its hooks::
 devlxd runs the suites on its own providers, too.
 """
 
+from devlxd.testing.contracts.bus import (
+    EventBusContract,
+    SubscriberContract,
+)
 from devlxd.testing.contracts.images import (
     ImageStoreContract,
+)
+from devlxd.testing.contracts.journal import (
+    DurableJournalContract,
+    JournalContract,
 )
 from devlxd.testing.contracts.peers import (
     CallerIdentifierContract,
@@ -41,8 +49,11 @@ from devlxd.testing.contracts.watcher import (
 __all__ = [
     "CallerIdentifierContract",
     "ContainerStoreContract",
+    "DurableJournalContract",
+    "EventBusContract",
     "IDMapContract",
     "ImageStoreContract",
+    "JournalContract",
     "MonitoredRuntimeContract",
     "PeerSourceContract",
     "ProcessTableContract",
@@ -50,6 +61,7 @@ __all__ = [
     "RunObserverContract",
     "RuntimeContract",
     "StoreObserverContract",
+    "SubscriberContract",
     "TurnsContract",
     "WatcherContract",
 ]

@@ -1,4 +1,4 @@
-"""What becomes of events when the journal fails, in every way."""
+"""Tests of `devlxd.events.recorder`: journals that fail."""
 
 from __future__ import annotations
 
@@ -27,31 +27,20 @@ from devlxd.events.bus import EventBus
 from devlxd.events.journal import SQLiteJournal
 from devlxd.interfaces import ISubscription, JournalError
 from devlxd.model import Container, Event
-from tests.events.test_bus import NAMESPACES, TYPES, RecordingSubscriber
-
-
-class Listener(RecordingSubscriber):
-    """Hears of any container, whatever it has."""
-
-    def receive(self, event: Event) -> None:
-        """See `ISubscriber.receive`."""
-        self.events.append(event)
-
-    def kinds(self) -> list[str]:
-        """Return the types of its events."""
-        return [event.type for event in self.events]
+from devlxd.testing import RecordingSubscriber
+from tests.events.test_bus import NAMESPACES, TYPES
 
 
 class FailingJournal(SQLiteJournal):
-    """A journal that outlives its bus, on a disk that can be full.
+    """A journal that outlives its bus, on a disk that may be full.
 
-    :ivar full: whether it is.
+    :ivar full: whether the disk is full.
     """
 
     full = False
 
     def close(self) -> None:
-        """Keep it, as a file does; what is not complete is forgotten."""
+        """See `IJournal.close`. Keeps the events, unless some are missing."""
         if self._file.is_open and not self._file.is_complete:
             super().close()
 
@@ -73,7 +62,7 @@ class FailingJournal(SQLiteJournal):
         super().remove(incarnation)
 
     def check_disk(self) -> None:
-        """Do what SQLite does when the disk is full."""
+        """Raise an error if the disk is full."""
         if self.full:
             raise JournalError("disk full")
 
@@ -82,7 +71,7 @@ C1 = Container("c1", {"user.a": "0"}, origin="1")
 
 
 class FailingTestCase(SynchronousTestCase):
-    """Has a bus with a journal that can fail."""
+    """Has a bus with a journal that may fail."""
 
     def setUp(self) -> None:
         self.store = MemoryStore([C1])
@@ -109,18 +98,18 @@ class FailingTestCase(SynchronousTestCase):
         self.addCleanup(self.bus.stopService)
 
     def restart(self) -> None:
-        """Let another process come after this one."""
+        """Start another bus, as if in another process."""
         self.bus.stopService()
         self.start()
 
     def put(self, *values: str, origin: str = "1") -> None:
-        """Let the container have one value after the other."""
+        """Set the key to one value after the other."""
         for value in values:
             self.store.put(evolve(C1, config={"user.a": value}, origin=origin))
 
-    def since(self, timestamp: int) -> Listener:
-        """Return who has heard what came after a time."""
-        listener = Listener()
+    def since(self, timestamp: int) -> RecordingSubscriber:
+        """Return a subscriber that has received the events after a timestamp."""
+        listener = RecordingSubscriber()
         self.bus.subscribe("c1", listener, TYPES, timestamp).resume()
         self.clock.advance(0)
         return listener
@@ -132,11 +121,11 @@ class FullDiskTests(FailingTestCase):
     journal: FailingJournal
 
     def set_full(self, full: bool) -> None:
-        """Let the disk be full, or not any more."""
+        """Set whether the disk is full."""
         self.journal.full = full
 
     def test_live(self) -> None:
-        """Who listens hears of all changes, and the log has one line."""
+        """Live subscribers receive all events, and the log has one line."""
         listener = self.since(self.bus.latest("c1"))
         with capturedLogs() as logged:
             self.set_full(True)
@@ -154,7 +143,7 @@ class FullDiskTests(FailingTestCase):
         )
 
     def test_lost_at_once(self) -> None:
-        """Who asks for what was not written is told so before anything happens."""
+        """A replay of events that were not recorded begins with ``lost``."""
         before = self.bus.latest("c1")
         self.set_full(True)
         self.put("1", "2")
@@ -165,8 +154,8 @@ class FullDiskTests(FailingTestCase):
         self.put("3")
         self.assertEqual(listener.kinds(), ["lost", "config"])
 
-    def test_remembered_again(self) -> None:
-        """What happens when there is room again is remembered again."""
+    def test_recorded_again(self) -> None:
+        """When the disk has space again events are recorded again."""
         before = self.bus.latest("c1")
         self.set_full(True)
         self.put("1")
@@ -184,8 +173,8 @@ class FullDiskTests(FailingTestCase):
         self.assertEqual(self.since(since).kinds(), ["config"])
         self.assertEqual(self.since(before).kinds(), ["lost", "config"])
 
-    def test_mended_without_a_change(self) -> None:
-        """Not only a change lets it be remembered again."""
+    def test_retry(self) -> None:
+        """A retry records the snapshot, without waiting for a change."""
         self.set_full(True)
         self.put("1")
         since = self.bus.latest("c1")
@@ -195,8 +184,8 @@ class FullDiskTests(FailingTestCase):
         self.put("2")
         self.assertEqual(self.since(since).values(), ["2"])
 
-    def test_mended_in_steps(self) -> None:
-        """What is large is recorded in steps then as well."""
+    def test_retry_in_steps(self) -> None:
+        """A retry records a large snapshot in steps."""
         config = {f"user.{n}": "x" for n in range(10_000)}
         self.set_full(True)
         self.store.put(evolve(C1, config=config))
@@ -220,19 +209,19 @@ class FullDiskTests(FailingTestCase):
         self.assertEqual(self.journal._encoder._encoded, {})
 
     def test_ended_meanwhile(self) -> None:
-        """When this process ends before there is room, nobody is misled."""
+        """After a restart on a full disk, replays begin with ``lost``."""
         before = self.bus.latest("c1")
         self.set_full(True)
         self.put("1", "0")
-        told = self.bus.latest("c1")
+        events = self.bus.latest("c1")
         self.set_full(False)
         with capturedLogs():
             self.restart()
-        for since in (before, told):
+        for since in (before, events):
             self.assertEqual(self.since(since).kinds()[:1], ["lost"])
 
     def test_predecessor(self) -> None:
-        """Who comes after a container that could not be deleted reads none of it."""
+        """Events that could not be removed are not those of the next container."""
         self.put("secret")
         self.set_full(True)
         self.store.remove("c1")
@@ -245,18 +234,18 @@ class FullDiskTests(FailingTestCase):
         self.clock.advance(recorder.FORGET_AFTER)
         self.assertEqual(len(self.journal.incarnations()), 1)
 
-    def test_deleted_later(self) -> None:
-        """What could not be deleted is deleted when there is room."""
+    def test_removed_later(self) -> None:
+        """Events that could not be removed are removed by a retry."""
         self.set_full(True)
         self.store.remove("c1")
         self.set_full(False)
         self.clock.advance(recorder.RETRY)
         self.assertEqual(list(self.journal.incarnations()), [])
 
-    def test_gone_while_behind(self) -> None:
-        """Who reads the past of a container that goes learns what is missing."""
+    def test_removed_while_behind(self) -> None:
+        """A replay of a removed container whose end was not recorded says ``lost``."""
         self.put("1")
-        listener = Listener()
+        listener = RecordingSubscriber()
         subscription = self.bus.subscribe("c1", listener, TYPES, since=0)
         self.set_full(True)
         self.store.remove("c1")
@@ -266,10 +255,10 @@ class FullDiskTests(FailingTestCase):
 
 
 class RestartTests(FailingTestCase):
-    """What the next process takes up."""
+    """Which events of the journal belong to a container."""
 
     def test_another(self) -> None:
-        """Nobody gets the past of a name: it has to be the same container."""
+        """Recorded events belong to the same container, not to the same name."""
         cases: list[tuple[dict[str, Any], dict[str, Any], bool]] = [
             ({"origin": "1"}, {"origin": "1"}, True),
             ({"origin": "1"}, {"origin": "2"}, False),
@@ -301,7 +290,7 @@ class RestartTests(FailingTestCase):
                 self.assertEqual(self.since(since).kinds(), kinds, (old, new, uuids))
 
     def test_brought_up_to_date(self) -> None:
-        """What a container is known by is remembered when it changes."""
+        """A new identity of a container is recorded."""
         since = self.bus.latest("c1")
         self.put("0", origin="2")
         self.bus.stopService()
@@ -310,7 +299,7 @@ class RestartTests(FailingTestCase):
         self.assertEqual(self.since(since).kinds(), ["config"])
 
     def test_clock_set_back(self) -> None:
-        """Who knew a predecessor is told so, whatever the clock says."""
+        """Subscribers of a predecessor receive ``lost``, whatever the clock says."""
         self.put("1", "2")
         since = self.bus.latest("c1")
         self.bus.stopService()
@@ -329,7 +318,7 @@ class FileTests(FailingTestCase):
         return SQLiteJournal(str(self.path))
 
     def fails_to(self, name: str) -> None:
-        """Let one method of the journal fail as SQLite does."""
+        """Let a method of the journal fail like SQLite."""
 
         def fail(*_: object) -> None:
             with self.journal._file.reported():
@@ -339,14 +328,14 @@ class FileTests(FailingTestCase):
         self.addCleanup(patch.restore)
 
     def test_reading(self) -> None:
-        """When it cannot be read, what is missing is told, and what comes."""
+        """When the journal cannot be read, ``lost`` comes, then new events."""
         self.fails_to("since")
         listener = self.since(0)
         self.put("1")
         self.assertEqual(listener.kinds(), ["lost", "config"])
 
     def test_starting(self) -> None:
-        """Whatever fails at the start, guests hear of events."""
+        """Whatever fails at the start, new events are delivered."""
         for name in ("open", "names", "latest", "last", "record", "incarnations"):
             self.fails_to(name)
             with capturedLogs() as logged:
@@ -362,7 +351,7 @@ class FileTests(FailingTestCase):
             self.setUp()
 
     def test_opened_later(self) -> None:
-        """When there is no directory for it, it is made when there is one."""
+        """When the directory is missing, the file is created once it is there."""
         self.bus.stopService()
         self.path = self.path.parent / "state" / "journal"
         self.journal = SQLiteJournal(str(self.path))
@@ -378,7 +367,7 @@ class FileTests(FailingTestCase):
         self.assertEqual(self.since(since).values(), ["1"])
 
     def test_other_namespaces(self) -> None:
-        """When other keys are events no change is told that was none."""
+        """Other namespaces cause no events of keys that have not changed."""
         config = {"user.a": "0", "cloud-init.b": "1"}
         self.store.put(evolve(C1, config=config))
         since = self.bus.latest("c1")
@@ -391,7 +380,7 @@ class FileTests(FailingTestCase):
             since = self.bus.latest("c1")
 
     def test_damaged_later(self) -> None:
-        """Damage that is found while guests listen costs the past, and a line."""
+        """Damage that is found later costs the recorded events, and a log line."""
         listener = self.since(self.bus.latest("c1"))
         self.put(*(f"{n}{'x' * 10_000}" for n in range(300)))
         self.restart()
@@ -415,9 +404,12 @@ class FileTests(FailingTestCase):
 
 NAMES = st.sampled_from(["c1", "c2"])
 
+#: A paused replay: name, since, all events, subscriber, subscription.
+Behind = tuple[str, int, list[Event], RecordingSubscriber, ISubscription]
+
 
 class FailuresMachine(RuleBasedStateMachine):
-    """Any sequence of changes, full disks, restarts, and containers made anew."""
+    """Any sequence of changes, full disks, restarts and replaced containers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -426,8 +418,10 @@ class FailuresMachine(RuleBasedStateMachine):
         self.clock = Clock()
         self.now = count(10**18, 10**6).__next__
         self.count = 0
-        self.told: dict[str, list[Event]] = {}
-        self.behind: list[tuple[str, int, list[Event], Listener, ISubscription]] = []
+        self.events: dict[str, list[Event]] = {}
+        self.behind: list[
+            tuple[str, int, list[Event], RecordingSubscriber, ISubscription]
+        ] = []
         self.start()
 
     def start(self) -> None:
@@ -441,22 +435,22 @@ class FailuresMachine(RuleBasedStateMachine):
             self.listen(name)
 
     def listen(self, name: str) -> None:
-        """Hear of all that is told of a container from now on."""
-        told = self.told.setdefault(name, [])
-        listener = Listener()
-        listener.events = told
+        """Subscribe to the events of a container."""
+        events = self.events.setdefault(name, [])
+        listener = RecordingSubscriber()
+        listener.events = events
         self.bus.subscribe(name, listener, TYPES).resume()
 
     @rule(name=NAMES)
     def change(self, name: str) -> None:
-        """Change a container, or make one."""
+        """Change or add a container."""
         self.count += 1
         known = self.store.get(name)
         config = {"user.a": str(self.count)}
         if known is None:
             with capturedLogs():
                 self.store.put(Container(name, config, origin=str(self.count)))
-            self.told[name] = []
+            self.events[name] = []
             self.listen(name)
         else:
             with capturedLogs():
@@ -467,22 +461,22 @@ class FailuresMachine(RuleBasedStateMachine):
         """Remove a container."""
         with capturedLogs():
             self.store.remove(name)
-        self.told.pop(name, None)
+        self.events.pop(name, None)
 
     @rule(full=st.booleans())
     def set_full(self, full: bool) -> None:
-        """Let the disk be full, or not."""
+        """Set whether the disk is full."""
         self.journal.full = full
 
     @rule(seconds=st.sampled_from([0, recorder.RETRY, recorder.FORGET_AFTER]))
     def wait(self, seconds: float) -> None:
-        """Let some time go by."""
+        """Advance the clock."""
         with capturedLogs():
             self.clock.advance(seconds)
 
     @rule(replaced=st.booleans())
     def restart(self, replaced: bool) -> None:
-        """Let the process end, and another one begin."""
+        """Stop the bus, and start another one."""
         self.bus.stopService()
         self.behind = []
         full, self.journal.full = self.journal.full, False
@@ -491,53 +485,53 @@ class FailuresMachine(RuleBasedStateMachine):
             self.count += 1
             config = {"user.a": str(self.count)}
             self.store.put(Container(name, config, origin=str(self.count)))
-            self.told.pop(name)
+            self.events.pop(name)
         self.journal.full = full
         self.start()
 
     @rule(name=NAMES, back=st.integers(0, 5))
     def ask(self, name: str, back: int) -> None:
-        """Ask for what came after some time, and read it later."""
-        if name in self.told:
-            told = self.told[name]
-            since = told[-back - 1].timestamp if back < len(told) else 0
-            listener = Listener()
+        """Subscribe with ``since``, and stay paused."""
+        if name in self.events:
+            events = self.events[name]
+            since = events[-back - 1].timestamp if back < len(events) else 0
+            listener = RecordingSubscriber()
             subscription = self.bus.subscribe(name, listener, TYPES, since)
-            self.behind.append((name, since, told, listener, subscription))
+            self.behind.append((name, since, events, listener, subscription))
 
     @rule()
     def read(self) -> None:
-        """Let those who are behind read, and look at what they are told."""
-        for _, since, told, listener, subscription in self.behind:
+        """Resume all replays, and check what they deliver."""
+        for _, since, events, listener, subscription in self.behind:
             with capturedLogs():
                 subscription.resume()
                 self.clock.advance(0)
-            expected = [event for event in told if event.timestamp > since]
+            expected = [event for event in events if event.timestamp > since]
             found = listener.events
             lost = [event.timestamp for event in found if event.type == "lost"]
             assert len(lost) <= 1
             complete_since = max(lost, default=since)
-            heard = [event for event in found if event.type != "lost"]
-            # Nothing of any other container, and all of its own but what is lost.
-            missing = [e for e in expected if e not in heard]
-            assert all(event in expected for event in heard), (heard, expected)
+            received = [event for event in found if event.type != "lost"]
+            # No events of other containers, and all of its own after ``lost``.
+            missing = [e for e in expected if e not in received]
+            assert all(event in expected for event in received), (received, expected)
             assert all(event.timestamp <= complete_since for event in missing)
             if since == 0:
-                assert lost, "nobody knows what was in the beginning"
+                assert lost, "events before the first one are not recorded"
             subscription.cancel()
         self.behind = []
 
     def teardown(self) -> None:
-        """Let all read, and stop the bus."""
+        """Resume all replays, and stop the bus."""
         self.read()
         self.bus.stopService()
 
 
 class AnyFailureTests(SynchronousTestCase):
-    """The bus, whatever fails."""
+    """Any sequence of failures."""
 
     def test_any_failure(self) -> None:
-        """Nobody reads of another container, or misses anything without a word."""
+        """No events of other containers are delivered, and none is missing silently."""
         run_state_machine_as_test(
             FailuresMachine,
             settings=settings(max_examples=150, stateful_step_count=40, deadline=None),

@@ -1,4 +1,4 @@
-"""What subscribers cost: memory, and the time of others."""
+"""Tests of the list of events and of subscriptions: memory, turns, bounds."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from devlxd.events.event_list import Chain, Node
 from devlxd.events.subscription import BATCH, Subscription
 from devlxd.model import Container, End, Event
 from devlxd.turns import Turns
-from tests.events.test_bus import C1, TYPES, BusTestCase, RecordingSubscriber
+from tests.events.test_bus import C1, TYPES, BusTestCase, ViewingSubscriber
 
 
 class MemoryTests(BusTestCase):
@@ -33,25 +33,25 @@ class MemoryTests(BusTestCase):
         gc.disable()
         self.addCleanup(gc.enable)
 
-    def listeners(self, since: int | None = None) -> list[RecordingSubscriber]:
-        """Let some listen."""
+    def listeners(self, since: int | None = None) -> list[ViewingSubscriber]:
+        """Add three subscribers."""
         found = []
         for _ in range(3):
-            subscriber = RecordingSubscriber(C1)
+            subscriber = ViewingSubscriber(C1)
             self.subscribe(subscriber, since=since)
             found.append(subscriber)
         return found
 
     def test_shared(self) -> None:
-        """An event is one object, however many hear it."""
+        """Subscribers share each event."""
         one, *others = self.listeners()
         self.put("1", "2")
         for other in others:
             for mine, theirs in zip(one.events, other.events, strict=True):
                 self.assertIs(mine, theirs)
 
-    def test_shared_past(self) -> None:
-        """So it is when it is read from the journal."""
+    def test_shared_replay(self) -> None:
+        """They share events that were read from the journal as well."""
         since = self.bus.latest("c1")
         self.put("1", "2")
         one, *others = self.listeners(since)
@@ -60,27 +60,27 @@ class MemoryTests(BusTestCase):
                 self.assertIs(mine, theirs)
 
     def test_read(self) -> None:
-        """What all have read is not there any more."""
-        heard: list[weakref.ref[Event]] = []
-        subscriber = RecordingSubscriber()
+        """Events that all subscribers have received are freed."""
+        received: list[weakref.ref[Event]] = []
+        subscriber = ViewingSubscriber()
 
         def receive(event: Event) -> None:
-            heard.append(weakref.ref(event))
+            received.append(weakref.ref(event))
 
         self.patch(subscriber, "receive", receive)
         self.subscribe(subscriber)
         slow, subscription = self.subscribe()
         subscription.pause()
         self.put("1", "2")
-        self.assertEqual([ref() is None for ref in heard], [False, False])
+        self.assertEqual([ref() is None for ref in received], [False, False])
         subscription.resume()
         slow.events.clear()
         self.put("3")
         slow.events.clear()
-        self.assertEqual([ref() is None for ref in heard[:2]], [True, True])
+        self.assertEqual([ref() is None for ref in received[:2]], [True, True])
 
     def test_cancelled(self) -> None:
-        """What has ended is freed at once, without the collector."""
+        """Ended subscriptions are freed at once, without the garbage collector."""
         for since, paused, goes in product((None, 0), (False, True), (False, True)):
             self.store.put(C1)
             subscriber, subscription = self.subscribe(since=since)
@@ -101,7 +101,7 @@ class MemoryTests(BusTestCase):
             self.assertEqual([ref() for ref in refs], [None, None])
 
     def test_stopped(self) -> None:
-        """So it is when the bus stops."""
+        """Subscriptions are freed when the bus stops, too."""
         subscriber, subscription = self.subscribe()
         subscription.pause()
         self.put("1")
@@ -114,14 +114,14 @@ class MemoryTests(BusTestCase):
         self.assertEqual([ref() for ref in refs], [None, None])
 
     def test_gone(self) -> None:
-        """Of what has gone nothing is kept, however many there were."""
+        """Nothing is kept of containers that were removed."""
         for n in range(100):
             container = Container(f"d{n}", {"user.a": "1"})
             self.store.put(container)
-            subscriber = RecordingSubscriber(container)
+            subscriber = ViewingSubscriber(container)
             self.bus.subscribe(f"d{n}", subscriber, TYPES, since=0).resume()
             self.bus.latest(f"e{n}")
-            self.bus.subscribe(f"e{n}", RecordingSubscriber(), TYPES, since=0)
+            self.bus.subscribe(f"e{n}", ViewingSubscriber(), TYPES, since=0)
             self.store.remove(f"d{n}")
         self.clock.advance(0)
         kept = (self.bus._present, self.bus._removed, self.bus._recorder._missing)
@@ -130,7 +130,7 @@ class MemoryTests(BusTestCase):
         self.assertEqual(len(self.journal.incarnations()), 1)
 
     def test_long_list(self) -> None:
-        """A list that is very long is freed as well."""
+        """A very long list is freed without recursion."""
         chain = Chain(start := Node())
         for n in range(200_000):
             chain.add(Event("c1", "config", n, {}))
@@ -141,45 +141,45 @@ class MemoryTests(BusTestCase):
 
 
 class TurnsTests(BusTestCase):
-    """Who waits for whom."""
+    """Turns of subscriptions."""
 
-    def heard_by(self, subscribers: list[RecordingSubscriber], count: int = 1) -> int:
-        """Return how many have heard so many events."""
+    def count_of(self, subscribers: list[ViewingSubscriber], count: int = 1) -> int:
+        """Return how many subscribers have received ``count`` events."""
         return sum(len(subscriber.events) >= count for subscriber in subscribers)
 
-    def many(self, number: int, since: int | None = None) -> list[RecordingSubscriber]:
-        """Let many listen."""
+    def many(self, number: int, since: int | None = None) -> list[ViewingSubscriber]:
+        """Add many subscribers."""
         found = []
         for _ in range(number):
-            subscriber = RecordingSubscriber(self.store.get("c1"))
+            subscriber = ViewingSubscriber(self.store.get("c1"))
             self.bus.subscribe("c1", subscriber, TYPES, since).resume()
             found.append(subscriber)
         return found
 
     def test_few(self) -> None:
-        """A few hear of a small change at once."""
+        """A small change is delivered to a few subscribers at once."""
         subscribers = self.many(50)
         self.put("1")
-        self.assertEqual(self.heard_by(subscribers), 50)
+        self.assertEqual(self.count_of(subscribers), 50)
 
     def test_many(self) -> None:
-        """Of many, some hear of it at once and others in turn; each once."""
+        """Of many subscribers some receive it at once, and others in turns."""
         subscribers = self.many(500)
         self.put("1", "2")
-        self.assertLessEqual(self.heard_by(subscribers, 2), 200)
+        self.assertLessEqual(self.count_of(subscribers, 2), 200)
         self.clock.advance(0)
         self.assertEqual({tuple(s.values()) for s in subscribers}, {("1", "2")})
 
     def test_long(self) -> None:
-        """What is long is sent to one after the other."""
+        """A large event is delivered to one subscriber a turn."""
         subscribers = self.many(50)
         self.put("x" * BATCH)
-        self.assertEqual(self.heard_by(subscribers), 1)
+        self.assertEqual(self.count_of(subscribers), 1)
         self.clock.advance(0)
-        self.assertEqual(self.heard_by(subscribers), 50)
+        self.assertEqual(self.count_of(subscribers), 50)
 
     def test_replays(self) -> None:
-        """A long past is read in turns of one batch each."""
+        """A long replay takes a turn for each batch."""
         self.put(*(f"{n:04}" * 1000 for n in range(200)))
         turns = 0
         take = self.bus._turns.take
@@ -190,7 +190,7 @@ class TurnsTests(BusTestCase):
             return take(*arguments)  # type: ignore[arg-type] # whatever they are
 
         self.patch(self.bus._turns, "take", counting)
-        subscriber = RecordingSubscriber()
+        subscriber = ViewingSubscriber()
         subscriber.config["user.a"] = "0"
         self.bus.subscribe("c1", subscriber, TYPES, since=0).resume()
         self.assertLess(len(subscriber.events), 2 * BATCH // 4000)
@@ -198,16 +198,16 @@ class TurnsTests(BusTestCase):
         self.assertEqual(len(subscriber.values()), 200)
         self.assertGreater(turns, 10)
 
-    def test_waiting_is_not_slow(self) -> None:
-        """Who reads, and only waits for its turn, is not cut off."""
+    def test_waiting_for_a_turn(self) -> None:
+        """A subscription that waits for its turn does not end as too slow."""
         self.patch(subscriptions, "MAX_QUEUED_EVENTS", 3)
         subscribers = self.many(300)
         self.put(*map(str, range(1, 20)))
         self.clock.advance(0)
-        self.assertEqual(self.heard_by(subscribers, 19), 300)
+        self.assertEqual(self.count_of(subscribers, 19), 300)
 
     def test_unwanted(self) -> None:
-        """Who does not want to hear of something is not behind with it."""
+        """Events of other types do not count as not delivered."""
         self.patch(subscriptions, "MAX_QUEUED_EVENTS", 3)
         subscriber, subscription = self.subscribe(types=["device"])
         subscription.pause()
@@ -228,10 +228,10 @@ class HugeTests(BusTestCase):
         return evolve(C1, config={f"user.{n}": value for n in range(self.HUGE)})
 
     def test_slices(self) -> None:
-        """It is told in slices; other containers do not wait, its own changes do."""
+        """It is worked on in slices, between which other containers have turns."""
         subscriber, _ = self.subscribe()
         self.store.put(Container("c2"))
-        other = RecordingSubscriber()
+        other = ViewingSubscriber()
         self.bus.subscribe("c2", other, TYPES).resume()
         since = self.bus.latest("c1")
         self.store.put(self.huge("x"))
@@ -239,7 +239,7 @@ class HugeTests(BusTestCase):
         self.store.put(Container("c2", {"user.b": "1"}))
         self.assertEqual(other.values(), ["1"])
         self.put("after")
-        late = RecordingSubscriber()
+        late = ViewingSubscriber()
         late.config.update(dict.fromkeys(self.huge("x").config, "x"))
         self.bus.subscribe("c1", late, TYPES, since)
         self.clock.advance(0)
@@ -250,7 +250,7 @@ class HugeTests(BusTestCase):
         self.assertEqual(known[0].config, {"user.a": "after"})
 
     def test_merged(self) -> None:
-        """Changes that come faster than they can be told are told as one."""
+        """Changes that wait for a huge one are merged."""
         subscriber, _ = self.subscribe()
         self.store.put(self.huge("x"))
         self.put(*map(str, range(50)))
@@ -262,8 +262,8 @@ class HugeTests(BusTestCase):
         self.put("50", "51")
         self.assertEqual(subscriber.values()[-2:], ["50", "51"])
 
-    def test_merged_and_gone(self) -> None:
-        """So are those before its end, which is told in any case."""
+    def test_merged_and_removed(self) -> None:
+        """Changes before a removal are merged, too."""
         subscriber, _ = self.subscribe()
         self.store.put(self.huge("x"))
         self.put("1", "2")
@@ -274,7 +274,7 @@ class HugeTests(BusTestCase):
         self.assertEqual(subscriber.ends, [End.REMOVED])
 
     def test_failing_meanwhile(self) -> None:
-        """What waits for a change that cannot be told is told all the same."""
+        """A change whose events cannot be made does not hold up the next ones."""
         subscriber, _ = self.subscribe()
         self.store.put(self.huge("x"))
         self.put("1")
@@ -286,7 +286,7 @@ class HugeTests(BusTestCase):
         self.assertEqual(self.bus._removed, {})
 
     def test_made_anew_meanwhile(self) -> None:
-        """Who comes after it hears nothing of it, and it ends as others do."""
+        """The next container of the name has none of the events."""
         subscriber, _ = self.subscribe()
         self.store.put(self.huge("x"))
         self.store.remove("c1")
@@ -299,7 +299,7 @@ class HugeTests(BusTestCase):
         self.assertEqual(len(self.journal.incarnations()), 1)
 
     def test_stopped_meanwhile(self) -> None:
-        """What was not told when the bus stops is told by the next one."""
+        """Events that were not made when the bus stops are made at the next start."""
         subscriber, _ = self.subscribe()
         since = self.bus.latest("c1")
         self.store.put(self.huge("x"))
@@ -307,7 +307,7 @@ class HugeTests(BusTestCase):
         self.assertEqual((subscriber.events, subscriber.ends), ([], [End.STOPPED]))
         self.clock.advance(0)
         self.bus.startService()
-        late, _ = self.subscribe(RecordingSubscriber(C1), since=since)
+        late, _ = self.subscribe(ViewingSubscriber(C1), since=since)
         self.clock.advance(0)
         kinds = [event.type for event in late.events]
         self.assertEqual(set(kinds), {"config"})
@@ -315,10 +315,10 @@ class HugeTests(BusTestCase):
 
 
 class LongListTests(SynchronousTestCase):
-    """The list of events itself."""
+    """The list of events."""
 
     def test_distance(self) -> None:
-        """How far apart two places are is a subtraction."""
+        """Each node has the number and the size of the events before it."""
         chain = Chain(start := Node())
         for n in range(5):
             chain.add(Event("c1", "config", n, {"a": "b"}))
@@ -327,17 +327,17 @@ class LongListTests(SynchronousTestCase):
         self.assertEqual((chain.last.count, chain.last.size), (5, 5 * 9))
 
     def subscription(
-        self, subscriber: RecordingSubscriber, types: Collection[str], place: Node
+        self, subscriber: ViewingSubscriber, types: Collection[str], place: Node
     ) -> Subscription:
-        """Let somebody read from a place on."""
+        """Return a subscription that begins after a node."""
         return Subscription("c1", subscriber, types, Turns(Clock()), place=place)
 
     def test_skipped(self) -> None:
-        """To skip what one does not want is one step, however much it is."""
+        """To skip a group of events of one type is one step."""
         asked = 0
 
         class Types(frozenset[str]):
-            """Counts how often it is asked."""
+            """Counts the look-ups."""
 
             def __contains__(self, kind: object) -> bool:
                 nonlocal asked
@@ -348,7 +348,7 @@ class LongListTests(SynchronousTestCase):
         for n in range(5000):
             chain.add(Event("c1", "config" if n < 4999 else "device", n, {}))
         chain.link()
-        subscriber = RecordingSubscriber()
+        subscriber = ViewingSubscriber()
         self.assertTrue(
             self.subscription(subscriber, Types(["device"]), start).is_behind
         )
@@ -356,7 +356,7 @@ class LongListTests(SynchronousTestCase):
 
     @settings(deadline=None)
     @given(
-        # No more than one batch has: what is more takes turns.
+        # At most one batch: more would take turns.
         st.lists(
             st.lists(st.sampled_from(["config", "device"]), max_size=8), max_size=8
         ),
@@ -364,7 +364,7 @@ class LongListTests(SynchronousTestCase):
         st.integers(0, 20),
     )
     def test_any(self, lists: list[list[str]], types: set[str], first: int) -> None:
-        """Whatever comes, from every place on exactly what is wanted is heard."""
+        """From any node on, exactly the events of the given types are delivered."""
         place = start = Node()
         heard: list[Event] = []
         for kinds in lists:
@@ -377,7 +377,7 @@ class LongListTests(SynchronousTestCase):
         for _ in range(first):
             start = start.next or start
         found: list[Event] = []
-        subscriber = RecordingSubscriber()
+        subscriber = ViewingSubscriber()
         with mock.patch.object(subscriber, "receive", found.append):
             self.subscription(subscriber, types, start).resume()
         self.assertEqual(found, [e for e in heard[first:] if e.type in types])
