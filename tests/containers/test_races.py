@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from math import ceil
 from pathlib import Path
 
 from hypothesis import settings
@@ -24,6 +25,7 @@ from zope.interface import implementer
 
 from devlxd.containers.directory import DirectoryStore
 from devlxd.containers.document_versions import SETTLE
+from devlxd.containers.failed_reads import RETRIES
 from devlxd.host.inotify import INotify
 from devlxd.interfaces import IStoreObserver
 from devlxd.model import Container
@@ -34,6 +36,9 @@ KEYS = 6
 
 #: In how many pieces it is written. Some pieces alone are a valid document.
 PIECES = 3
+
+#: How long a writer takes from one step to the next at most, in seconds.
+INTERVAL = SETTLE * 0.8
 
 #: How a document is replaced by the next one.
 WAYS = st.sampled_from(["in place", "unlink", "rename"])
@@ -217,7 +222,7 @@ class WritingMachine(RuleBasedStateMachine):
         """Let time pass; no writer takes longer from one step to the next."""
         for _ in range(times):
             with capturedLogs():
-                self.clock.advance(SETTLE * 0.8)
+                self.clock.advance(INTERVAL)
             self.settle()
             self.writer.step()
 
@@ -235,7 +240,8 @@ class WritingMachine(RuleBasedStateMachine):
         self.check()
         self.writer.finish()
         self.watcher.poll()
-        self.wait(10)
+        # If the last report was lost, a retry reads the document.
+        self.wait(10 + ceil(RETRIES[-1] / INTERVAL))
         self.check()
         container = self.store.get("c1")
         assert container is not None
