@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 
 import twisted.internet
 from twisted.application.service import IService, MultiService
 from twisted.trial.unittest import SynchronousTestCase
 
-from devlxd import options
+from devlxd import DIALECTS, options
 from devlxd.commands import main as command
 from devlxd.service import DevLXDService
 from devlxd.testing import MemoryDevLXDReactor
@@ -35,6 +36,19 @@ class ReadmeTests(SynchronousTestCase):
             parsed = options.Options()
             parsed.parseOptions(words)
             self.assertTrue(parsed["demo"] or parsed["containers"], words)
+
+    def test_dialects(self) -> None:
+        """The table of dialects lists all of them, with their defaults."""
+        rows = re.findall(
+            r"^``(\w+)`` +``(/\S+)`` +``/\S+`` +``(/\S+)``$",
+            README.read_text(),
+            re.MULTILINE,
+        )
+        expected = [
+            (name, f"{dialect.socket}/sock", str(dialect.containers))
+            for name, dialect in DIALECTS.items()
+        ]
+        self.assertEqual(rows, expected)
 
     def test_image_add(self) -> None:
         """The command line of ``devlxd image add`` has valid options."""
