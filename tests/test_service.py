@@ -127,7 +127,7 @@ class DevLXDServiceTests(SynchronousTestCase):
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_cannot_listen(self) -> None:
-        """A service that cannot listen does not start as if it could (T8)."""
+        """A service that cannot listen does not start as if it could."""
         os.rmdir(self.directory)
         self.assertRaises(CannotListenError, self.service.privilegedStartService)
         os.mkdir(self.directory)
