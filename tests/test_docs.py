@@ -100,6 +100,11 @@ def documented() -> set[str]:
     return names
 
 
+def python_in(page: Path) -> list[str]:
+    """Return the Python programs in a page."""
+    return [textwrap.dedent(block) for block in PYTHON.findall(page.read_text())]
+
+
 def python_blocks() -> Iterator[tuple[str, str]]:
     """Return the name and the source of each Python program that users read."""
     for page in (*DOCS.rglob("*.rst"), ROOT / "README.rst"):
@@ -142,11 +147,6 @@ class APITests(SynchronousTestCase):
             if f"{node.module}.{alias.name}" not in public
         ]
         self.assertEqual(private, [])
-
-
-def python_in(page: Path) -> list[str]:
-    """Return the Python programs in a page."""
-    return [textwrap.dedent(block) for block in PYTHON.findall(page.read_text())]
 
 
 def run_tests_in(source: str) -> TestResult:
