@@ -39,6 +39,9 @@ NUMBER = re.compile(r"\bT\d{1,2}\b")
 #: A Python object by its full name, as docstrings and pages refer to it.
 OBJECT = re.compile(r"`(devlxd(?:\.[A-Za-z_]\w*)+)`")
 
+#: A module of tests, as the pages and tox name it; toy is an example.
+TESTS = re.compile(r"(?<![\w.])tests(?:\.(?!test_toy\b)\w+)+")
+
 TEST_CASE_NAME = re.compile(r"^# -\*- test-case-name: (\S+) -\*-$", re.MULTILINE)
 
 
@@ -114,6 +117,18 @@ class ReferenceTests(SynchronousTestCase):
                     find(name)
                 except Exception as error:
                     missing.append(f"{file}: {name}: {error!r}")
+        self.assertEqual(missing, [])
+
+    def test_modules_of_tests(self) -> None:
+        """The modules of tests that pages and tox.ini name exist."""
+        missing = [
+            f"{name}: {module}"
+            for name, text in texts()
+            if name.endswith((".rst", ".ini"))
+            for module in TESTS.findall(text)
+            if not (ROOT / f"{module.replace('.', '/')}.py").exists()
+            and not (ROOT / module.replace(".", "/")).is_dir()
+        ]
         self.assertEqual(missing, [])
 
     def test_test_case_names(self) -> None:
