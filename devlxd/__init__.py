@@ -11,14 +11,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from devlxd.containers.base import ContainerStoreBase
-    from devlxd.containers.directory import DirectoryStore
-    from devlxd.containers.memory import MemoryStore
+    from devlxd.containers.directory_store import DirectoryStore
+    from devlxd.containers.memory_store import MemoryStore
+    from devlxd.containers.store_base import ContainerStoreBase
     from devlxd.events.journal import SQLiteJournal
     from devlxd.guestapi.dialect import Dialect
     from devlxd.guestapi.dialects import DEFAULT_DIALECT, DIALECTS
     from devlxd.host.listening import endpoint_at
-    from devlxd.images.directory_images import DirectoryImageStore
+    from devlxd.images.directory_image_store import DirectoryImageStore
     from devlxd.model import Container
     from devlxd.service import DevLXDService
 
@@ -28,14 +28,14 @@ __version__ = "0.1.0"
 #: first used: a program that uses only a part of devlxd imports only that part.
 _MODULES = {
     "Container": "devlxd.model",
-    "ContainerStoreBase": "devlxd.containers.base",
+    "ContainerStoreBase": "devlxd.containers.store_base",
     "DEFAULT_DIALECT": "devlxd.guestapi.dialects",
     "DIALECTS": "devlxd.guestapi.dialects",
     "DevLXDService": "devlxd.service",
     "Dialect": "devlxd.guestapi.dialect",
-    "DirectoryStore": "devlxd.containers.directory",
-    "DirectoryImageStore": "devlxd.images.directory_images",
-    "MemoryStore": "devlxd.containers.memory",
+    "DirectoryStore": "devlxd.containers.directory_store",
+    "DirectoryImageStore": "devlxd.images.directory_image_store",
+    "MemoryStore": "devlxd.containers.memory_store",
     "SQLiteJournal": "devlxd.events.journal",
     "endpoint_at": "devlxd.host.listening",
 }

@@ -11,11 +11,11 @@ from pathlib import Path
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, maybeDeferred
 
-from devlxd.containers.directory import DirectoryStore
+from devlxd.containers.directory_store import DirectoryStore
 from devlxd.guestapi.dialects import DEFAULT_DIALECT
 from devlxd.host.inotify import INotify
 from devlxd.host.listening import endpoint_at
-from devlxd.images.memory_images import MemoryImageStore
+from devlxd.images.memory_image_store import MemoryImageStore
 from devlxd.interfaces import IDevLXDReactor
 from devlxd.peers.identifier import AssumedIdentifier
 from devlxd.peers.peer_sources import AnonymousPeerSource

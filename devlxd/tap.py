@@ -19,7 +19,7 @@ from twisted.internet.defer import gatherResults
 from twisted.internet.interfaces import IReactorCore
 from twisted.logger import Logger
 
-from devlxd.containers.directory import DirectoryStore
+from devlxd.containers.directory_store import DirectoryStore
 from devlxd.demo import DemoService
 from devlxd.guestapi.dialect import Dialect
 from devlxd.host.garbage_collection import disable_gc_until
@@ -28,8 +28,8 @@ from devlxd.host.listening import endpoint_at
 from devlxd.host.monotonic_clock import use_monotonic_clock
 from devlxd.host.process_service import ProcessService
 from devlxd.host.stdout import nonblocking
-from devlxd.images.directory_images import DirectoryImageStore
-from devlxd.images.upstream_images import LXDImageStore
+from devlxd.images.directory_image_store import DirectoryImageStore
+from devlxd.images.upstream_image_store import LXDImageStore
 from devlxd.interfaces import (
     ICallerIdentifier,
     IDevLXDReactor,

@@ -14,7 +14,7 @@ from twisted.application.internet import TimerService
 from twisted.internet.interfaces import IReactorTime
 
 from devlxd import Container
-from devlxd.containers.base import ContainerStoreBase
+from devlxd.containers.store_base import ContainerStoreBase
 
 
 class InventoryStore(ContainerStoreBase, TimerService):

@@ -15,7 +15,7 @@ from twisted.application.service import IService, MultiService
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from devlxd.containers.memory import MemoryStore
+from devlxd.containers.memory_store import MemoryStore
 from devlxd.httpserver.site import DevLXDSite
 from devlxd.interfaces import IContainerStore, IRuntime
 from devlxd.model import Claim, Container

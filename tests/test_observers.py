@@ -10,12 +10,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from devlxd.containers.memory import MemoryStore
+from devlxd.containers.memory_store import MemoryStore
 from devlxd.events.bus import EventBus
 from devlxd.events.journal import SQLiteJournal
 from devlxd.guest_sites import GuestSites
 from devlxd.guestapi.dialects import DEFAULT_DIALECT
-from devlxd.images.memory_images import MemoryImageStore
+from devlxd.images.memory_image_store import MemoryImageStore
 from devlxd.interfaces import IServiceObserver
 from devlxd.model import Caller, Container
 from devlxd.observers import NullObserver, guarded

@@ -19,13 +19,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from devlxd.containers.memory import MemoryStore
+from devlxd.containers.memory_store import MemoryStore
 from devlxd.guestapi.dialects.apollo import DIALECT as APOLLO
 from devlxd.guestapi.dialects.lxd import DIALECT as LXD
 from devlxd.host.adopted import AdoptedPort
 from devlxd.host.listening import endpoint_at
 from devlxd.httpserver.site import DevLXDSite
-from devlxd.images.memory_images import MemoryImageStore
+from devlxd.images.memory_image_store import MemoryImageStore
 from devlxd.model import Caller, Container
 from devlxd.service import DevLXDService
 from devlxd.testing import (

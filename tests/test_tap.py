@@ -22,7 +22,7 @@ from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
 from devlxd import __version__, options, tap
-from devlxd.containers.directory import DirectoryStore
+from devlxd.containers.directory_store import DirectoryStore
 from devlxd.demo import DemoService
 from devlxd.guest_listener import GuestListener
 from devlxd.guestapi.dialects import DIALECTS
@@ -30,8 +30,8 @@ from devlxd.guestapi.dialects.apollo import DIALECT as APOLLO
 from devlxd.guestapi.dialects.lxd import DIALECT as LXD
 from devlxd.host.lock_file import LockedError, LockFile
 from devlxd.host.process_service import ProcessService
-from devlxd.images.directory_images import DirectoryImageStore
-from devlxd.images.upstream_images import LXDImageStore
+from devlxd.images.directory_image_store import DirectoryImageStore
+from devlxd.images.upstream_image_store import LXDImageStore
 from devlxd.listen_option import ListenOption
 from devlxd.options import Options
 from devlxd.service import DevLXDService

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.containers.test_directory -*-
+# -*- test-case-name: tests.containers.test_directory_store -*-
 """Watching a directory of documents, and the directories that it refers to."""
 
 from __future__ import annotations

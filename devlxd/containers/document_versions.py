@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.containers.test_directory -*-
+# -*- test-case-name: tests.containers.test_directory_store -*-
 """Detecting whether a document has changed since it was read."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.containers.test_directory -*-
+# -*- test-case-name: tests.containers.test_directory_store -*-
 """Removing the containers whose documents are missing, after a while."""
 
 from __future__ import annotations

@@ -11,9 +11,9 @@ from twisted.web.http import Request
 from twisted.web.resource import getChildForRequest
 from zope.interface import implementer
 
-from devlxd.guestapi.base import AnyResponse, GuestResource
 from devlxd.guestapi.dialect import Services
 from devlxd.guestapi.gate import Gate
+from devlxd.guestapi.resource_bases import AnyResponse, GuestResource
 from devlxd.guestapi.tree import resource_tree
 from devlxd.httpserver.responses import Response, ResponseError
 from devlxd.interfaces import (

@@ -13,7 +13,7 @@ from twisted.web.resource import Resource
 
 from devlxd.guestapi.downloads import Downloads
 from devlxd.guestapi.event_rendering import json_line
-from devlxd.guestapi.responses import ResponseCache
+from devlxd.guestapi.snapshot_responses import ResponseCache
 from devlxd.interfaces import IEventBus, IServiceObserver, ITurns
 from devlxd.model import Container, Event
 from devlxd.observers import NullObserver

@@ -13,9 +13,9 @@ from twisted.web import http
 from twisted.web.http import Request
 from zope.interface import implementer
 
-from devlxd.guestapi.base import AnyResponse, GuestResource
 from devlxd.guestapi.dialect import PathPattern, Services
-from devlxd.guestapi.responses import JSON
+from devlxd.guestapi.resource_bases import AnyResponse, GuestResource
+from devlxd.guestapi.snapshot_responses import JSON
 from devlxd.httpserver.responses import MessageResponse, refusal
 from devlxd.interfaces import IEventBus, ISink, IStream, ISubscriber, ISubscription
 from devlxd.model import Container, End, Event

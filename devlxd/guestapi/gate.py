@@ -7,7 +7,7 @@ from twisted.web import http
 
 from devlxd.booleans import is_false
 from devlxd.guestapi.dialect import Dialect
-from devlxd.guestapi.responses import NOT_IN_CONTAINER
+from devlxd.guestapi.snapshot_responses import NOT_IN_CONTAINER
 from devlxd.httpserver.responses import Response, refusal
 from devlxd.model import Caller, Container
 

@@ -15,10 +15,10 @@ from twisted.web import http
 from twisted.web.http import Request
 
 from devlxd.booleans import is_true
-from devlxd.guestapi.base import AnyResponse, GuestResource
 from devlxd.guestapi.dialect import PathPattern, Services
 from devlxd.guestapi.downloads import Downloads
 from devlxd.guestapi.image_body import ImageBody, body_of
+from devlxd.guestapi.resource_bases import AnyResponse, GuestResource
 from devlxd.httpserver.conditions import (
     PRECONDITION_FAILED,
     Validators,

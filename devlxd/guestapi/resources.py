@@ -8,8 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from devlxd.guestapi.base import ListResource, NamedResource, SnapshotResource
-from devlxd.guestapi.responses import json_response, list_response, text_response
+from devlxd.guestapi.resource_bases import ListResource, NamedResource, SnapshotResource
+from devlxd.guestapi.snapshot_responses import (
+    json_response,
+    list_response,
+    text_response,
+)
 from devlxd.httpserver.responses import Response
 from devlxd.model import Container
 from devlxd.turns import Slices

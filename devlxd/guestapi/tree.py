@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from devlxd.guestapi.base import GuestResource, NotFoundResource
 from devlxd.guestapi.dialect import PathPattern, Services
+from devlxd.guestapi.resource_bases import GuestResource, NotFoundResource
 
 
 def resource_tree(services: Services) -> GuestResource:

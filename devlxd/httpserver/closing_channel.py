@@ -8,7 +8,7 @@ from typing import Protocol
 from twisted.internet.tcp import Connection
 
 from devlxd.httpserver.server import Server
-from devlxd.httpserver.twisted_private import HTTPChannelBase
+from devlxd.httpserver.twisted_private_apis import HTTPChannelBase
 
 #: How long a client may take to send a request, in seconds. For the first one on
 #: a connection this is counted from the connection.

@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.web.http import NOT_MODIFIED, datetimeToString
 from zope.interface import implementer
 
-from devlxd.httpserver.autobahn_private import websocket_factory
+from devlxd.httpserver.autobahn_private_apis import websocket_factory
 from devlxd.httpserver.registry import ConnectionRegistry
 from devlxd.httpserver.responses import Headers, Response
 from devlxd.interfaces import IAdmission, IConnection, IConnections, IRequestHandler

@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from twisted.web import http
 from twisted.web.http import Request
 
-from devlxd.httpserver.autobahn_private import WebSocketBase
+from devlxd.httpserver.autobahn_private_apis import WebSocketBase
 from devlxd.httpserver.channel import GuestChannel
 from devlxd.httpserver.closing_channel import CLOSE_TIMEOUT, IDLE_TIMEOUT
 from devlxd.httpserver.grammar import tokens_of

@@ -2,11 +2,11 @@
 
 Each provides `devlxd.interfaces.IImageStore`:
 
-* `devlxd.images.directory_images`: images in a directory of the host, into
+* `devlxd.images.directory_image_store`: images in a directory of the host, into
   which `devlxd.images.adding` puts them;
-* `devlxd.images.upstream_images`: the images of an LXD or Incus on the host,
+* `devlxd.images.upstream_image_store`: the images of an LXD or Incus on the host,
   over its REST API;
-* `devlxd.images.memory_images`: images in memory, for tests and the demo.
+* `devlxd.images.memory_image_store`: images in memory, for tests and the demo.
 
 Which container may download images, and how they are sent, is not decided here
 but in `devlxd.guestapi`.

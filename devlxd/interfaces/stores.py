@@ -14,7 +14,7 @@ class IContainerStore(Interface):
     """A source of containers.
 
     `devlxd.testing.contracts.ContainerStoreContract` tests a provider, and
-    `devlxd.containers.base.ContainerStoreBase` implements most of one.
+    `devlxd.containers.store_base.ContainerStoreBase` implements most of one.
     """
 
     def get(name: str) -> Container | None:

@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from devlxd.containers.directory import DirectoryStore
+from devlxd.containers.directory_store import DirectoryStore
 from devlxd.containers.failed_reads import QUIET_RETRIES
 from devlxd.testing import MemoryWatcher, RecordingStoreObserver
 

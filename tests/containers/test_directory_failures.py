@@ -11,8 +11,8 @@ from pathlib import Path
 from twisted.logger import capturedLogs, formatEvent
 from twisted.python.monkey import MonkeyPatcher
 
-from devlxd.containers import directory, document_files, document_versions
-from devlxd.containers.directory import IDLE_SCAN_INTERVAL
+from devlxd.containers import directory_store, document_files, document_versions
+from devlxd.containers.directory_store import IDLE_SCAN_INTERVAL
 from devlxd.containers.directory_watches import SCAN_INTERVAL
 from devlxd.containers.document_files import Document
 from devlxd.containers.document_paths import DocumentPath
@@ -223,7 +223,7 @@ class FailureTests(DirectoryStoreTestCase):
 
         self.file.write_text("config: {}")
         (self.path / "c2.yaml").write_text("config: {}")
-        self.patch(directory, "read_document", fail)
+        self.patch(directory_store, "read_document", fail)
         self.start()
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.assertEqual(self.store.names(), ["c2"])

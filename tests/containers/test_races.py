@@ -23,7 +23,7 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from devlxd.containers.directory import DirectoryStore
+from devlxd.containers.directory_store import DirectoryStore
 from devlxd.containers.document_versions import SETTLE
 from devlxd.containers.failed_reads import RETRIES
 from devlxd.host.inotify import INotify

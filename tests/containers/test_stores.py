@@ -13,10 +13,10 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import Clock, LoopingCall
 from twisted.trial.unittest import SynchronousTestCase
 
-from devlxd.containers.base import ContainerStoreBase
-from devlxd.containers.directory import DirectoryStore
-from devlxd.containers.memory import MemoryStore
+from devlxd.containers.directory_store import DirectoryStore
+from devlxd.containers.memory_store import MemoryStore
 from devlxd.containers.removals import GRACE
+from devlxd.containers.store_base import ContainerStoreBase
 from devlxd.events.bus import EventBus
 from devlxd.events.journal import SQLiteJournal
 from devlxd.interfaces import IContainerStore, IStoreObserver

@@ -23,7 +23,7 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from devlxd.containers.directory import DirectoryStore
+from devlxd.containers.directory_store import DirectoryStore
 from devlxd.containers.removals import GRACE
 from devlxd.events.bus import EventBus
 from devlxd.events.journal import SQLiteJournal

@@ -21,7 +21,7 @@ from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from devlxd.containers.memory import MemoryStore
+from devlxd.containers.memory_store import MemoryStore
 from devlxd.events import recorder
 from devlxd.events.bus import EventBus
 from devlxd.events.journal import SQLiteJournal

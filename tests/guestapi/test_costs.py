@@ -17,7 +17,7 @@ from typing import cast
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from devlxd.containers.memory import MemoryStore
+from devlxd.containers.memory_store import MemoryStore
 from devlxd.events.bus import EventBus
 from devlxd.events.journal import SQLiteJournal
 from devlxd.guest_sites import GuestSites
@@ -28,7 +28,7 @@ from devlxd.httpserver.closing_channel import CLOSE_TIMEOUT, REQUEST_TIMEOUT
 from devlxd.httpserver.message_sink import KEEP_ALIVE
 from devlxd.httpserver.site import DevLXDSite
 from devlxd.httpserver.websocket import PING_INTERVAL, PING_TIMEOUT
-from devlxd.images.memory_images import MemoryImageStore
+from devlxd.images.memory_image_store import MemoryImageStore
 from devlxd.interfaces import ITurns
 from devlxd.model import Caller, Container
 from devlxd.testing import (

@@ -9,16 +9,16 @@ from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http import Request
 
-from devlxd.containers.memory import MemoryStore
+from devlxd.containers.memory_store import MemoryStore
 from devlxd.events.bus import EventBus
 from devlxd.events.journal import SQLiteJournal
 from devlxd.guest_sites import GuestSites
-from devlxd.guestapi.base import GuestResource, NamedResource, constant
 from devlxd.guestapi.dialect import Dialect, PathPattern
 from devlxd.guestapi.dialects import DEFAULT_DIALECT, DIALECTS
 from devlxd.guestapi.event_streams import events
+from devlxd.guestapi.resource_bases import GuestResource, NamedResource, constant
 from devlxd.guestapi.resources import ConfigListResource, ConfigValueResource
-from devlxd.guestapi.responses import text_response
+from devlxd.guestapi.snapshot_responses import text_response
 from devlxd.httpserver.responses import Response
 from devlxd.model import Caller, Container, Event
 from devlxd.testing import (

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from devlxd.containers.memory import MemoryStore
+from devlxd.containers.memory_store import MemoryStore
 from devlxd.guest_sites import GuestSites
 from devlxd.guestapi.dialect import Dialect
 from devlxd.guestapi.dialects.apollo import DIALECT as APOLLO

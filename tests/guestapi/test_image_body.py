@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from devlxd.guestapi.image_body import ImageBody, body_of
-from devlxd.images.memory_images import MemoryImageStore
+from devlxd.images.memory_image_store import MemoryImageStore
 from devlxd.interfaces import IOpenImage
 from devlxd.model import Image, ImagePart
 

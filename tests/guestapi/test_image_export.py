@@ -20,13 +20,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyClass
 
-from devlxd.containers.memory import MemoryStore
+from devlxd.containers.memory_store import MemoryStore
 from devlxd.guestapi import downloads
 from devlxd.guestapi.downloads import LEAD, MAX_DOWNLOADS, MISS_DELAY
 from devlxd.guestapi.image_export import PIECE, RETRY_AFTER
 from devlxd.httpserver.request import STALL_TIMEOUT
-from devlxd.images.directory_images import DirectoryImageStore
-from devlxd.images.memory_images import MemoryImageStore
+from devlxd.images.directory_image_store import DirectoryImageStore
+from devlxd.images.memory_image_store import MemoryImageStore
 from devlxd.interfaces import IImageStore, ImageError, IOpenImage
 from devlxd.model import Container, Image, ImagePart
 from devlxd.testing import GuestConnection, MemoryDevLXDReactor, site_for

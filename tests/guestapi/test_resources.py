@@ -15,12 +15,12 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from devlxd.containers.document_parser import Format, parse_container
-from devlxd.containers.memory import MemoryStore
+from devlxd.containers.memory_store import MemoryStore
 from devlxd.guestapi.api import GuestAPI
 from devlxd.guestapi.dialect import Dialect
 from devlxd.guestapi.dialects import DIALECTS
 from devlxd.guestapi.dialects.lxd import DIALECT as LXD
-from devlxd.guestapi.responses import json_response, list_response
+from devlxd.guestapi.snapshot_responses import json_response, list_response
 from devlxd.httpserver.site import DevLXDSite
 from devlxd.interfaces import ITurn, ITurns
 from devlxd.model import Container

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from devlxd.containers.memory import MemoryStore
+from devlxd.containers.memory_store import MemoryStore
 from devlxd.guestapi.dialect import Dialect
 from devlxd.guestapi.dialects.apollo import DIALECT as APOLLO
 from devlxd.guestapi.dialects.lxd import DIALECT as LXD

@@ -11,7 +11,7 @@ from twisted.internet.protocol import ServerFactory
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from devlxd.containers.memory import MemoryStore
+from devlxd.containers.memory_store import MemoryStore
 from devlxd.guest_sites import GuestSites
 from devlxd.guestapi.dialects import DEFAULT_DIALECT
 from devlxd.httpserver.door import Door

@@ -24,7 +24,7 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from devlxd.containers.memory import MemoryStore
+from devlxd.containers.memory_store import MemoryStore
 from devlxd.guest_sites import GuestSites
 from devlxd.guestapi.api import GuestAPI
 from devlxd.guestapi.dialects.lxd import DIALECT as LXD

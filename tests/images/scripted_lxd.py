@@ -11,7 +11,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from devlxd.images.upstream_images import LXDImageStore
+from devlxd.images.upstream_image_store import LXDImageStore
 from devlxd.interfaces import ImageError, IOpenImage
 from devlxd.testing import MemoryDevLXDReactor
 from tests.images.fake_lxd import UPLOADED_AT

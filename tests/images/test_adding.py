@@ -11,7 +11,7 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from devlxd.images.adding import AddError, add_image
-from devlxd.images.directory_images import DirectoryImageStore
+from devlxd.images.directory_image_store import DirectoryImageStore
 from devlxd.interfaces import IOpenImage
 from devlxd.testing import MemoryDevLXDReactor
 

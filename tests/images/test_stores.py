@@ -9,9 +9,9 @@ from pathlib import Path
 from treq.testing import RequestTraversalAgent
 from twisted.trial.unittest import SynchronousTestCase
 
-from devlxd.images.directory_images import DirectoryImageStore
-from devlxd.images.memory_images import MemoryImageStore
-from devlxd.images.upstream_images import LXDImageStore
+from devlxd.images.directory_image_store import DirectoryImageStore
+from devlxd.images.memory_image_store import MemoryImageStore
+from devlxd.images.upstream_image_store import LXDImageStore
 from devlxd.interfaces import IImageStore
 from devlxd.testing import MemoryDevLXDReactor
 from devlxd.testing.contracts import ImageStoreContract

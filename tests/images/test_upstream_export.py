@@ -5,7 +5,7 @@ They open images of an `LXDImageStore`.
 
 from __future__ import annotations
 
-from devlxd.images.upstream_images import OPEN_TIMEOUT
+from devlxd.images.upstream_image_store import OPEN_TIMEOUT
 from devlxd.interfaces import ImageError
 from tests.images.scripted_lxd import (
     FINGERPRINT,

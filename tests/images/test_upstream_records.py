@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from devlxd.images.upstream_images import OPEN_TIMEOUT
+from devlxd.images.upstream_image_store import OPEN_TIMEOUT
 from devlxd.images.upstream_records import MAX_RECORD
 from devlxd.interfaces import ImageError
 from tests.images.fake_lxd import UPLOADED_AT

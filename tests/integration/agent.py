@@ -22,7 +22,7 @@ from twisted.internet.interfaces import ISystemHandle, ITransport
 from twisted.python import log
 from zope.interface import implementer
 
-from devlxd.containers.directory import DirectoryStore
+from devlxd.containers.directory_store import DirectoryStore
 from devlxd.guestapi.dialects.lxd import DIALECT as LXD
 from devlxd.host.inotify import INotify
 from devlxd.host.listening import endpoint_at

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from devlxd.containers.memory import MemoryStore
+from devlxd.containers.memory_store import MemoryStore
 from devlxd.interfaces import (
     ICallerIdentifier,
     IRunObserver,

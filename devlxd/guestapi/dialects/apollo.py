@@ -9,8 +9,8 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from devlxd.guestapi.base import constant
 from devlxd.guestapi.dialect import Dialect
+from devlxd.guestapi.resource_bases import constant
 from devlxd.guestapi.resources import (
     ConfigListResource,
     ConfigValueResource,

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from devlxd.guestapi.base import constant
 from devlxd.guestapi.dialect import Dialect
 from devlxd.guestapi.event_rendering import json_line
 from devlxd.guestapi.event_streams import events
 from devlxd.guestapi.image_export import export
+from devlxd.guestapi.resource_bases import constant
 from devlxd.guestapi.resources import (
     ConfigListResource,
     ConfigValueResource,

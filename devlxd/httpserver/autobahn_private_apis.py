@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.httpserver.test_private -*-
+# -*- test-case-name: tests.httpserver.test_private_apis -*-
 """What this package depends on of autobahn beyond its documented API.
 
 ============================  ==================================================

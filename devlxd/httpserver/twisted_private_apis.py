@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.httpserver.test_private -*-
+# -*- test-case-name: tests.httpserver.test_private_apis -*-
 """The private names of Twisted's HTTP server that this package depends on.
 
 =======================================  =======================================

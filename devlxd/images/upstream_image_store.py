@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.images.test_upstream_images -*-
+# -*- test-case-name: tests.images.test_upstream_image_store -*-
 """A store of the images of an LXD or Incus that runs on the same host.
 
 Here "LXD" is that upstream server, and no dialect of the guest API.

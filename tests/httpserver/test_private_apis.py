@@ -13,13 +13,13 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web import http
 
-from devlxd.httpserver import autobahn_private, twisted_private
-from devlxd.httpserver.autobahn_private import (
+from devlxd.httpserver import autobahn_private_apis, twisted_private_apis
+from devlxd.httpserver.autobahn_private_apis import (
     NullLogger,
     WebSocketBase,
     websocket_factory,
 )
-from devlxd.httpserver.twisted_private import HTTPChannelBase
+from devlxd.httpserver.twisted_private_apis import HTTPChannelBase
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -133,8 +133,8 @@ class TwistedTests(SynchronousTestCase):
 
     def test_listed(self) -> None:
         """Every private name that is used is listed, and is one of Twisted's."""
-        text = Path(twisted_private.__file__).read_text()
-        docstring = twisted_private.__doc__ or ""
+        text = Path(twisted_private_apis.__file__).read_text()
+        docstring = twisted_private_apis.__doc__ or ""
         used = set(re.findall(r"(?:self|super\(\))\.(_[a-zA-Z]\w*)", text))
         for name in used:
             self.assertIn(f"``{name}``", docstring)
@@ -240,7 +240,7 @@ class AutobahnTests(SynchronousTestCase):
 
     def test_listed(self) -> None:
         """Every name that is used is listed, and is one of autobahn's."""
-        docstring = autobahn_private.__doc__ or ""
+        docstring = autobahn_private_apis.__doc__ or ""
         for name in ("_closeConnection", "sendFrame", "sendCloseFrame"):
             self.assertIn(f"``{name}``", docstring)
             self.assertTrue(hasattr(WebSocketServerProtocol, name), name)
@@ -251,9 +251,9 @@ class ElsewhereTests(SynchronousTestCase):
 
     def test_no_private_names(self) -> None:
         """No other module of the package uses a private name of Twisted's channel."""
-        names = re.findall(r"``(_\w+)``", twisted_private.__doc__ or "")
+        names = re.findall(r"``(_\w+)``", twisted_private_apis.__doc__ or "")
         self.assertGreaterEqual(len(names), 9)
-        for path in Path(twisted_private.__file__).parent.glob("*.py"):
-            if not path.stem.endswith("_private"):
+        for path in Path(twisted_private_apis.__file__).parent.glob("*.py"):
+            if not path.stem.endswith("_private_apis"):
                 for name in names:
                     self.assertNotRegex(path.read_text(), rf"\.{name}\b", path)

@@ -12,7 +12,7 @@ from twisted.web.http import FORBIDDEN, NOT_FOUND, OK, Request
 from twisted.web.resource import IResource, Resource
 
 from devlxd.guestapi.dialect import PathPattern, Route, Services
-from devlxd.guestapi.responses import SlicedResponse, json_response
+from devlxd.guestapi.snapshot_responses import SlicedResponse, json_response
 from devlxd.httpserver.responses import (
     MessageResponse,
     Response,

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.images.test_directory_images -*-
+# -*- test-case-name: tests.images.test_directory_image_store -*-
 """A store of the images in a directory of the host.
 
 How the directory is laid out is described in `devlxd.images.file_names`.

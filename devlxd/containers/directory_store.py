@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.containers.test_directory -*-
+# -*- test-case-name: tests.containers.test_directory_store -*-
 """A container store in a directory, with one document for each container.
 
 Every document takes the same way to a snapshot: the name of its container is added
@@ -20,7 +20,6 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from devlxd.containers.base import ContainerStoreBase
 from devlxd.containers.comparison import are_equal
 from devlxd.containers.directory_watches import SCAN_INTERVAL, DirectoryWatches
 from devlxd.containers.document_files import Document, parse, read_document
@@ -36,6 +35,7 @@ from devlxd.containers.document_warnings import warn_of_id
 from devlxd.containers.failed_reads import FailedReads
 from devlxd.containers.reading_queue import ReadingQueue
 from devlxd.containers.removals import Removals
+from devlxd.containers.store_base import ContainerStoreBase
 from devlxd.containers.warning_log import WarningLog
 from devlxd.interfaces import IWatcher, IWatchListener
 from devlxd.loglimit import RateLimitedLogger

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from devlxd.containers.base import ContainerStoreBase
+from devlxd.containers.store_base import ContainerStoreBase
 from devlxd.model import Container
 
 

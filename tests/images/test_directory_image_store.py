@@ -1,4 +1,4 @@
-"""Tests of `devlxd.images.directory_images`, besides the contract."""
+"""Tests of `devlxd.images.directory_image_store`, besides the contract."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from devlxd.files import open_regular
-from devlxd.images import directory_images
-from devlxd.images.directory_images import DirectoryImageStore
+from devlxd.images import directory_image_store
+from devlxd.images.directory_image_store import DirectoryImageStore
 from devlxd.images.file_names import EXTENSIONS
 from devlxd.interfaces import ImageError, IOpenImage
 from devlxd.testing import MemoryDevLXDReactor
@@ -248,7 +248,7 @@ class ChangeTests(DirectoryTestCase):
                     break
             return fd
 
-        self.patch(directory_images, "open_regular", open_and_replace)
+        self.patch(directory_image_store, "open_regular", open_and_replace)
         self.assertEqual(self.read(self.opened()), b"version 3")
         self.assertEqual(len(self.descriptors.opened()), 2)
         versions = iter(range(1000))
@@ -266,7 +266,7 @@ class ChangeTests(DirectoryTestCase):
                 self.write(".rootfs", "the root")
             return fd
 
-        self.patch(directory_images, "open_regular", open_and_complete)
+        self.patch(directory_image_store, "open_regular", open_and_complete)
         self.assertEqual(len(self.opened().image.parts), 2)
 
     def test_removed_at_once(self) -> None:
@@ -278,7 +278,7 @@ class ChangeTests(DirectoryTestCase):
                 path.unlink()
             return fd
 
-        self.patch(directory_images, "open_regular", open_and_remove)
+        self.patch(directory_image_store, "open_regular", open_and_remove)
         with capturedLogs() as events:
             self.assertIsNone(self.open())
         self.assertIn("no such file", str(events))
@@ -358,7 +358,7 @@ class SlowTests(DirectoryTestCase):
         def exhausted(*_: object) -> int:
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
-        self.patch(directory_images, "open_regular", exhausted)
+        self.patch(directory_image_store, "open_regular", exhausted)
         self.failureResultOf(self.store.open(FINGERPRINT), ImageError)
 
     def test_disk_error(self) -> None:

@@ -1,4 +1,4 @@
-"""Tests of `devlxd.images.upstream_images`, besides the contract.
+"""Tests of `devlxd.images.upstream_image_store`, besides the contract.
 
 LXD is slow, fails, or sends other data than it has announced.
 """
@@ -9,8 +9,8 @@ from treq.testing import RequestTraversalAgent
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from devlxd.images import response_reader, upstream_images
-from devlxd.images.upstream_images import LXDImageStore
+from devlxd.images import response_reader, upstream_image_store
+from devlxd.images.upstream_image_store import LXDImageStore
 from devlxd.interfaces import ImageError, IOpenImage
 from devlxd.testing import MemoryDevLXDReactor
 from tests.images.fake_lxd import FakeLXD
@@ -41,7 +41,7 @@ class RememberTests(ScriptedLXDTestCase):
 
     def test_limit(self) -> None:
         """The parts of a limited number of images are remembered."""
-        self.patch(upstream_images, "MAX_REMEMBERED", 1)
+        self.patch(upstream_image_store, "MAX_REMEMBERED", 1)
         self.opened(record(), split(SPLIT))
         other = "f" * 64
         opening = self.store.open(other)

@@ -12,12 +12,12 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from devlxd.containers import (
-    directory,
+    directory_store,
     document_files,
     document_versions,
     reading_queue,
 )
-from devlxd.containers.directory import IDLE_SCAN_INTERVAL, DirectoryStore
+from devlxd.containers.directory_store import IDLE_SCAN_INTERVAL, DirectoryStore
 from devlxd.containers.directory_watches import SCAN_INTERVAL
 from devlxd.containers.document_versions import SETTLE
 from devlxd.containers.failed_reads import QUIET_RETRIES
@@ -408,9 +408,9 @@ class ChangeTests(DirectoryStoreTestCase):
         self.file.write_text("config: {}")
         self.clock.advance(10)
         self.start()
-        self.patch(directory, "read_document", None)
+        self.patch(directory_store, "read_document", None)
         self.clock.pump([IDLE_SCAN_INTERVAL, 0])
-        self.patch(directory, "read_document", lambda name, paths: None)
+        self.patch(directory_store, "read_document", lambda name, paths: None)
         self.file.write_text("config: {user.a: 1}")
         self.clock.pump([IDLE_SCAN_INTERVAL, 0, GRACE])
 
