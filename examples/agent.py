@@ -18,8 +18,7 @@ from twisted.internet import reactor as installed
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from devlxd import DIALECTS, Container, DevLXDService, MemoryStore
-from devlxd.host.listening import endpoint_at
+from devlxd import DIALECTS, Container, DevLXDService, MemoryStore, endpoint_at
 from devlxd.interfaces import IDevLXDReactor, IServiceObserver
 from devlxd.model import Caller
 

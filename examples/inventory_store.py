@@ -13,8 +13,7 @@ from pathlib import Path
 from twisted.application.internet import TimerService
 from twisted.internet.interfaces import IReactorTime
 
-from devlxd import Container
-from devlxd.containers.store_base import ContainerStoreBase
+from devlxd import Container, ContainerStoreBase
 
 
 class InventoryStore(ContainerStoreBase, TimerService):
