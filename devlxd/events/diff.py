@@ -52,8 +52,8 @@ def _config_changes(
             heappush(keys, key)
     while keys:
         key = heappop(keys)
-        values = {"old_value": old.get(key, ""), "value": new.get(key, "")}
-        yield "config", {"key": key, **values}
+        old_value, value = old.get(key, ""), new.get(key, "")
+        yield "config", {"key": key, "old_value": old_value, "value": value}
 
 
 def _device_changes(old: _Devices, new: _Devices) -> Iterator[Change | None]:

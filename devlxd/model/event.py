@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.test_model -*-
+# -*- test-case-name: tests.events.test_event -*-
 """A change of a container, and the end of a subscription."""
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from attrs import field, frozen
 
 
 def _size_of(values: Mapping[str, object]) -> int:
-    """Return the length of ``values`` as compact JSON, in bytes, without escapes."""
+    """Return the size of ``values``; see `Event.size`."""
     # Braces, and for each item a comma, a colon and the quotes of its name.
     size = 2 + 4 * len(values) - (len(values) > 0)
     for name, value in values.items():
@@ -37,14 +37,14 @@ class Event:
     :ivar container: the name of the container.
     :ivar type: ``config`` or ``device``; ``lost`` where events before this one
         are missing.
-    :ivar timestamp: the time of the change, in nanoseconds since 1970. Each event
-        of a container has another one.
+    :ivar timestamp: the time of the change, in nanoseconds since 1970. Those of a
+        container increase from event to event.
     :ivar metadata: what has changed, a read-only mapping of names to text or to
         mappings. Of ``config``: ``key``, ``old_value`` and ``value``. Of
         ``device``: ``name``, ``action`` (``added``, ``updated`` or ``removed``)
         and ``config``, the device's keys to their values. Empty for ``lost``.
-    :ivar size: the length of the metadata as compact JSON, in bytes, without what
-        escapes add: what the bounds of queues and batches count.
+    :ivar size: the length of the metadata as compact JSON, in bytes; escapes are not
+        counted. Queues and batches are bounded by it.
     :raises UnicodeEncodeError: when UTF-8 cannot encode a value.
     """
 
@@ -62,12 +62,16 @@ class Event:
     def rendered(self, render: Callable[[Event], bytes]) -> bytes:
         """Return what ``render`` makes of this event.
 
-        The result is kept with the event: of all subscribers only the first one
-        costs a call of ``render``.
+        The result is kept with the event: ``render`` is called once, however many
+        subscribers there are.
         """
         known = self._renderings
+        # The first function is nearly always the only one.
+        if known and known[0] is render:
+            rendering: bytes = known[1]
+            return rendering
         if render in known:
-            rendering: bytes = known[known.index(render) + 1]
+            rendering = known[known.index(render) + 1]
             return rendering
         rendering = render(self)
         # One flat tuple is the smallest: there may be very many events.
