@@ -21,6 +21,7 @@ from docutils.nodes import Element, TextElement
 from sphinx.application import Sphinx
 from sphinx.domains.python import PythonDomain
 from sphinx.environment import BuildEnvironment
+from sphinx.util import logging
 from sphinx.util.nodes import make_refnode
 from twisted.python.reflect import namedAny
 from zope.interface.interface import InterfaceClass
@@ -42,6 +43,10 @@ html_copy_source = False
 
 #: The modules whose names docstrings use without saying where they are.
 _IMPORTED = re.compile(r"(?:autobahn|devlxd|treq|twisted|zope)\b")
+
+_TESTING = ("devlxd.testing", "devlxd.testing.contracts")
+
+_log = logging.getLogger(__name__)
 
 # autodoc writes the repr() of an interface into signatures.
 InterfaceClass.__repr__ = lambda self: f"{self.__module__}.{self.__name__}"
@@ -148,8 +153,19 @@ def _has(found: object, names: Sequence[str]) -> bool:
     return True
 
 
+def check_complete(app: Sphinx, env: BuildEnvironment) -> None:
+    """Warn of names in the ``__all__`` of public modules that no page documents."""
+    domain = env.get_domain("py")
+    assert isinstance(domain, PythonDomain)
+    for module in ("devlxd", "devlxd.interfaces", *_TESTING):
+        for name in namedAny(module).__all__:
+            if f"{module}.{name}" not in domain.objects:
+                _log.warning("not documented: %s.%s", module, name)
+
+
 def setup(app: Sphinx) -> None:
     """See the documentation of Sphinx."""
+    app.connect("env-check-consistency", check_complete)
     app.connect("autodoc-process-signature", add_annotations)
     app.connect("missing-reference", resolve)
     # zopeext adds a script that needs jQuery, which no page has.
