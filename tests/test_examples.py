@@ -20,7 +20,7 @@ from devlxd.httpserver.site import DevLXDSite
 from devlxd.interfaces import IContainerStore, IRuntime
 from devlxd.model import Claim, Container
 from devlxd.testing import GuestConnection, MemoryDevLXDReactor, site_for
-from devlxd.testing.contracts import ContainerStoreContract, RuntimeContract
+from devlxd.testing.contracts import LoadingStoreContract, RuntimeContract
 from examples.inventory_store import InventoryStore
 from examples.twisted.plugins.jails_plugin import JailRuntime
 
@@ -68,7 +68,7 @@ class AgentTests(SynchronousTestCase):
         GuestConnection(site).get("/1.0/config")
 
 
-class InventoryStoreTests(ContainerStoreContract, SynchronousTestCase):
+class InventoryStoreTests(LoadingStoreContract, SynchronousTestCase):
     """``examples/inventory_store.py``."""
 
     def make_store(self) -> InventoryStore:
@@ -78,7 +78,7 @@ class InventoryStoreTests(ContainerStoreContract, SynchronousTestCase):
         return store
 
     def make_loading_store(self) -> InventoryStore:
-        """See `ContainerStoreContract.make_loading_store`."""
+        """See `LoadingStoreContract.make_loading_store`."""
         self.clock = Clock()
         self.containers: dict[str, Container] = {}
         store = InventoryStore(Path(self.mktemp()), self.clock)
@@ -89,7 +89,7 @@ class InventoryStoreTests(ContainerStoreContract, SynchronousTestCase):
         return store
 
     def finish_loading(self, store: IContainerStore) -> None:
-        """See `ContainerStoreContract.finish_loading`."""
+        """See `LoadingStoreContract.finish_loading`."""
         assert isinstance(store, InventoryStore)
         self.path = store.path
         self.write()

@@ -30,6 +30,7 @@ from devlxd.testing.subscribers import (
 )
 from devlxd.testing.watcher import (
     MemoryWatcher,
+    RecordingWatchListener,
 )
 
 __all__ = [
@@ -47,5 +48,6 @@ __all__ = [
     "RecordingRunObserver",
     "RecordingStoreObserver",
     "RecordingSubscriber",
+    "RecordingWatchListener",
     "site_for",
 ]

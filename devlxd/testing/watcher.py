@@ -1,15 +1,51 @@
 # -*- test-case-name: tests.host.test_inotify -*-
-"""A watcher of directories without inotify."""
+"""A watcher of directories without inotify, and a listener."""
 
 from __future__ import annotations
 
 import errno
 import os
 from itertools import count
+from typing import TypeAlias
 
+from attrs import define, field
 from zope.interface import implementer
 
 from devlxd.interfaces import IWatcher, IWatchListener
+
+#: ``(watch, entry, complete)``, ``("lost", watch)`` or ``("overflowed",)``.
+WatchNotification: TypeAlias = tuple[int, str, bool] | tuple[str, int] | tuple[str]
+
+
+@implementer(IWatchListener)
+@define
+class RecordingWatchListener:
+    """Records notifications; repeated ones once.
+
+    :ivar notifications: what was recorded, in order.
+    :ivar fails: whether to raise `ZeroDivisionError` instead of recording.
+    """
+
+    notifications: list[WatchNotification] = field(factory=list)
+    fails: bool = False
+
+    def touched(self, watch: int, entry: str, complete: bool) -> None:
+        """See `IWatchListener.touched`."""
+        self._record((watch, entry, complete))
+
+    def lost(self, watch: int) -> None:
+        """See `IWatchListener.lost`."""
+        self._record(("lost", watch))
+
+    def overflowed(self) -> None:
+        """See `IWatchListener.overflowed`."""
+        self._record(("overflowed",))
+
+    def _record(self, notification: WatchNotification) -> None:
+        if self.fails:
+            raise ZeroDivisionError("on purpose")
+        if notification not in self.notifications:
+            self.notifications.append(notification)
 
 
 @implementer(IWatcher)

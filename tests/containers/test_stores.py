@@ -22,10 +22,10 @@ from devlxd.events.journal import SQLiteJournal
 from devlxd.interfaces import IContainerStore, IStoreObserver
 from devlxd.model import Container
 from devlxd.testing import MemoryWatcher, RecordingStoreObserver
-from devlxd.testing.contracts import ContainerStoreContract, StoreObserverContract
+from devlxd.testing.contracts import LoadingStoreContract, StoreObserverContract
 
 
-class MemoryStoreTests(ContainerStoreContract, SynchronousTestCase):
+class MemoryStoreTests(LoadingStoreContract, SynchronousTestCase):
     """The contract of a store in memory, changed by its own methods."""
 
     store: MemoryStore
@@ -43,11 +43,11 @@ class MemoryStoreTests(ContainerStoreContract, SynchronousTestCase):
         self.store.remove(name)
 
     def make_loading_store(self) -> IContainerStore:
-        """See `ContainerStoreContract.make_loading_store`."""
+        """See `LoadingStoreContract.make_loading_store`."""
         return MemoryStore(loaded=False)
 
     def finish_loading(self, store: IContainerStore) -> None:
-        """See `ContainerStoreContract.finish_loading`."""
+        """See `LoadingStoreContract.finish_loading`."""
         assert isinstance(store, MemoryStore)
         store.mark_loaded()
 
@@ -66,7 +66,7 @@ class ReplaceAllTests(MemoryStoreTests):
         self.store.replace_all(filter(None, others))
 
 
-class DirectoryStoreTests(ContainerStoreContract, SynchronousTestCase):
+class DirectoryStoreTests(LoadingStoreContract, SynchronousTestCase):
     """The contract of a directory store, changed by writing documents."""
 
     def make_store(self) -> IContainerStore:
@@ -76,14 +76,14 @@ class DirectoryStoreTests(ContainerStoreContract, SynchronousTestCase):
         return store
 
     def make_loading_store(self) -> IContainerStore:
-        """See `ContainerStoreContract.make_loading_store`."""
+        """See `LoadingStoreContract.make_loading_store`."""
         self.path = Path(tempfile.mkdtemp(dir="."))
         self.clock = Clock()
         self.watcher = MemoryWatcher()
         return DirectoryStore(self.path, self.clock, self.watcher)
 
     def finish_loading(self, store: IContainerStore) -> None:
-        """See `ContainerStoreContract.finish_loading`."""
+        """See `LoadingStoreContract.finish_loading`."""
         assert isinstance(store, DirectoryStore)
         store.startService()
         self.addCleanup(store.stopService)
@@ -134,7 +134,7 @@ class PollingStore(ContainerStoreBase, Service):
         self.mark_loaded()
 
 
-class PollingStoreTests(ContainerStoreContract, SynchronousTestCase):
+class PollingStoreTests(LoadingStoreContract, SynchronousTestCase):
     """The contract of a store that is built on `ContainerStoreBase`."""
 
     def make_store(self) -> IContainerStore:
@@ -144,13 +144,13 @@ class PollingStoreTests(ContainerStoreContract, SynchronousTestCase):
         return store
 
     def make_loading_store(self) -> IContainerStore:
-        """See `ContainerStoreContract.make_loading_store`."""
+        """See `LoadingStoreContract.make_loading_store`."""
         self.clock = Clock()
         self.inventory: dict[str, Container] = {}
         return PollingStore(self.inventory.values, self.clock)
 
     def finish_loading(self, store: IContainerStore) -> None:
-        """See `ContainerStoreContract.finish_loading`."""
+        """See `LoadingStoreContract.finish_loading`."""
         assert isinstance(store, PollingStore)
         store.startService()
         self.addCleanup(store.stopService)

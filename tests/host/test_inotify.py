@@ -15,9 +15,13 @@ from zope.interface.verify import verifyObject
 
 import devlxd.host.inotify
 from devlxd.host.inotify import MOUNTS_INTERVAL, INotify
-from devlxd.testing import MemoryDevLXDReactor, MemoryWatcher
-from devlxd.testing.contracts import RecordingWatchListener, WatcherContract
-from devlxd.testing.contracts.watcher import Notification
+from devlxd.testing import (
+    MemoryDevLXDReactor,
+    MemoryWatcher,
+    RecordingWatchListener,
+)
+from devlxd.testing.contracts import WatcherContract
+from devlxd.testing.watcher import WatchNotification
 from tests.descriptors import Descriptors
 
 
@@ -87,7 +91,7 @@ class INotifyTests(SynchronousTestCase):
         self.addCleanup(self.inotify.stop)
         self.watch = self.inotify.watch(str(self.path))
 
-    def notifications(self) -> list[Notification]:
+    def notifications(self) -> list[WatchNotification]:
         """Return the notifications since the last call."""
         (reader,) = self.reactor.readers
         reader.doRead()

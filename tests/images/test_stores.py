@@ -14,26 +14,29 @@ from devlxd.images.memory_image_store import MemoryImageStore
 from devlxd.images.upstream_image_store import LXDImageStore
 from devlxd.interfaces import IImageStore
 from devlxd.testing import MemoryDevLXDReactor
-from devlxd.testing.contracts import ImageStoreContract
+from devlxd.testing.contracts import PrivateImageContract
 from tests.images.fake_lxd import FakeLXD
 
 
-class MemoryImageStoreTests(ImageStoreContract, SynchronousTestCase):
+class MemoryImageStoreTests(PrivateImageContract, SynchronousTestCase):
     """`MemoryImageStore`, which is changed by its own methods."""
 
     def make_store(self) -> IImageStore:
         self.memory = MemoryImageStore()
         return self.memory
 
-    def add_image(self, *data: bytes, public: bool = True) -> str:
-        return self.memory.put(*data, public=public)
+    def add_image(self, *data: bytes) -> str:
+        return self.memory.put(*data)
+
+    def add_private_image(self, *data: bytes) -> str:
+        return self.memory.put(*data, public=False)
 
     def remove_image(self, fingerprint: str) -> None:
         self.memory.remove(fingerprint)
 
     def test_published(self) -> None:
         """Putting an image again can make it public."""
-        fingerprint = self.add_image(b"data", public=False)
+        fingerprint = self.add_private_image(b"data")
         self.assertEqual(self.add_image(b"data"), fingerprint)
         self.open_image(fingerprint).close()
 
@@ -45,14 +48,21 @@ class MemoryImageStoreTests(ImageStoreContract, SynchronousTestCase):
         self.assertEqual(self.memory.open_images, [])
 
 
-class DirectoryImageStoreTests(ImageStoreContract, SynchronousTestCase):
+class DirectoryImageStoreTests(PrivateImageContract, SynchronousTestCase):
     """`DirectoryImageStore`, which is changed by changing its directory."""
 
     def make_store(self) -> IImageStore:
         self.path = Path(tempfile.mkdtemp(dir="."))
         return DirectoryImageStore(self.path, MemoryDevLXDReactor())
 
-    def add_image(self, *data: bytes, public: bool = True) -> str:
+    def add_image(self, *data: bytes) -> str:
+        return self.write(*data, public=True)
+
+    def add_private_image(self, *data: bytes) -> str:
+        return self.write(*data, public=False)
+
+    def write(self, *data: bytes, public: bool) -> str:
+        """Write an image; return its fingerprint."""
         fingerprint = hashlib.sha256(b"".join(data)).hexdigest()
         for suffix, content in zip(("", ".rootfs"), data, strict=False):
             (self.path / f"{fingerprint}{suffix}").write_bytes(content)
@@ -65,7 +75,7 @@ class DirectoryImageStoreTests(ImageStoreContract, SynchronousTestCase):
             path.unlink()
 
 
-class LXDImageStoreTests(ImageStoreContract, SynchronousTestCase):
+class LXDImageStoreTests(PrivateImageContract, SynchronousTestCase):
     """`LXDImageStore`, which gets the images from an LXD in memory."""
 
     def make_store(self) -> IImageStore:
@@ -73,8 +83,11 @@ class LXDImageStoreTests(ImageStoreContract, SynchronousTestCase):
         self.agent = RequestTraversalAgent(self.lxd)
         return LXDImageStore("/lxd", MemoryDevLXDReactor(), self.agent)
 
-    def add_image(self, *data: bytes, public: bool = True) -> str:
-        return self.lxd.put(*data, public=public)
+    def add_image(self, *data: bytes) -> str:
+        return self.lxd.put(*data, public=True)
+
+    def add_private_image(self, *data: bytes) -> str:
+        return self.lxd.put(*data, public=False)
 
     def remove_image(self, fingerprint: str) -> None:
         del self.lxd.images[fingerprint]

@@ -30,8 +30,10 @@ from devlxd.testing import (
 )
 from devlxd.testing.contracts import (
     CallerIdentifierContract,
+    EndingRunsContract,
     RunObserverContract,
     StoreObserverContract,
+    StrangerContract,
 )
 from tests.peers import hosts
 from tests.peers.test_id_maps import CURRENT, id_map_value
@@ -664,7 +666,9 @@ class CallerIdentifierTests(IdentifierTestCase):
         self.assertEqual(list(self.reactor.readers), [])
 
 
-class CallerIdentifierContractTests(CallerIdentifierContract, IdentifierTestCase):
+class CallerIdentifierContractTests(
+    EndingRunsContract, StrangerContract, IdentifierTestCase
+):
     """`CallerIdentifier`, on a process table in memory."""
 
     identifier: CallerIdentifier
@@ -685,10 +689,9 @@ class CallerIdentifierContractTests(CallerIdentifierContract, IdentifierTestCase
     def make_stranger(self) -> Peer:
         return self.make_process(43, "/user.slice")
 
-    def end_run(self) -> bool:
+    def end_run(self) -> None:
         del self.table.processes[10]
         self.notice_ends()
-        return True
 
 
 class RunObserverContractTests(RunObserverContract, IdentifierTestCase):
@@ -719,7 +722,7 @@ class RecordingRunObserverTests(RunObserverContract, SynchronousTestCase):
         self.assertEqual(observer.runs, [3, 1])
 
 
-class MemoryIdentifierTests(CallerIdentifierContract, SynchronousTestCase):
+class MemoryIdentifierTests(EndingRunsContract, StrangerContract, SynchronousTestCase):
     """`MemoryIdentifier`."""
 
     def make_identifier(self) -> ICallerIdentifier:
@@ -732,9 +735,8 @@ class MemoryIdentifierTests(CallerIdentifierContract, SynchronousTestCase):
     def make_stranger(self) -> Peer:
         return Peer(2, 0, 0)
 
-    def end_run(self) -> bool:
+    def end_run(self) -> None:
         self.memory.end(7)
-        return True
 
 
 class AssumedIdentifierTests(CallerIdentifierContract, SynchronousTestCase):

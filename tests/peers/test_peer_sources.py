@@ -16,7 +16,11 @@ from devlxd.interfaces import IPeerSource, NotInContainer
 from devlxd.model import Peer
 from devlxd.peers.peer_sources import AnonymousPeerSource, SocketPeerSource
 from devlxd.testing import MemoryPeerSource
-from devlxd.testing.contracts import PeerSourceContract
+from devlxd.testing.contracts import (
+    PeerSourceContract,
+    PidfdContract,
+    UnknownPeerContract,
+)
 from tests.descriptors import Descriptors
 
 #: A number of no socket option: the kernel answers as an older one does.
@@ -31,7 +35,7 @@ def transport_on(handle: object) -> StringTransport:
     return transport
 
 
-class MemoryPeerSourceTests(PeerSourceContract, SynchronousTestCase):
+class MemoryPeerSourceTests(UnknownPeerContract, SynchronousTestCase):
     """`MemoryPeerSource`."""
 
     def make_source(self) -> IPeerSource:
@@ -54,7 +58,7 @@ class AnonymousPeerSourceTests(PeerSourceContract, SynchronousTestCase):
         return StringTransport()
 
 
-class SocketPeerSourceTests(PeerSourceContract, SynchronousTestCase):
+class SocketPeerSourceTests(PidfdContract, UnknownPeerContract, SynchronousTestCase):
     """`SocketPeerSource`; the peer is this process."""
 
     def make_source(self) -> IPeerSource:

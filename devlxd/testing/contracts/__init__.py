@@ -16,6 +16,7 @@ from devlxd.testing.contracts.bus import (
 )
 from devlxd.testing.contracts.images import (
     ImageStoreContract,
+    PrivateImageContract,
 )
 from devlxd.testing.contracts.journal import (
     DurableJournalContract,
@@ -23,8 +24,12 @@ from devlxd.testing.contracts.journal import (
 )
 from devlxd.testing.contracts.peers import (
     CallerIdentifierContract,
+    EndingRunsContract,
     PeerSourceContract,
+    PidfdContract,
     RunObserverContract,
+    StrangerContract,
+    UnknownPeerContract,
 )
 from devlxd.testing.contracts.processes import (
     IDMapContract,
@@ -36,13 +41,13 @@ from devlxd.testing.contracts.runtimes import (
 )
 from devlxd.testing.contracts.stores import (
     ContainerStoreContract,
+    LoadingStoreContract,
     StoreObserverContract,
 )
 from devlxd.testing.contracts.turns import (
     TurnsContract,
 )
 from devlxd.testing.contracts.watcher import (
-    RecordingWatchListener,
     WatcherContract,
 )
 
@@ -50,18 +55,23 @@ __all__ = [
     "CallerIdentifierContract",
     "ContainerStoreContract",
     "DurableJournalContract",
+    "EndingRunsContract",
     "EventBusContract",
     "IDMapContract",
     "ImageStoreContract",
     "JournalContract",
+    "LoadingStoreContract",
     "MonitoredRuntimeContract",
     "PeerSourceContract",
+    "PidfdContract",
+    "PrivateImageContract",
     "ProcessTableContract",
-    "RecordingWatchListener",
     "RunObserverContract",
     "RuntimeContract",
     "StoreObserverContract",
+    "StrangerContract",
     "SubscriberContract",
     "TurnsContract",
+    "UnknownPeerContract",
     "WatcherContract",
 ]

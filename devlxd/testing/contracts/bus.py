@@ -4,26 +4,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING
 
-from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from devlxd.interfaces import IEventBus, ISubscriber, ISubscription
 from devlxd.model import End, Event
+from devlxd.testing.contracts.base import ContractBase
 from devlxd.testing.subscribers import RecordingSubscriber
-
-if TYPE_CHECKING:
-    _TestCase = SynchronousTestCase
-else:
-    # trial would run a test case in each module that imports it.
-    _TestCase = object
 
 #: The types of events that the suite subscribes to by default.
 TYPES = ("config", "device")
 
 
-class EventBusContract(_TestCase):
+class EventBusContract(ContractBase):
     """Tests of an event bus, and of its subscriptions.
 
     Override `make_bus`, `change_config`, `change_device`, `remove` and `stop`; and
@@ -223,7 +216,7 @@ class EventBusContract(_TestCase):
         self.assertEqual(late.ends, [End.STOPPED])
 
 
-class SubscriberContract(_TestCase):
+class SubscriberContract(ContractBase):
     """Tests of a subscriber.
 
     Override `make_subscriber`.

@@ -3,20 +3,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from twisted.internet.defer import Deferred
-from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from devlxd.interfaces import IImageStore, IOpenImage
 from devlxd.model import ImagePart
-
-if TYPE_CHECKING:
-    _TestCase = SynchronousTestCase
-else:
-    # trial would run a test case in each module that imports it.
-    _TestCase = object
+from devlxd.testing.contracts.base import ContractBase
 
 T = TypeVar("T")
 
@@ -30,12 +24,13 @@ METADATA = b"\xfd7zXZ\x00" + b"\r\n--" * 1000
 ROOTFS = b"hsqs" + bytes(reversed(range(256))) * 1000
 
 
-class ImageStoreContract(_TestCase):
+class ImageStoreContract(ContractBase):
     """Tests of a store of images.
 
     Override `make_store`, `add_image` and `remove_image`; and `settle` if the
     Deferreds of the store do not fire at once. The names of the parts of an
-    image have to be those that LXD gives to them.
+    image have to be those that LXD gives to them. Use `PrivateImageContract` for
+    a store that has private images too.
 
     :ivar store: a new store for each test.
     """
@@ -46,13 +41,11 @@ class ImageStoreContract(_TestCase):
         """Hook: return a new store without images."""
         raise NotImplementedError
 
-    def add_image(self, *data: bytes, public: bool = True) -> str:
-        """Hook: add an image to `store`.
+    def add_image(self, *data: bytes) -> str:
+        """Hook: add a public image to `store`.
 
         :param data: the only file of a unified image, or the two files of a
             split image: metadata, root file system.
-        :param public: if false, the image is neither public nor cached. A store
-            that cannot have such images may raise `SkipTest`.
         :return: the fingerprint of the image.
         """
         raise NotImplementedError
@@ -106,11 +99,6 @@ class ImageStoreContract(_TestCase):
     def test_missing(self) -> None:
         """Opening a missing image results in ``None``."""
         self.assertIsNone(self.result_of(self.store.open("0" * 64)))
-
-    def test_private(self) -> None:
-        """Opening an image that is not public results in ``None``, too."""
-        fingerprint = self.add_image(UNIFIED, public=False)
-        self.assertIsNone(self.result_of(self.store.open(fingerprint)))
 
     def test_unified(self) -> None:
         """A unified image is one part, with the data that were added."""
@@ -168,4 +156,24 @@ class ImageStoreContract(_TestCase):
         fingerprint = self.add_image(UNIFIED)
         self.open_image(fingerprint).close()
         self.remove_image(fingerprint)
+        self.assertIsNone(self.result_of(self.store.open(fingerprint)))
+
+
+class PrivateImageContract(ImageStoreContract):
+    """Tests of a store of images, some of which guests may not download.
+
+    Override `add_private_image`, and the hooks of `ImageStoreContract`.
+    """
+
+    def add_private_image(self, *data: bytes) -> str:
+        """Hook: add an image to `store` that is neither public nor cached.
+
+        :param data: see `ImageStoreContract.add_image`.
+        :return: the fingerprint of the image.
+        """
+        raise NotImplementedError
+
+    def test_private(self) -> None:
+        """Opening an image that is not public results in ``None``, too."""
+        fingerprint = self.add_private_image(UNIFIED)
         self.assertIsNone(self.result_of(self.store.open(fingerprint)))

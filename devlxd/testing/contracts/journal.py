@@ -4,20 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from attrs import evolve
-from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from devlxd.interfaces import IJournal, JournalError
 from devlxd.model import Container, Event
-
-if TYPE_CHECKING:
-    _TestCase = SynchronousTestCase
-else:
-    # trial would run a test case in each module that imports it.
-    _TestCase = object
+from devlxd.testing.contracts.base import ContractBase
 
 #: The namespaces that the journals of the suite are opened with.
 NAMESPACES = ("user.",)
@@ -45,7 +38,7 @@ def make_event(timestamp: int, name: str = "c1", kind: str = "config") -> Event:
     return Event(name, kind, timestamp, {"value": str(timestamp)})
 
 
-class JournalContract(_TestCase):
+class JournalContract(ContractBase):
     """Tests of a journal.
 
     Override `make_journal`.

@@ -5,11 +5,8 @@ from __future__ import annotations
 
 import os
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING
-from unittest import SkipTest
 
 from twisted.internet.interfaces import ITransport
-from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
@@ -21,19 +18,15 @@ from devlxd.interfaces import (
 )
 from devlxd.model import Peer
 from devlxd.testing.callers import RecordingRunObserver
-
-if TYPE_CHECKING:
-    _TestCase = SynchronousTestCase
-else:
-    # trial would run a test case in each module that imports it.
-    _TestCase = object
+from devlxd.testing.contracts.base import ContractBase
 
 
-class PeerSourceContract(_TestCase):
+class PeerSourceContract(ContractBase):
     """Tests of a source of peers.
 
-    Override `make_source` and `make_transport`, and `open_unknown_peer` if there are
-    connections whose peer the source does not know.
+    Override `make_source` and `make_transport`. Use `PidfdContract` for a source
+    that provides pidfds, and `UnknownPeerContract` for one that does not know the
+    peer of every connection; both for one that does both.
 
     :ivar source: a new source for each test.
     """
@@ -47,14 +40,6 @@ class PeerSourceContract(_TestCase):
     def make_transport(self) -> ITransport:
         """Hook: return a connection whose peer is running."""
         raise NotImplementedError
-
-    def open_unknown_peer(self) -> AbstractContextManager[Peer] | None:
-        """Hook: call `open_peer` for a connection whose peer is not known.
-
-        :return: what `open_peer` returns; default: ``None``, there is no such
-            connection.
-        """
-        return None
 
     def setUp(self) -> None:
         """See `SynchronousTestCase.setUp`. Makes the source."""
@@ -74,17 +59,8 @@ class PeerSourceContract(_TestCase):
                 peers.append((peer.pid, peer.uid, peer.gid))
         self.assertEqual(peers[0], peers[1])
 
-    def test_pidfd(self) -> None:
-        """The pidfd of a peer is open inside the block only."""
-        with self.source.open_peer(self.make_transport()) as peer:
-            if peer.pidfd is None:
-                raise SkipTest("the source has no pidfds")
-            with open(f"/proc/self/fdinfo/{peer.pidfd}") as file:
-                self.assertIn(f"Pid:\t{peer.pid}\n", file.read())
-        self.assertRaises(OSError, os.fstat, peer.pidfd)
-
     def test_exception(self) -> None:
-        """An exception leaves the block, and the pidfd is closed."""
+        """An exception leaves the block; a pidfd, if there is one, is closed."""
         opening = self.source.open_peer(self.make_transport())
         peer = opening.__enter__()
         error = ZeroDivisionError()
@@ -92,11 +68,35 @@ class PeerSourceContract(_TestCase):
         if peer.pidfd is not None:
             self.assertRaises(OSError, os.fstat, peer.pidfd)
 
+
+class PidfdContract(PeerSourceContract):
+    """Tests of a source of peers that provides pidfds.
+
+    Override the hooks of `PeerSourceContract`.
+    """
+
+    def test_pidfd(self) -> None:
+        """The pidfd of a peer is open inside the block only."""
+        with self.source.open_peer(self.make_transport()) as peer:
+            assert peer.pidfd is not None
+            with open(f"/proc/self/fdinfo/{peer.pidfd}") as file:
+                self.assertIn(f"Pid:\t{peer.pid}\n", file.read())
+        self.assertRaises(OSError, os.fstat, peer.pidfd)
+
+
+class UnknownPeerContract(PeerSourceContract):
+    """Tests of a source of peers that does not know the peer of every connection.
+
+    Override `open_unknown_peer`, and the hooks of `PeerSourceContract`.
+    """
+
+    def open_unknown_peer(self) -> AbstractContextManager[Peer]:
+        """Hook: call `open_peer` for a connection whose peer is not known."""
+        raise NotImplementedError
+
     def test_unknown(self) -> None:
-        """A connection whose peer is not known has none."""
+        """A connection whose peer is not known has none; there is a reason to log."""
         opening = self.open_unknown_peer()
-        if opening is None:
-            raise SkipTest("the source knows a peer for every connection")
         error = self.assertRaises(NotInContainer, opening.__enter__)
         self.assertNotEqual(str(error), "")
 
@@ -110,7 +110,7 @@ class _RaisingRunObserver:
         raise ZeroDivisionError("on purpose")
 
 
-class RunObserverContract(_TestCase):
+class RunObserverContract(ContractBase):
     """Tests of an observer of runs. Override `make_observer`."""
 
     def make_observer(self) -> IRunObserver:
@@ -128,11 +128,11 @@ class RunObserverContract(_TestCase):
             observer.ended(run)
 
 
-class CallerIdentifierContract(_TestCase):
-    """Tests of an identifier of callers, and of how it notifies observers.
+class CallerIdentifierContract(ContractBase):
+    """Tests of an identifier of callers.
 
-    Override `make_identifier` and `make_peer`; `make_stranger` if there are
-    peers in no container; and `end_run` if runs end.
+    Override `make_identifier` and `make_peer`. Use `StrangerContract` as well,
+    unless every peer is in a container, and `EndingRunsContract` if runs end.
 
     :ivar identifier: a new identifier for each test.
     """
@@ -146,34 +146,14 @@ class CallerIdentifierContract(_TestCase):
     def make_peer(self) -> Peer:
         """Hook: return a peer that `identifier` can identify.
 
-        Each call returns the same process, in the same run of its container,
-        until `end_run` is called.
+        Each call returns the same process, in the same run of its container.
         """
         raise NotImplementedError
-
-    def make_stranger(self) -> Peer | None:
-        """Hook: return a peer that is in no container.
-
-        :return: default: ``None``, there is no such peer.
-        """
-        return None
-
-    def end_run(self) -> bool:
-        """Hook: end the run of the peer of `make_peer`.
-
-        :return: whether it has ended, and `identifier` has noticed it; default:
-            ``False``, runs do not end.
-        """
-        return False
 
     def setUp(self) -> None:
         """See `SynchronousTestCase.setUp`. Makes the identifier."""
         super().setUp()
         self.identifier = self.make_identifier()
-
-    def _end_run(self) -> None:
-        if not self.end_run():
-            raise SkipTest("runs do not end")
 
     def test_interface(self) -> None:
         """The identifier provides `ICallerIdentifier`."""
@@ -185,13 +165,43 @@ class CallerIdentifierContract(_TestCase):
         self.assertNotEqual(caller.container, "")
         self.assertEqual(self.identifier.identify(self.make_peer()), caller)
 
+    def test_unwatch(self) -> None:
+        """An observer that watches can be removed, once."""
+        observer = RecordingRunObserver()
+        self.identifier.watch(observer)
+        self.identifier.unwatch(observer)
+        self.assertRaises(ValueError, self.identifier.unwatch, observer)
+
+
+class StrangerContract(CallerIdentifierContract):
+    """Tests of an identifier that meets peers which are in no container.
+
+    Override `make_stranger`, and the hooks of `CallerIdentifierContract`.
+    """
+
+    def make_stranger(self) -> Peer:
+        """Hook: return a peer that is in no container."""
+        raise NotImplementedError
+
     def test_stranger(self) -> None:
         """A peer that is in no container is refused; there is a reason to log."""
         stranger = self.make_stranger()
-        if stranger is None:
-            raise SkipTest("every peer is in a container")
         error = self.assertRaises(NotInContainer, self.identifier.identify, stranger)
         self.assertIn(f"pid {stranger.pid}", str(error))
+
+
+class EndingRunsContract(CallerIdentifierContract):
+    """Tests of an identifier that notices when runs end.
+
+    Override `end_run`, and the hooks of `CallerIdentifierContract`.
+    """
+
+    def end_run(self) -> None:
+        """Hook: end the run of the peer of `make_peer`.
+
+        Return when `identifier` has noticed it.
+        """
+        raise NotImplementedError
 
     def test_end(self) -> None:
         """Each observer is notified once when a run ends."""
@@ -201,18 +211,17 @@ class CallerIdentifierContract(_TestCase):
         caller = self.identifier.identify(self.make_peer())
         for observer in observers:
             self.assertEqual(observer.runs, [])
-        self._end_run()
+        self.end_run()
         for observer in observers:
             self.assertEqual(observer.runs, [caller.run])
 
-    def test_unwatch(self) -> None:
-        """An observer that has been removed is not notified any more."""
+    def test_end_unwatched(self) -> None:
+        """An observer that was removed is not notified any more."""
         observer = RecordingRunObserver()
         self.identifier.watch(observer)
         self.identifier.unwatch(observer)
-        self.assertRaises(ValueError, self.identifier.unwatch, observer)
         self.identifier.identify(self.make_peer())
-        self._end_run()
+        self.end_run()
         self.assertEqual(observer.runs, [])
 
     def test_raising_observer(self) -> None:
@@ -221,6 +230,6 @@ class CallerIdentifierContract(_TestCase):
         self.identifier.watch(_RaisingRunObserver())
         self.identifier.watch(observer)
         caller = self.identifier.identify(self.make_peer())
-        self._end_run()
+        self.end_run()
         self.assertEqual(observer.runs, [caller.run])
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)

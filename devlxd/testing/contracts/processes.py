@@ -3,29 +3,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-from unittest import SkipTest
-
-from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from devlxd.interfaces import IIDMap, IProcessTable
-
-if TYPE_CHECKING:
-    _TestCase = SynchronousTestCase
-else:
-    # trial would run a test case in each module that imports it.
-    _TestCase = object
+from devlxd.testing.contracts.base import ContractBase
 
 #: A pid that no process can have: ``pid_max`` is at most 2 ** 22 (``proc(5)``).
 NO_PID = 2**22 + 1
 
 
-class ProcessTableContract(_TestCase):
+class ProcessTableContract(ContractBase):
     """Tests of a process table.
 
-    Override `make_table`, `start_process` and `end_process`, and
-    `start_in_namespace` if the test may create pid namespaces.
+    Override `make_table`, `start_process`, `end_process`, `start_in_namespace` and
+    the three facts that `start_process` names.
 
     :ivar table: a new table for each test.
     """
@@ -49,12 +40,13 @@ class ProcessTableContract(_TestCase):
         """Hook: end a process, and wait until it has ended."""
         raise NotImplementedError
 
-    def start_in_namespace(self) -> int | None:
-        """Hook: start an init and return its pid.
+    def start_in_namespace(self) -> int:
+        """Hook: start the init of a new pid namespace; return its pid.
 
-        :return: default: ``None``, the test may not create a pid namespace.
+        :raises SkipTest: where the user that runs the tests may not create a pid
+            namespace.
         """
-        return None
+        raise NotImplementedError
 
     expected_parent: int
     expected_uid: int
@@ -95,8 +87,6 @@ class ProcessTableContract(_TestCase):
     def test_namespace(self) -> None:
         """An init is the init of the only namespace that it has below the host's."""
         init = self.start_in_namespace()
-        if init is None:
-            raise SkipTest("no pid namespaces can be created")
         self.assertEqual(len(self.table.pid_namespaces(init)), 1)
         self.assertEqual(self.table.init(init), init)
 
@@ -129,7 +119,7 @@ class ProcessTableContract(_TestCase):
                 self.assertRaises(OSError, method, pid)
 
 
-class IDMapContract(_TestCase):
+class IDMapContract(ContractBase):
     """Tests of an id map. Override `make_id_map`."""
 
     def make_id_map(self, *ranges: tuple[int, int, int]) -> IIDMap:

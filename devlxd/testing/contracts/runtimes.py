@@ -4,19 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING
 
-from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from devlxd.interfaces import IMonitoredRuntime, IRuntime, NotInContainer
 from devlxd.model import Claim, Monitor
-
-if TYPE_CHECKING:
-    _TestCase = SynchronousTestCase
-else:
-    # trial would run a test case in each module that imports it.
-    _TestCase = object
+from devlxd.testing.contracts.base import ContractBase
 
 #: What the root of a container may append to the path of its cgroup.
 BELOW = (
@@ -37,7 +30,7 @@ ABOVE = ("/user.slice", "/user.slice/user-1000.slice/user@1000.service", "/..", 
 NO_CONTAINERS = ("", "/", "/init.scope", "/system.slice/ssh.service", "/user.slice")
 
 
-class RuntimeContract(_TestCase):
+class RuntimeContract(ContractBase):
     """Tests of a runtime. Override `make_runtime` and `own_cgroups`.
 
     :ivar runtime: a new runtime for each test.

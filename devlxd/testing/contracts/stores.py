@@ -4,23 +4,16 @@
 from __future__ import annotations
 
 import weakref
-from typing import TYPE_CHECKING
 
 from attrs import evolve
 from twisted.internet.defer import CancelledError
-from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from devlxd.interfaces import IContainerStore, IStoreObserver
 from devlxd.model import Container
+from devlxd.testing.contracts.base import ContractBase
 from devlxd.testing.store_observers import RecordingStoreObserver
-
-if TYPE_CHECKING:
-    _TestCase = SynchronousTestCase
-else:
-    # trial would run a test case in each module that imports it.
-    _TestCase = object
 
 _C1 = Container("c1", {"user.a": "1"}, {"eth0": {"type": "nic"}})
 
@@ -32,11 +25,11 @@ def without_origin(container: Container | None) -> Container | None:
     return container and evolve(container, origin="")
 
 
-class ContainerStoreContract(_TestCase):
+class ContainerStoreContract(ContractBase):
     """Tests of a container store.
 
-    Override `make_store`, `put_container` and `remove_container`; and, unless the
-    store is always loaded, `make_loading_store` and `finish_loading`.
+    Override `make_store`, `put_container` and `remove_container`. Use
+    `LoadingStoreContract` for a store that is not always loaded.
 
     The store may set `Container.origin` of its snapshots. All other values are
     those that were put into it.
@@ -66,17 +59,6 @@ class ContainerStoreContract(_TestCase):
         """
         raise NotImplementedError
 
-    def make_loading_store(self) -> IContainerStore | None:
-        """Hook: return a new store that is not loaded yet.
-
-        Default: ``None`` for a store that is always loaded.
-        """
-        return None
-
-    def finish_loading(self, store: IContainerStore) -> None:
-        """Hook: let a store of `make_loading_store` finish to load."""
-        raise NotImplementedError
-
     def setUp(self) -> None:
         """See `SynchronousTestCase.setUp`: make a store."""
         self.store = self.make_store()
@@ -88,12 +70,6 @@ class ContainerStoreContract(_TestCase):
             (name, without_origin(old), without_origin(new))
             for name, old, new in observer.changes
         ]
-
-    def _loading_store(self) -> IContainerStore:
-        store = self.make_loading_store()
-        if store is None:
-            raise SkipTest("this store is always loaded")
-        return store
 
     def test_interface(self) -> None:
         """The store provides `IContainerStore`."""
@@ -134,38 +110,20 @@ class ContainerStoreContract(_TestCase):
         """The Deferred of a loaded store has fired already."""
         self.assertIsNone(self.successResultOf(self.store.loaded()))
 
-    def test_loaded_later(self) -> None:
-        """The Deferreds of a store that is loading fire when it is loaded."""
-        store = self._loading_store()
-        loaded = [store.loaded(), store.loaded()]
-        for deferred in loaded:
-            self.assertNoResult(deferred)
-        self.finish_loading(store)
-        for deferred in (*loaded, store.loaded()):
-            self.assertIsNone(self.successResultOf(deferred))
+    def assert_cancelled_is_freed(self, store: IContainerStore) -> None:
+        """Check that the store keeps no reference to a cancelled Deferred."""
+        loaded = store.loaded()
+        loaded.addErrback(lambda failure: failure.trap(CancelledError))
+        loaded.cancel()
+        self.successResultOf(loaded)
+        reference = weakref.ref(loaded)
+        del loaded
+        self.assertIsNone(reference())
 
     def test_loaded_cancelled(self) -> None:
         """No reference to a cancelled Deferred is kept, and others still fire."""
-        stores = [self.store, self.make_loading_store()]
-        for store in filter(None, stores):
-            loaded = store.loaded()
-            loaded.addErrback(lambda failure: failure.trap(CancelledError))
-            loaded.cancel()
-            self.successResultOf(loaded)
-            reference = weakref.ref(loaded)
-            del loaded
-            self.assertIsNone(reference())
+        self.assert_cancelled_is_freed(self.store)
         self.assertIsNone(self.successResultOf(self.store.loaded()))
-
-    def test_loaded_cancels_another(self) -> None:
-        """A callback of one Deferred may cancel the next one."""
-        store = self._loading_store()
-        first, second, third = store.loaded(), store.loaded(), store.loaded()
-        first.addCallback(lambda _: second.cancel())
-        self.finish_loading(store)
-        self.assertIsNone(self.successResultOf(first))
-        self.failureResultOf(second, CancelledError)
-        self.assertIsNone(self.successResultOf(third))
 
     def test_observed(self) -> None:
         """Observers are notified of each change once, with both snapshots."""
@@ -219,6 +177,49 @@ class ContainerStoreContract(_TestCase):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
 
+class LoadingStoreContract(ContainerStoreContract):
+    """Tests of a container store that takes its time to load.
+
+    Override `make_loading_store` and `finish_loading`, and the hooks of
+    `ContainerStoreContract`.
+    """
+
+    def make_loading_store(self) -> IContainerStore:
+        """Hook: return a new store that is not loaded yet."""
+        raise NotImplementedError
+
+    def finish_loading(self, store: IContainerStore) -> None:
+        """Hook: let a store of `make_loading_store` finish to load."""
+        raise NotImplementedError
+
+    def test_loaded_later(self) -> None:
+        """The Deferreds of a store that is loading fire when it is loaded."""
+        store = self.make_loading_store()
+        loaded = [store.loaded(), store.loaded()]
+        for deferred in loaded:
+            self.assertNoResult(deferred)
+        self.finish_loading(store)
+        for deferred in (*loaded, store.loaded()):
+            self.assertIsNone(self.successResultOf(deferred))
+
+    def test_loading_cancelled(self) -> None:
+        """A store that is loading keeps no cancelled Deferred either."""
+        store = self.make_loading_store()
+        self.assert_cancelled_is_freed(store)
+        self.finish_loading(store)
+        self.assertIsNone(self.successResultOf(store.loaded()))
+
+    def test_loaded_cancels_another(self) -> None:
+        """A callback of one Deferred may cancel the next one."""
+        store = self.make_loading_store()
+        first, second, third = store.loaded(), store.loaded(), store.loaded()
+        first.addCallback(lambda _: second.cancel())
+        self.finish_loading(store)
+        self.assertIsNone(self.successResultOf(first))
+        self.failureResultOf(second, CancelledError)
+        self.assertIsNone(self.successResultOf(third))
+
+
 @implementer(IStoreObserver)
 class _RaisingObserver:
     """Raises an exception at each change."""
@@ -256,7 +257,7 @@ class _OnceObserver:
         self._store.unwatch(self)
 
 
-class StoreObserverContract(_TestCase):
+class StoreObserverContract(ContractBase):
     """Tests of an observer of a container store. Override `make_observer`."""
 
     def make_observer(self) -> IStoreObserver:

@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.host.test_inotify -*-
-"""The contract of `IWatcher` and of what it tells an `IWatchListener`."""
+"""The contract of `IWatcher` and of how it notifies an `IWatchListener`."""
 
 from __future__ import annotations
 
@@ -7,57 +7,15 @@ import errno
 import os
 import shutil
 import tempfile
-from typing import TYPE_CHECKING, TypeAlias
 
-from attrs import define, field
-from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from devlxd.interfaces import IWatcher, IWatchListener
-
-if TYPE_CHECKING:
-    _TestCase = SynchronousTestCase
-else:
-    # trial would run a test case in each module that imports it.
-    _TestCase = object
-
-#: ``(watch, entry, complete)``, ``("lost", watch)`` or ``("overflowed",)``.
-Notification: TypeAlias = tuple[int, str, bool] | tuple[str, int] | tuple[str]
+from devlxd.interfaces import IWatcher
+from devlxd.testing.contracts.base import ContractBase
+from devlxd.testing.watcher import RecordingWatchListener, WatchNotification
 
 
-@implementer(IWatchListener)
-@define
-class RecordingWatchListener:
-    """Records notifications; repeated ones once.
-
-    :ivar notifications: what was recorded, in order.
-    :ivar fails: whether to raise `ZeroDivisionError` instead of recording.
-    """
-
-    notifications: list[Notification] = field(factory=list)
-    fails: bool = False
-
-    def touched(self, watch: int, entry: str, complete: bool) -> None:
-        """See `IWatchListener.touched`."""
-        self._record((watch, entry, complete))
-
-    def lost(self, watch: int) -> None:
-        """See `IWatchListener.lost`."""
-        self._record(("lost", watch))
-
-    def overflowed(self) -> None:
-        """See `IWatchListener.overflowed`."""
-        self._record(("overflowed",))
-
-    def _record(self, notification: Notification) -> None:
-        if self.fails:
-            raise ZeroDivisionError("on purpose")
-        if notification not in self.notifications:
-            self.notifications.append(notification)
-
-
-class WatcherContract(_TestCase):
+class WatcherContract(ContractBase):
     """Tests of a watcher of directories.
 
     Override `make_watcher` and `overflow`. A watcher that does not observe the
@@ -110,7 +68,7 @@ class WatcherContract(_TestCase):
             file.write("x")
         self.changed(path)
 
-    def notifications(self) -> list[Notification]:
+    def notifications(self) -> list[WatchNotification]:
         """Return the notifications since the last call."""
         while not self.watcher.poll():
             pass
