@@ -17,18 +17,22 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from devlxd.containers.memory_store import MemoryStore
 from devlxd.httpserver.site import DevLXDSite
-from devlxd.interfaces import IContainerStore, IRuntime
+from devlxd.interfaces import IContainerStore, IRuntime, IServiceObserver
 from devlxd.model import Claim, Container
 from devlxd.testing import GuestConnection, MemoryDevLXDReactor, site_for
-from devlxd.testing.contracts import LoadingStoreContract, RuntimeContract
+from devlxd.testing.contracts import (
+    LoadingStoreContract,
+    RuntimeContract,
+    ServiceObserverContract,
+)
 from examples.inventory_store import InventoryStore
 from examples.twisted.plugins.jails_plugin import JailRuntime
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
-class AgentTests(SynchronousTestCase):
-    """``examples/agent.py``."""
+class AgentTestCase(SynchronousTestCase):
+    """Imports ``examples/agent.py``, with a reactor in memory."""
 
     def setUp(self) -> None:
         self.reactor = MemoryDevLXDReactor()
@@ -40,6 +44,10 @@ class AgentTests(SynchronousTestCase):
         self.agent = agent
         self.directory = tempfile.mkdtemp()
         self.addCleanup(os.rmdir, self.directory)
+
+
+class AgentTests(AgentTestCase):
+    """``examples/agent.py``."""
 
     def test_application(self) -> None:
         """``twistd -y`` finds the agent in the application."""
@@ -66,6 +74,15 @@ class AgentTests(SynchronousTestCase):
             MemoryStore([Container("c1")]), "c1", observer=self.agent.RequestLog()
         )
         GuestConnection(site).get("/1.0/config")
+
+
+class RequestLogTests(ServiceObserverContract, AgentTestCase):
+    """The observer of ``examples/agent.py``."""
+
+    def make_observer(self) -> IServiceObserver:
+        """See `ServiceObserverContract.make_observer`."""
+        observer: IServiceObserver = self.agent.RequestLog()
+        return observer
 
 
 class InventoryStoreTests(LoadingStoreContract, SynchronousTestCase):

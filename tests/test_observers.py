@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from attrs import evolve
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer
-from zope.interface.verify import verifyObject
 
 from devlxd.containers.memory_store import MemoryStore
 from devlxd.events.bus import EventBus
@@ -26,55 +22,81 @@ from devlxd.testing import (
     MemoryDevLXDReactor,
     MemoryIdentifier,
     MemoryPeerSource,
+    RecordingServiceObserver,
     site_for,
 )
+from devlxd.testing.contracts import ServiceObserverContract
 
 C1 = Container("c1", {"user.a": "b", "security.devlxd.images": "true"})
 
 
-@implementer(IServiceObserver)
-class RecordingObserver:
-    """Records what it is notified of.
+class RecordingServiceObserverTests(ServiceObserverContract, SynchronousTestCase):
+    """`RecordingServiceObserver`."""
 
-    :ivar seen: names of methods, and their arguments.
-    """
+    def make_observer(self) -> RecordingServiceObserver:
+        """See `ServiceObserverContract.make_observer`."""
+        return RecordingServiceObserver()
 
-    def __init__(self) -> None:
-        self.seen: list[tuple[Any, ...]] = []
+    def test_recorded(self) -> None:
+        """All notifications are recorded, with their arguments."""
+        observer = RecordingServiceObserver()
+        caller = Caller("c1", 0)
+        observer.connected(caller)
+        observer.refused(None, "no")
+        observer.asked("c1", "/", 200)
+        observer.changed("c1", C1, None)
+        observer.lost("c1")
+        self.assertEqual(
+            observer.notifications,
+            [
+                ("connected", caller),
+                ("refused", None, "no"),
+                ("asked", "c1", "/", 200),
+                ("changed", "c1", C1, None),
+                ("lost", "c1"),
+            ],
+        )
 
-    def connected(self, caller: Caller) -> None:
-        """See `IServiceObserver.connected`."""
-        self.seen.append(("connected", caller))
 
-    def refused(self, container: str | None, reason: str) -> None:
-        """See `IServiceObserver.refused`."""
-        self.seen.append(("refused", container, reason))
+class NullObserverTests(ServiceObserverContract, SynchronousTestCase):
+    """`NullObserver`."""
 
-    def asked(self, container: str, path: str, code: int) -> None:
-        """See `IServiceObserver.asked`."""
-        self.seen.append(("asked", container, path, code))
+    def make_observer(self) -> IServiceObserver:
+        """See `ServiceObserverContract.make_observer`."""
+        return guarded(None)
 
-    def changed(self, name: str, old: Container | None, new: Container | None) -> None:
-        """See `IServiceObserver.changed`."""
-        self.seen.append(("changed", name, old, new))
+    def test_null(self) -> None:
+        """Where there is no observer, a `NullObserver` is used."""
+        self.assertIsInstance(self.observer, NullObserver)
 
-    def lost(self, container: str) -> None:
-        """See `IServiceObserver.lost`."""
-        self.seen.append(("lost", container))
+
+class GuardedObserverTests(ServiceObserverContract, SynchronousTestCase):
+    """`GuardedObserver`."""
+
+    def make_observer(self) -> IServiceObserver:
+        """See `ServiceObserverContract.make_observer`."""
+        self.recording = RecordingServiceObserver()
+        return guarded(self.recording)
+
+    def test_passed_on(self) -> None:
+        """The guarded observer is notified of everything."""
+        self.observer.connected(Caller("c1", 0))
+        self.observer.refused(None, "no")
+        self.observer.asked("c1", "/", 200)
+        self.observer.changed("c1", C1, None)
+        self.observer.lost("c1")
+        self.assertEqual(
+            [method for method, *_ in self.recording.notifications],
+            ["connected", "refused", "asked", "changed", "lost"],
+        )
 
 
 class ObserverTests(SynchronousTestCase):
-    """What an observer is notified of."""
+    """What the observer of a service is notified of."""
 
     def setUp(self) -> None:
-        self.observer = RecordingObserver()
+        self.observer = RecordingServiceObserver()
         self.store = MemoryStore([C1])
-
-    def test_interfaces(self) -> None:
-        """Every observer of ours can be given to a service."""
-        for observer in (self.observer, NullObserver(), guarded(self.observer)):
-            self.assertTrue(verifyObject(IServiceObserver, observer))
-        self.assertIsInstance(guarded(None), NullObserver)
 
     def test_asked(self) -> None:
         """Connections, and requests with the code of their response."""
@@ -82,7 +104,7 @@ class ObserverTests(SynchronousTestCase):
         guest.get("/1.0/config/user.a")
         guest.get("/nope")
         self.assertEqual(
-            self.observer.seen,
+            self.observer.notifications,
             [
                 ("connected", Caller("c1", uid=0)),
                 ("asked", "c1", "/1.0/config/user.a", 200),
@@ -91,7 +113,7 @@ class ObserverTests(SynchronousTestCase):
         )
 
     def test_asked_late(self) -> None:
-        """A request whose response takes its time is told when that is there."""
+        """The observer is notified of a late response when it is there."""
         reactor = MemoryDevLXDReactor()
         images = MemoryImageStore()
         path = f"/1.0/images/{images.put(b'data')}/export"
@@ -99,13 +121,15 @@ class ObserverTests(SynchronousTestCase):
             self.store, "c1", clock=reactor, images=images, observer=self.observer
         )
         GuestConnection(site).get(path)
-        self.assertEqual(self.observer.seen[1:], [("asked", "c1", path, 200)])
+        self.assertEqual(self.observer.notifications[1:], [("asked", "c1", path, 200)])
 
     def test_refused(self) -> None:
         """Requests that the gate refuses, with the reason."""
         self.store.put(evolve(C1, config={"security.devlxd": "false"}))
         GuestConnection(site_for(self.store, "c1", observer=self.observer)).get("/")
-        self.assertEqual(self.observer.seen[1:], [("refused", "c1", "not authorized")])
+        self.assertEqual(
+            self.observer.notifications[1:], [("refused", "c1", "not authorized")]
+        )
 
     def test_refused_connections(self) -> None:
         """Connections in no container, and those beyond a container's limit."""
@@ -121,22 +145,22 @@ class ObserverTests(SynchronousTestCase):
         GuestConnection(site)
         GuestConnection(site)
         self.assertEqual(
-            self.observer.seen[-1], ("refused", "c1", "too many connections")
+            self.observer.notifications[-1], ("refused", "c1", "too many connections")
         )
         self.patch(site.server.admission, "_peers", MemoryPeerSource(None))
         GuestConnection(site)
-        kind, container, reason = self.observer.seen[-1]
+        kind, container, reason = self.observer.notifications[-1]
         self.assertEqual((kind, container), ("refused", None))
         self.assertTrue(reason.startswith("not in a container: "), reason)
 
     def test_lost(self) -> None:
-        """Subscribers that are told of lost events."""
+        """Subscribers that are sent ``lost``."""
         bus = EventBus(self.store, SQLiteJournal(), Clock(), namespaces=["user."])
         bus.startService()
         self.addCleanup(bus.stopService)
         site = site_for(self.store, "c1", bus=bus, observer=self.observer)
         GuestConnection(site).get("/1.0/events?since=1970-01-01T00:00:01Z")
-        self.assertIn(("lost", "c1"), self.observer.seen)
+        self.assertIn(("lost", "c1"), self.observer.notifications)
 
     def test_changed(self) -> None:
         """Changes of containers, while the service runs."""
@@ -150,10 +174,10 @@ class ObserverTests(SynchronousTestCase):
         self.store.put(new)
         self.successResultOf(service.stopService())
         self.store.remove("c1")
-        self.assertEqual(self.observer.seen, [("changed", "c1", C1, new)])
+        self.assertEqual(self.observer.notifications, [("changed", "c1", C1, new)])
 
     def test_failing(self) -> None:
-        """An observer that fails is logged, and costs no guest its response."""
+        """An exception of an observer is logged; the guest gets its response."""
         self.patch(self.observer, "asked", lambda *_: 1 // 0)
         guest = GuestConnection(site_for(self.store, "c1", observer=self.observer))
         self.assertEqual(guest.get("/1.0")[9:12], b"200")

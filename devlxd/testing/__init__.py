@@ -22,6 +22,12 @@ from devlxd.testing.reactor import (
     MemoryDevLXDReactor,
     MemoryThreadPool,
 )
+from devlxd.testing.service_observers import (
+    RecordingServiceObserver,
+)
+from devlxd.testing.sinks import (
+    RecordingSink,
+)
 from devlxd.testing.store_observers import (
     RecordingStoreObserver,
 )
@@ -46,6 +52,8 @@ __all__ = [
     "MemoryThreadPool",
     "MemoryWatcher",
     "RecordingRunObserver",
+    "RecordingServiceObserver",
+    "RecordingSink",
     "RecordingStoreObserver",
     "RecordingSubscriber",
     "RecordingWatchListener",

@@ -5,48 +5,40 @@ from __future__ import annotations
 from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer
-from zope.interface.verify import verifyObject
 
 from devlxd.httpserver.paced_body import PacedBody
-from devlxd.interfaces import ISink, IStream
+from devlxd.testing import RecordingSink
+from devlxd.testing.contracts import BodyStreamContract
 
 DATA = bytes(range(100))
 
 
-@implementer(ISink)
-class RecordingSink:
-    """Records what is written.
+class PacedBodyContractTests(BodyStreamContract, SynchronousTestCase):
+    """`PacedBody` is a stream."""
 
-    :ivar written: the pieces.
-    :ivar ends: how the response ended.
-    """
+    body = DATA
 
-    def __init__(self) -> None:
-        self.written: list[bytes] = []
-        self.ends: list[object] = []
+    def make_stream(self) -> PacedBody:
+        """See `StreamContract.make_stream`."""
+        self.released = 0
+        return PacedBody(0, len(DATA), read, 40, self.release)
 
-    def write(self, data: bytes) -> None:
-        """See `ISink.write`."""
-        self.written.append(data)
+    def release(self) -> None:
+        """Count how often the body is released."""
+        self.released += 1
 
-    def finish(self, reason: str = "") -> None:
-        """See `ISink.finish`."""
-        self.ends.append("finished")
+    def assert_released(self) -> None:
+        """See `StreamContract.assert_released`."""
+        self.assertEqual(self.released, 1)
 
-    def cut_off(self, reason: str) -> None:
-        """See `ISink.cut_off`."""
 
-    def abort(self) -> None:
-        """See `ISink.abort`."""
-
-    def fail(self, failure: Failure) -> None:
-        """See `ISink.fail`."""
-        self.ends.append(failure.type)
+async def read(start: int, size: int) -> bytes:
+    """Read some data, at once."""
+    return DATA[start : start + size]
 
 
 class PacedBodyTests(SynchronousTestCase):
-    """A body that is read and sent piece by piece."""
+    """What `PacedBody` does beyond the contract of a stream."""
 
     def setUp(self) -> None:
         self.sink = RecordingSink()
@@ -59,58 +51,56 @@ class PacedBodyTests(SynchronousTestCase):
         return PacedBody(start, end, self.read, 40, self.release)
 
     def read(self, start: int, size: int) -> Deferred[bytes]:
-        """Read some data, at once or when the test says so."""
+        """Read some data, at once or when `pending` fires."""
         self.reads.append((start, size))
         return self.pending or succeed(DATA[start : start + size])
 
     def release(self) -> None:
-        """Note that nothing is read any more."""
+        """Count how often the body is released."""
         self.released += 1
 
-    def test_interface(self) -> None:
-        """It is a stream."""
-        self.assertTrue(verifyObject(IStream, self.body()))
-
     def test_whole(self) -> None:
-        """All of it is sent, no piece longer than asked for; then it is released."""
+        """All of a range is sent, in pieces of limited size; then it is released."""
         self.body(10, 95).start(self.sink)
-        self.assertEqual(b"".join(self.sink.written), DATA[10:95])
+        self.assertEqual(self.sink.data(), DATA[10:95])
         self.assertEqual(self.reads, [(10, 40), (50, 40), (90, 5)])
-        self.assertEqual((self.sink.ends, self.released), (["finished"], 1))
+        self.assertEqual((self.sink.how_ended(), self.released), (["finish"], 1))
 
     def test_empty(self) -> None:
-        """An empty one reads nothing."""
+        """An empty body reads nothing."""
         self.body(5, 5).start(self.sink)
-        self.assertEqual((self.reads, self.sink.ends), ([], ["finished"]))
+        self.assertEqual((self.reads, self.sink.how_ended()), ([], ["finish"]))
 
     def test_pause(self) -> None:
-        """While it is paused, nothing is read; afterwards it continues there."""
+        """While the body is paused, nothing is read; then it continues there."""
         body = self.body()
         body.pause()
         body.start(self.sink)
         self.assertEqual(self.sink.written, [DATA[:40]])
         body.pause()
         body.resume()
-        self.assertEqual(b"".join(self.sink.written), DATA)
+        self.assertEqual(self.sink.data(), DATA)
         self.assertEqual(self.released, 1)
 
     def test_fails(self) -> None:
-        """An error of reading ends the response; it is released all the same."""
+        """An error of a read ends the response; the body is released as well."""
         self.pending = Deferred()
         self.body().start(self.sink)
         self.pending.errback(ZeroDivisionError())
-        self.assertEqual(self.sink.ends, [ZeroDivisionError])
+        ((method, failure),) = self.sink.ends
+        assert isinstance(failure, Failure)
+        self.assertEqual((method, failure.type), ("fail", ZeroDivisionError))
         self.assertEqual(self.released, 1)
 
     def test_closed_before_start(self) -> None:
-        """One that was never started is released when it is closed, once."""
+        """A body that was never started is released when it is closed, once."""
         body = self.body()
         body.close()
         body.close()
         self.assertEqual((self.released, self.reads), (1, []))
 
     def test_closed_while_paused(self) -> None:
-        """Closed while paused, it writes nothing more and is released."""
+        """A paused body that is closed writes nothing more, and is released."""
         body = self.body()
         body.pause()
         body.start(self.sink)
@@ -119,7 +109,7 @@ class PacedBodyTests(SynchronousTestCase):
         self.assertEqual((self.sink.ends, self.released), ([], 1))
 
     def test_closed_while_reading(self) -> None:
-        """Closed while it reads, it is released when that has ended, not before."""
+        """A body that is closed while it reads is released after the read."""
         self.pending = Deferred()
         body = self.body()
         body.start(self.sink)

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 
-from attrs import define, field
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import ITransport
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer
-from zope.interface.verify import verifyObject
 
 from devlxd.containers.memory_store import MemoryStore
-from devlxd.interfaces import (
-    IAdmission,
-    ICallerIdentifier,
-    IContainerStore,
-    IServiceObserver,
-)
-from devlxd.model import Caller, Container
+from devlxd.interfaces import ICallerIdentifier, IContainerStore
+from devlxd.model import Caller
 from devlxd.peers.admission import LOADING_TIMEOUT, CallerAdmission
-from devlxd.testing import GUEST, MemoryIdentifier, MemoryPeerSource
+from devlxd.testing import (
+    GUEST,
+    MemoryIdentifier,
+    MemoryPeerSource,
+    RecordingServiceObserver,
+)
+from devlxd.testing.contracts import LoadingAdmissionContract
 
 
 class LoadingStore(MemoryStore):
@@ -43,34 +42,46 @@ class LoadingStore(MemoryStore):
         return loaded
 
 
-@implementer(IServiceObserver)
-@define
-class RecordingServiceObserver:
-    """Records what it is notified of."""
+class CallerAdmissionContractTests(LoadingAdmissionContract, SynchronousTestCase):
+    """`CallerAdmission` is an admission."""
 
-    callers: list[Caller] = field(factory=list)
-    refusals: list[tuple[str | None, str]] = field(factory=list)
+    def make_admission(self) -> CallerAdmission:
+        """See `AdmissionContract.make_admission`."""
+        self.callers: dict[int, Caller] = {}
+        return self.admission_of(MemoryStore())
 
-    def connected(self, caller: Caller) -> None:
-        """See `IServiceObserver.connected`."""
-        self.callers.append(caller)
+    def admission_of(self, store: MemoryStore) -> CallerAdmission:
+        """Return an admission that knows `callers`."""
+        return CallerAdmission(
+            store,
+            MemoryIdentifier(self.callers),
+            MemoryPeerSource(),
+            Clock(),
+            lambda pid, container: None,
+        )
 
-    def refused(self, container: str | None, reason: str) -> None:
-        """See `IServiceObserver.refused`."""
-        self.refusals.append((container, reason))
+    def make_transport(self) -> ITransport:
+        """See `AdmissionContract.make_transport`."""
+        self.callers[GUEST.pid] = Caller("c1", uid=0, run=1)
+        return StringTransport()
 
-    def asked(self, container: str, path: str, code: int) -> None:
-        """See `IServiceObserver.asked`."""
+    def make_unknown_transport(self) -> ITransport:
+        """See `AdmissionContract.make_unknown_transport`."""
+        self.callers.clear()
+        return StringTransport()
 
-    def changed(self, name: str, old: Container | None, new: Container | None) -> None:
-        """See `IServiceObserver.changed`."""
+    def make_loading_admission(self) -> CallerAdmission:
+        """See `LoadingAdmissionContract.make_loading_admission`."""
+        self.store = MemoryStore(loaded=False)
+        return self.admission_of(self.store)
 
-    def lost(self, container: str) -> None:
-        """See `IServiceObserver.lost`."""
+    def finish_loading(self) -> None:
+        """See `LoadingAdmissionContract.finish_loading`."""
+        self.store.mark_loaded()
 
 
 class CallerAdmissionTests(SynchronousTestCase):
-    """`CallerAdmission`."""
+    """What `CallerAdmission` does beyond the contract of an admission."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -93,10 +104,6 @@ class CallerAdmissionTests(SynchronousTestCase):
             self.observer,
         )
 
-    def test_interface(self) -> None:
-        """The admission provides `IAdmission`."""
-        self.assertTrue(verifyObject(IAdmission, self.admission({})))
-
     def test_identified(self) -> None:
         """A caller is identified; its pid is that of its container from now on."""
         caller = Caller("c1", uid=0, run=1)
@@ -104,8 +111,7 @@ class CallerAdmissionTests(SynchronousTestCase):
         self.assertEqual(admission.identify(StringTransport()), caller)
         self.assertEqual(admission.owner(caller), "c1")
         self.assertEqual(self.identified, [(GUEST.pid, "c1")])
-        self.assertEqual(self.observer.callers, [caller])
-        self.assertEqual(self.observer.refusals, [])
+        self.assertEqual(self.observer.notifications, [("connected", caller)])
 
     def test_not_identified(self) -> None:
         """A peer in no container is no caller; the reason is logged."""
@@ -115,8 +121,8 @@ class CallerAdmissionTests(SynchronousTestCase):
         self.assertIsNone(admission.owner(None))
         (event,) = events
         self.assertIn(f"pid {GUEST.pid}", event["reason"])
-        ((container, reason),) = self.observer.refusals
-        self.assertIsNone(container)
+        ((method, container, reason),) = self.observer.notifications
+        self.assertEqual((method, container), ("refused", None))
         self.assertIn(event["reason"], reason)
         self.assertEqual(self.identified, [])
 
@@ -127,7 +133,7 @@ class CallerAdmissionTests(SynchronousTestCase):
         with capturedLogs() as events:
             self.assertIsNone(admission.identify(StringTransport()))
         self.assertEqual(events, [])
-        self.assertEqual(self.observer.refusals, [])
+        self.assertEqual(self.observer.notifications, [])
         self.assertEqual(store.pending, [])
 
     def test_failure(self) -> None:
@@ -149,12 +155,9 @@ class CallerAdmissionTests(SynchronousTestCase):
                 admission.refused(owner)
             self.assertEqual([event["container"] for event in events], [owner])
             self.assertEqual(
-                self.observer.refusals.pop(), (container, "too many connections")
+                self.observer.notifications.pop(),
+                ("refused", container, "too many connections"),
             )
-
-    def test_ready(self) -> None:
-        """When the store is loaded a retry is not worth it."""
-        self.assertIsNone(self.admission({}).when_ready())
 
     def test_ready_when_loaded(self) -> None:
         """A retry is worth it when the store is loaded."""

@@ -10,6 +10,10 @@ own, override its hooks::
 devlxd runs the suites on its own providers, too.
 """
 
+from devlxd.testing.contracts.admission import (
+    AdmissionContract,
+    LoadingAdmissionContract,
+)
 from devlxd.testing.contracts.bus import (
     EventBusContract,
     SubscriberContract,
@@ -21,6 +25,9 @@ from devlxd.testing.contracts.images import (
 from devlxd.testing.contracts.journal import (
     DurableJournalContract,
     JournalContract,
+)
+from devlxd.testing.contracts.observation import (
+    ServiceObserverContract,
 )
 from devlxd.testing.contracts.peers import (
     CallerIdentifierContract,
@@ -44,6 +51,11 @@ from devlxd.testing.contracts.stores import (
     LoadingStoreContract,
     StoreObserverContract,
 )
+from devlxd.testing.contracts.streams import (
+    BodyStreamContract,
+    MessageStreamContract,
+    StreamContract,
+)
 from devlxd.testing.contracts.turns import (
     TurnsContract,
 )
@@ -52,6 +64,8 @@ from devlxd.testing.contracts.watcher import (
 )
 
 __all__ = [
+    "AdmissionContract",
+    "BodyStreamContract",
     "CallerIdentifierContract",
     "ContainerStoreContract",
     "DurableJournalContract",
@@ -60,7 +74,9 @@ __all__ = [
     "IDMapContract",
     "ImageStoreContract",
     "JournalContract",
+    "LoadingAdmissionContract",
     "LoadingStoreContract",
+    "MessageStreamContract",
     "MonitoredRuntimeContract",
     "PeerSourceContract",
     "PidfdContract",
@@ -68,8 +84,10 @@ __all__ = [
     "ProcessTableContract",
     "RunObserverContract",
     "RuntimeContract",
+    "ServiceObserverContract",
     "StoreObserverContract",
     "StrangerContract",
+    "StreamContract",
     "SubscriberContract",
     "TurnsContract",
     "UnknownPeerContract",

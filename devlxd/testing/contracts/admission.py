@@ -1,0 +1,114 @@
+# -*- test-case-name: tests.peers.test_admission -*-
+"""The contract of `IAdmission`."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import CancelledError
+from twisted.internet.interfaces import ITransport
+from zope.interface.verify import verifyObject
+
+from devlxd.interfaces import IAdmission
+from devlxd.testing.contracts.base import ContractBase
+
+
+class AdmissionContract(ContractBase):
+    """Tests of an admission.
+
+    Override `make_admission`, `make_transport` and `make_unknown_transport`. Use
+    `LoadingAdmissionContract` if a caller that cannot be identified at first may be
+    identified later.
+
+    :ivar admission: a new admission for each test.
+    """
+
+    admission: IAdmission
+
+    def make_admission(self) -> IAdmission:
+        """Hook: return a new admission, which knows everything that it ever will."""
+        raise NotImplementedError
+
+    def make_transport(self) -> ITransport:
+        """Hook: return a new connection of a caller that `admission` identifies.
+
+        All connections are of one caller.
+        """
+        raise NotImplementedError
+
+    def make_unknown_transport(self) -> ITransport:
+        """Hook: return a new connection whose caller cannot be identified."""
+        raise NotImplementedError
+
+    def setUp(self) -> None:
+        """See `SynchronousTestCase.setUp`. Makes the admission."""
+        super().setUp()
+        self.admission = self.make_admission()
+
+    def test_interface(self) -> None:
+        """The admission provides `IAdmission`."""
+        self.assertTrue(verifyObject(IAdmission, self.admission))
+
+    def test_identified(self) -> None:
+        """All connections of a caller have the same owner."""
+        owners = set()
+        for _ in range(2):
+            caller = self.admission.identify(self.make_transport())
+            self.assertIsNotNone(caller)
+            owners.add(self.admission.owner(caller))
+        self.assertEqual(len(owners), 1)
+
+    def test_not_identified(self) -> None:
+        """Connections that are not identified do not count as those of a caller."""
+        caller = self.admission.identify(self.make_transport())
+        self.assertIsNone(self.admission.identify(self.make_unknown_transport()))
+        owners = {self.admission.owner(caller), self.admission.owner(None)}
+        self.assertEqual(len(owners), 2)
+
+    def test_refused(self) -> None:
+        """The admission accepts refusals of all owners, and identifies others."""
+        caller = self.admission.identify(self.make_transport())
+        for owner in (self.admission.owner(caller), self.admission.owner(None)):
+            self.admission.refused(owner)
+        self.assertIsNotNone(self.admission.identify(self.make_transport()))
+
+    def test_ready(self) -> None:
+        """An admission that knows everything is not worth a retry."""
+        self.assertIsNone(self.admission.when_ready())
+
+
+class LoadingAdmissionContract(AdmissionContract):
+    """Tests of an admission that cannot identify all callers at first.
+
+    Override `make_loading_admission` and `finish_loading`, and the hooks of
+    `AdmissionContract`.
+    """
+
+    def make_loading_admission(self) -> IAdmission:
+        """Hook: return a new admission that does not know all callers yet."""
+        raise NotImplementedError
+
+    def finish_loading(self) -> None:
+        """Hook: let the admission of `make_loading_admission` know all callers."""
+        raise NotImplementedError
+
+    def test_ready_later(self) -> None:
+        """The Deferreds fire when a retry is worth it; then no more are needed."""
+        admission = self.make_loading_admission()
+        ready, other = admission.when_ready(), admission.when_ready()
+        assert ready is not None and other is not None
+        self.assertNoResult(ready)
+        self.finish_loading()
+        self.successResultOf(ready)
+        self.successResultOf(other)
+        self.assertIsNone(admission.when_ready())
+
+    def test_ready_cancelled(self) -> None:
+        """A Deferred may be cancelled; others still fire."""
+        admission = self.make_loading_admission()
+        ready, other = admission.when_ready(), admission.when_ready()
+        assert ready is not None and other is not None
+        ready.addErrback(lambda failure: failure.trap(CancelledError))
+        ready.cancel()
+        self.successResultOf(ready)
+        self.assertNoResult(other)
+        self.finish_loading()
+        self.successResultOf(other)

@@ -1,0 +1,195 @@
+# -*- test-case-name: tests.httpserver.test_paced_body -*-
+"""The contract of `IStream`."""
+
+from __future__ import annotations
+
+from zope.interface.verify import verifyObject
+
+from devlxd.interfaces import IStream
+from devlxd.testing.contracts.base import ContractBase
+from devlxd.testing.sinks import RecordingSink
+
+
+class StreamContract(ContractBase):
+    """Tests of all streams.
+
+    Use `BodyStreamContract` or `MessageStreamContract`, which extend this suite.
+    Override `make_stream`, `settle` if the source of the stream is not read at
+    once, and `assert_released` if the stream holds anything.
+
+    :ivar stream: a new stream for each test.
+    :ivar sink: a sink for it.
+    """
+
+    stream: IStream
+    sink: RecordingSink
+
+    def make_stream(self) -> IStream:
+        """Hook: return a new stream that has not been started."""
+        raise NotImplementedError
+
+    def settle(self) -> None:
+        """Hook: let the stream write what it can; default: do nothing."""
+
+    def assert_released(self) -> None:
+        """Hook: check that `stream` holds nothing any more; default: do nothing."""
+
+    def setUp(self) -> None:
+        """See `SynchronousTestCase.setUp`. Makes the stream and the sink."""
+        super().setUp()
+        self.sink = RecordingSink()
+        self.stream = self.make_stream()
+
+    def start(self) -> None:
+        """Start the stream; a stream of messages begins to write."""
+        self.stream.start(self.sink)
+        self.settle()
+
+    def resume(self) -> None:
+        """Resume the stream."""
+        self.stream.resume()
+        self.settle()
+
+    def test_interface(self) -> None:
+        """The stream provides `IStream`."""
+        self.assertTrue(verifyObject(IStream, self.stream))
+
+    def test_close_before_start(self) -> None:
+        """A stream that was never started releases everything when it is closed."""
+        self.stream.close()
+        self.assert_released()
+
+    def test_close_twice(self) -> None:
+        """Closing a stream a second time has no effect."""
+        for start in (lambda: None, self.start):
+            self.stream = self.make_stream()
+            start()
+            self.stream.close()
+            self.stream.close()
+            self.settle()
+            self.assert_released()
+
+
+class BodyStreamContract(StreamContract):
+    """Tests of a stream with an end, such as an image.
+
+    Override the hooks of `StreamContract`, and `body`.
+    """
+
+    #: What each stream of `make_stream` writes, in two pieces or more.
+    body: bytes
+
+    def pause_after_each_piece(self) -> None:
+        """Let the sink pause the stream whenever it has written."""
+        write = self.sink.write
+
+        def write_and_pause(data: bytes) -> None:
+            write(data)
+            self.stream.pause()
+
+        self.patch(self.sink, "write", write_and_pause)
+
+    def test_whole(self) -> None:
+        """A stream writes its body, and finishes the response once."""
+        self.start()
+        self.assertEqual(self.sink.data(), self.body)
+        self.assertEqual(self.sink.how_ended(), ["finish"])
+        self.stream.close()
+        self.assert_released()
+
+    def test_pause(self) -> None:
+        """A paused stream writes nothing; it continues where it was."""
+        self.pause_after_each_piece()
+        self.start()
+        pieces = 1
+        while not self.sink.ends:
+            self.assertEqual(len(self.sink.written), pieces)
+            self.resume()
+            pieces += 1
+        self.assertGreater(len(self.sink.written), 1)
+        self.assertEqual(self.sink.data(), self.body)
+        self.assertEqual(self.sink.how_ended(), ["finish"])
+
+    def test_close_while_paused(self) -> None:
+        """A paused stream that is closed writes nothing, and releases everything."""
+        self.pause_after_each_piece()
+        self.start()
+        self.stream.close()
+        self.settle()
+        self.assertEqual(len(self.sink.written), 1)
+        self.assertEqual(self.sink.ends, [])
+        self.assert_released()
+
+
+class MessageStreamContract(StreamContract):
+    """Tests of a stream of messages, such as events.
+
+    Override the hooks of `StreamContract`, `produce` and `end`.
+    """
+
+    def produce(self) -> None:
+        """Hook: cause one message of `stream`."""
+        raise NotImplementedError
+
+    def end(self) -> None:
+        """Hook: let the messages of `stream` end. This may cause some more."""
+        raise NotImplementedError
+
+    def start(self) -> None:
+        """Start the stream, and resume it."""
+        super().start()
+        self.resume()
+
+    def count_after_message(self) -> int:
+        """Cause a message; return how many messages the stream has written."""
+        self.produce()
+        self.settle()
+        return len(self.sink.written)
+
+    def test_not_before_resumed(self) -> None:
+        """A stream that was started writes nothing before it is resumed."""
+        self.stream.start(self.sink)
+        self.assertEqual(self.count_after_message(), 0)
+        self.resume()
+        self.assertEqual(len(self.sink.written), 1)
+
+    def test_messages(self) -> None:
+        """A stream writes each message by itself."""
+        self.start()
+        for number in (1, 2, 3):
+            self.assertEqual(self.count_after_message(), number)
+        self.assertEqual(len(set(self.sink.written)), 3)
+        self.assertEqual(self.sink.ends, [])
+
+    def test_pause(self) -> None:
+        """A paused stream writes nothing; the messages come when it is resumed."""
+        self.start()
+        self.stream.pause()
+        self.stream.pause()
+        for _ in range(2):
+            self.assertEqual(self.count_after_message(), 0)
+        self.resume()
+        self.assertEqual(len(self.sink.written), 2)
+        self.assertEqual(self.count_after_message(), 3)
+
+    def test_close(self) -> None:
+        """A closed stream writes nothing, also if it is paused or resumed."""
+        self.start()
+        self.assertEqual(self.count_after_message(), 1)
+        self.stream.close()
+        self.assert_released()
+        self.stream.pause()
+        self.resume()
+        self.assertEqual(self.count_after_message(), 1)
+        self.end()
+        self.settle()
+        self.assertEqual((len(self.sink.written), self.sink.ends), (1, []))
+
+    def test_end(self) -> None:
+        """When its messages end, a stream finishes the response once."""
+        self.start()
+        self.end()
+        self.settle()
+        self.assertEqual(self.sink.how_ended(), ["finish"])
+        self.stream.close()
+        self.assert_released()

@@ -1,0 +1,42 @@
+# -*- test-case-name: tests.test_observers -*-
+"""An observer of a service, in memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zope.interface import implementer
+
+from devlxd.interfaces import IServiceObserver
+from devlxd.model import Caller, Container
+
+
+@implementer(IServiceObserver)
+class RecordingServiceObserver:
+    """Records what it is notified of.
+
+    :ivar notifications: of each call the name of the method, and its arguments.
+    """
+
+    def __init__(self) -> None:
+        self.notifications: list[tuple[Any, ...]] = []
+
+    def connected(self, caller: Caller) -> None:
+        """See `IServiceObserver.connected`."""
+        self.notifications.append(("connected", caller))
+
+    def refused(self, container: str | None, reason: str) -> None:
+        """See `IServiceObserver.refused`."""
+        self.notifications.append(("refused", container, reason))
+
+    def asked(self, container: str, path: str, code: int) -> None:
+        """See `IServiceObserver.asked`."""
+        self.notifications.append(("asked", container, path, code))
+
+    def changed(self, name: str, old: Container | None, new: Container | None) -> None:
+        """See `IServiceObserver.changed`."""
+        self.notifications.append(("changed", name, old, new))
+
+    def lost(self, container: str) -> None:
+        """See `IServiceObserver.lost`."""
+        self.notifications.append(("lost", container))

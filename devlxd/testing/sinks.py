@@ -1,0 +1,55 @@
+# -*- test-case-name: tests.httpserver.test_paced_body -*-
+"""A sink for tests of streams."""
+
+from __future__ import annotations
+
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from devlxd.interfaces import ISink
+
+
+@implementer(ISink)
+class RecordingSink:
+    """Records what a stream writes, and how it ends the response.
+
+    :ivar written: the data of each call of `write`.
+    :ivar ends: of each call of another method its name, and its argument; ``""``
+        if there is none.
+    """
+
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+        self.ends: list[tuple[str, str | Failure]] = []
+
+    def write(self, data: bytes) -> None:
+        """See `ISink.write`.
+
+        :raises AssertionError: when the response has ended.
+        """
+        assert not self.ends, "data after the end"
+        self.written.append(data)
+
+    def finish(self, reason: str = "") -> None:
+        """See `ISink.finish`."""
+        self.ends.append(("finish", reason))
+
+    def cut_off(self, reason: str) -> None:
+        """See `ISink.cut_off`."""
+        self.ends.append(("cut_off", reason))
+
+    def abort(self) -> None:
+        """See `ISink.abort`."""
+        self.ends.append(("abort", ""))
+
+    def fail(self, failure: Failure) -> None:
+        """See `ISink.fail`."""
+        self.ends.append(("fail", failure))
+
+    def data(self) -> bytes:
+        """Return all data that were written."""
+        return b"".join(self.written)
+
+    def how_ended(self) -> list[str]:
+        """Return the names of the methods that have ended the response."""
+        return [method for method, _ in self.ends]
