@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 from devlxd.guestapi.dialect import Dialect
 from devlxd.host.accepting import Acceptor, ListeningSocket
 from devlxd.host.listening import listen_now
-from devlxd.httpserver.door import Door
+from devlxd.httpserver.connection_limiter import ConnectionLimiter
 from devlxd.httpserver.site import DevLXDSite
 from devlxd.interfaces import (
     IDevLXDReactor,
@@ -27,27 +27,29 @@ from devlxd.interfaces import (
 from devlxd.socket_options import refuse_descriptors
 
 
-class _UNIXEntrance:
+class _UNIXAcceptor:
     """Accepts the connections of a UNIX socket in place of Twisted's port."""
 
     def __init__(
         self, listening: socket.socket, site: DevLXDSite, reactor: IDevLXDReactor
     ) -> None:
         refuse_descriptors(listening)
-        self._door = Door(site, reactor)
+        self._limiter = ConnectionLimiter(site, reactor)
         self._socket = ListeningSocket(fileno=os.dup(listening.fileno()))
-        self._acceptor = Acceptor(self._socket, self._door.arrived, reactor)
+        self._acceptor = Acceptor(
+            self._socket, self._limiter.connection_accepted, reactor
+        )
         self._acceptor.start()
 
     def close(self) -> None:
-        """Accept nothing more, and refuse the connections that wait."""
+        """Stop accepting, and close the connections that are not admitted yet."""
         self._acceptor.stop()
         self._socket.close()
-        self._door.close()
+        self._limiter.close()
 
 
 class GuestListener(Service):
-    """Listens at one endpoint while it runs, and leaves no connection behind."""
+    """Listens at one endpoint while it runs; closes its connections at the end."""
 
     _log = Logger()
 
@@ -62,19 +64,19 @@ class GuestListener(Service):
         self.site = site
         self.dialect = dialect
         self._reactor = reactor
-        self._entrance: _UNIXEntrance | None = None
+        self._unix_acceptor: _UNIXAcceptor | None = None
         self._listening: Deferred[IListeningPort | None] | None = None
 
     def privilegedStartService(self) -> None:
         """See `IService.privilegedStartService`: listen.
 
-        :raises CannotListenError: if that is not possible.
+        :raises CannotListenError: if listening fails immediately.
         """
         super().privilegedStartService()
         self._listen()
 
     def startService(self) -> None:
-        """See `IService.startService`: listen, unless that was done before."""
+        """See `IService.startService`: listen, unless this listens already."""
         super().startService()
         self._listen()
 
@@ -89,7 +91,7 @@ class GuestListener(Service):
             accepts_itself = IReadDescriptor(port, None)
             if accepts_itself is not None:
                 self._reactor.removeReader(accepts_itself)
-            self._entrance = _UNIXEntrance(listening, self.site, self._reactor)
+            self._unix_acceptor = _UNIXAcceptor(listening, self.site, self._reactor)
         self._log.info(
             "{dialect} guests are served at {address}",
             dialect=self.dialect.name,
@@ -98,12 +100,14 @@ class GuestListener(Service):
         return port
 
     def _log_failure(self, failure: Failure) -> None:
-        self._log.failure("cannot listen at {e}", failure, e=self.endpoint)
+        self._log.failure(
+            "cannot listen at {endpoint}", failure, endpoint=self.endpoint
+        )
 
     def stopService(self) -> Deferred[None]:
         """See `IService.stopService`: stop listening, then close every connection.
 
-        :return: a Deferred that fires when nothing is open any more.
+        :return: a Deferred that fires when every connection is closed.
         """
         super().stopService()
         listening, self._listening = self._listening, None
@@ -115,7 +119,7 @@ class GuestListener(Service):
     def _stop(self, port: IListeningPort | None) -> Deferred[None]:
         if port is None:
             return self.site.close_connections()
-        if self._entrance is not None:
-            self._entrance.close()
+        if self._unix_acceptor is not None:
+            self._unix_acceptor.close()
         stopped = maybeDeferred(port.stopListening)
         return stopped.addCallback(lambda _: self.site.close_connections())

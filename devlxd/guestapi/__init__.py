@@ -1,4 +1,4 @@
-"""What guests may ask: the gate, the dialects, and one resource a path.
+"""The guest API: the gate, the dialects, and one resource for each path.
 
-Nothing here knows a socket, a timeout of a connection or a buffer.
+This package depends on no socket, no timeout of a connection and no buffer.
 """

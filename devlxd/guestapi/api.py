@@ -29,13 +29,14 @@ from devlxd.model import Caller, Container
 
 @implementer(IRequestHandler, IStoreObserver, IRunObserver)
 class GuestAPI:
-    """Responds to the requests of guests.
+    """The handler of the requests of guests.
 
-    While it is started, it closes the connections of a container that is removed
-    or replaced by another one of its name, or whose run ends: the caller of one
-    run is no caller of the next.
+    While it is started, it closes the connections of a container
 
-    :param services: what the resources are made with.
+    * when the container is removed, or replaced by another one of its name;
+    * when its run ends: the callers of a run are not callers of the next one.
+
+    :param services: shared by the resources.
     :param store: the containers.
     :param identifier: notifies of runs that end.
     """

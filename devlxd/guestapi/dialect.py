@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.guestapi.test_dialects -*-
-"""What a dialect is: one published generation of the API, described."""
+"""Dialects: descriptions of the published generations of the API."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class PathPattern:
         )
 
     def variable_in(self, path: bytes) -> bytes | None:
-        """Return the variable as it stands in a path, still percent-encoded.
+        """Return the value of the variable in a path, still percent-encoded.
 
         :return: ``None`` if the path does not match.
         """
@@ -50,7 +50,7 @@ class PathPattern:
         return match[1] if match else None
 
 
-#: Makes the resource at a path; ``None`` where this service does not have it.
+#: Creates the resource at a path; returns ``None`` if the service does not have it.
 Route = Callable[["Services", PathPattern], Resource | None]
 
 
@@ -59,22 +59,22 @@ class Dialect:
     """One published generation of the API.
 
     :ivar name: its name on the command line.
-    :ivar socket: where its documents say that the host listens: a UNIX socket, or
-        a directory that contains the socket ``sock``.
-    :ivar containers: the directory of its containers' documents by default.
-    :ivar images: the directory of its images by default; ``None`` if it has none.
+    :ivar socket: the default endpoint: a UNIX socket, or a directory that contains
+        the socket ``sock``.
+    :ivar containers: the default directory of the documents of containers.
+    :ivar images: the default directory of images; ``None`` if it has no images.
     :ivar switch: the config key that switches the API off for a container.
     :ivar permissions: the prefix of the config keys that permit more:
         ``PERMISSIONS.uids`` and ``PERMISSIONS.images``.
     :ivar exported: the prefixes of the config keys that a guest may read.
-    :ivar routes: what is at each path, see `PathPattern`.
+    :ivar routes: the route of each path, see `PathPattern`.
     :ivar meta_data: renders the meta-data of a container.
-    :ivar shows_device: returns whether a device, by its config, is shown.
+    :ivar shows_device: returns whether a device is shown; called with its config.
     :ivar event_types: the types of events that it has; empty if it has none.
     :ivar render_event: renders an event; `Event.rendered` keeps the result.
     :ivar not_authorized: the text of a refusal (403).
-    :ivar not_root: the text for users that may not ask (401).
-    :ivar not_found: the text where nothing is at a path (404).
+    :ivar not_root: the text for users without permission (401).
+    :ivar not_found: the text for paths that do not exist (404).
     :ivar rank: its place in lists; the dialect with the lowest is the default.
     """
 
@@ -101,7 +101,7 @@ class Dialect:
         return bool(self.event_types)
 
     def shows_event(self, event: Event) -> bool:
-        """Return whether a guest is told of an event, if it asks for its type."""
+        """Return whether guests receive an event that has a requested type."""
         return event.type != "config" or self.exports(str(event.metadata["key"]))
 
     def exports(self, key: str) -> bool:
@@ -111,14 +111,14 @@ class Dialect:
 
 @frozen
 class Services:
-    """What the resources of one dialect are made with.
+    """The objects that the resources of one dialect share.
 
     :ivar dialect: the dialect.
-    :ivar turns: give turns to long work.
+    :ivar turns: schedules long work.
     :ivar bus: the events; ``None`` if there are none.
     :ivar downloads: the images; ``None`` if there are none.
-    :ivar observer: is notified of what guests ask.
-    :ivar cache: the responses that follow from snapshots.
+    :ivar observer: is notified of refusals, responses and lost events.
+    :ivar cache: the responses that depend on snapshots only.
     :ivar wall: returns the time of day, in seconds since 1970.
     """
 

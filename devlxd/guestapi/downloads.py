@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.guestapi.test_image_export -*-
-"""The images that guests may download, and how many downloads are running."""
+"""The images that guests may download, and a limit on their downloads."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from devlxd.loglimit import RateLimitedLogger
 #: How many downloads one container may have at a time.
 MAX_DOWNLOADS = 4
 
-#: How long it takes until a guest is told that an image is not there, in seconds:
-#: longer than it takes to find out why.
-MISS_DELAY = 0.1
+#: How long a response that an image is not found takes, in seconds. Stores need less
+#: time, whatever the reason.
+NOT_FOUND_DELAY = 0.1
 
-#: For how much of that a thread waits, in seconds.
+#: The last part of that time, in seconds, during which a thread waits.
 LEAD = 0.002
 
 
 class Downloads:
-    """Opens images, and counts downloads.
+    """Opens images, and limits the downloads of each container.
 
     :param store: the images.
     :param reactor: for the time, and its threads.
@@ -44,14 +44,14 @@ class Downloads:
         self._limited_log = RateLimitedLogger(self._log, reactor)
 
     def begin(self, container: str) -> bool:
-        """Count a download; return whether the container may have it."""
+        """Count a new download; return whether the container may have it."""
         if self._running[container] >= self._most:
             return False
         self._running[container] += 1
         return True
 
     def end(self, container: str) -> None:
-        """Count a download no more."""
+        """Note that a download has ended."""
         self._running[container] -= 1
         if not self._running[container]:
             del self._running[container]
@@ -59,26 +59,26 @@ class Downloads:
     async def open(self, fingerprint: str) -> IOpenImage | None:
         """Open an image; see `IImageStore.open`.
 
-        It always takes the same time until ``None`` is returned, so that a guest
-        cannot find out which images the host has.
+        ``None`` is always returned after the same time, so that a guest cannot find
+        out which images the host has.
 
         :raises ImageError: if the image cannot be read.
         """
-        missed_at = self._reactor.seconds() + MISS_DELAY
+        not_found_at = self._reactor.seconds() + NOT_FOUND_DELAY
         opened = await self._store.open(fingerprint)
         if opened is None:
-            await self._wait_until(missed_at)
+            await self._wait_until(not_found_at)
         return opened
 
     async def _wait_until(self, at: float) -> None:
-        """Wait until a time, exactly.
+        """Wait until exactly the time ``at``.
 
-        The reactor waits whole milliseconds from when it was last busy, so that
-        the time it was busy would show in the last digits. A thread waits for the
+        The reactor waits for whole milliseconds after its last work, so that the
+        duration of that work could be measured. Therefore a thread waits for the
         rest.
         """
         # Bounded, in case the clock is set.
-        left = min(max(at - LEAD - self._reactor.seconds(), 0), MISS_DELAY)
+        left = min(max(at - LEAD - self._reactor.seconds(), 0), NOT_FOUND_DELAY)
         await deferLater(self._reactor, left)
         left = min(max(at - self._reactor.seconds(), 0), LEAD)
         await deferToThreadPool(

@@ -1,8 +1,7 @@
 # -*- test-case-name: tests.guestapi.test_event_streams -*-
 """``/1.0/events``: changes as they happen.
 
-The bus knows how far each subscriber has read, and ends subscriptions that are too
-far behind.
+The bus ends the subscriptions of clients that read too slowly.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from devlxd.timestamps import timestamp_of, timestamp_text
 #: The latest time that a journal can store, in nanoseconds since 1970.
 _LAST_TIMESTAMP = 2**63 - 1
 
-#: The header with the present timestamp, good as ``since``.
+#: The header with the current timestamp, for use as ``since``.
 TIMESTAMP = b"X-Devlxd-Timestamp"
 
 
@@ -97,8 +96,8 @@ class EventStream:
 class EventsResource(GuestResource):
     """``/1.0/events``.
 
-    The argument ``type`` selects types of events, separated by commas. ``since`` is
-    a time: events after it that the guest has missed come first.
+    The argument ``type`` selects types of events, separated by commas. With the
+    argument ``since``, a time, recorded events after that time are sent first.
     """
 
     def __init__(self, services: Services, path: PathPattern, bus: IEventBus) -> None:
@@ -121,39 +120,42 @@ class EventsResource(GuestResource):
 
 
 def events(services: Services, path: PathPattern) -> EventsResource | None:
-    """Return the resource, where there are events; see `Route`."""
+    """Return the resource; ``None`` if there are no events. See `Route`."""
     if services.bus is None:
         return None
     return EventsResource(services, path, services.bus)
 
 
 def _argument(request: Request, name: bytes) -> str:
-    """Return the first value of an argument; ``""`` where there is none."""
+    """Return the first value of an argument; ``""`` if it is missing."""
     values: list[bytes] = request.args.get(name, [b""])
     return values[0].decode("utf-8", "replace")
 
 
 def _types_of(request: Request, known: frozenset[str]) -> Collection[str]:
-    """Return the types of events that are asked for; default: all of them.
+    """Return the requested types of events; default: all of them.
 
     :raises ValueError: if there is no such type.
     """
-    asked = {piece.strip() for piece in _argument(request, b"type").split(",")} - {""}
-    if not asked <= known:
+    requested = {piece.strip() for piece in _argument(request, b"type").split(",")} - {
+        ""
+    }
+    if not requested <= known:
         raise ValueError("no such event type")
-    return asked or known
+    return requested or known
 
 
 def _since_of(request: Request) -> int | None:
-    """Return the time after which events are asked for, in nanoseconds since 1970.
+    """Return the time after which events are requested, in nanoseconds since 1970.
 
-    :raises ValueError: if it is no time.
+    :return: ``None`` if no past events are requested.
+    :raises ValueError: if the argument is not a time.
     """
     since = _argument(request, b"since")
     if not since:
         return None
     try:
-        # In a query, a + that was not encoded is a blank.
+        # Query strings are form-encoded: a plain + means a space.
         timestamp = timestamp_of(since.replace(" ", "+"))
     except (ValueError, OverflowError):
         raise ValueError("since is not a time") from None

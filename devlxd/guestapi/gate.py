@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.guestapi.test_gate -*-
-"""The gate: a caller that may not ask learns nothing, not even which paths exist."""
+"""The gate: refuses callers without permission, before any path is looked up."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ def is_switched_off(container: Container, switch: str) -> bool:
 
 
 def allowed_uids(container: Container, permissions: str) -> frozenset[str]:
-    """Return the users, besides root, that the key ``PERMISSIONS.uids`` permits.
+    """Return the users besides root that the key ``PERMISSIONS.uids`` permits.
 
-    :return: its comma-separated values: uids as seen in the container, or ``*``.
+    :return: its comma-separated values: uids inside the container, or ``*``.
     """
     uids = container.config.get(f"{permissions}.uids", "")
     return frozenset(uid.strip() for uid in uids.split(","))
 
 
 class Gate:
-    """Decides which callers may ask, by the rules of a dialect."""
+    """The check whether a caller may use the API, by the rules of a dialect."""
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
@@ -37,21 +37,22 @@ class Gate:
     def refusal(
         self, caller: Caller | None, container: Container | None
     ) -> Response | None:
-        """Return the response for a caller that may not ask.
+        """Return the response to a caller without permission.
 
         :param caller: ``None`` if it was not identified.
-        :param container: the present snapshot of its container, if there is one.
-        :return: ``None`` if it may ask.
+        :param container: the current snapshot of its container; ``None`` if there is
+            none.
+        :return: ``None`` if the caller may use the API.
         """
         if caller is None or container is None:
             return NOT_IN_CONTAINER
         if is_switched_off(container, self._dialect.switch):
             return self._not_authorized
-        if not self._may_ask(caller.uid, container):
+        if not self._is_permitted(caller.uid, container):
             return self._not_root
         return None
 
-    def _may_ask(self, uid: int | None, container: Container) -> bool:
+    def _is_permitted(self, uid: int | None, container: Container) -> bool:
         if uid == 0:
             return True
         allowed = allowed_uids(container, self._dialect.permissions)

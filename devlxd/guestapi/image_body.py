@@ -1,9 +1,9 @@
 # -*- test-case-name: tests.guestapi.test_image_body -*-
 """An image as the body of a response, in the form that LXD sends.
 
-An image of one file is sent as it is, a split one as ``multipart/form-data``
-(RFC 7578). Its boundary follows from the fingerprint, so that the same image
-has the same bytes each time, and a download can be resumed.
+A unified image (one file) is sent as it is, a split one as
+``multipart/form-data`` (RFC 7578). The boundary is derived from the fingerprint:
+the same image always has the same bytes, so that a download can be resumed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from devlxd.model import Image, ImagePart
 
 _BINARY = b"application/octet-stream"
 
-#: What a filename is made of that stands in a header as LXD writes it.
+#: A filename that needs no quoting in a header.
 _PLAIN = re.compile(r"[A-Za-z0-9_.+~-]+", re.ASCII)
 
 #: How long a boundary is, in hex digits: as long as those of LXD.
@@ -30,23 +30,23 @@ _BOUNDARY_LENGTH = 60
 
 @frozen
 class _Data:
-    """Some of the data of an image.
+    """A range of the data of an image.
 
-    :ivar start: where they begin in it.
-    :ivar size: how long they are, in bytes.
+    :ivar start: the offset of the first byte.
+    :ivar size: its length, in bytes.
     """
 
     start: int
     size: int
 
     def __len__(self) -> int:
-        """Return how long they are, in bytes."""
+        """Return its length, in bytes."""
         return self.size
 
 
 @frozen
 class ImageBody:
-    """The body of a response that is an image.
+    """The body of a response that contains an image.
 
     :ivar image: the image.
     :ivar headers: the headers that describe its form.
@@ -59,18 +59,18 @@ class ImageBody:
 
     @property
     def size(self) -> int:
-        """How long it is, in bytes."""
+        """Its length, in bytes."""
         return sum(map(len, self._sections))
 
     @property
     def is_seekable(self) -> bool:
-        """Whether any part of it can be asked for."""
+        """Whether it can be read from any offset."""
         return self._opened.is_seekable
 
     async def read(self, start: int, size: int) -> bytes:
-        """Return at least one byte from ``start`` on, and at most ``size``.
+        """Return at least one and at most ``size`` bytes from the offset ``start``.
 
-        :raises ImageError: when they cannot be had.
+        :raises ImageError: if they cannot be read.
         """
         for section in self._sections:
             if start < len(section):
@@ -83,7 +83,7 @@ class ImageBody:
 
 
 def body_of(opened: IOpenImage) -> ImageBody:
-    """Return the body that an open image makes."""
+    """Return the body of a response with an open image."""
     image = opened.image
     if len(image.parts) > 1:
         return _split_body(opened, image)
@@ -126,7 +126,7 @@ def _part_head(part: ImagePart) -> bytes:
 
 
 def _disposition(filename: str) -> bytes:
-    """Write down what a file is called: as LXD does, or else as RFC 8187 wants it."""
+    """Return a ``Content-Disposition``: as LXD writes it, or encoded (RFC 8187)."""
     if _PLAIN.fullmatch(filename):
         return b"inline;filename=" + filename.encode("ascii")
     return b"inline;filename*=UTF-8''" + quote(filename, safe="").encode("ascii")

@@ -1,8 +1,8 @@
 # -*- test-case-name: tests.guestapi.test_image_export -*-
 """``/1.0/images/{fingerprint}/export``: an image of the host.
 
-An image that is not there and one that is not for guests have the same response,
-after the same time: a guest cannot find out what the host has.
+Requests for a missing image and for a private one have the same response, after
+the same time: a guest cannot find out which images the host has.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from devlxd.httpserver.responses import (
 from devlxd.interfaces import ImageError, IOpenImage
 from devlxd.model import Container, is_fingerprint
 
-#: After how long a container that has too many downloads may retry, in seconds.
+#: ``Retry-After`` of a container that has too many downloads, in seconds.
 RETRY_AFTER = 10
 
 #: How much of an image is in memory for each download, in bytes. Larger pieces are
@@ -102,14 +102,14 @@ class ImageExportResource(GuestResource):
         body = await download.open()
         if body is None:
             return self.not_found
-        # Nothing was modified later than now.
+        # Last-Modified must not be in the future (RFC 9110, 8.8.2.1).
         modified = min(body.image.modified, int(self.services.wall()))
         etag = b'"%b"' % body.image.fingerprint.encode("ascii")
         return _response(request, download, body, Validators(etag, modified))
 
 
 class _Download:
-    """One download, from when it is counted until it is closed."""
+    """One download; it counts against the limit until it is closed."""
 
     def __init__(self, downloads: Downloads, container: str, fingerprint: str) -> None:
         self._downloads = downloads
@@ -120,7 +120,7 @@ class _Download:
     async def open(self) -> ImageBody | None:
         """Open the image.
 
-        :return: its body; ``None`` if there is no such image for guests.
+        :return: its body; ``None`` if guests have no such image.
         :raises ResponseError: if it cannot be read.
         """
         try:
@@ -130,7 +130,7 @@ class _Download:
         return None if self._opened is None else body_of(self._opened)
 
     def stream(self, body: ImageBody, start: int, end: int) -> PacedBody:
-        """Return what sends a part of the body, and closes this at its end."""
+        """Return a stream of a part of the body, which closes the download."""
 
         async def read(start: int, size: int) -> bytes:
             try:
@@ -145,14 +145,14 @@ class _Download:
         return ResponseError(_BAD_GATEWAY)
 
     def close(self) -> None:
-        """Close the image, and count the download no more."""
+        """Close the image, and note that the download has ended."""
         self._downloads.end(self._container)
         if self._opened is not None:
             self._opened.close()
 
 
 def export(services: Services, path: PathPattern) -> ImageExportResource | None:
-    """Return the resource, where there are images; see `Route`."""
+    """Return the resource; ``None`` if there are no images. See `Route`."""
     if services.downloads is None:
         return None
     return ImageExportResource(services, path, services.downloads)
@@ -161,7 +161,7 @@ def export(services: Services, path: PathPattern) -> ImageExportResource | None:
 def _response(
     request: Request, download: _Download, body: ImageBody, validators: Validators
 ) -> Response | StreamResponse:
-    """Respond with what is requested of an open image."""
+    """Respond to a conditional or range request for an open image."""
     if not precondition_holds(request, validators):
         return PRECONDITION_FAILED
     if is_not_modified(request, validators):

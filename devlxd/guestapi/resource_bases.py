@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.guestapi.test_resources -*-
-"""What the resources of all paths have in common."""
+"""Base classes of resources."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from devlxd.httpserver.responses import (
 from devlxd.model import Container
 from devlxd.turns import Slices
 
-#: What a resource returns; see `devlxd.interfaces.IRequestHandler.respond`.
+#: The types that a resource returns; see `devlxd.interfaces.IRequestHandler.respond`.
 AnyResponse = (
     Response
     | StreamResponse
@@ -36,10 +36,10 @@ AnyResponse = (
 class GuestResource(Resource):
     """A path of the API.
 
-    Resources are put together as those of Twisted, and return responses instead
-    of rendering themselves.
+    Resources form a tree like those of Twisted, but return responses instead of
+    rendering themselves.
 
-    :cvar methods: the methods that it has.
+    :cvar methods: the HTTP methods that it supports.
     """
 
     methods: ClassVar[tuple[bytes, ...]] = (b"GET", b"HEAD")
@@ -54,7 +54,7 @@ class GuestResource(Resource):
         self._below: IResource | None = None
 
     def put_below(self, resource: IResource) -> None:
-        """Let ``resource`` respond for every path below this one that has no other."""
+        """Use ``resource`` for the paths below this one that have no resource."""
         self._below = resource
 
     def getChild(self, path: bytes, request: Request) -> IResource:
@@ -70,12 +70,12 @@ class GuestResource(Resource):
         return self.get(request, container)
 
     def get(self, request: Request, container: Container) -> AnyResponse:
-        """Respond to a request that has one of the methods."""
+        """Respond to a request with a supported method."""
         raise NotImplementedError
 
 
 class NotFoundResource(GuestResource):
-    """A path where nothing is, though there may be paths below it."""
+    """A path that does not exist, though paths below it may exist."""
 
     def respond(self, request: Request, container: Container) -> Response:
         """See `GuestResource.respond`."""
@@ -104,14 +104,14 @@ def constant(value: object) -> Route:
 
 
 class SnapshotResource(GuestResource):
-    """A path whose response follows from the container's snapshot."""
+    """A path whose response depends on the container's snapshot only."""
 
     def get(self, request: Request, container: Container) -> Response:
         """See `GuestResource.get`."""
         return self.services.cache.get(container, self, lambda: self.render(container))
 
     def render(self, container: Container) -> Response:
-        """Make the response, once a snapshot."""
+        """Render the response; called once for each snapshot."""
         raise NotImplementedError
 
 
@@ -135,15 +135,15 @@ class ListResource(GuestResource):
         return lambda work: turns.take(name, work)
 
     def slices(self, container: Container) -> Slices[Response]:
-        """Make the response, once a snapshot."""
+        """Render the response; called once for each snapshot."""
         raise NotImplementedError
 
 
 class NamedResource(GuestResource):
     """A path with a variable: ``/1.0/config/{key}``, ``/1.0/device/{name}``.
 
-    A name may contain a ``/``. It is found as it stands, as lists show it, and
-    percent-encoded.
+    A name may contain a ``/``. It is found percent-encoded, and also unencoded, as
+    lists contain it.
     """
 
     isLeaf = True
@@ -155,8 +155,8 @@ class NamedResource(GuestResource):
             return self.not_found
         decoded = self._get_by_bytes(container, unquote_to_bytes(raw))
         if decoded.code == NOT_FOUND and b"%" in raw:
-            as_it_stands = self._get_by_bytes(container, raw)
-            return as_it_stands if as_it_stands.code == OK else decoded
+            verbatim = self._get_by_bytes(container, raw)
+            return verbatim if verbatim.code == OK else decoded
         return decoded
 
     def _get_by_bytes(self, container: Container, name: bytes) -> Response:
@@ -166,5 +166,5 @@ class NamedResource(GuestResource):
             return self.not_found
 
     def get_by_name(self, container: Container, name: str) -> Response:
-        """Respond for one name."""
+        """Respond to a request for the item ``name``."""
         raise NotImplementedError

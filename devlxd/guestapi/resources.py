@@ -1,7 +1,7 @@
 # -*- test-case-name: tests.guestapi.test_resources -*-
 """The resources that respond from the snapshot of a container.
 
-What a dialect lets a guest see is told by the dialect: none is named here.
+The dialect decides what a guest may see. No dialect is named here.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from devlxd.turns import Slices
 class ConfigListResource(ListResource):
     """``/1.0/config``: the paths of the config keys that the guest may read.
 
-    They are not percent-encoded, as those of LXD and Incus are not: cloud-init
-    encodes them itself.
+    They are not percent-encoded, like those of LXD and Incus: cloud-init encodes
+    them itself.
     """
 
     def slices(self, container: Container) -> Slices[Response]:
@@ -35,7 +35,7 @@ class ConfigListResource(ListResource):
 
 
 class ConfigValueResource(NamedResource):
-    """``/1.0/config/{key}``: the value, to the byte."""
+    """``/1.0/config/{key}``: the value, unchanged."""
 
     def get_by_name(self, container: Container, name: str) -> Response:
         """See `NamedResource.get_by_name`."""
@@ -61,7 +61,7 @@ class DeviceListResource(ListResource):
 
 
 class DeviceResource(NamedResource):
-    """``/1.0/device/{name}``: the device, whole."""
+    """``/1.0/device/{name}``: all keys of the device."""
 
     def get_by_name(self, container: Container, name: str) -> Response:
         """See `NamedResource.get_by_name`."""
@@ -75,7 +75,7 @@ class DeviceResource(NamedResource):
 
 
 class MetaDataResource(SnapshotResource):
-    """``/1.0/meta-data``: what cloud-init reads first."""
+    """``/1.0/meta-data``: the meta-data for cloud-init."""
 
     def render(self, container: Container) -> Response:
         """See `SnapshotResource.render`."""
@@ -87,7 +87,7 @@ def nocloud_meta_data(head: str, container: Container) -> str:
 
     The config key ``user.meta-data`` is appended as it is.
 
-    :param head: its first line.
+    :param head: its first line, with the newline.
     """
     config = container.config
     instance_id = config.get("volatile.cloud-init.instance-id") or container.name

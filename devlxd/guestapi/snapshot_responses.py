@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.guestapi.test_resources -*-
-"""Responses made of snapshots: JSON, text and long lists."""
+"""Responses that are rendered from snapshots: JSON, text and long lists."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ PATHS = 1000
 
 JSON: Headers = ((b"Content-Type", b"application/json"),)
 
-#: The peer is in no container. cloud-init retries after a 500 and nothing else,
-#: and has to do so on a new connection, whose peer is identified anew.
+#: The response to a peer in no container. cloud-init retries after a 500 only, and
+#: must do so on a new connection, whose peer is identified again.
 NOT_IN_CONTAINER = refusal(
     http.INTERNAL_SERVER_ERROR, "not in a container", headers=CLOSE
 )
 
 
 def json_response(value: object) -> Response:
-    """Return one JSON value and a newline, as Go's encoder writes it."""
+    """Return a response of one JSON value and a newline, as LXD writes it."""
     return Response(http.OK, JSON, _json(value) + b"\n")
 
 
@@ -50,14 +50,14 @@ def _json(value: object) -> bytes:
 
 
 def text_response(text: str) -> Response:
-    """Return ``text`` to the byte."""
+    """Return a response of ``text``, unchanged."""
     return Response(http.OK, TEXT, text.encode("utf-8"))
 
 
 def list_response(
     root: str, items: Mapping[str, T], is_listed: Callable[[str, T], bool]
 ) -> Slices[Response]:
-    """Return the sorted paths of items below ``root``, in slices.
+    """Render the sorted paths of items below ``root``, in slices.
 
     :param is_listed: returns whether an item is in the list.
     """
@@ -76,7 +76,7 @@ def list_response(
         if len(paths) == PATHS:
             yield
     texts.append(b"]\n" if texts else b"[]\n")
-    # Freeing all parts at once would take long.
+    # Freeing all parts in one slice would take too long.
     while len(parts) > 1:
         parts.pop()
         yield
@@ -84,20 +84,19 @@ def list_response(
 
 
 class ResponseCache:
-    """Responses, or what makes them, that follow from a snapshot alone.
+    """A cache of values that depend on a snapshot only: responses, for example.
 
-    They are kept as long as the snapshot is the present one, and dropped the next
-    time that its container asks.
+    The values of a snapshot are dropped at the first request after it is replaced.
     """
 
     def __init__(self) -> None:
         self._kept: dict[str, tuple[Container, dict[object, Any]]] = {}
 
     def get(self, container: Container, key: object, render: Callable[[], T]) -> T:
-        """Return what is kept under ``key``, rendered if there is nothing yet.
+        """Return the value of ``key``; render it if it is not in the cache.
 
-        :param key: what is asked for. There must be no more keys than the snapshot
-            has parts, so that a guest cannot fill the cache.
+        :param key: identifies the value. There must be no more keys than the
+            snapshot has parts, so that a guest cannot fill the cache.
         """
         snapshot, kept = self._kept.get(container.name, (None, {}))
         if snapshot is not container:
@@ -109,17 +108,17 @@ class ResponseCache:
         return rendered
 
     def forget(self, name: str) -> None:
-        """Drop what is kept for the container ``name``."""
+        """Drop the values of the container ``name``."""
         self._kept.pop(name, None)
 
 
 class SlicedResponse:
-    """A response that is rendered in slices: the first at once, the rest in turns.
+    """A response that is rendered in slices: the first immediately, others in turns.
 
     It is rendered once, however many requests wait for it.
 
-    :param slices: render it.
-    :param take_turn: calls a function when it is the container's turn.
+    :param slices: renders the response.
+    :param take_turn: calls a function in a turn of the container.
     """
 
     _log = Logger()

@@ -10,7 +10,7 @@ from devlxd.guestapi.resource_bases import GuestResource, NotFoundResource
 def resource_tree(services: Services) -> GuestResource:
     """Return the root of the tree of ``services.dialect``."""
     root = NotFoundResource(services, PathPattern("/"))
-    # A path comes after those above it.
+    # A path is added after those above it.
     for pattern in sorted(services.dialect.routes, key=lambda p: (p.count("/"), p)):
         path = PathPattern(pattern)
         resource = services.dialect.routes[pattern](services, path)
@@ -33,7 +33,7 @@ def _put(root: GuestResource, path: PathPattern, resource: GuestResource) -> Non
 
 
 def _child(parent: GuestResource, segment: str) -> GuestResource:
-    """Return the child at a segment; nothing is there itself if it is new."""
+    """Return the child at a segment; add a `NotFoundResource` if there is none."""
     name = segment.encode("ascii")
     child = parent.children.get(name)
     if child is None:

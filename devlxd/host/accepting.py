@@ -59,7 +59,7 @@ class Acceptor:
 
     :param listening: a listening socket in non-blocking mode, which the caller
         closes after `stop`.
-    :param arrived: called with each connection, which it keeps or closes.
+    :param on_connection: called with each connection, which it keeps or closes.
     :param reactor: calls `doRead` when there are connections to accept.
     :param now: returns the time in seconds, from an arbitrary start.
     """
@@ -69,12 +69,12 @@ class Acceptor:
     def __init__(
         self,
         listening: socket.socket,
-        arrived: Callable[[socket.SocketType], None],
+        on_connection: Callable[[socket.SocketType], None],
         reactor: IDevLXDReactor,
         now: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._listening = listening
-        self._arrived = arrived
+        self._on_connection = on_connection
         self._reactor = reactor
         self._now = now
         self._retry_call: IDelayedCall | None = None
@@ -117,7 +117,7 @@ class Acceptor:
 
     def _hand_over(self, connection: socket.SocketType) -> None:
         try:
-            self._arrived(connection)
+            self._on_connection(connection)
         except Exception:
             # If doRead() raised it, the reactor would remove this reader.
             self._log.failure("a new connection failed and is closed")

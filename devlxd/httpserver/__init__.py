@@ -1,5 +1,5 @@
-"""HTTP/1.1 as hostile clients on a UNIX socket speak it.
+"""An HTTP/1.1 server for hostile clients on a UNIX socket.
 
-Connections, requests, limits and timeouts. Nothing here knows a container, a
-dialect of the API or JSON.
+Connections, requests, limits and timeouts. This package depends on no container,
+no dialect of the API and no JSON.
 """

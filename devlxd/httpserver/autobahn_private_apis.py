@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.httpserver.test_private_apis -*-
-"""What this package depends on of autobahn beyond its documented API.
+"""The names of autobahn beyond its documented API that this package depends on.
 
 ============================  ==================================================
 autobahn's name               use here
@@ -9,7 +9,7 @@ autobahn's name               use here
 ``is_open``, ``is_closed``    Deferreds whose result is the protocol: dropped,
                               as they would keep a closed connection in a cycle
 ``log``                       replaced, on factories and protocols: a client could
-                              fill the log with what it sends
+                              fill the log with its messages
 ``sendFrame``                 called per frame, with ``fin``
 ``sendCloseFrame``            hooked, to know when a close frame is sent
 ``onMessageFrameBegin``, ...  the frame-based callbacks, so that no message is
@@ -47,14 +47,14 @@ def websocket_factory(reactor: IReactorTime) -> WebSocketServerFactory:
         webStatus=False,
         openHandshakeTimeout=0,
         closeHandshakeTimeout=0,
-        # A violation of the protocol is told to the client in a close frame.
+        # After a violation of the protocol the client receives a close frame.
         failByDrop=False,
     )
     return factory
 
 
 class WebSocketBase(WebSocketServerProtocol):
-    """A websocket that discards what the client sends, with hooks of ours.
+    """A websocket that discards the messages of the client, with hooks for subclasses.
 
     :param factory: see `websocket_factory`.
     :param headers: further headers of the response to the handshake.
@@ -70,13 +70,13 @@ class WebSocketBase(WebSocketServerProtocol):
         self._headers = headers
         self._received = 0
 
-    # What a subclass implements
+    # Hooks for subclasses
 
     def opened(self) -> None:
         """Called when the handshake is done."""
 
     def received(self, size: int) -> None:
-        """Called with the size of the present message, frame by frame, in bytes."""
+        """Called for each frame, with the size of its message so far, in bytes."""
 
     def pinged(self, payload: bytes) -> None:
         """Called when a ping is received."""
@@ -87,7 +87,7 @@ class WebSocketBase(WebSocketServerProtocol):
     def closing(self) -> None:
         """Called before a close frame is sent; nothing may follow it."""
 
-    # What autobahn calls
+    # Called by autobahn
 
     def onConnect(self, request: ConnectionRequest) -> tuple[None, dict[str, str]]:
         """See `IWebSocketChannel.onConnect`."""
@@ -134,13 +134,13 @@ class WebSocketBase(WebSocketServerProtocol):
         super().sendCloseFrame(code, reasonUtf8, isReply)
 
     def _closeConnection(self, abort: bool = False) -> None:
-        # Whatever closes it: the close frame tells why (RFC 6455, 7.1.7).
+        # Never abort: the close frame has the reason (RFC 6455, 7.1.7).
         super()._closeConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """See `IProtocol.connectionLost`: drop references that make cycles.
 
-        A closed connection is then freed at once, not by the garbage collector.
+        A closed connection is then freed immediately, not by the garbage collector.
         """
         super().connectionLost(reason)
         self.is_open = self.is_closed = None

@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.httpserver.test_paced_body -*-
-"""Sends the body of one response, and gives up on clients that do not read."""
+"""The body of one response; the connection of a stalled client is aborted."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from twisted.internet.interfaces import IDelayedCall, IPushProducer
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from devlxd.httpserver.channel import GuestChannel
+from devlxd.httpserver.channel import DevLXDChannel
 from devlxd.interfaces import ISink, IStream
 
 
 class Exchange(Protocol):
-    """What a sink uses of the request that it responds to.
+    """The part of a request that a sink uses.
 
     :ivar channel: the connection.
-    :ivar is_gone: whether the connection was lost.
+    :ivar is_disconnected: whether the connection was lost.
     """
 
-    channel: GuestChannel
-    is_gone: bool
+    channel: DevLXDChannel
+    is_disconnected: bool
 
     def write(self, data: bytes) -> None:
         """See `IRequest.write`."""
@@ -45,12 +45,12 @@ class Exchange(Protocol):
 
 @implementer(ISink, IPushProducer)
 class BodySink:
-    """The body of a response, as long as its headers say.
+    """The body of a response, of the length that its headers give.
 
-    The head is sent with the first data, so that the response can still be
-    replaced if there is none.
+    The head is sent with the first data: before that, an error can still replace
+    the response.
 
-    :param stall_timeout: for how long the client may stop to read, in seconds.
+    :param stall_timeout: for how long the client may stop reading, in seconds.
     """
 
     #: See `devlxd.httpserver.closing_channel.ActiveResponse.endless`.
@@ -95,13 +95,13 @@ class BodySink:
         self._channel.forceAbortClient()
 
     def close(self) -> None:
-        """See `ActiveResponse.close`: the client notices that the body is short."""
+        """See `ActiveResponse.close`: the client sees that the body is incomplete."""
         self.abort()
 
     def _stop(self) -> None:
         self._cancel_stall_call()
         self._stream.close()
-        if not self._request.is_gone:
+        if not self._request.is_disconnected:
             self._channel.response = None
             self._request.unregisterProducer()
 

@@ -1,8 +1,8 @@
 # -*- test-case-name: tests.httpserver.test_site -*-
 """One connection, from identification to handover.
 
-`twisted.web.http.HTTPChannel` parses requests. Limits on sizes and times are in
-the base classes; added here are
+`twisted.web.http.HTTPChannel` parses requests. The base classes limit sizes and
+times. This module adds
 
 * the caller, identified when the connection is made;
 * turns, so that pipelined requests of one owner do not delay others;
@@ -39,11 +39,11 @@ MAX_IGNORED = 64 * 1024
 
 
 @implementer(IConnection, IFileDescriptorReceiver, IHalfCloseableProtocol)
-class GuestChannel(StrictChannel):
+class DevLXDChannel(StrictChannel):
     """One connection of a client.
 
     :ivar caller: the caller at the other end; ``None`` if it was not identified.
-    :ivar owner: whose limits and turns it counts against.
+    :ivar owner: the owner whose limits and turns apply to it.
     """
 
     caller: object | None = None
@@ -74,7 +74,7 @@ class GuestChannel(StrictChannel):
     def _wait_until_ready(self) -> None:
         self._ready = self.server.admission.when_ready()
         if self._ready is not None:
-            self._hold()
+            self._stop_reading()
             self._ready.addCallbacks(
                 self._admit_again, lambda failure: failure.trap(CancelledError)
             )
@@ -86,7 +86,7 @@ class GuestChannel(StrictChannel):
             self._take_turn()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """See `IProtocol.connectionLost`: make room for another connection."""
+        """See `IProtocol.connectionLost`: remove it from the registry."""
         self.server.remove(self, self.owner)
         for pending in (self._turn, self._ready):
             if pending is not None:
@@ -94,7 +94,7 @@ class GuestChannel(StrictChannel):
         if self._successor is not None:
             self._successor.connectionLost(reason)
         super().connectionLost(reason)
-        # Without cycles all of this is freed now, not by the garbage collector.
+        # Without cycles the channel is freed now, not by the garbage collector.
         self.response = self._successor = None
         self.release_references()
 
@@ -104,7 +104,7 @@ class GuestChannel(StrictChannel):
         The client sends nothing more; a pending response is still sent.
         """
         self._is_half_closed = True
-        if self.only_listens:
+        if self.is_endless:
             self.forceAbortClient()
         else:
             self._close_if_done()
@@ -118,24 +118,24 @@ class GuestChannel(StrictChannel):
         """See `IHalfCloseableProtocol.writeConnectionLost`."""
 
     def fileDescriptorReceived(self, descriptor: int) -> None:
-        """See `IFileDescriptorReceiver`: no client has a reason to send one."""
+        """See `IFileDescriptorReceiver`: abort; HTTP transfers no descriptors."""
         os.close(descriptor)
         self.forceAbortClient()
 
     def dataReceived(self, data: bytes) -> None:
-        """See `IProtocol.dataReceived`: parse it, now or when its turn comes."""
+        """See `IProtocol.dataReceived`: parse it, now or in a turn of the owner."""
         if self._successor is not None:
             self._successor.dataReceived(data)
             return
         is_free = not self.paused and not self.is_busy
-        if is_free and not self.server.registry.may_ask_now(self.owner):
+        if is_free and not self.server.registry.may_serve_now(self.owner):
             self._wait_for_turn()
         self._receive(data)
 
     def _receive(self, data: bytes) -> None:
         """Parse ``data``, and start the timer of a request that begins with it.
 
-        While the channel is paused, data is only kept.
+        While the channel is paused, data is only buffered.
         """
         super().dataReceived(data)
         if self.line_mode and not self.paused and b"\n" in self.unparsed:
@@ -162,13 +162,13 @@ class GuestChannel(StrictChannel):
             self._wait_for_turn()
         self._close_if_done()
 
-    def _hold(self) -> None:
-        """Keep what was received, and read nothing more."""
+    def _stop_reading(self) -> None:
+        """Stop parsing and reading; received data stays in the buffer."""
         self.paused = True
         self.pause_reading()
 
     def _wait_for_turn(self) -> None:
-        self._hold()
+        self._stop_reading()
         self._turn = self.server.registry.take_turn(self.owner, self._take_turn)
 
     def _take_turn(self) -> None:
@@ -186,24 +186,25 @@ class GuestChannel(StrictChannel):
             self._wait_for_turn()
 
     def rawDataReceived(self, data: bytes) -> None:
-        """See `LineReceiver.rawDataReceived`: a body, or what follows a request."""
+        """See `LineReceiver.rawDataReceived`: a body, or data after a request."""
         if self._successor is not None:
             self._successor.dataReceived(data)
-        elif self.only_listens:
+        elif self.is_endless:
             self._ignore(data)
         else:
             try:
                 super().rawDataReceived(data)
             except BodyTooLargeError:
                 self.refuse(TOO_LARGE)
-            self._hold_back()
+            self._pause_while_responding()
 
-    def _hold_back(self) -> None:
-        """Stop reading while a request is responded to.
+    def _pause_while_responding(self) -> None:
+        """Stop reading while a response is pending.
 
-        Not while an endless stream is sent: the client's hang-up must be noticed.
+        Reading continues during an endless stream, to notice that the client closes
+        the connection.
         """
-        is_responding = self.is_busy and not self.only_listens
+        is_responding = self.is_busy and not self.is_endless
         if is_responding and not self.transport.disconnecting:
             self.pause_reading()
 
@@ -213,10 +214,10 @@ class GuestChannel(StrictChannel):
             self.forceAbortClient()
 
     def hand_over(self, protocol: IProtocol) -> None:
-        """Give the connection to ``protocol``; it carries no HTTP from now on.
+        """Hand the connection over to ``protocol``; it carries no HTTP from now on.
 
-        The channel is not the transport's producer any more, so that ``protocol``
-        may register one.
+        The channel is unregistered as the transport's producer, so that
+        ``protocol`` may register one.
         """
         self.transport.unregisterProducer()
         self._successor = protocol

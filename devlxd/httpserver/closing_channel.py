@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.httpserver.test_site -*-
-"""When a connection is closed: timeouts, and clients that do not read."""
+"""Closing connections: timeouts, and clients that do not read."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from twisted.internet.tcp import Connection
 from devlxd.httpserver.server import Server
 from devlxd.httpserver.twisted_private_apis import HTTPChannelBase
 
-#: How long a client may take to send a request, in seconds. For the first one on
-#: a connection this is counted from the connection.
+#: How long a client may take to send a request, in seconds. The timeout of the
+#: first one starts with the connection.
 REQUEST_TIMEOUT = 10
 
 #: How long a connection may be idle between two requests, and how long a client
@@ -23,47 +23,47 @@ CLOSE_TIMEOUT = 2
 
 
 class ActiveResponse(Protocol):
-    """A response that is being sent, or is still to come.
+    """A response that is being sent, or is pending.
 
-    :ivar endless: whether it has no end of its own.
+    :ivar endless: whether it continues until the connection is closed.
     """
 
     endless: bool
 
     def close(self) -> None:
-        """End it, and the connection with it; may be called again."""
+        """End the response and close the connection; may be called again."""
 
 
 class ClosingChannel(HTTPChannelBase):
-    """A connection that is always closed in the end, whatever the client does.
+    """A connection that is always closed eventually, even if the client stalls.
 
-    HTTPChannel restarts its timer with every byte, so that a client that sends a
-    byte now and then could keep a request open for ever. Here the first byte of a
-    request starts it, see `GuestChannel`.
+    HTTPChannel restarts its timer with every byte, so that a client that sends
+    single bytes could keep a request open indefinitely. Here the first byte of a
+    request starts the timer, see `DevLXDChannel`.
 
-    :ivar server: what it shares with other connections.
-    :ivar response: the response that takes its time, if there is one.
+    :ivar server: the objects that it shares with other connections.
+    :ivar response: the pending, long or endless response, if there is one.
     """
 
     server: Server
-    # Ports of UNIX and TCP sockets make such a transport.
+    # Ports of UNIX and TCP sockets create such transports.
     transport: Connection
     response: ActiveResponse | None = None
 
     @property
-    def only_listens(self) -> bool:
+    def is_endless(self) -> bool:
         """Whether the connection carries an endless stream."""
         return self.response is not None and self.response.endless
 
     def resetTimeout(self) -> None:
-        """See `TimeoutMixin.resetTimeout`: do nothing, bytes are no progress."""
+        """See `TimeoutMixin.resetTimeout`: do nothing, see above."""
 
     def timeoutConnection(self) -> None:
         """See `TimeoutMixin.timeoutConnection`."""
         self.close()
 
     def loseConnection(self) -> None:
-        """See `ITransport.loseConnection`: abort it if the client does not read."""
+        """See `ITransport.loseConnection`; abort later if the client does not read."""
         self.abort_within(IDLE_TIMEOUT)
         super().loseConnection()
 
@@ -82,7 +82,7 @@ class ClosingChannel(HTTPChannelBase):
 
     def retire(self) -> None:
         """See `IConnection.retire`."""
-        if self.only_listens:
+        if self.is_endless:
             self.abort_within(IDLE_TIMEOUT)
         else:
             self.close()
@@ -96,7 +96,7 @@ class ClosingChannel(HTTPChannelBase):
         self.abort_call = self.callLater(seconds, self.forceAbortClient)
 
     def forceAbortClient(self) -> None:
-        """See `HTTPChannel.forceAbortClient`: close at once."""
+        """See `HTTPChannel.forceAbortClient`: close immediately."""
         if self.abort_call is not None and self.abort_call.active():
             self.abort_call.cancel()
         self.abort_call = None

@@ -1,8 +1,9 @@
 # -*- test-case-name: tests.guestapi.test_image_export -*-
 """Conditional requests: RFC 9110, 13.
 
-Entity tags go before dates (13.2.2). `Request.setETag` of Twisted knows no lists of
-tags. As with nginx, ``If-Modified-Since`` holds for the very date that was sent.
+Entity tags take precedence over dates (13.2.2). `Request.setETag` of Twisted does
+not support lists of tags. As in nginx, ``If-Modified-Since`` holds for exactly the
+date that was sent.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ PRECONDITION_FAILED = refusal(http.PRECONDITION_FAILED, "precondition failed")
 
 @frozen
 class Validators:
-    """What tells one representation from another (RFC 9110, 8.8).
+    """The validators of a representation (RFC 9110, 8.8).
 
     :ivar etag: its strong entity tag, with its quotes.
     :ivar modified: when it was last modified, in seconds since 1970.
@@ -70,7 +71,7 @@ def precondition_holds(request: Request, validators: Validators) -> bool:
 
 
 def is_not_modified(request: Request, validators: Validators) -> bool:
-    """Return whether the client says that it has the representation."""
+    """Return whether the client has the current representation already."""
     tags = _tags(request, b"if-none-match")
     if tags is None:
         since: bytes | None = request.getHeader(b"if-modified-since")
@@ -81,11 +82,12 @@ def is_not_modified(request: Request, validators: Validators) -> bool:
 def requested_range(
     request: Request, size: int, validators: Validators
 ) -> tuple[int, int] | None:
-    """Return where the part of a body that is requested begins and ends.
+    """Return the requested range of a body.
 
-    :param size: how long the body is, in bytes.
-    :return: ``None`` for all of it.
-    :raises UnsatisfiableError: if the part is empty.
+    :param size: the length of the body, in bytes.
+    :return: the offset of the first byte, and the offset after the last byte;
+        ``None`` for the whole body.
+    :raises UnsatisfiableError: if no byte of the body is in the range.
     """
     condition = request.getHeader(b"if-range")
     holds = condition in (None, validators.etag, validators.last_modified)

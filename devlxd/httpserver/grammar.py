@@ -23,13 +23,13 @@ _ABSOLUTE_FORM = re.compile(rb"http://[^/?]*(.*)", re.IGNORECASE | re.DOTALL)
 
 
 class BodyTooLargeError(Exception):
-    """The body of a request is too long."""
+    """Raised when the body of a request is too long."""
 
 
 def with_ascii_target(line: bytes) -> bytes:
     """Percent-encode the bytes of a request line that are not ASCII.
 
-    ``curl`` sends a URL as it was typed; Twisted refuses one in UTF-8.
+    ``curl`` sends a URL as it was typed, perhaps in UTF-8, which Twisted refuses.
     """
     if line.isascii():
         return line
@@ -37,7 +37,7 @@ def with_ascii_target(line: bytes) -> bytes:
 
 
 def is_measured_header(line: bytes) -> bool:
-    """Return whether the name of a header, and its length if it is one, is bounded."""
+    """Return whether a header has a name, or a ``Content-Length``, of limited size."""
     name, _, value = line.partition(b":")
     is_length = name.lower() == b"content-length"
     return len(name) <= MAX_NAME and not (is_length and len(value) > MAX_LENGTH_DIGITS)

@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.guestapi.test_event_streams -*-
-"""Sends messages without end, at the pace at which the client reads them."""
+"""Endless sequences of messages, sent as fast as the client reads them."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from devlxd.httpserver.body_sink import Exchange
-from devlxd.httpserver.channel import GuestChannel
+from devlxd.httpserver.channel import DevLXDChannel
 from devlxd.interfaces import ISink, IStream
 
 #: How often a stream of lines is kept alive with an empty line, in seconds.
 KEEP_ALIVE = 30
 
-#: How much of a message is written at a time, in bytes: more than that is not
-#: buffered for a client that does not read.
+#: How much of a message is written at a time, in bytes. No more is buffered for a
+#: client that does not read.
 SLICE = 16 * 1024
 
-#: Why a client that does not read is cut off.
+#: The reason that a client receives which does not read.
 _TOO_SLOW = "too slow"
 
 
@@ -28,8 +28,8 @@ _TOO_SLOW = "too slow"
 class MessageSink:
     """Writes messages in slices.
 
-    What the client has no room for is not copied: the rest of a message is a
-    reference to the bytes that all receivers share.
+    Data that the client cannot receive yet is not copied: the rest of a message is
+    a reference to the bytes that all receivers share.
 
     :param channel: the connection.
     :param stream: writes the messages.
@@ -41,7 +41,7 @@ class MessageSink:
 
     def __init__(
         self,
-        channel: GuestChannel,
+        channel: DevLXDChannel,
         stream: IStream,
         reactor: IReactorTime,
         interval: float,
@@ -56,10 +56,10 @@ class MessageSink:
         self._written = 0
         self._when_written: Callable[[], None] | None = None
 
-    # What a subclass implements
+    # Implemented by subclasses
 
     def check(self) -> None:
-        """Find out whether the client is still there."""
+        """Check whether the client is still connected and reads."""
         raise NotImplementedError
 
     def write_slice(self, data: bytes, *, is_first: bool, is_last: bool) -> None:
@@ -95,7 +95,7 @@ class MessageSink:
             self._write_slices()
 
     def _write_slices(self) -> bool:
-        """Write the rest of a message; return whether there is room for more."""
+        """Write the rest of a message; return whether more may be written."""
         while self._message and self._paused_at is None:
             start, self._written = self._written, self._written + SLICE
             data = self._message[start : self._written]
@@ -137,7 +137,7 @@ class MessageSink:
         return self._reactor.seconds() - self._paused_at
 
     def check_later(self) -> None:
-        """Check the client from now on."""
+        """Check the client regularly from now on."""
         self._check_call = self._reactor.callLater(self._interval, self._check)
 
     def _check(self) -> None:
@@ -165,7 +165,7 @@ class MessageSink:
             check_call.cancel()
 
     def detach(self) -> None:
-        """Close the stream, and write nothing more, not even the rest of a message."""
+        """Close the stream; discard the rest of a message."""
         self._close_stream()
         self._message, self._when_written = b"", None
 
@@ -174,12 +174,12 @@ class MessageSink:
         self._channel.forceAbortClient()
 
     def fail(self, failure: Failure) -> None:
-        """See `ISink.fail`: what has been sent cannot be replaced any more."""
+        """See `ISink.fail`: the head is sent already, so abort."""
         self.abort()
 
 
 class BodyMessageSink(MessageSink):
-    """Messages as the body of a response that has no end of its own."""
+    """Messages as the body of an endless response."""
 
     def __init__(
         self, request: Exchange, stream: IStream, reactor: IReactorTime
@@ -197,7 +197,7 @@ class BodyMessageSink(MessageSink):
         self.resumeProducing()
 
     def check(self) -> None:
-        """See `MessageSink.check`: an empty line fails if the client is gone."""
+        """See `MessageSink.check`: write an empty line, which fails if it is closed."""
         paused_for = self.paused_for
         if paused_for is None:
             self._request.write(b"\n")
@@ -209,7 +209,7 @@ class BodyMessageSink(MessageSink):
         self._request.write(data)
 
     def cut_off(self, reason: str) -> None:
-        """See `ISink.cut_off`: there is no room for a regular end."""
+        """See `ISink.cut_off`: abort, as nothing more can be written."""
         self.abort()
 
     def finish(self, reason: str = "") -> None:

@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.httpserver.test_paced_body -*-
-"""Bodies that are too long to be sent at once."""
+"""Bodies that are too long to be sent in one piece."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ from zope.interface import implementer
 
 from devlxd.interfaces import ISink, IStream
 
-#: Reads a piece of a body: from where, and at most how many bytes.
+#: Reads a piece of a body. The arguments are its offset, and its maximum length in
+#: bytes.
 Read = Callable[[int, int], Awaitable[bytes]]
 
 
 @implementer(IStream)
 class PacedBody:
-    """Sends a body as fast as the client reads it, piece by piece.
+    """A body that is sent as fast as the client reads it, piece by piece.
 
-    :param start: where to begin in what ``read`` reads, in bytes.
-    :param end: where to end, in bytes.
-    :param read: returns at least one byte; what it raises ends the response.
-    :param piece: how much is in memory at a time, in bytes.
-    :param release: called once, when nothing is read any more.
+    :param start: the offset of the first byte to send.
+    :param end: the offset after the last byte to send.
+    :param read: returns at least one byte; an exception ends the response.
+    :param piece: the maximum length of a piece, in bytes.
+    :param release: called once, after the last read.
     """
 
     def __init__(
@@ -40,7 +41,7 @@ class PacedBody:
         self._release = release
         self._is_started = False
         self._is_closed = False
-        self._room: Deferred[None] | None = None
+        self._resumed: Deferred[None] | None = None
 
     def start(self, sink: ISink) -> None:
         """See `IStream.start`."""
@@ -55,8 +56,8 @@ class PacedBody:
                 if not self._is_closed:
                     sink.write(data)
                 start += len(data)
-                if self._room is not None:
-                    await self._room
+                if self._resumed is not None:
+                    await self._resumed
         finally:
             self._release()
         if not self._is_closed:
@@ -64,17 +65,17 @@ class PacedBody:
 
     def pause(self) -> None:
         """See `IStream.pause`."""
-        if self._room is None and not self._is_closed:
-            self._room = Deferred()
+        if self._resumed is None and not self._is_closed:
+            self._resumed = Deferred()
 
     def resume(self) -> None:
         """See `IStream.resume`."""
-        room, self._room = self._room, None
-        if room is not None:
-            room.callback(None)
+        resumed, self._resumed = self._resumed, None
+        if resumed is not None:
+            resumed.callback(None)
 
     def close(self) -> None:
-        """See `IStream.close`: what is being read is still read to its end."""
+        """See `IStream.close`: a read in progress is completed."""
         if self._is_closed:
             return
         self._is_closed = True

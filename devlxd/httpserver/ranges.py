@@ -1,34 +1,35 @@
 # -*- test-case-name: tests.httpserver.test_ranges -*-
-"""Parts of a body that a guest asks for: RFC 9110, 14."""
+"""Range requests: RFC 9110, 14."""
 
 from __future__ import annotations
 
 import re
 
-#: How many ranges there may be; nobody has a use for more.
+#: The maximum number of ranges in a request.
 MAX_RANGES = 16
 
 _UNIT = re.compile(rb"\s*bytes\s*=(.*)", re.IGNORECASE | re.DOTALL)
 
-#: ``FIRST-LAST``, ``FIRST-`` and ``-LENGTH``; no body has as many digits.
+#: ``FIRST-LAST``, ``FIRST-`` and ``-LENGTH``, with more digits than any body needs.
 _RANGE = re.compile(rb"(\d{0,18})-(\d{0,18})")
 
 
 class UnsatisfiableError(Exception):
-    """A guest asks for what lies behind the end."""
+    """Raised when no byte of the body is in the requested ranges."""
 
 
 def range_of(header: bytes | None, size: int) -> tuple[int, int] | None:
-    """Find which part of a body is asked for.
+    """Return the part of a body that a ``Range`` header requests.
 
-    Of several ranges, the one that spans them all: a guest that cannot do with
-    more than it has asked for finds what it has got in ``Content-Range``.
+    For several ranges this is the shortest range that contains them all. The
+    client finds it in ``Content-Range``.
 
     :param header: the value of ``Range``.
-    :param size: how long the body is, in bytes.
-    :return: where it begins and ends; ``None`` for all of it, also when the
-        header is none, or has too many ranges.
-    :raises UnsatisfiableError: when there is nothing in all the ranges.
+    :param size: the length of the body, in bytes.
+    :return: the offset of the first byte, and the offset after the last byte;
+        ``None`` for the whole body, also when the header is not valid, or has too
+        many ranges.
+    :raises UnsatisfiableError: when no byte of the body is in the ranges.
     """
     match = _UNIT.fullmatch(header or b"")
     if match is None:
@@ -49,9 +50,10 @@ def range_of(header: bytes | None, size: int) -> tuple[int, int] | None:
 
 
 def _range(text: bytes, size: int) -> tuple[int, int]:
-    """Read one range; an empty one cannot be satisfied.
+    """Parse one range; the result may be empty.
 
-    :raises ValueError: when it is none.
+    :return: the offset of the first byte, and the offset after the last byte.
+    :raises ValueError: when it is not a range.
     """
     match = _RANGE.fullmatch(text)
     if match is None or text == b"-":

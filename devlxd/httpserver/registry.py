@@ -1,8 +1,8 @@
 # -*- test-case-name: tests.httpserver.test_registry -*-
-"""The connections of guests, by the container that they are of.
+"""The open connections, by owner: limits on their number, and turns.
 
-Limits and fairness are between containers: whatever one does with its
-connections, another one is served as if it were alone with the first.
+Limits and turns are counted by owner, so that an owner with many connections or
+requests does not delay others.
 """
 
 from __future__ import annotations
@@ -16,67 +16,69 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from devlxd.interfaces import ITurn, ITurns
 
-#: How many connections the guests of one container may have open at a time.
+#: The maximum number of open connections of one owner.
 MAX_CONNECTIONS = 1024
 
 #: How many requests of one owner are served in one iteration of the reactor
 #: without taking turns.
-AT_ONCE = 16
+REQUESTS_PER_ITERATION = 16
 
-#: As how many requests a new connection counts, by the time that it takes.
-COST = 4
+#: How many requests take as much time as a new connection.
+CONNECTION_COST = 4
 
-#: For how long the owner of a process is remembered, in seconds: by then its
-#: pid may be another's, who would be refused, or wait, for it.
-PROCESS_REMEMBERED = 1.0
+#: For how long the owner of a process is remembered, in seconds. Longer would be
+#: unfair: a later process with the same pid may have another owner.
+PROCESS_EXPIRY = 1.0
 
-#: For how long the owner of a cgroup is, in seconds: its id is never another's.
-CGROUP_REMEMBERED = 60.0
+#: For how long the owner of a cgroup is remembered, in seconds. Ids of cgroups
+#: are not reused.
+CGROUP_EXPIRY = 60.0
 
-#: How many of each are remembered at a time, and of one owner.
-MAX_REMEMBERED = 65536
-MAX_REMEMBERED_OF_OWNER = 64
+#: How many processes, or cgroups, are remembered: of all owners, and of one owner.
+MAX_RECENT = 65536
+MAX_RECENT_OF_OWNER = 64
 
 
-class Strangers(enum.Enum):
-    """The owner of all that has not been placed yet, taken together."""
+class Unidentified(enum.Enum):
+    """The common owner of all connections that are not identified yet."""
 
-    STRANGERS = "strangers"
+    UNIDENTIFIED = "unidentified callers"
 
     def __str__(self) -> str:
-        """Return it as the log shows it."""
+        """Return the text for the log."""
         return self.value
 
 
-STRANGERS = Strangers.STRANGERS
+UNIDENTIFIED = Unidentified.UNIDENTIFIED
 
 
-class Recent:
-    """Owners that were found out a moment ago, by something that they have.
+class RecentOwners:
+    """The owners of recently identified processes, or cgroups.
 
-    This is for limits and turns only: nobody is let in for it. However much an
-    owner has, what is known of the others is not forgotten for it.
+    They are used for limits and turns only, never to identify a caller. The
+    number of keys of each owner is limited, so that an owner with many keys does
+    not evict those of others.
 
-    :param reactor: tells the time.
-    :param seconds: for how long they are remembered.
+    :param reactor: provides the time.
+    :param seconds: for how long an owner is remembered.
     """
 
     def __init__(self, reactor: IReactorTime, seconds: float) -> None:
         self._reactor = reactor
         self._seconds = seconds
-        # Both with the oldest first.
+        # Both in the order of insertion.
         self._owners: dict[Hashable, tuple[Hashable, float]] = {}
         self._keys: dict[Hashable, dict[Hashable, None]] = {}
 
     def put(self, key: Hashable, owner: Hashable) -> None:
-        """Remember an owner, from now on; nothing is known by ``None``."""
+        """Remember the owner of ``key`` from now on; do nothing for ``None``."""
         if key is None:
             return
         self._forget(key)
         keys = self._keys.setdefault(owner, {})
-        if len(keys) >= MAX_REMEMBERED_OF_OWNER:
+        if len(keys) >= MAX_RECENT_OF_OWNER:
             self._forget(next(iter(keys)))
-        elif len(self._owners) >= MAX_REMEMBERED:
+        elif len(self._owners) >= MAX_RECENT:
             self._forget(next(iter(self._owners)))
         self._owners[key] = owner, self._reactor.seconds() + self._seconds
         self._keys.setdefault(owner, {})[key] = None
@@ -89,7 +91,7 @@ class Recent:
             self._keys.pop(owner, None)
 
     def get(self, key: Hashable, default: Hashable) -> Hashable:
-        """Return the owner, if it was found out lately."""
+        """Return the owner of ``key``, or ``default`` if it is not remembered."""
         owner, until = self._owners.get(key, (default, 0.0))
         return owner if until > self._reactor.seconds() else default
 
@@ -98,10 +100,10 @@ Connection = TypeVar("Connection", bound=Hashable)
 
 
 class ConnectionRegistry(Generic[Connection]):
-    """All connections of a service, whatever it is that they speak.
+    """All connections of a service, of all its sites.
 
-    :param turns: gives turns to owners that have much to ask.
-    :param reactor: tells the time.
+    :param turns: schedules the requests of owners that send many.
+    :param reactor: provides the time.
     :param max_connections: how many connections one owner may have.
     :ivar processes: owners by the pids of their processes.
     :ivar cgroups: owners by their cgroups.
@@ -116,15 +118,16 @@ class ConnectionRegistry(Generic[Connection]):
         self._connections: dict[Hashable, set[Connection]] = {}
         self._served: Counter[Hashable] = Counter()
         self._next_iteration: IDelayedCall | None = None
-        self.processes = Recent(reactor, PROCESS_REMEMBERED)
-        self.cgroups = Recent(reactor, CGROUP_REMEMBERED)
+        self.processes = RecentOwners(reactor, PROCESS_EXPIRY)
+        self.cgroups = RecentOwners(reactor, CGROUP_EXPIRY)
 
-    # How many there are
+    # Limits
 
     def add(self, owner: Hashable, connection: Connection) -> bool:
-        """Count a connection in, unless its owner has too many.
+        """Add a connection, unless its owner has too many.
 
-        :param owner: the name of a container; ``None`` for whoever is in none.
+        :param owner: as `IAdmission.owner` returned it.
+        :return: whether the connection was added.
         """
         connections = self._connections.setdefault(owner, set())
         if len(connections) >= self._max_connections:
@@ -133,7 +136,7 @@ class ConnectionRegistry(Generic[Connection]):
         return True
 
     def remove(self, owner: Hashable, connection: Connection) -> None:
-        """Count a connection out; harmless when it was not counted in."""
+        """Remove a connection; do nothing if it was not added."""
         connections = self._connections.get(owner, set())
         connections.discard(connection)
         if not connections:
@@ -147,36 +150,36 @@ class ConnectionRegistry(Generic[Connection]):
         """Return all connections."""
         return [one for some in self._connections.values() for one in some]
 
-    def has_room(self, owner: Hashable, more: int = 0) -> bool:
-        """Return whether an owner may have one connection besides ``more``."""
+    def may_add(self, owner: Hashable, more: int = 0) -> bool:
+        """Return whether an owner may have one connection besides ``more`` new ones."""
         connections = self._connections.get(owner, ())
         return len(connections) + more < self._max_connections
 
-    # Whose turn it is
+    # Turns
 
-    def may_ask_now(self, owner: Hashable) -> bool:
-        """Return whether a request is served at once, or has to wait for its turn."""
-        # With few connections it cannot be too much: each has one request, and
-        # what is sent ahead takes turns.
-        is_few = len(self._connections.get(owner, ())) <= AT_ONCE
-        return is_few or self._may_have_now(owner, 1)
+    def may_serve_now(self, owner: Hashable) -> bool:
+        """Return whether a request is served immediately; if not, it takes a turn."""
+        # With few connections the work is limited: each has one request, and
+        # pipelined requests take turns in any case.
+        is_few = len(self._connections.get(owner, ())) <= REQUESTS_PER_ITERATION
+        return is_few or self._is_within_share(owner, 1)
 
-    def may_come_now(self, owner: Hashable) -> bool:
-        """Return whether a new connection is let in at once; see `may_ask_now`."""
-        return self._may_have_now(owner, COST)
+    def may_connect_now(self, owner: Hashable) -> bool:
+        """Return whether a connection is admitted immediately; see `may_serve_now`."""
+        return self._is_within_share(owner, CONNECTION_COST)
 
-    def _may_have_now(self, owner: Hashable, cost: int) -> bool:
+    def _is_within_share(self, owner: Hashable, cost: int) -> bool:
         if self._turns.waiting(owner):
             return False
         if self._next_iteration is None:
             self._next_iteration = self._reactor.callLater(0, self._iterate)
         self._served[owner] += cost
-        return self._served[owner] <= AT_ONCE
+        return self._served[owner] <= REQUESTS_PER_ITERATION
 
     def _iterate(self) -> None:
         self._next_iteration = None
         self._served.clear()
 
     def take_turn(self, owner: Hashable, work: Callable[[], None]) -> ITurn:
-        """Do ``work`` when it is the owner's turn; see `ITurns.take`."""
+        """Call ``work`` in a turn of the owner; see `ITurns.take`."""
         return self._turns.take(owner, work)

@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.httpserver.test_site -*-
-"""One request, and how its response is sent."""
+"""One request, and sending its response."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from twisted.web.http import OK, parse_qs
 from twisted.web.server import Request
 
 from devlxd.httpserver.body_sink import BodySink
-from devlxd.httpserver.channel import GuestChannel
+from devlxd.httpserver.channel import DevLXDChannel
 from devlxd.httpserver.grammar import (
     MAX_BODY,
     MAX_PIECES,
@@ -39,18 +39,18 @@ from devlxd.httpserver.websocket import (
     NO_HANDSHAKE,
     MessageWebSocket,
     WebSocketSink,
-    asks_for_websocket,
+    requests_websocket,
     websocket_key,
 )
 
-#: How much of a response is sent at once, in bytes: the rest is not buffered for
-#: a client that does not read. Larger slices are not faster.
+#: How much of a response is written at a time, in bytes. No more is buffered for a
+#: client that does not read. Larger slices are not faster.
 SLICE = 32 * 1024
 
-#: For how long a client may stop to read a response, in seconds.
+#: For how long a client may stop reading a response, in seconds.
 READ_TIMEOUT = 30
 
-#: For how long it may stop to read a stream, in seconds: its disk may be slow.
+#: For how long it may stop reading a stream, in seconds: its disk may be slow.
 STALL_TIMEOUT = 300
 
 #: The reason phrases that Twisted does not know.
@@ -63,26 +63,26 @@ class _PendingResponse:
     #: See `devlxd.httpserver.closing_channel.ActiveResponse.endless`.
     endless = False
 
-    def __init__(self, channel: GuestChannel) -> None:
+    def __init__(self, channel: DevLXDChannel) -> None:
         self.close = channel.forceAbortClient
 
 
-class GuestRequest(Request):
+class DevLXDRequest(Request):
     """A request of a client.
 
-    :ivar is_gone: whether the connection was lost before the response ended.
+    :ivar is_disconnected: whether the connection was lost before the response ended.
     """
 
     defaultContentType = None
-    channel: GuestChannel
+    channel: DevLXDChannel
     content: BytesIO
-    is_gone = False
+    is_disconnected = False
     _log = Logger()
     _pieces = 0
 
     def connectionLost(self, reason: Failure) -> None:
         """See `Request.connectionLost`; drop references that make cycles."""
-        self.is_gone = True
+        self.is_disconnected = True
         self.producer = None
         super().connectionLost(reason)
 
@@ -109,7 +109,7 @@ class GuestRequest(Request):
         self.process()
 
     def process(self) -> None:
-        """See `Request.process`: let the handler respond."""
+        """See `Request.process`: pass the request to the handler."""
         self.prepath = []
         self.postpath = [unquote_to_bytes(s) for s in self.path[1:].split(b"/")]
         if not self.path.startswith(b"/") or not self._has_one_host():
@@ -141,12 +141,12 @@ class GuestRequest(Request):
             response.addErrback(self.fail)
 
     def _not_pending(self, result: object) -> object:
-        if not self.is_gone:
+        if not self.is_disconnected:
             self.channel.response = None
         return result
 
     def _deliver_late(self, response: object) -> None:
-        if not self.is_gone:
+        if not self.is_disconnected:
             self._deliver(response)
         elif isinstance(response, (StreamResponse, MessageResponse)):
             response.stream.close()
@@ -163,7 +163,7 @@ class GuestRequest(Request):
             self._send_long(response.body)
 
     def _begin(self, code: int, headers: Headers) -> None:
-        """Set status and headers; they are sent with the first of the body."""
+        """Set status and headers; they are sent with the first data of the body."""
         self.setResponseCode(code, _REASONS.get(code))
         for name, value in headers:
             self.responseHeaders.setRawHeaders(name, [value])
@@ -184,7 +184,7 @@ class GuestRequest(Request):
 
     def _send_messages(self, response: MessageResponse) -> None:
         server = self.channel.server
-        if not asks_for_websocket(self):
+        if not requests_websocket(self):
             self._send_message_body(response)
             return
         key = websocket_key(self)
@@ -212,10 +212,10 @@ class GuestRequest(Request):
     def fail(self, failure: Failure) -> None:
         """End the response because of an error.
 
-        The client receives the response of a `ResponseError`; of any other error
-        it learns nothing, and the log everything.
+        The client receives the response of a `ResponseError`. Any other error is
+        logged, and the client receives a 500 without details.
         """
-        if self.is_gone and failure.check(CancelledError):
+        if self.is_disconnected and failure.check(CancelledError):
             return
         if isinstance(failure.value, ResponseError):
             self._replace(failure.value.response)
@@ -224,8 +224,8 @@ class GuestRequest(Request):
             self._replace(INTERNAL_ERROR)
 
     def _replace(self, response: Response) -> None:
-        """Send ``response`` instead of what was begun, or abort if that is sent."""
-        if self.is_gone:
+        """Send ``response`` instead of the current one; abort if that was begun."""
+        if self.is_disconnected:
             return
         if self.startedWriting:
             self.channel.forceAbortClient()

@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.httpserver.test_responses -*-
-"""What a request handler returns: values that the server knows how to send."""
+"""The values that a request handler returns and the server sends."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ class StreamResponse:
 
 @frozen
 class MessageResponse:
-    """Messages without end: sent over a websocket if the request asks for one.
+    """An endless sequence of messages, over a websocket if the client requests one.
 
-    Otherwise they are the body of a response, one after the other.
+    Otherwise the body of the response consists of the messages.
 
     :ivar headers: its headers in both cases.
     :ivar body_headers: its further headers if the messages are a body.
@@ -67,9 +67,9 @@ class MessageResponse:
 
 
 class ResponseError(Exception):
-    """A request cannot be served as intended.
+    """Raised to replace a response by that of an error.
 
-    :ivar response: what is sent instead, if nothing has been sent yet.
+    :ivar response: the response to send, unless a part of another one is sent.
     """
 
     def __init__(self, response: Response) -> None:
@@ -88,7 +88,7 @@ def not_allowed(methods: tuple[bytes, ...]) -> Response:
     return refusal(http.NOT_ALLOWED, "method not allowed", allow)
 
 
-#: An error that only the log describes.
+#: The response to an error whose details are only logged.
 INTERNAL_ERROR = refusal(
     http.INTERNAL_SERVER_ERROR, "internal server error", headers=CLOSE
 )

@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.httpserver.test_site -*-
-"""What all connections of one site share."""
+"""The objects that all connections of one site share."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from devlxd.interfaces import IAdmission, IConnection, IConnections, IRequestHan
 
 @implementer(IConnections)
 class Server:
-    """What the connections of a site need to serve requests.
+    """The objects that the connections of a site share.
 
     :ivar handler: responds to requests.
     :ivar admission: identifies callers.
@@ -62,11 +62,11 @@ class Server:
         return self._date
 
     def add(self, connection: IConnection, owner: Hashable) -> bool:
-        """Count a connection; return whether its owner may have it."""
+        """Add a connection; return whether its owner may have it."""
         return self.registry.add(owner, connection)
 
     def remove(self, connection: IConnection, owner: Hashable) -> None:
-        """Count a connection no more."""
+        """Remove a connection."""
         self.registry.remove(owner, connection)
         self._fire_if_closed()
 

@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.httpserver.test_site -*-
-"""The site: where Twisted's ports and the request handler meet."""
+"""The site: connects Twisted's ports to the request handler."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from twisted.web import http
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
-from devlxd.httpserver.channel import GuestChannel
+from devlxd.httpserver.channel import DevLXDChannel
 from devlxd.httpserver.closing_channel import REQUEST_TIMEOUT
 from devlxd.httpserver.registry import ConnectionRegistry
-from devlxd.httpserver.request import GuestRequest
+from devlxd.httpserver.request import DevLXDRequest
 from devlxd.httpserver.server import Server
 from devlxd.interfaces import IAdmission, IConnection, IRequestHandler
 
@@ -23,7 +23,7 @@ from devlxd.interfaces import IAdmission, IConnection, IRequestHandler
 class DevLXDSite(Site):
     """A site whose channels capture the peer credentials of their transports.
 
-    Requests are responded to by the handler, not by a tree of Twisted's own.
+    The handler responds to requests, not a tree of Twisted resources.
 
     :param handler: responds to requests.
     :param admission: identifies the caller of each connection, by its peer.
@@ -31,13 +31,13 @@ class DevLXDSite(Site):
     :param registry: the connections of all sites that share limits.
     :param wall: returns the time of day, in seconds since 1970; the reactor's
         clock is used for timeouts only.
-    :ivar server: what the connections share.
+    :ivar server: the objects that the connections share.
     """
 
     # Without the wrapper that would switch to HTTP/2: a request's channel must be
     # the channel itself.
-    protocol = GuestChannel  # type: ignore[assignment]
-    requestFactory = GuestRequest
+    protocol = DevLXDChannel  # type: ignore[assignment]
+    requestFactory = DevLXDRequest
 
     def __init__(
         self,
@@ -52,10 +52,10 @@ class DevLXDSite(Site):
 
     def buildProtocol(  # type: ignore[override] # without the wrapper, see above
         self, addr: IAddress | None
-    ) -> GuestChannel:
+    ) -> DevLXDChannel:
         """See `IProtocolFactory.buildProtocol`."""
         channel: object = super().buildProtocol(addr)
-        assert isinstance(channel, GuestChannel)
+        assert isinstance(channel, DevLXDChannel)
         channel.server = self.server
         return channel
 
@@ -75,4 +75,4 @@ class DevLXDSite(Site):
         self.server.handler.stop()
 
     def log(self, request: http.Request) -> None:
-        """See `Site.log`: log no access."""
+        """See `Site.log`; do nothing."""

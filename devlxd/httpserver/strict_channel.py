@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.httpserver.test_site -*-
-"""What of a request is refused before it is one."""
+"""Strict parsing of requests, and limits on their parts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class StrictChannel(ClosingChannel):
     """A connection that parses requests strictly, and bounds their parts.
 
     :ivar at_request_line: whether the next line begins a request.
-    :ivar between_requests: whether a request was received, and no byte since.
+    :ivar between_requests: whether no byte was received after the last request.
     """
 
     maxHeaders = MAX_HEADERS
@@ -47,7 +47,7 @@ class StrictChannel(ClosingChannel):
         self.refuse_bad_request()
 
     def headerReceived(self, line: bytes) -> bool:
-        """See `HTTPChannel.headerReceived`: refuse one that is out of bounds."""
+        """See `HTTPChannel.headerReceived`: refuse a header that is too long."""
         if not is_measured_header(line):
             self.refuse_bad_request()
             return False
@@ -68,14 +68,14 @@ class StrictChannel(ClosingChannel):
         return True
 
     def accept_body(self) -> None:
-        """See `HTTPChannelBase.accept_body`: ask for no body that is too long."""
+        """See `HTTPChannelBase.accept_body`: refuse a body that is too long."""
         if self.length is not None and self.length > MAX_BODY:
             self.refuse(TOO_LARGE)
         else:
             self.send_continue()
 
     def allContentReceived(self) -> None:
-        """See `HTTPChannel.allContentReceived`: from here the idle timeout holds."""
+        """See `HTTPChannel.allContentReceived`: start the idle timeout."""
         # HTTPChannel sets this timeout when the request is done.
         self.timeOut = IDLE_TIMEOUT
         self.between_requests = True
@@ -87,7 +87,7 @@ class StrictChannel(ClosingChannel):
         self.refuse(BAD_REQUEST)
 
     def refuse(self, response: Response) -> None:
-        """Respond to what has not become a request, and close."""
+        """Refuse data that is not a valid request, and close the connection."""
         if not self.transport.disconnecting:
             reason = http.RESPONSES[response.code]
             headers = self.server.headers_of(response)

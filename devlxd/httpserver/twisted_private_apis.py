@@ -27,21 +27,21 @@ from twisted.web import http
 
 
 class HTTPChannelBase(http.HTTPChannel):
-    """`HTTPChannel` with public names for what a subclass needs of it."""
+    """`HTTPChannel` with public names for the private ones that subclasses need."""
 
     @property
     def is_busy(self) -> bool:
-        """Whether a request is being responded to."""
+        """Whether the response to a request is pending or being sent."""
         return bool(self._handlingRequest)
 
     @property
     def is_transport_full(self) -> bool:
-        """Whether the client does not read, and more is not written for now."""
+        """Whether writing is paused because the client does not read."""
         return bool(self._waitingForTransport)
 
     @property
     def unparsed(self) -> bytes:
-        """What was received and is not parsed yet."""
+        """The received data that is not parsed yet."""
         return bytes(self._buffer)
 
     def pause_reading(self) -> None:
@@ -49,7 +49,7 @@ class HTTPChannelBase(http.HTTPChannel):
         self._networkProducer.pauseProducing()
 
     def resume_reading(self) -> None:
-        """Read from the transport."""
+        """Continue to read from the transport."""
         self._networkProducer.resumeProducing()
 
     @property
@@ -67,7 +67,7 @@ class HTTPChannelBase(http.HTTPChannel):
         self._requestProducer = self._transferDecoder = None
 
     def refuse_bad_request(self) -> None:
-        """Respond to bytes that are not a request, and close."""
+        """Refuse data that is not a request, and close the connection."""
         super()._respondToBadRequestAndDisconnect()
 
     def _respondToBadRequestAndDisconnect(self) -> None:
@@ -78,7 +78,7 @@ class HTTPChannelBase(http.HTTPChannel):
         super()._send100Continue()
 
     def accept_body(self) -> None:
-        """Called when a client waits before it sends a body (RFC 9110, 10.1.1)."""
+        """Called when the client waits for a 100 with its body (RFC 9110, 10.1.1)."""
         self.send_continue()
 
     def _send100Continue(self) -> None:

@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.guestapi.test_event_streams -*-
-"""Messages over a websocket (RFC 6455): the handshake, pings and the closing."""
+"""Messages over a websocket (RFC 6455): handshake, pings and closing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from twisted.web import http
 from twisted.web.http import Request
 
 from devlxd.httpserver.autobahn_private_apis import WebSocketBase
-from devlxd.httpserver.channel import GuestChannel
+from devlxd.httpserver.channel import DevLXDChannel
 from devlxd.httpserver.closing_channel import CLOSE_TIMEOUT, IDLE_TIMEOUT
 from devlxd.httpserver.grammar import tokens_of
 from devlxd.httpserver.message_sink import MessageSink
@@ -25,7 +25,7 @@ from devlxd.interfaces import IStream
 PING_INTERVAL = 10
 PING_TIMEOUT = 30
 
-#: How long a message of the client may be, in bytes; it is ignored.
+#: The maximum length of a message of the client, in bytes. Messages are ignored.
 MAX_MESSAGE = 64 * 1024
 
 #: The opcodes of the frames of a message (RFC 6455, 5.2).
@@ -41,7 +41,7 @@ NO_HANDSHAKE = refusal(
     http.BAD_REQUEST, "bad request", headers=((b"Sec-WebSocket-Version", b"13"),)
 )
 
-#: autobahn parses a request of its own: nothing in it is the client's but the key.
+#: The request that autobahn parses. Only the key is that of the client.
 _HANDSHAKE = (
     b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
     b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
@@ -49,17 +49,16 @@ _HANDSHAKE = (
 )
 
 
-def asks_for_websocket(request: Request) -> bool:
-    """Return whether ``websocket`` is among the protocols asked for (RFC 9110, 7.8)."""
+def requests_websocket(request: Request) -> bool:
+    """Return whether ``Upgrade`` contains ``websocket`` (RFC 9110, 7.8)."""
     return b"websocket" in tokens_of(request, b"upgrade")
 
 
 def websocket_key(request: Request) -> bytes | None:
     """Return the key of a handshake (RFC 6455, 4.2.1).
 
-    :return: ``None`` if the request is no valid handshake. One with a body is
-        not: the meaning of a GET's body is undefined (RFC 9110, 9.3.1), and so is
-        whether frames may come before it.
+    :return: ``None`` if the request is not a valid handshake. A request with a body
+        is not valid: a body of a GET has no defined meaning (RFC 9110, 9.3.1).
     """
     if (request.method, request.clientproto) != (b"GET", b"HTTP/1.1"):
         return None
@@ -112,12 +111,12 @@ class MessageWebSocket(WebSocketBase):
         """See `IProtocol.connectionLost`."""
         self.sink.detach()
         super().connectionLost(reason)
-        # The two would keep each other alive.
+        # The sink and the websocket refer to each other.
         del self.sink
 
 
 class WebSocketSink(MessageSink):
-    """Messages as those of a websocket.
+    """Messages sent over a websocket.
 
     Each slice of a message is a frame, so that control frames may be sent between
     them (RFC 6455, 5.4).
@@ -125,7 +124,7 @@ class WebSocketSink(MessageSink):
 
     def __init__(
         self,
-        channel: GuestChannel,
+        channel: DevLXDChannel,
         stream: IStream,
         reactor: IReactorTime,
         websocket: MessageWebSocket,
@@ -136,7 +135,7 @@ class WebSocketSink(MessageSink):
         self._pinged_at: float | None = None
 
     def start(self, key: bytes) -> None:
-        """Take the connection over, and respond to the handshake.
+        """Take over the connection, and respond to the handshake.
 
         :param key: see `websocket_key`.
         """
@@ -189,6 +188,6 @@ class WebSocketSink(MessageSink):
         self.end_with(lambda: self._websocket.sendClose(code, reason or None))
 
     def closing(self) -> None:
-        """Called before a close frame is sent: nothing may follow it."""
+        """Called before a close frame is sent; nothing is written after it."""
         self._channel.abort_within(IDLE_TIMEOUT)
         self.detach()

@@ -1,7 +1,7 @@
-"""Every seam of devlxd, and nothing else.
+"""The interfaces between the packages of devlxd, and the exceptions they raise.
 
-A host agent extends the service by providing one of these. Each has a twin in
-memory and a suite of contract tests that runs on all providers.
+A host agent extends the service by providing one of them. Most have a provider in
+memory and a suite of contract tests, see `devlxd.testing`.
 """
 
 from devlxd.interfaces.bus import (

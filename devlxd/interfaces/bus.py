@@ -34,9 +34,10 @@ class IEventBus(Interface):
         """
 
     def latest(container: str) -> int:
-        """Return the present timestamp of a container, to subscribe with later.
+        """Return the current timestamp of a container, to subscribe with later.
 
-        As ``since`` it stands for all events after this call, and for none before it.
+        With it as ``since``, a subscriber receives all events after this call, and no
+        earlier ones.
 
         :param container: the container's name.
         :return: the timestamp of its last event, or of its first snapshot, in
@@ -64,7 +65,7 @@ class ISubscriber(Interface):
     """Receives the events of one container.
 
     An exception that a method raises is logged. If `receive` raises it, the
-    subscription ends with `End.FAILED`. Other subscribers do not notice.
+    subscription ends with `End.FAILED`. Other subscribers are not affected.
     """
 
     def receive(event: Event) -> None:

@@ -18,13 +18,13 @@ from devlxd.model import (
 
 
 class NotInContainer(Exception):
-    """The peer of a connection cannot be identified as a process of a container.
+    """Raised when a peer cannot be identified as a process of a container.
 
     The text is the reason. It is for the log only, never for a guest.
 
-    :ivar kind: groups the log lines of such refusals: there is a limit of lines
-        for each kind. It has the container, or the cgroup, and the reason, but
-        nothing that each process could choose anew.
+    :ivar kind: groups the log lines of refusals; the number of lines of each kind
+        is limited. It contains the reason and the container, or the cgroup, but
+        nothing that a guest can vary.
     """
 
     def __init__(self, reason: str, kind: Hashable = None) -> None:
@@ -49,7 +49,7 @@ class ICallerIdentifier(Interface):
     """Finds the container that a peer belongs to."""
 
     def identify(peer: Peer) -> Caller:
-        """Return the container and the user that ``peer`` is.
+        """Return the container and the user of ``peer``.
 
         :param peer: a peer whose ``pidfd`` is open.
         :raises NotInContainer: when it is not certain that ``peer`` belongs to
@@ -109,7 +109,7 @@ class IProcessTable(Interface):
         r"""Return the command line of ``pid``, with ``\0`` after each word.
 
         Only for processes that no guest controls: it is read from the memory of
-        the process, which can block the reader for ever.
+        the process, which can block the reader indefinitely.
         """
 
     def program(pid: int) -> str:
@@ -129,7 +129,7 @@ class IIDMap(Interface):
     """Maps the ids of the host to the ids of a container."""
 
     def inside(host_id: int) -> int | None:
-        """Return the id that ``host_id`` is inside the container.
+        """Return the id inside the container that ``host_id`` is mapped to.
 
         :return: ``None`` when it is not mapped.
         """
@@ -156,7 +156,7 @@ class IRuntime(Interface):
 
         :param cgroup: a path as in ``/proc/PID/cgroup``, for example
             ``/lxc.payload.c1/init.scope``.
-        :return: ``None`` when it is no cgroup of a container of this runtime.
+        :return: ``None`` when it is not a cgroup of a container of this runtime.
         """
 
 

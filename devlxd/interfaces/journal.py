@@ -10,19 +10,19 @@ from devlxd.model import Container, Event
 
 
 class JournalError(Exception):
-    """A journal cannot be used at present; the text is one line for the log."""
+    """Raised when a journal cannot be used; the text is one line for the log."""
 
 
 class JournalLockedError(JournalError):
-    """Another process uses the journal."""
+    """Raised when another process uses the journal."""
 
 
 class JournalReplacedError(JournalError):
-    """The journal was damaged, and is a new one now, which the log says."""
+    """Raised when the journal was damaged and replaced by a new one; this is logged."""
 
 
 class JournalVersionError(JournalError):
-    """The journal was made by a newer devlxd, and cannot be read."""
+    """Raised when the journal was created by a newer devlxd, and cannot be read."""
 
 
 class IJournal(Interface):
@@ -56,7 +56,7 @@ class IJournal(Interface):
         """
 
     def names() -> Mapping[str, int]:
-        """Return the incarnation of each name that was added last."""
+        """Return, for each name, the incarnation that was added last."""
 
     def incarnations() -> Collection[int]:
         """Return all incarnations."""
@@ -71,9 +71,9 @@ class IJournal(Interface):
         """
 
     def prepare(container: Container, events: Sequence[Event]) -> Iterator[None]:
-        """Do in small steps what `record` would need long for.
+        """Prepare a call of `record` in small steps, because `record` may take long.
 
-        The steps are for `record` with the very same container and events.
+        `record` must be called with the same container and events, the same objects.
 
         :return: an iterator that yields after each step.
         """
@@ -105,8 +105,8 @@ class IJournal(Interface):
         Takes a few milliseconds at most, however many events there are.
 
         :param types: the types of the events.
-        :param most: the sum of the sizes of the events, in bytes. At least one event
-            is returned if there is any, however large it is.
+        :param most: the maximum sum of the sizes of the events, in bytes. At least
+            one event is returned if there is any, even if it is larger.
         :return: the timestamp after which no event is missing, or ``None`` if the
             incarnation is not recorded; the events; and whether these are all.
         """

@@ -1,4 +1,4 @@
-"""The seam for those who observe a service: metrics, audits, host agents."""
+"""The seam for observers of a service: metrics, audits, host agents."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from devlxd.model import Caller, Container
 class IServiceObserver(Interface):
     """Is notified of what a service does.
 
-    Every method is called in the reactor's thread and must return soon. What it
-    raises is logged, and costs no guest its response.
+    Every method is called in the reactor's thread and must return soon. An exception
+    that it raises is logged and affects no guest.
     """
 
     def connected(caller: Caller) -> None:
@@ -26,9 +26,9 @@ class IServiceObserver(Interface):
         """
 
     def asked(container: str, path: str, code: int) -> None:
-        """Called when a request that passed the gate has its response.
+        """Called when a request that passed the gate is responded to.
 
-        :param path: the path that was asked for.
+        :param path: the requested path.
         :param code: the status code of the response.
         """
 

@@ -1,4 +1,4 @@
-"""Seams of the HTTP server: where connections meet callers and the guest API."""
+"""Seams of the HTTP server: to the identification of callers, and to the guest API."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from zope.interface import Attribute, Interface
 class IAdmission(Interface):
     """Identifies the callers of connections, and their owners.
 
-    A caller is whatever `identify` returns; the HTTP server only passes it on. An
-    owner is what limits and turns are counted by: usually a container's name.
+    A caller is the object that `identify` returns; the HTTP server only passes it
+    on. Limits and turns are counted by owner: usually a container's name.
     """
 
     def identify(transport: ITransport) -> object | None:
@@ -89,7 +89,7 @@ class IConnection(Interface):
 
 
 class IStream(Interface):
-    """The source of a body that takes its time: an image, or events."""
+    """The source of a body that is written over time: an image, or events."""
 
     def start(sink: ISink) -> None:
         """Called once, before anything else.
@@ -105,30 +105,30 @@ class IStream(Interface):
         """Continue to write."""
 
     def close() -> None:
-        """Release everything; nothing can be written any more.
+        """Release all resources; nothing is written from now on.
 
-        Called at the end in any case, also if `start` was never called, and
-        possibly more than once.
+        Always called at the end, also if `start` was never called, and possibly
+        more than once.
         """
 
 
 class ISink(Interface):
-    """Where a stream writes to: the rest of one response."""
+    """The destination of a stream: the rest of one response."""
 
     def write(data: bytes) -> None:
         """Write some data; of a stream of messages, exactly one message."""
 
     def finish(reason: str = "") -> None:
-        """End the response well.
+        """End the response normally.
 
-        :param reason: told to the client if the protocol has a place for it.
+        :param reason: sent to the client if the protocol supports it.
         """
 
     def cut_off(reason: str) -> None:
         """End the response of a client that reads too slowly."""
 
     def abort() -> None:
-        """Close the connection at once."""
+        """Close the connection immediately."""
 
     def fail(failure: Failure) -> None:
         """End the response because of an error; see `IRequestHandler.respond`."""

@@ -46,7 +46,7 @@ class IWatcher(Interface):
         """Remove a watch; do nothing if it is removed already."""
 
     def poll() -> bool:
-        """Notify the listener of pending changes, for some milliseconds at most.
+        """Notify the listener of pending changes, for a few milliseconds at most.
 
         :return: whether the listener has been notified of all changes that
             happened before this call. If not, it is notified of the others
@@ -75,10 +75,10 @@ class IWatchListener(Interface):
 class ITurns(Interface):
     """A round-robin scheduler: runs one turn of each owner, then the next of each.
 
-    Everything of which a container can cause any amount is divided into turns:
-    connecting, pipelined requests, replays of events, large documents. A turn does
-    a limited amount of work, a few milliseconds at most, and takes another turn
-    for the rest. So no container can delay the others for longer than a turn.
+    All work of which a container can cause any amount is divided into turns: new
+    connections, pipelined requests, replays of events, large documents. A turn does
+    a limited amount of work, a few milliseconds at most, and schedules another turn
+    for the rest. A container cannot delay the others for longer than a turn.
     """
 
     def take(owner: Hashable, work: Callable[[], None]) -> ITurn:

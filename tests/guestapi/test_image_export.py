@@ -22,7 +22,7 @@ from zope.interface.verify import verifyClass
 
 from devlxd.containers.memory_store import MemoryStore
 from devlxd.guestapi import downloads
-from devlxd.guestapi.downloads import LEAD, MAX_DOWNLOADS, MISS_DELAY
+from devlxd.guestapi.downloads import LEAD, MAX_DOWNLOADS, NOT_FOUND_DELAY
 from devlxd.guestapi.image_export import PIECE, RETRY_AFTER
 from devlxd.httpserver.request import STALL_TIMEOUT
 from devlxd.images.directory_image_store import DirectoryImageStore
@@ -69,7 +69,7 @@ class ImagesTestCase(SynchronousTestCase):
         lines += [f"{name.replace('_', '-')}: {v}" for name, v in headers.items()]
         data = self.guest.send("\r\n".join([*lines, "", ""]).encode())
         if not data:
-            self.clock.advance(MISS_DELAY)
+            self.clock.advance(NOT_FOUND_DELAY)
             data = self.guest.send(b"")
         head, _, body = data.partition(b"\r\n\r\n")
         status, *rest = head.decode().split("\r\n")
@@ -334,7 +334,7 @@ class AccessTests(ImagesTestCase):
         self.assertEqual(self.request(self.path)[0], 404)
 
 
-class MissTests(SynchronousTestCase):
+class NotFoundTests(SynchronousTestCase):
     """Images that a guest may not download, and learns nothing about."""
 
     def setUp(self) -> None:
@@ -429,7 +429,7 @@ class MissTests(SynchronousTestCase):
         """Check that the response for ``path`` is the expected one."""
         response = self.guest.get(path)
         if not response:
-            self.clock.advance(MISS_DELAY)
+            self.clock.advance(NOT_FOUND_DELAY)
             response = self.guest.send(b"")
         # The clock has advanced.
         self.assertEqual(without_date(response), without_date(expected), path)
@@ -439,15 +439,15 @@ class MissTests(SynchronousTestCase):
         with capturedLogs():
             for digit in "0abcde":
                 self.assertEqual(self.guest.get(path_of(digit * 64)), b"")
-                at = self.clock.seconds() + MISS_DELAY
-                self.clock.advance(MISS_DELAY - LEAD)
+                at = self.clock.seconds() + NOT_FOUND_DELAY
+                self.clock.advance(NOT_FOUND_DELAY - LEAD)
                 self.assertAlmostEqual(self.clock.seconds(), at)
                 self.assertIn(b" 404 ", self.guest.send(b""))
 
     def test_slow_disk(self) -> None:
         """The time of "not found" does not depend on the speed of the disk."""
         for seconds in (0, 0.05):
-            at = self.clock.seconds() + MISS_DELAY
+            at = self.clock.seconds() + NOT_FOUND_DELAY
             self.clock.threads.held = True
             self.guest.get(path_of("0" * 64))
             self.clock.advance(seconds)
@@ -465,7 +465,7 @@ class MissTests(SynchronousTestCase):
         self.clock.rightNow -= 3600
         self.clock.threads.held = False
         self.clock.threads.release()
-        self.clock.advance(MISS_DELAY)
+        self.clock.advance(NOT_FOUND_DELAY)
         self.assertIn(b" 404 ", self.guest.send(b""))
 
     def test_closes_files(self) -> None:
@@ -669,7 +669,7 @@ class FlowTests(SynchronousTestCase):
         self.request()
         self.pending.opening.callback(None)
         self.disconnect()
-        self.clock.advance(MISS_DELAY)
+        self.clock.advance(NOT_FOUND_DELAY)
         self.assertEqual(self.transport.value(), b"")
 
     def test_pipelining(self) -> None:
@@ -851,5 +851,5 @@ class LimitTests(ImagesTestCase):
             guest = GuestConnection(self.site)
             self.assertEqual(guest.get(path_of("0" * 64)), b"")
         self.assertEqual(self.request(path_of("0" * 64))[0], 429)
-        self.clock.advance(MISS_DELAY)
+        self.clock.advance(NOT_FOUND_DELAY)
         self.assertEqual(self.request(path_of("0" * 64))[0], 404)

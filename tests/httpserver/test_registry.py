@@ -7,11 +7,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from devlxd.httpserver import registry
 from devlxd.httpserver.registry import (
-    AT_ONCE,
-    CGROUP_REMEMBERED,
-    COST,
-    MAX_REMEMBERED_OF_OWNER,
-    PROCESS_REMEMBERED,
+    CGROUP_EXPIRY,
+    CONNECTION_COST,
+    MAX_RECENT_OF_OWNER,
+    PROCESS_EXPIRY,
+    REQUESTS_PER_ITERATION,
     ConnectionRegistry,
 )
 from devlxd.turns import Turns
@@ -24,15 +24,15 @@ class RegistryTests(SynchronousTestCase):
         self.clock = Clock()
         turns = Turns(self.clock)
         self.registry: ConnectionRegistry[int] = ConnectionRegistry(
-            turns, self.clock, AT_ONCE + 10
+            turns, self.clock, REQUESTS_PER_ITERATION + 10
         )
 
     def test_limit(self) -> None:
         """The number of connections per container is limited."""
-        for n in range(AT_ONCE + 10):
-            self.assertTrue(self.registry.has_room("c1", AT_ONCE + 9 - n))
+        for n in range(REQUESTS_PER_ITERATION + 10):
+            self.assertTrue(self.registry.may_add("c1", REQUESTS_PER_ITERATION + 9 - n))
             self.assertTrue(self.registry.add("c1", n))
-        self.assertFalse(self.registry.has_room("c1"))
+        self.assertFalse(self.registry.may_add("c1"))
         self.assertFalse(self.registry.add("c1", 100))
         self.assertTrue(self.registry.add("c2", 101))
         self.assertTrue(self.registry.add(None, 102))
@@ -53,41 +53,40 @@ class RegistryTests(SynchronousTestCase):
         self.assertEqual(set(self.registry.of("c1")), set())
         self.assertEqual(set(self.registry.all()), {3})
 
-    def test_at_once(self) -> None:
-        """Of each owner, some connections are admitted in each reactor iteration.
-
-        Those of other owners do not count.
-        """
-        first = AT_ONCE // COST
+    def test_share(self) -> None:
+        """Each owner has its own share of new connections in a reactor iteration."""
+        first = REQUESTS_PER_ITERATION // CONNECTION_COST
         for _ in range(2):
-            admitted = [self.registry.may_come_now("c1") for _ in range(first + 5)]
+            admitted = [self.registry.may_connect_now("c1") for _ in range(first + 5)]
             self.assertEqual(admitted, [True] * first + [False] * 5)
-            self.assertTrue(self.registry.may_come_now("c2"))
+            self.assertTrue(self.registry.may_connect_now("c2"))
             self.clock.advance(0)
 
     def test_in_order(self) -> None:
         """While a connection of an owner is pending, later ones wait as well."""
         self.registry.take_turn("c1", lambda: None)
-        self.assertFalse(self.registry.may_come_now("c1"))
-        self.assertTrue(self.registry.may_come_now("c2"))
+        self.assertFalse(self.registry.may_connect_now("c1"))
+        self.assertTrue(self.registry.may_connect_now("c2"))
         self.clock.advance(0)
-        self.assertTrue(self.registry.may_come_now("c1"))
+        self.assertTrue(self.registry.may_connect_now("c1"))
 
     def test_few_connections(self) -> None:
         """The requests of a container with few connections never have to wait."""
-        for n in range(AT_ONCE):
+        for n in range(REQUESTS_PER_ITERATION):
             self.registry.add("c1", n)
-        for _ in range(AT_ONCE + 5):
-            self.assertTrue(self.registry.may_ask_now("c1"))
-        self.registry.add("c1", AT_ONCE)
-        allowed = [self.registry.may_ask_now("c1") for _ in range(AT_ONCE + 5)]
-        self.assertEqual(allowed, [True] * AT_ONCE + [False] * 5)
+        for _ in range(REQUESTS_PER_ITERATION + 5):
+            self.assertTrue(self.registry.may_serve_now("c1"))
+        self.registry.add("c1", REQUESTS_PER_ITERATION)
+        allowed = [
+            self.registry.may_serve_now("c1") for _ in range(REQUESTS_PER_ITERATION + 5)
+        ]
+        self.assertEqual(allowed, [True] * REQUESTS_PER_ITERATION + [False] * 5)
 
     def test_recent(self) -> None:
         """The owner of a process or of a cgroup is remembered for a limited time."""
         for recent, seconds in (
-            (self.registry.processes, PROCESS_REMEMBERED),
-            (self.registry.cgroups, CGROUP_REMEMBERED),
+            (self.registry.processes, PROCESS_EXPIRY),
+            (self.registry.cgroups, CGROUP_EXPIRY),
         ):
             self.assertEqual(recent.get(7, "unknown"), "unknown")
             recent.put(7, "c1")
@@ -99,7 +98,7 @@ class RegistryTests(SynchronousTestCase):
 
     def test_recent_many(self) -> None:
         """The number of remembered processes is limited."""
-        self.patch(registry, "MAX_REMEMBERED", 3)
+        self.patch(registry, "MAX_RECENT", 3)
         for pid in range(1, 5):
             self.registry.processes.put(pid, f"c{pid}")
         self.assertEqual(self.registry.processes.get(1, "unknown"), "unknown")
@@ -108,7 +107,7 @@ class RegistryTests(SynchronousTestCase):
     def test_recent_of_one(self) -> None:
         """An owner with many processes or cgroups does not evict those of others."""
         self.registry.cgroups.put(0, "c1")
-        for cgroup in range(1, MAX_REMEMBERED_OF_OWNER + 2):
+        for cgroup in range(1, MAX_RECENT_OF_OWNER + 2):
             self.registry.cgroups.put(cgroup, "c2")
         self.assertEqual(self.registry.cgroups.get(0, "unknown"), "c1")
         self.assertEqual(self.registry.cgroups.get(1, "unknown"), "unknown")

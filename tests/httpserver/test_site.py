@@ -34,7 +34,7 @@ from devlxd.httpserver.closing_channel import (
     REQUEST_TIMEOUT,
 )
 from devlxd.httpserver.grammar import MAX_BODY, MAX_PIECES
-from devlxd.httpserver.registry import AT_ONCE
+from devlxd.httpserver.registry import REQUESTS_PER_ITERATION
 from devlxd.httpserver.request import READ_TIMEOUT, SLICE
 from devlxd.interfaces import NotInContainer
 from devlxd.model import Caller, Container, Peer
@@ -409,16 +409,16 @@ class BoundsTests(SynchronousTestCase):
             transport.write = lambda data: answered.append(pid)  # type: ignore[method-assign] # records the pid
             return channel
 
-        many = [connect(1) for _ in range(AT_ONCE * 3)]
+        many = [connect(1) for _ in range(REQUESTS_PER_ITERATION * 3)]
         one = connect(2)
         for channel in many:
             channel.dataReceived(GET)
-        self.assertEqual(answered, [1] * AT_ONCE)
+        self.assertEqual(answered, [1] * REQUESTS_PER_ITERATION)
         answered.clear()
         one.dataReceived(GET)
         self.assertEqual(answered, [2])
         self.clock.advance(0)
-        self.assertEqual(answered, [2] + [1] * AT_ONCE * 2)
+        self.assertEqual(answered, [2] + [1] * REQUESTS_PER_ITERATION * 2)
 
     def test_times_out_unread(self) -> None:
         """After the timeout, a connection that cannot be closed cleanly is aborted."""

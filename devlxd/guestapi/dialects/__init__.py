@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.guestapi.test_dialects -*-
-"""The dialects, one module each; a module is found by being in this package.
+"""The dialects: every module of this package is one.
 
 Each module defines ``DIALECT``, a `devlxd.guestapi.dialect.Dialect`.
 """
@@ -26,5 +26,5 @@ DIALECTS: Mapping[str, Dialect] = MappingProxyType(
     {d.name: d for d in sorted(_dialects(), key=lambda d: (d.rank, d.name))}
 )
 
-#: The dialect that is spoken where none is named.
+#: The dialect that is used where none is named.
 DEFAULT_DIALECT = next(iter(DIALECTS.values()))

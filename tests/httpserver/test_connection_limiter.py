@@ -1,4 +1,4 @@
-"""Tests of `devlxd.httpserver.door`."""
+"""Tests of `devlxd.httpserver.connection_limiter`."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from devlxd.containers.memory_store import MemoryStore
 from devlxd.guest_sites import GuestSites
 from devlxd.guestapi.dialects import DEFAULT_DIALECT
-from devlxd.httpserver.door import Door
+from devlxd.httpserver.connection_limiter import ConnectionLimiter
 from devlxd.httpserver.registry import (
-    AT_ONCE,
-    COST,
-    PROCESS_REMEMBERED,
-    STRANGERS,
+    CONNECTION_COST,
+    PROCESS_EXPIRY,
+    REQUESTS_PER_ITERATION,
+    UNIDENTIFIED,
 )
 from devlxd.model import Caller, Container
 from devlxd.socket_options import cgroup_of
@@ -31,10 +31,10 @@ from devlxd.testing import (
 )
 
 #: The limit of connections of one container in these tests.
-LIMIT = AT_ONCE + 10
+LIMIT = REQUESTS_PER_ITERATION + 10
 
-#: How many new connections are admitted at once.
-ADMITTED_AT_ONCE = AT_ONCE // COST
+#: How many new connections are admitted without taking turns.
+ADMITTED_IMMEDIATELY = REQUESTS_PER_ITERATION // CONNECTION_COST
 
 
 class Reactor(MemoryDevLXDReactor):
@@ -59,8 +59,8 @@ class Reactor(MemoryDevLXDReactor):
             self.identify()
 
 
-class DoorTests(SynchronousTestCase):
-    """Admission of connections."""
+class ConnectionLimiterTests(SynchronousTestCase):
+    """Admission of new connections."""
 
     def setUp(self) -> None:
         self.reactor = Reactor()
@@ -72,16 +72,16 @@ class DoorTests(SynchronousTestCase):
             max_connections=LIMIT,
         ).site(DEFAULT_DIALECT)
         self.registry = site.server.registry
-        self.door = Door(site, self.reactor)
+        self.limiter = ConnectionLimiter(site, self.reactor)
         self.guests: list[socket.socket] = []
 
     def connect(self, count: int = 1) -> None:
-        """Pass connections to the door; the peer of each is this process."""
+        """Pass new connections to the limiter; the peer of each is this process."""
         for _ in range(count):
             ours, guest = socket.socketpair()
             self.addCleanup(guest.close)
             self.guests.append(guest)
-            self.door.arrived(ours)
+            self.limiter.connection_accepted(ours)
 
     @property
     def admitted(self) -> int:
@@ -96,25 +96,25 @@ class DoorTests(SynchronousTestCase):
         """
         return sum(guest.recv(1, socket.MSG_DONTWAIT) == b"" for guest in self.guests)
 
-    def test_at_once(self) -> None:
-        """A single connection is admitted at once."""
+    def test_immediately(self) -> None:
+        """A single connection is admitted immediately."""
         self.connect()
         self.assertEqual(self.admitted, 1)
 
     def test_flood(self) -> None:
-        """Of many, some are admitted at once, some in turns; the rest is closed."""
+        """Connections are admitted in turns up to the limit; the others are closed."""
         with capturedLogs() as events:
-            self.connect(ADMITTED_AT_ONCE + LIMIT + 50)
-        self.assertEqual(self.admitted, ADMITTED_AT_ONCE)
+            self.connect(ADMITTED_IMMEDIATELY + LIMIT + 50)
+        self.assertEqual(self.admitted, ADMITTED_IMMEDIATELY)
         self.reactor.advance(0)
-        self.assertEqual(self.admitted, ADMITTED_AT_ONCE + LIMIT)
-        self.assertEqual(self.closed(), ADMITTED_AT_ONCE + LIMIT + 50)
+        self.assertEqual(self.admitted, ADMITTED_IMMEDIATELY + LIMIT)
+        self.assertEqual(self.closed(), ADMITTED_IMMEDIATELY + LIMIT + 50)
         self.assertIn("too many connections", events[0]["log_format"])
 
-    def test_known(self) -> None:
+    def test_known_process(self) -> None:
         """Surplus connections of a known process are closed before admission."""
         for n in range(LIMIT):
-            self.registry.add("c1", n)  # type: ignore[arg-type] # any will do
+            self.registry.add("c1", n)  # type: ignore[arg-type] # any hashable value
         self.connect()
         self.assertEqual(self.admitted, 1)
         self.registry.processes.put(os.getpid(), "c1")
@@ -127,16 +127,16 @@ class DoorTests(SynchronousTestCase):
         self.reactor.identify = lambda: processes.put(os.getpid(), "c1")
         self.connect()
         cgroup = cgroup_of(self.guests[0], os.getpid())
-        self.reactor.advance(PROCESS_REMEMBERED)
+        self.reactor.advance(PROCESS_EXPIRY)
         self.assertEqual(self.registry.cgroups.get(cgroup, None), "c1")
         for n in range(LIMIT):
-            self.registry.add("c1", n)  # type: ignore[arg-type] # any will do
+            self.registry.add("c1", n)  # type: ignore[arg-type] # any hashable value
         self.connect()
         self.assertEqual(self.admitted, 1)
 
-    def test_not_its_turn_any_more(self) -> None:
+    def test_closed_while_pending(self) -> None:
         """A pending connection that the guest closes is not admitted."""
-        self.registry.take_turn(STRANGERS, lambda: None)
+        self.registry.take_turn(UNIDENTIFIED, lambda: None)
         self.connect(2)
         self.guests[0].close()
         del self.guests[0]
@@ -145,14 +145,14 @@ class DoorTests(SynchronousTestCase):
 
     def test_closed(self) -> None:
         """When the service stops, pending connections are closed."""
-        self.registry.take_turn(STRANGERS, lambda: None)
+        self.registry.take_turn(UNIDENTIFIED, lambda: None)
         self.connect()
-        self.door.close()
+        self.limiter.close()
         self.reactor.advance(0)
         self.assertEqual((self.admitted, self.closed()), (0, 1))
 
     def test_no_descriptors(self) -> None:
-        """A connection that cannot be adopted, by EMFILE, is closed and logged."""
+        """A connection that cannot be adopted (EMFILE) is closed and logged."""
         self.reactor.fails = True
         with capturedLogs() as events:
             self.connect()

@@ -1,5 +1,5 @@
-# -*- test-case-name: tests.httpserver.test_door -*-
-"""The door: which connections become transports and channels, and when."""
+# -*- test-case-name: tests.httpserver.test_connection_limiter -*-
+"""Limits on accepted connections, before transports and channels are created."""
 
 from __future__ import annotations
 
@@ -11,25 +11,26 @@ from functools import partial
 
 from twisted.logger import Logger
 
-from devlxd.httpserver.registry import STRANGERS
+from devlxd.httpserver.registry import UNIDENTIFIED
 from devlxd.httpserver.site import DevLXDSite
 from devlxd.interfaces import IDevLXDReactor
 from devlxd.loglimit import RateLimitedLogger
 from devlxd.socket_options import cgroup_of, credentials_of
 
-#: To look whether there is something to read; Python takes long to put it together.
+#: Looks for data without reading it. Combining the flags for each call is slow.
 _PEEK = int(socket.MSG_PEEK | socket.MSG_DONTWAIT)
 
-#: What is no owner.
+#: Stands for an owner that is not known; ``None`` may be an owner.
 _UNKNOWN = object()
 
 
-class Door:
-    """Lets connections in, each owner's in its turn.
+class ConnectionLimiter:
+    """A limit on the new connections of each owner, and on their rate.
 
-    A flood of connections costs a few system calls for each: a container's
-    surplus is closed before anything is made for it, and by what has been found
-    out of the process already. Who is let in is identified all the same.
+    The owner of a new connection is guessed from recent identifications of its
+    process or cgroup. Surplus connections are closed after a few system calls,
+    before a transport is created. The caller of an admitted connection is
+    identified in any case.
 
     :param site: makes the channels of connections.
     :param reactor: makes their transports.
@@ -46,48 +47,48 @@ class Door:
         self._registry = site.server.registry
         self._reactor = reactor
         self._waiting: Counter[Hashable] = Counter()
-        # The processes of those who have too many, for a moment.
-        self._crowding: set[int] = set()
+        # Processes whose connections are refused in this reactor iteration.
+        self._refused_pids: set[int] = set()
         self._is_closed = False
         self._limited_log = RateLimitedLogger(self._log, reactor)
 
-    def arrived(self, connection: socket.SocketType) -> None:
-        """Take a connection that was accepted: let it in, let it wait, or close it."""
+    def connection_accepted(self, connection: socket.SocketType) -> None:
+        """Admit an accepted connection, now or in a turn of its owner, or close it."""
         try:
             pid, _uid, _gid = credentials_of(connection)
         except OSError:
             connection.close()
             return
-        if pid in self._crowding or _is_over(connection):
+        if pid in self._refused_pids or _is_closed_by_peer(connection):
             connection.close()
             return
         cgroup: Hashable = None
         owner = self._registry.processes.get(pid, _UNKNOWN)
         if owner is _UNKNOWN:
             cgroup = cgroup_of(connection, pid)
-            owner = self._registry.cgroups.get(cgroup, STRANGERS)
-        if not self._registry.has_room(owner, self._waiting[owner]):
+            owner = self._registry.cgroups.get(cgroup, UNIDENTIFIED)
+        if not self._registry.may_add(owner, self._waiting[owner]):
             connection.close()
             self._refuse(owner, pid)
-        elif self._registry.may_come_now(owner):
-            self._let_in(connection, pid, cgroup)
+        elif self._registry.may_connect_now(owner):
+            self._admit(connection, pid, cgroup)
         else:
             self._waiting[owner] += 1
-            turn = partial(self._its_turn, owner, connection, pid, cgroup)
+            turn = partial(self._admit_in_turn, owner, connection, pid, cgroup)
             self._registry.take_turn(owner, turn)
 
     def _refuse(self, owner: Hashable, pid: int) -> None:
-        """Refuse what else this process connects in this iteration of the reactor."""
-        if not self._crowding:
-            self._reactor.callLater(0, self._crowding.clear)
-        self._crowding.add(pid)
+        """Refuse further connections of a process in this iteration of the reactor."""
+        if not self._refused_pids:
+            self._reactor.callLater(0, self._refused_pids.clear)
+        self._refused_pids.add(pid)
         self._site.server.admission.refused(owner)
 
     def close(self) -> None:
-        """Let nobody in any more, who waits included."""
+        """Admit no more connections; close pending ones when their turns come."""
         self._is_closed = True
 
-    def _its_turn(
+    def _admit_in_turn(
         self,
         owner: Hashable,
         connection: socket.SocketType,
@@ -97,14 +98,12 @@ class Door:
         self._waiting[owner] -= 1
         if not self._waiting[owner]:
             del self._waiting[owner]
-        if self._is_closed or _is_over(connection):
+        if self._is_closed or _is_closed_by_peer(connection):
             connection.close()
         else:
-            self._let_in(connection, pid, cgroup)
+            self._admit(connection, pid, cgroup)
 
-    def _let_in(
-        self, connection: socket.SocketType, pid: int, cgroup: Hashable
-    ) -> None:
+    def _admit(self, connection: socket.SocketType, pid: int, cgroup: Hashable) -> None:
         connection.setblocking(False)
         with contextlib.closing(connection):
             try:
@@ -112,22 +111,22 @@ class Door:
                 self._reactor.adoptStreamConnection(
                     connection.fileno(),
                     socket.AF_UNIX,
-                    self._site,  # type: ignore[arg-type] # Twisted says its Site is none
+                    self._site,  # type: ignore[arg-type] # Twisted types Site as another factory
                 )
             except OSError as error:
                 self._limited_log.error(
-                    "a connection was lost: {reason}",
+                    "a new connection cannot be set up and is closed: {reason}",
                     of=error.errno,
                     reason=error.strerror,
                 )
-        # By now it was identified.
+        # Creating the channel has identified the caller.
         owner = self._registry.processes.get(pid, None)
         if owner is not None:
             self._registry.cgroups.put(cgroup, owner)
 
 
-def _is_over(connection: socket.SocketType) -> bool:
-    """Return whether the other end has closed, and said nothing before."""
+def _is_closed_by_peer(connection: socket.SocketType) -> bool:
+    """Return whether the peer has closed the connection and sent nothing before."""
     try:
         return not connection.recv(1, _PEEK)
     except BlockingIOError:
