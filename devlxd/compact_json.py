@@ -6,18 +6,18 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-# Of text, it calls nothing but the C function that adds quotes and escapes.
+# For text this calls only the C function that adds quotes and escapes.
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def compact_json(values: Mapping[str, object]) -> str:
     """Write ``values`` as a JSON object without whitespace, in their order.
 
-    Several times as fast as `json.dumps` for small objects, which has to be
-    told that a `types.MappingProxyType` is a mapping.
+    For small objects this is several times as fast as `json.dumps`, which needs a
+    ``default`` function for `types.MappingProxyType`.
 
-    :param values: text to text, to mappings like this one, or to what `json`
-        encodes.
+    :param values: maps text to text, to mappings like this one, or to other values
+        that `json` can encode.
     """
     items = [
         f"{_encode(name)}:{_encode(value) if type(value) is str else _json_of(value)}"

@@ -35,7 +35,7 @@ devices:
 
 _DEVICE = '{"ipv4.address":"80.80.90.60","nictype":"ipvlan","type":"nic"}'
 
-#: The data of the example image: text, as they are shown in a terminal.
+#: The data of the example image: text, because it is printed in a terminal.
 _IMAGE = b"this could be a root file system\n"
 
 _EXPORT = f"/1.0/images/{hashlib.sha256(_IMAGE).hexdigest()}/export"
@@ -57,7 +57,7 @@ REQUESTS = (
 
 
 class DemoService(MultiService):
-    """Serves one example container from a temporary directory.
+    """A service of one example container, in a temporary directory.
 
     :param reactor: as for `DevLXDService`.
     """

@@ -59,7 +59,7 @@ def open_regular(path: str | os.PathLike[str], flags: int = 0) -> int:
 def birth_time_ns(path: str | os.PathLike[str] | int) -> int | None:
     """Return when a file was created. Later changes do not affect this time.
 
-    This calls ``statx(2)``, which Python does not have. Symbolic links are
+    This calls ``statx(2)``, for which Python has no function. Symbolic links are
     followed.
 
     :param path: a path, or a file descriptor.

@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.test_service -*-
-"""Makes the sites that guests connect to, one for each endpoint."""
+"""The sites that guests connect to, one for each endpoint."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from devlxd.turns import Turns
 
 
 class GuestSites:
-    """Makes the sites of a service, which share limits, events and images.
+    """The sites of a service, which share limits, events and images.
 
-    :param store: the containers that may ask.
+    :param store: the containers to serve.
     :param identifier: finds the callers.
     :param peers: returns the peers of connections.
     :param reactor: for timeouts.
-    :param turns: give turns to containers that ask much.
+    :param turns: schedules the work of containers that cause much.
     :param bus: the events; default: none.
     :param downloads: the images; default: none.
     :param observer: is notified of what the sites do.
@@ -96,8 +96,7 @@ class GuestSites:
 def connections_per_container() -> int:
     """Return how many connections one container may have.
 
-    Even with all of them, it leaves most file descriptors of this process to the
-    others.
+    The limit leaves most file descriptors of this process to other containers.
     """
     files, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if files == resource.RLIM_INFINITY:

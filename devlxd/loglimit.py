@@ -10,8 +10,8 @@ from attrs import define
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-#: How many kinds of lines have a limit of their own at a time. A guest can make up
-#: kinds; when there are more, the kind whose period began first is evicted.
+#: The maximum number of kinds of lines. A guest can invent kinds; when there are too
+#: many, the kind whose period began first is evicted.
 MAX_KINDS = 4096
 
 
@@ -37,7 +37,7 @@ class RateLimitedLogger:
     suppress the lines about others.
 
     :param log: logs the lines.
-    :param reactor: provides the time, and calls at the end of a period.
+    :param reactor: provides the time, and schedules the summaries.
     :param lines: how many lines of each kind to log in each period.
     :param seconds: the length of a period.
     """
@@ -95,7 +95,7 @@ class RateLimitedLogger:
         return period
 
     def _schedule_summary(self, seconds: float) -> None:
-        """Schedule the summary, which is logged even if no further line comes."""
+        """Schedule the summary, which is logged even if no further line follows."""
         if self._summary_call is None:
             self._summary_call = self._reactor.callLater(seconds, self._summarize)
 

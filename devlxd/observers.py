@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.test_observers -*-
-"""Observers of a service, one or none of them."""
+"""Observers of a service that never raise exceptions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from devlxd.model import Caller, Container
 
 @implementer(IServiceObserver)
 class NullObserver:
-    """Observes nothing."""
+    """An observer that does nothing."""
 
     def connected(self, caller: Caller) -> None:
         """See `IServiceObserver.connected`."""
@@ -34,7 +34,7 @@ class NullObserver:
 
 @implementer(IServiceObserver)
 class GuardedObserver:
-    """Passes everything on to an observer, and logs what it raises."""
+    """An observer that calls another one, and logs the exceptions that it raises."""
 
     _log = Logger()
 
@@ -69,5 +69,5 @@ class GuardedObserver:
 
 
 def guarded(observer: IServiceObserver | None) -> IServiceObserver:
-    """Return an observer that never raises; ``None`` observes nothing."""
+    """Return an observer that never raises; for ``None``, one that does nothing."""
     return NullObserver() if observer is None else GuardedObserver(observer)

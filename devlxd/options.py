@@ -1,8 +1,8 @@
 # -*- test-case-name: tests.test_tap -*-
 """The command line of ``twistd devlxd``: its options, and checks of their values.
 
-What can be checked is checked before anything starts. An error ends the process
-with one line on standard error and exit status 1.
+All values that can be checked are checked before anything starts. An error ends
+the process with one line on standard error and exit status 1.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.test_service -*-
-"""Puts the packages together: the service that a host agent embeds."""
+"""The service that a host agent embeds; it connects the packages."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ class _ChangeReporter(Service):
 class DevLXDService(MultiService):
     """The guest API for the containers of one store.
 
-    :param reactor: for timeouts, and to be notified of containers that end.
-    :param store: the containers that may ask.
+    :param reactor: for timeouts, connections and the end of runs.
+    :param store: the containers to serve.
     :param endpoints: where to listen, and in which dialect.
     :param identifier: finds the callers; default: by the cgroups and pid
         namespaces of the known runtimes.
@@ -69,7 +69,7 @@ class DevLXDService(MultiService):
     :param journal: keeps events; default: in memory.
     :param images: the images that can be downloaded; default: none.
     :param max_downloads: how many images one container may download at a time.
-    :param observer: is notified of what the service does; default: nobody is.
+    :param observer: is notified of what the service does; default: none.
     :param now: returns the time of events, in nanoseconds since 1970.
     """
 

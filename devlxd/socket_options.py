@@ -1,10 +1,10 @@
 # -*- test-case-name: tests.test_socket_options -*-
-"""What the kernel knows about the peers of UNIX sockets.
+"""Facts of the kernel about the peers of UNIX sockets.
 
-The functions take any socket object with ``getsockopt``. Everything here is of
-the process that called ``connect()``, whatever process holds the socket now
-(``unix(7)``). It is enough for limits and for log lines. Which container may
-ask is decided by `devlxd.peers` alone.
+The functions accept any socket object with ``getsockopt``. The facts are those of
+the process that called ``connect()``, even if another process holds the socket
+now (``unix(7)``). This is sufficient for limits and for log lines. Callers are
+identified by `devlxd.peers` alone.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _log = Logger()
 def credentials_of(connection: socket.SocketType) -> tuple[int, int, int]:
     """Return the pid, uid and gid of the peer, as this process sees them.
 
-    They are those of the moment of its ``connect()``.
+    The kernel has recorded them at ``connect()``.
 
     :raises OSError: when the kernel does not know them.
     """
@@ -106,8 +106,8 @@ def _hash_of_cgroups(pid: int) -> bytes | None:
 def refuse_descriptors(listening: socket.socket) -> None:
     """Make the kernel refuse file descriptors that peers send along.
 
-    Closing such a descriptor can block for as long as its sender likes: it may
-    be a socket that lingers (``SO_LINGER``, ``socket(7)``).
+    Closing such a descriptor can block for as long as its sender chooses: it may be
+    a socket that lingers (``SO_LINGER``, ``socket(7)``).
 
     A warning is logged where the kernel is older than Linux 6.16.
 
@@ -117,6 +117,6 @@ def refuse_descriptors(listening: socket.socket) -> None:
         listening.setsockopt(socket.SOL_SOCKET, SO_PASSRIGHTS, 0)
     except OSError:
         _log.warn(
-            "this kernel has no SO_PASSRIGHTS (Linux 6.16 has): a guest can block "
-            "this process with file descriptors that it sends along"
+            "this kernel has no SO_PASSRIGHTS (Linux 6.16 and later have it): a guest "
+            "can block this process with file descriptors that it sends along"
         )

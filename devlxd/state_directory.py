@@ -47,7 +47,7 @@ class StateDirectory:
             except (FileExistsError, NotADirectoryError, PermissionError):
                 raise
             except OSError:
-                # With a full disk devlxd runs all the same, without past events.
+                # devlxd also runs with a full disk, but without past events.
                 pass
             self.journal(containers).check()
 

@@ -28,7 +28,7 @@ class DemoTests(SynchronousTestCase):
     def test_responses(self) -> None:
         """Each printed request has the printed response."""
         guest = GuestConnection(self.site)
-        self.addCleanup(guest.hang_up)
+        self.addCleanup(guest.disconnect)
         for path, body in REQUESTS:
             response = guest.get(path).decode()
             self.assertEqual(response.partition("\r\n\r\n")[2], body)

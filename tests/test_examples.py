@@ -65,7 +65,7 @@ class AgentTests(AgentTestCase):
         assert isinstance(site, DevLXDSite)
         guest = GuestConnection(site)
         self.assertIn(b"not in a container", guest.get("/1.0"))
-        guest.hang_up()
+        guest.disconnect()
         self.successResultOf(service.stopService())
 
     def test_observer(self) -> None:

@@ -122,7 +122,7 @@ class DevLXDServiceTests(SynchronousTestCase):
         stopped = self.service.stopService()
         self.assertTrue(guest.transport.disconnecting)
         self.assertNoResult(stopped)
-        guest.hang_up()
+        guest.disconnect()
         self.successResultOf(stopped)
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 

@@ -19,11 +19,11 @@ from devlxd.model import is_fingerprint
 #: The default directory of images, which is that of the default dialect.
 _IMAGES = DEFAULT_DIALECT.images
 
-# twisted.python.usage, which twistd uses, takes no options after arguments.
+# twisted.python.usage, which twistd uses, accepts no options after arguments.
 
 
 class _Parser(argparse.ArgumentParser):
-    """Reports an error on one line, without the usage."""
+    """A parser that reports an error on one line, without the usage."""
 
     def error(self, message: str) -> NoReturn:
         """See `argparse.ArgumentParser.error`."""
@@ -51,7 +51,7 @@ def make_parser() -> argparse.ArgumentParser:
             "add",
             help="add an image to the directory of images",
             description="Copy an image into the directory of images, from which "
-            "twistd devlxd lets guests download it, and print its fingerprint.",
+            "twistd devlxd serves it to guests, and print its fingerprint.",
         )
     )
     return parser
@@ -70,7 +70,7 @@ def _define_image_add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--public",
         action="store_true",
-        help="let all guests that may download images download it (default: no guest)",
+        help="allow all guests with the permission to download the image",
     )
     parser.add_argument(
         "--fingerprint",
@@ -97,9 +97,9 @@ def _image_add(arguments: argparse.Namespace) -> None:
 
 @contextmanager
 def _signals_interrupt() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP raise `KeyboardInterrupt`, as SIGINT does.
+    """Make SIGTERM and SIGHUP raise `KeyboardInterrupt`, as SIGINT does.
 
-    Temporary files are removed then, too.
+    Temporary files are then removed.
     """
     numbers = (signal.SIGTERM, signal.SIGHUP)
     handlers = [signal.signal(n, signal.default_int_handler) for n in numbers]

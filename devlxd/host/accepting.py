@@ -36,12 +36,11 @@ _OF_ONE_CONNECTION = frozenset(
 
 
 class ListeningSocket(socket.socket):
-    """A UNIX socket that accepts connections three times as fast.
+    """A UNIX socket whose `accept` is three times as fast as Python's.
 
-    Its `accept` returns objects of `socket.SocketType`, the base class of
-    `socket.socket`. Python's own looks up the family and type of each connection,
-    which are known here, and makes a `socket.socket`, which a connection that is
-    refused does not need.
+    It returns objects of `socket.SocketType`, the base class of `socket.socket`.
+    Python's `accept` looks up the family and type of each connection, which are
+    known here, and creates a `socket.socket`, which refused connections do not need.
     """
 
     def accept(self) -> tuple[socket.SocketType, object]:  # type: ignore[override] # the base class
@@ -59,7 +58,7 @@ class Acceptor:
 
     :param listening: a listening socket in non-blocking mode, which the caller
         closes after `stop`.
-    :param on_connection: called with each connection, which it keeps or closes.
+    :param on_connection: called with each connection; keeps or closes it.
     :param reactor: calls `doRead` when there are connections to accept.
     :param now: returns the time in seconds, from an arbitrary start.
     """
@@ -86,7 +85,7 @@ class Acceptor:
         self._reactor.addReader(self)
 
     def stop(self) -> None:
-        """Stop accepting connections; do nothing if this is stopped already."""
+        """Stop accepting connections; do nothing if the acceptor is stopped."""
         self._reactor.removeReader(self)
         if self._retry_call is not None:
             self._retry_call.cancel()
@@ -124,7 +123,7 @@ class Acceptor:
             connection.close()
 
     def _retry_later(self, error: OSError) -> None:
-        """Leave the connections in the queue for a while, until the error is over."""
+        """Stop accepting for `RETRY` seconds; the connections stay in the queue."""
         self._limited_log.error(
             "connections cannot be accepted, retrying: {reason}",
             of=error.errno,

@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.host.test_garbage_collection -*-
-"""Python's garbage collector while many containers are loaded."""
+"""Disabling Python's garbage collector while containers are loaded."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _T = TypeVar("_T")
 def disable_gc_until(loaded: Deferred[_T]) -> None:
     """Disable garbage collection until ``loaded`` fires, with a result or a failure.
 
-    While snapshots are loaded, the collector would traverse all of them again
-    and again, and delay guests, to find nothing: snapshots are in no reference
+    While snapshots are loaded, the collector would traverse all of them again and
+    again, which delays guests. It would free nothing: snapshots are in no reference
     cycle, so reference counting frees the ones that are replaced. Afterwards the
     loaded ones are frozen (`gc.freeze`): the collector ignores them.
     """

@@ -65,7 +65,7 @@ _FileID = tuple[int, int]
 
 
 def _file_id(path: str) -> _FileID | None:
-    """Return what ``path`` leads to; ``None`` if it cannot be found."""
+    """Return the device and inode of ``path``; ``None`` if it cannot be found."""
     try:
         status = os.stat(path)
     except OSError:
@@ -75,7 +75,7 @@ def _file_id(path: str) -> _FileID | None:
 
 @implementer(IWatcher, IReadDescriptor)
 class INotify:
-    """Watches directories.
+    """A watcher that uses inotify.
 
     :param reactor: calls `doRead` when there are events, and provides the time.
     """
@@ -134,7 +134,7 @@ class INotify:
                 self._inotify.rm_watch(watch)
 
     def _check_mounts(self) -> Deferred[None] | None:
-        """If the mount table has changed, find the watches that it affects.
+        """If the mount table has changed, remove the watches that this affects.
 
         :return: a Deferred that fires when all watches have been checked.
         """
@@ -159,7 +159,7 @@ class INotify:
 
     def poll(self) -> bool:
         """See `IWatcher.poll`."""
-        # Events that are added meanwhile are not waited for.
+        # Events that are added meanwhile are left for the next call.
         left = self._queued_bytes()
         end = time.perf_counter() + SLICE
         while left > 0 and self._inotify is not None:
@@ -216,7 +216,7 @@ class INotify:
     # IReadDescriptor
 
     def fileno(self) -> int:
-        """See `IFileDescriptor.fileno`; -1 when this is stopped."""
+        """See `IFileDescriptor.fileno`; -1 when the watcher is stopped."""
         return -1 if self._inotify is None else int(self._inotify.fileno())
 
     def doRead(self) -> None:

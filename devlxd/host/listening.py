@@ -85,15 +85,15 @@ def endpoint_at(reactor: IReactorUNIX, description: str) -> IStreamServerEndpoin
 def check_endpoint(description: str, identified: bool = True) -> str:
     """Check whether devlxd could listen at an endpoint, without listening.
 
-    For a UNIX socket this creates the directory that `endpoint_at` promises, and
-    removes a stale socket.
+    For a UNIX socket this creates the missing directory, and removes a stale
+    socket, as listening would.
 
     :param identified: whether callers are identified. If not, TCP is possible
         too, at a loopback address.
-    :return: the address, which no two endpoints may have in common: of a UNIX
+    :return: the address, which must be different for each endpoint: for a UNIX
         socket the path without symbolic links.
     :raises CannotListenError: when listening would fail.
-    :raises ValueError: when ``description`` is no endpoint for guests.
+    :raises ValueError: when ``description`` is not an endpoint for guests.
     """
     kind = _kind_of(description)
     if kind in _ANONYMOUS or (kind == "tcp" and identified):
@@ -117,7 +117,8 @@ def listen_now(
 ) -> Deferred[IListeningPort]:
     """Listen at ``endpoint``; raise immediate errors instead of returning them.
 
-    :return: the listening port; errors that happen later are failures of it.
+    :return: a Deferred that fires with the listening port; it fails with errors that
+        happen later.
     :raises CannotListenError: when listening fails before this returns.
     """
     listening = endpoint.listen(factory)
@@ -141,7 +142,7 @@ def _kind_of(description: str) -> str:
 
 
 def _syntax_error(kind: str) -> str:
-    """Return what is wrong with a Twisted endpoint string that cannot be parsed."""
+    """Return the error text for a Twisted endpoint string that cannot be parsed."""
     if kind in _SYNTAX:
         return f"must have the form {_SYNTAX[kind]}"
     return f"unknown kind of endpoint: {kind}"

@@ -38,7 +38,7 @@ class LockFile:
         """Check that no other process holds the lock.
 
         This releases the lock if this process holds it: closing any descriptor
-        of the file does (``fcntl_locking(2)``).
+        of the file releases it (``fcntl_locking(2)``).
 
         :raises LockedError: when another process holds it.
         :raises OSError: when the file cannot be opened.

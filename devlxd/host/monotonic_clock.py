@@ -14,7 +14,7 @@ def use_monotonic_clock(reactor: ReactorBase) -> None:
     """Make a reactor time its delayed calls by the monotonic clock.
 
     By default a reactor uses the wall clock: when that is set back by an hour,
-    no timeout happens for an hour. Calls that are pending already keep their
+    no timeout expires for an hour. Calls that are pending already keep their
     delays.
     """
     difference = time.monotonic() - reactor.seconds()

@@ -1,23 +1,23 @@
 # -*- test-case-name: tests.host.test_private_apis -*-
 """Undocumented behaviour of CPython and Twisted that this package relies on.
 
-Nothing else in this package and in `devlxd.tap` relies on any.
+This package and `devlxd.tap` rely on no other undocumented behaviour.
 ``tests/host/test_private_apis.py`` checks that each of these still exists and
 means what is written here.
 
 * ``socket.socket._accept`` of CPython: `accept_descriptor`.
 * `ReactorBase.seconds` can be replaced on one reactor, which then reads the
   time of all its delayed calls from it: `set_clock`.
-* Which exceptions `serverFromString` raises: `NO_SUCH_SYSTEMD_SOCKET` and
+* The exceptions that `serverFromString` raises: `NO_SUCH_SYSTEMD_SOCKET` and
   `MALFORMED_DESCRIPTION`.
 * The attributes ``fileno`` and ``addressFamily`` of
   `AdoptedStreamServerEndpoint`: `adopted_descriptor` and `is_adopted_unix`.
 * `UNIXServerEndpoint.listen` and `TCP4ServerEndpoint.listen` call the reactor
   before they return, and TCP4ServerEndpoint only needs ``listenTCP`` of it.
-  This has no name here; `devlxd.host.dry_run` is built on it.
+  `devlxd.host.dry_run` relies on it.
 * twistd opens its log after it has called `makeService`, with ``-n`` on the
-  `sys.stdout` of that moment. This has no name here; `devlxd.tap` replaces
-  `sys.stdout`.
+  `sys.stdout` of that moment. `devlxd.tap`, which replaces `sys.stdout`, relies on
+  it.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from collections.abc import Callable
 from twisted.internet.base import ReactorBase
 from twisted.internet.endpoints import AdoptedStreamServerEndpoint
 
-#: Accepts a connection, and returns its file descriptor and the peer's address:
-#: what `socket.socket.accept` calls before it makes a `socket.socket`.
+#: Accepts a connection, and returns its file descriptor and the peer's address.
+#: `socket.socket.accept` calls it before it creates a `socket.socket`.
 accept_descriptor: Callable[[socket.socket], tuple[int, object]]
 accept_descriptor = socket.socket._accept  # type: ignore[attr-defined] # private
 
-#: What `serverFromString` raises for ``systemd:`` when systemd passed no socket
-#: of that name or number.
+#: The error that `serverFromString` raises for ``systemd:`` when systemd passed no
+#: socket of that name or number.
 NO_SUCH_SYSTEMD_SOCKET = LookupError
 
-#: What `serverFromString` raises for an unknown kind of endpoint, and for
-#: arguments that this kind does not have.
+#: The errors that `serverFromString` raises for an unknown kind of endpoint, and
+#: for arguments that this kind does not have.
 MALFORMED_DESCRIPTION = (TypeError, ValueError, AttributeError)
 
 

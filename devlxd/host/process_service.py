@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IReactorFromThreads
 class ProcessService(MultiService):
     """Runs its child services as the process of ``twistd devlxd``.
 
-    :param reactor: calls ``on_hangup`` outside of the signal handler.
+    :param reactor: calls ``on_hangup`` outside the signal handler.
     :param acquire_locks: called before any child starts, when a daemon has
         forked; may raise `SystemExit`.
     :param check_privileges: called before the children start, when the process

@@ -1,8 +1,8 @@
 # -*- test-case-name: tests.host.test_socket_files -*-
-"""The files of UNIX sockets: their directories, and stale ones in the way.
+"""The files of UNIX sockets: creating directories, replacing stale sockets.
 
 A UNIX socket stays in the file system when its process ends (``unix(7)``). A
-stale socket, on which no process listens, is replaced; a live one never is.
+stale socket, on which no process listens, is replaced; any other is kept.
 """
 
 from __future__ import annotations
@@ -37,8 +37,7 @@ class StaleSocketReplacer:
     file can outlive its process too.
 
     :ivar reactor: the reactor that listens.
-    :ivar creates_directory: whether to create the directory of the socket when
-        it is missing.
+    :ivar creates_directory: whether to create a missing directory of the socket.
     """
 
     reactor: IReactorUNIX

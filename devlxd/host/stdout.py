@@ -19,7 +19,7 @@ from typing import TextIO, cast
 #: How much a pipe that is ready accepts in one write, in bytes (``pipe(7)``).
 _PIPE_BUF = select.PIPE_BUF
 
-#: Writes as much of some bytes as there is room for; returns how many it wrote.
+#: Writes as many of some bytes as possible without blocking; returns their number.
 _Write = Callable[[bytes], int]
 
 
@@ -38,13 +38,13 @@ def nonblocking(file: TextIO) -> TextIO:
 
 
 class DroppingFile(TextIOBase):
-    """A text file that drops the lines for which there is no room.
+    """A text file that drops lines while its reader is too slow.
 
     Each line is written whole or not at all. The number of dropped lines is
-    written before the next line for which there is room.
+    written before the next line that is written.
 
-    :param write: writes as much of some bytes as there is room for, and returns
-        how many bytes it wrote.
+    :param write: writes as many of some bytes as possible without blocking, and
+        returns their number.
     """
 
     def __init__(self, write: _Write) -> None:
@@ -65,9 +65,9 @@ class DroppingFile(TextIOBase):
         return len(text)
 
     def _put(self, text: str) -> bool:
-        """Write ``text``, or keep its rest for later; return whether it is written.
+        """Write ``text``, or a part of it and later the rest.
 
-        If there is no room for its first byte, ``text`` is not kept.
+        :return: whether it is written, at least in part. If not, it is dropped.
         """
         self._rest = self._rest[self._write(self._rest) :]
         if self._rest:
@@ -89,7 +89,7 @@ def _writer_to(descriptor: int) -> _Write | None:
 
 
 class _SocketWriter:
-    """Writes to a socket, such as journald's, as much as there is room for."""
+    """Writes to a socket, such as journald's, without blocking."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -105,7 +105,7 @@ class _SocketWriter:
 
 
 class _PipeWriter:
-    """Writes to a pipe or a terminal as much as there is room for."""
+    """Writes to a pipe or a terminal without blocking."""
 
     def __init__(self, descriptor: int) -> None:
         self._inherited = descriptor
@@ -130,9 +130,9 @@ class _PipeWriter:
         """Open the pipe or terminal again, in non-blocking mode.
 
         The inherited description is shared with other processes, which do not
-        expect non-blocking mode. If it cannot be opened, as a pipe of another
-        user, it is used as it is: when it is ready it has room for ``PIPE_BUF``
-        bytes.
+        expect non-blocking mode. If it cannot be opened, for example a pipe of
+        another user, the inherited one is used: when it is ready it accepts
+        ``PIPE_BUF`` bytes.
         """
         flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
         try:

@@ -33,8 +33,8 @@ def add_image(
 ) -> str:
     """Copy an image into a directory of images.
 
-    Guests can download the image when all of it is on the disk. An error
-    before that leaves the directory as it was.
+    Guests can download the image as soon as all of it is on the disk. After an
+    error the directory is as it was before.
 
     :param files: the only file of a unified image, or the two files of a split
         image: metadata, root file system.
@@ -87,7 +87,7 @@ def _add(
     for copy, target in zip(copies, targets, strict=True):
         copy.rename(target)
     _sync_directory(directory)
-    # Without its description nobody may download an image, so this is last.
+    # No guest may download an image without its description, so this is last.
     description.rename(description_path(directory, fingerprint))
     _sync_directory(directory)
     return fingerprint
@@ -100,7 +100,7 @@ def _check_existing(directory: Path, fingerprint: str, targets: Sequence[Path]) 
     differently, or the remains of an interrupted call. If they are incomplete,
     their description is removed, so that no guest downloads a mixture.
 
-    :raises AddError: if the image is there, but split differently.
+    :raises AddError: if the image exists, but is split differently.
     """
     existing = image_paths(directory, fingerprint)
     rootfs = rootfs_path(directory, fingerprint)
@@ -147,7 +147,7 @@ def _write_description(path: Path, public: bool, filename: str) -> None:
 
 
 def _sync(file: BinaryIO) -> None:
-    """Wait until all that was written is on the disk."""
+    """Wait until all written data is on the disk."""
     file.flush()
     os.fsync(file.fileno())
 

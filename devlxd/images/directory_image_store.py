@@ -1,7 +1,7 @@
 # -*- test-case-name: tests.images.test_directory_image_store -*-
 """A store of the images in a directory of the host.
 
-How the directory is laid out is described in `devlxd.images.file_names`.
+`devlxd.images.file_names` describes the layout of the directory.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ from devlxd.model import Image
 #: only if the C library it was built with has it.
 _RWF_NOWAIT = 8
 
-#: Errors that say nothing about the file that was to be opened.
+#: Errors that are not caused by the file to be opened.
 _OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
-#: How often an image is opened again if its files are replaced meanwhile.
+#: How often opening an image is tried if its files are replaced meanwhile.
 _MAX_ATTEMPTS = 5
 
 
@@ -54,11 +54,11 @@ class _UnusableError(Exception):
 
 @implementer(IImageStore)
 class DirectoryImageStore:
-    """Provides the public and the cached images in a directory.
+    """The public and the cached images in a directory.
 
-    The store never writes to the directory, and follows no symbolic links in
-    it. It accesses the disk in the threads of the reactor, because disks may be
-    slow. Only data in the page cache are read by the reactor itself.
+    The store never writes to the directory, and follows no symbolic links in it.
+    Because disks may be slow, it accesses them in the reactor's thread pool. Only
+    data in the page cache is read in the reactor's own thread.
 
     :param directory: the directory of images. It need not exist yet.
     :param reactor: for its threads, and for the time.
@@ -74,7 +74,8 @@ class DirectoryImageStore:
     def open(self, fingerprint: str) -> Deferred[IOpenImage | None]:
         """See `IImageStore.open`.
 
-        Files that are not a usable image count as no image. The log says why.
+        Files that are not a usable image are treated as missing; the reason is
+        logged.
         """
         opening: Deferred[IOpenImage | None] = deferToThreadPool(
             self._reactor, self._reactor.getThreadPool(), self._open, fingerprint
@@ -190,7 +191,7 @@ class _File:
     def read(self, start: int, size: int) -> bytes:
         """Read at an offset. This may block.
 
-        :raises ImageError: if there are no data, or the file has changed.
+        :raises ImageError: if there is no data, or the file has changed.
         """
         try:
             return self._checked(os.pread(self.fd, size, start))
@@ -198,10 +199,10 @@ class _File:
             raise ImageError(f"{self.path}: {_reason(error)}") from None
 
     def read_cached(self, start: int, size: int) -> bytes:
-        """Read at an offset what is in the page cache. This does not block.
+        """Read at an offset, from the page cache only. This does not block.
 
         :return: ``b""`` if the read would block, or is not supported.
-        :raises ImageError: if there are no data, or the file has changed.
+        :raises ImageError: if there is no data, or the file has changed.
         """
         data = bytearray(size)
         try:
@@ -275,7 +276,7 @@ class _OpenDirectoryImage:
 
 
 def _reason(error: OSError) -> str:
-    # With O_NOFOLLOW, open(2) fails so on a symbolic link.
+    # With O_NOFOLLOW, open(2) fails with ELOOP on a symbolic link.
     if error.errno == errno.ELOOP:
         return "a symbolic link"
     return error.strerror or str(error)

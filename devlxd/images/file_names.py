@@ -1,7 +1,7 @@
 # -*- test-case-name: tests.images.test_file_names -*-
 """The names of the files of an image, in a directory and in a download.
 
-A directory of images is laid out as that of LXD:
+A directory of images has the layout of LXD's:
 
 * ``FINGERPRINT``, which may have an extension, is a unified image (one file)
   or the metadata of a split image (two files);
@@ -70,7 +70,7 @@ def rootfs_path(directory: Path, fingerprint: str) -> Path:
 def image_paths(directory: Path, fingerprint: str) -> list[Path]:
     """Return the existing paths of the unified image, or of the metadata.
 
-    There should be one. Dangling symbolic links are among them, too.
+    There should be at most one. Dangling symbolic links are included.
     """
     paths = [directory / f"{fingerprint}{extension}" for extension in EXTENSIONS]
     return list(filter(os.path.lexists, paths))

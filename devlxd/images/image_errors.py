@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.images.test_upstream_client -*-
-"""Raising `ImageError`, and its texts."""
+"""Checks that raise `ImageError`, and texts of errors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from devlxd.interfaces import ImageError
 
 
 def require(condition: bool, otherwise: str) -> None:
-    """Check what an upstream server has sent.
+    """Check a condition on data from an upstream server.
 
     :param otherwise: the text of the error.
     :raises ImageError: if the condition is false.

@@ -15,10 +15,10 @@ from devlxd.model import Image
 
 @implementer(IImageStore)
 class MemoryImageStore:
-    """Provides the images that were put into it.
+    """A store in memory, whose images are added by `put`.
 
     :ivar open_images: the images that are open: one entry for each call of
-        `open` that was not followed by `IOpenImage.close` yet.
+        `open` without a call of `IOpenImage.close`.
     """
 
     def __init__(self) -> None:
@@ -54,7 +54,7 @@ class MemoryImageStore:
         return fingerprint
 
     def remove(self, fingerprint: str) -> None:
-        """Remove an image. Where it is open, it stays readable."""
+        """Remove an image; it stays readable where it is open."""
         del self._images[fingerprint]
 
     def open(self, fingerprint: str) -> Deferred[IOpenImage | None]:
@@ -80,7 +80,7 @@ class _OpenMemoryImage:
     def read(self, start: int, size: int) -> Deferred[bytes]:
         """See `IOpenImage.read`."""
         data = self._data[start : start + size]
-        return succeed(data) if data else fail(ImageError("read behind the end"))
+        return succeed(data) if data else fail(ImageError("read past the end"))
 
     def close(self) -> None:
         """See `IOpenImage.close`."""

@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.images.test_upstream_export -*-
-"""Reading a multipart response (RFC 7578) part by part, as its data arrive."""
+"""Reading a multipart response (RFC 7578) part by part, as its data arrives."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ class MultipartReader:
 
     :param reader: reads the body.
     :param boundary: the parameter of its ``Content-Type``.
-    :raises ImageError: if the boundary is not one. Each method raises it too:
-        if the body is malformed, incomplete or not what was asked for.
+    :raises ImageError: if the boundary is not valid. Each method raises it if the
+        body is malformed, incomplete or other than requested.
     """
 
     def __init__(self, reader: ResponseReader, boundary: str) -> None:
         self._reader = reader
-        #: What the parser has found and nobody has read yet: for each part its
-        #: head, its data in chunks, and ``None`` at its end.
+        #: Parsed items that have not been read yet: for each part its head, its
+        #: data in chunks, and ``None`` at its end.
         self._parsed: deque[MultipartSegment | bytes | None] = deque()
         try:
             self._parser = PushMultipartParser(boundary, strict=True)

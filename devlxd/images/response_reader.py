@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.images.test_response_reader -*-
-"""Reading the body of an HTTP response at the pace of its reader."""
+"""Reading the body of an HTTP response, with flow control."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from twisted.web.iweb import IResponse
 from devlxd.images.image_errors import describe
 from devlxd.interfaces import ImageError
 
-#: The server is paused when so many bytes are buffered. The last chunk, of at
-#: most 64 KiB, may exceed this.
+#: The number of buffered bytes at which the server is paused. The last chunk, of at
+#: most 64 KiB, may exceed it.
 MAX_BUFFERED = 128 * 1024
 
-#: How long the server may send nothing, in seconds.
+#: How long a read waits for data, in seconds.
 READ_TIMEOUT = 30
 
 
 class _BodyTransport(typing.Protocol):
-    """What Twisted's HTTP client gives to the protocol that receives a body.
+    """The transport that Twisted's HTTP client gives to the receiver of a body.
 
     `IResponse.deliverBody` documents an `IPushProducer`; its ``loseConnection``
     is public, but in no interface.
@@ -40,7 +40,7 @@ class _BodyTransport(typing.Protocol):
 
 
 class ResponseReader(Protocol):
-    """Buffers the body of a response, and pauses the server when that is full.
+    """A buffer for the body of a response; the server is paused when it is full.
 
     :param reactor: for the timeout.
     """

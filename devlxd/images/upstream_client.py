@@ -36,7 +36,7 @@ RESPONSE_TIMEOUT = 10
 @implementer(IAgentEndpointFactory, IStreamClientEndpoint)
 @frozen
 class _FixedEndpoint:
-    """Connects to the same endpoint for every URI, and logs no connections."""
+    """An endpoint that is used for every URI, and logs no connections."""
 
     endpoint: IStreamClientEndpoint
 
@@ -54,9 +54,9 @@ class _FixedEndpoint:
 @implementer(IAgent)
 @frozen
 class _UncompressedAgent:
-    """Neither requests nor decompresses a compressed response.
+    """An agent that neither requests nor decompresses compressed responses.
 
-    treq would decompress all of the body at once, however large it becomes.
+    treq would decompress each chunk without a limit on its size.
     """
 
     agent: IAgent
@@ -81,7 +81,7 @@ def _without_encoding(response: IResponse) -> IResponse:
 
 
 class UpstreamClient:
-    """Sends requests to an LXD: without cookies, redirects or decompression.
+    """A client of an LXD, without cookies, redirects or decompression.
 
     :param path: the path of LXD's own socket, such as
         ``/var/lib/lxd/unix.socket``.

@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.images.test_upstream_export -*-
-"""Image exports: the data of one image, as the REST API of LXD sends them.
+"""Image exports: the data of one image, as the REST API of LXD sends it.
 
 See ``GET /1.0/images/{fingerprint}/export`` in LXD's REST API documentation,
 https://documentation.ubuntu.com/lxd/en/latest/api/. LXD sends
@@ -60,7 +60,7 @@ class ImageExport:
         :param start: the offset of the first byte.
         :param end: the offset after the last byte.
         :param size: the size of the image, in bytes.
-        :raises ImageError: if LXD sends something else.
+        :raises ImageError: if LXD sends anything else.
         """
         self._require_status(http.PARTIAL_CONTENT)
         expected = f"bytes {start}-{end - 1}/{size}"
@@ -72,13 +72,13 @@ class ImageExport:
         require(length == end - start, f"LXD sends {length} bytes, not {end - start}")
 
     async def read_parts(self, size: int) -> tuple[ImagePart, ...]:
-        """Read what the parts of a split image are. This consumes the data.
+        """Read the names and sizes of the parts of a split image; consumes the data.
 
-        LXD sends no sizes of parts. That of the second follows from the size of
-        the first, all of which has to be read for this.
+        LXD sends no sizes of parts. The first part is read to its end to find its
+        size; the size of the second follows from it.
 
         :param size: the size of the image, in bytes.
-        :raises ImageError: if LXD sends something else.
+        :raises ImageError: if LXD sends anything else.
         """
         parts = self._parts()
         name, filename = await parts.read_head(_METADATA)
@@ -92,10 +92,10 @@ class ImageExport:
         return (metadata, ImagePart(name, filename, size - length))
 
     async def data(self, parts: Sequence[ImagePart]) -> AsyncIterator[bytes]:
-        """Iterate over the data. The caller has to check that they are complete.
+        """Iterate over the data. The caller has to check that it is complete.
 
-        :param parts: what the parts of the image have to be.
-        :raises ImageError: if a part of a split image is larger than that.
+        :param parts: the expected parts of the image.
+        :raises ImageError: if a part of a split image is larger than expected.
         """
         if not self.is_split:
             while data := await self._reader.read():

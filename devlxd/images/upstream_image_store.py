@@ -1,7 +1,7 @@
 # -*- test-case-name: tests.images.test_upstream_image_store -*-
 """A store of the images of an LXD or Incus that runs on the same host.
 
-Here "LXD" is that upstream server, and no dialect of the guest API.
+Here "LXD" means that upstream server, not the dialect of the guest API.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ MAX_REMEMBERED = 1000
 
 @implementer(IImageStore)
 class LXDImageStore:
-    """Provides the public and the cached images of an LXD.
+    """The public and the cached images of an LXD.
 
-    It asks LXD whenever an image is opened. Only the parts of images are
-    remembered, as long as the size of the image stays the same.
+    The store asks LXD whenever an image is opened. It remembers only the parts of
+    images, as long as the size of the image stays the same.
 
     :param path: the path of LXD's own socket, such as
         ``/var/lib/lxd/unix.socket``.
@@ -66,9 +66,9 @@ class LXDImageStore:
         return _OpenUpstreamImage(image, self._client, self._forget)
 
     async def _fetch_parts(self, record: ImageRecord) -> tuple[ImagePart, ...]:
-        """Find out what the parts of an image are.
+        """Fetch the parts of an image.
 
-        They are not in its record, so this starts an export.
+        Its record does not contain them, so this starts an export.
         """
         export = await fetch_export(self._client, record.fingerprint, 0, 1)
         try:
@@ -95,11 +95,11 @@ def _open_timed_out(result: object, seconds: float) -> NoReturn:
 
 @implementer(IOpenImage)
 class _OpenUpstreamImage:
-    """Downloads an image of an LXD while it is read, and only then.
+    """An image of an LXD, downloaded only while it is read.
 
     :param client: connects to LXD.
-    :param forget: called with the fingerprint when a read fails, as the parts
-        of the image may be others than what the store remembers.
+    :param forget: called with the fingerprint when a read fails, because the parts
+        that the store remembers may be outdated.
     """
 
     def __init__(
@@ -126,8 +126,8 @@ class _OpenUpstreamImage:
             data, self._rest = self._rest[:size], self._rest[size:]
             self._position += len(data)
             if self._position == self.image.size:
-                # The last bytes are returned only if LXD sends no more: a
-                # reader would take a longer image for complete.
+                # The last bytes are returned only if LXD sends no more.
+                # Otherwise a longer image would appear to be complete.
                 await self._check_end()
         except ImageError:
             self._forget(self.image.fingerprint)

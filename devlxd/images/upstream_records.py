@@ -28,7 +28,7 @@ class ImageRecord:
     """The record of a public or cached image.
 
     :ivar size: in bytes.
-    :ivar modified: when LXD got the image, in seconds since 1970.
+    :ivar modified: when the image was added to LXD, in seconds since 1970.
     """
 
     fingerprint: str

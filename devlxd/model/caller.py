@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.test_model -*-
-"""A peer, the caller that it turns out to be, and what is known of processes."""
+"""Peers, callers, and facts about processes."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.test_model -*-
-"""A container, as its store knows it at one moment."""
+"""A container, as its store knows it at one point in time."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def _text_mapping(
 
     A `types.MappingProxyType` is returned as it is, see `Container`.
 
-    :param what: what it is, for the message of an error: ``config``.
-    :param key_kind: what its keys are, for the message: ``config key``.
+    :param what: the name of the mapping in error messages: ``config``.
+    :param key_kind: the name of its keys in error messages: ``config key``.
     :raises TypeError: when it is not a mapping of text to text.
     """
     if isinstance(values, MappingProxyType):
@@ -96,9 +96,9 @@ class Container:
 
     The mappings are checked and copied, unless they are a
     `types.MappingProxyType`. Such a mapping is used as it is: its creator
-    guarantees that it maps text to text and that nobody changes the mapping
-    behind it. The directory store, which reads documents of 100 000 keys in
-    small slices, creates its snapshots so.
+    guarantees that it maps text to text and never changes. The directory store,
+    which reads documents of 100 000 keys in small slices, creates its snapshots
+    this way.
 
     :ivar name: its name on the host, see `is_container_name`.
     :ivar config: its expanded configuration, text to text.

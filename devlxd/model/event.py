@@ -37,14 +37,14 @@ class Event:
     :ivar container: the name of the container.
     :ivar type: ``config`` or ``device``; ``lost`` where events before this one
         are missing.
-    :ivar timestamp: the time of the change, in nanoseconds since 1970. Those of a
-        container increase from event to event.
+    :ivar timestamp: the time of the change, in nanoseconds since 1970. The timestamps
+        of a container increase from event to event.
     :ivar metadata: what has changed, a read-only mapping of names to text or to
         mappings. Of ``config``: ``key``, ``old_value`` and ``value``. Of
         ``device``: ``name``, ``action`` (``added``, ``updated`` or ``removed``)
         and ``config``, the device's keys to their values. Empty for ``lost``.
-    :ivar size: the length of the metadata as compact JSON, in bytes; escapes are not
-        counted. Queues and batches are bounded by it.
+    :ivar size: the length of the metadata as compact JSON, in bytes; not counting
+        escapes. The bounds of queues and batches limit the sum of sizes.
     :raises UnicodeEncodeError: when UTF-8 cannot encode a value.
     """
 
@@ -60,7 +60,7 @@ class Event:
         return _size_of(self.metadata)
 
     def rendered(self, render: Callable[[Event], bytes]) -> bytes:
-        """Return what ``render`` makes of this event.
+        """Return this event, rendered by ``render``.
 
         The result is kept with the event: ``render`` is called once, however many
         subscribers there are.
@@ -74,7 +74,7 @@ class Event:
             rendering = known[known.index(render) + 1]
             return rendering
         rendering = render(self)
-        # One flat tuple is the smallest: there may be very many events.
+        # A flat tuple needs the least memory; there may be very many events.
         object.__setattr__(self, "_renderings", (*known, render, rendering))
         return rendering
 
@@ -88,5 +88,5 @@ class End(enum.Enum):
     FAILED = "failed"
     #: The container was removed.
     REMOVED = "the container is gone"
-    #: devlxd stops. A subscriber that comes back with ``since`` misses nothing.
+    #: devlxd stops. A subscriber that reconnects with ``since`` misses nothing.
     STOPPED = "devlxd stops"

@@ -8,5 +8,5 @@
   each run of a container (`runs`).
 
 `processes` reads ``/proc``, `cgroups` and `id_maps` know the formats of its files.
-Here is nothing of what a caller may do: that is decided by `devlxd.guestapi`.
+This package does not decide what a caller may do: `devlxd.guestapi` does.
 """

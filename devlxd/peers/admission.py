@@ -33,7 +33,7 @@ class CallerAdmission:
 
     :param store: the containers; while it is not loaded, an unidentified caller
         may still turn out to be in one of them.
-    :param identifier: finds the caller that a peer is.
+    :param identifier: returns the caller of a peer.
     :param peers: returns the peer of a transport.
     :param reactor: for timeouts.
     :param identified: called with the pid and the container of each caller.
@@ -70,7 +70,9 @@ class CallerAdmission:
                 self._refuse(refused)
             return None
         except Exception:
-            self._log.failure("a peer could not be identified")
+            self._log.failure(
+                "a peer could not be identified; its requests are refused"
+            )
             return None
         self._observer.connected(caller)
         return caller
@@ -98,7 +100,7 @@ class CallerAdmission:
     def refused(self, owner: Hashable) -> None:
         """See `IAdmission.refused`."""
         self._limited_log.warn(
-            "too many connections of {container}",
+            "too many connections of {container}; a new one is closed",
             of=("too many connections", owner),
             container=owner,
         )
@@ -106,7 +108,10 @@ class CallerAdmission:
         self._observer.refused(name, "too many connections")
 
     def when_ready(self) -> Deferred[None] | None:
-        """See `IAdmission.when_ready`: when the store is loaded, or soon enough."""
+        """See `IAdmission.when_ready`.
+
+        The Deferred fires when the store is loaded, or after `LOADING_TIMEOUT`.
+        """
         loaded = self._store.loaded()
         if loaded.called:
             return None

@@ -13,9 +13,9 @@ from devlxd.model import Claim
 
 @frozen
 class CgroupClaims:
-    """Asks the runtimes which container a cgroup belongs to.
+    """The claims of the runtimes to cgroups: the containers of these cgroups.
 
-    :ivar processes: what the kernel knows about processes.
+    :ivar processes: the processes of the host.
     :ivar runtimes: the runtimes, in the order in which they are asked.
     """
 
@@ -25,10 +25,10 @@ class CgroupClaims:
     def of_process(self, pid: int, subject: str = "it") -> tuple[Claim, IRuntime]:
         """Return the only claim to the cgroups of a process.
 
-        A process has one cgroup for each hierarchy. Not every hierarchy need
-        have a claim, but all claims must be the same one.
+        A process has one cgroup for each hierarchy. Some of them may have no claim,
+        but all claims must be equal.
 
-        :param subject: what error texts call the process.
+        :param subject: the name of the process in error texts.
         :return: the claim, and the first runtime that makes it.
         :raises NotInContainer: when there is no claim, or more than one.
         :raises OSError: when ``pid`` cannot be examined.

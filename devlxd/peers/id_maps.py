@@ -13,7 +13,7 @@ from devlxd.interfaces import IIDMap
 from devlxd.model import Container
 
 #: The keys under which LXD and Incus record the id map of a container: of the
-#: running one, and of its last start. The first one that is set counts.
+#: running one, and of its last start. The first one that is set is used.
 _IDMAP_KEYS = ("volatile.idmap.current", "volatile.last_state.idmap")
 
 #: The number of ids: all of 32 bits but the last, which means "no id".
@@ -21,7 +21,7 @@ _ALL = 2**32 - 1
 
 
 class IDMapError(ValueError):
-    """An id map has an unknown format."""
+    """Raised for an id map in an unknown format."""
 
 
 @implementer(IIDMap)

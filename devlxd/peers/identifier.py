@@ -40,14 +40,14 @@ from devlxd.peers.runs import Run, RunRegistry
 class CallerIdentifier(Service):
     """Identifies the callers of a host.
 
-    While it runs as a service it observes the store, to end a run whose
-    container's document is changed to that of another runtime's container. When
-    it is stopped it ends all runs.
+    While it runs as a service it observes the store, to end a run when
+    the document of its container is changed to describe another container. When it
+    is stopped it ends all runs.
 
     :param store: the containers that callers may belong to.
-    :param processes: what the kernel knows about processes.
+    :param processes: the processes of the host.
     :param runtimes: the runtimes, in the order in which they are asked.
-    :param reactor: notices the end of runs.
+    :param reactor: watches processes to notice the end of runs.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class CallerIdentifier(Service):
         """Return the container of a confirmed claim, from the store.
 
         :raises NotInContainer: when the store does not have it, or its document
-            is that of another container of the same name.
+            describes another container of the same name.
         """
         container = (
             self._store.get(claim.name) if claim.name else self._store.by_id(claim.id)
@@ -154,7 +154,7 @@ class CallerIdentifier(Service):
     def changed(self, name: str, old: Container | None, new: Container | None) -> None:
         """See `IStoreObserver.changed`.
 
-        The served run ends if its container has now the document of another one.
+        The served run ends if the document now describes another container.
         """
         run = self._served.get(name)
         if run is None or new is None or _matches(new, run.confirmed_claim):
@@ -190,7 +190,7 @@ class CallerIdentifier(Service):
 
 
 def _matches(container: Container, claim: Claim) -> bool:
-    """Return whether a document may be that of the container of ``claim``."""
+    """Return whether a document may describe the container of ``claim``."""
     return (
         container.id == claim.id
         and container.runtime in ("", claim.runtime)
@@ -210,7 +210,7 @@ def _origin(claim: Claim) -> str:
 @implementer(ICallerIdentifier)
 @frozen
 class AssumedIdentifier:
-    """Takes every peer for the root of one container (``--assume``).
+    """Identifies every peer as root of one container (``--assume``).
 
     :ivar container: the name of that container.
     """

@@ -22,8 +22,8 @@ class IdentifiedInit:
     :ivar confirmed_claim: the same claim as the runtime has confirmed it. It has
         another name where the runtime could not use the container's own name
         for the cgroup.
-    :ivar monitor_pidfd: a pidfd of its monitor, for the receiver of this value
-        to close; ``None`` where the runtime has no monitors.
+    :ivar monitor_pidfd: a pidfd of its monitor, which the receiver of this
+        value closes; ``None`` where the runtime has no monitors.
     """
 
     cgroup_claim: Claim
@@ -35,7 +35,7 @@ class IdentifiedInit:
 class InitIdentifier:
     """Finds the container that an init belongs to.
 
-    :ivar processes: what the kernel knows about processes.
+    :ivar processes: the processes of the host.
     :ivar claims: which container a cgroup belongs to.
     """
 
@@ -58,7 +58,7 @@ class InitIdentifier:
     def _confirm(
         self, claim: Claim, runtime: IMonitoredRuntime, init: int
     ) -> IdentifiedInit:
-        """Let the runtime compare the claim with the monitor of ``init``.
+        """Ask the runtime to check a claim by the monitor of ``init``.
 
         The monitor is the parent of ``init``. No guest can create a process in
         the host's pid namespace that belongs to the host's root.

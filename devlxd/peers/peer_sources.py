@@ -24,7 +24,7 @@ _OVERFLOW_ID = 65534
 
 @implementer(IPeerSource)
 class SocketPeerSource:
-    """Asks the kernel which process called ``connect()`` on a UNIX socket.
+    """A source that asks the kernel which process called ``connect()``.
 
     The peer is fixed at that moment. It stays the same when the socket is passed
     to another process (``SO_PEERCRED``, ``unix(7)``).
@@ -38,9 +38,9 @@ class SocketPeerSource:
         self._peerpidfd = peerpidfd
         if not self._has_option():
             self._log.warn(
-                "this kernel has no SO_PEERPIDFD (Linux 6.5 has): a caller that ends "
-                "before its connection is accepted may be mistaken for a later "
-                "process with the same pid"
+                "this kernel has no SO_PEERPIDFD (Linux 6.5 and later have it): a "
+                "caller that ends before its connection is accepted may be mistaken "
+                "for a later process with the same pid"
             )
 
     def _has_option(self) -> bool:
@@ -99,7 +99,7 @@ def _unix_socket_of(transport: ITransport) -> socket.socket:
 
 @implementer(IPeerSource)
 class AnonymousPeerSource:
-    """Returns the same unknown peer for every connection, also over TCP.
+    """A source of the same unknown peer for every connection, also over TCP.
 
     For services that do not distinguish callers; see `AssumedIdentifier`.
     """

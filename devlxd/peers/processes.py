@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.peers.test_processes -*-
-"""What the kernel knows about processes: ``/proc``, namespaces and pidfds."""
+"""The processes of this host: ``/proc``, namespaces and pidfds."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _init_of(namespace: int) -> int:
     """Return the pid of a pid namespace's init.
 
     :param namespace: a file descriptor of the namespace.
-    :return: 0 where the kernel cannot say.
+    :return: 0 if the kernel does not support this.
     """
     try:
         return fcntl.ioctl(namespace, _NS_GET_TGID_FROM_PIDNS, 1)
@@ -56,8 +56,8 @@ class ProcFS:
     """The processes of this host, by ``/proc`` (``proc(5)``).
 
     The number of a namespace is that of its inode. All namespaces are on one
-    device, and each exists as long as its init: no two present ones have the
-    same number.
+    device, and each exists as long as its init: no two existing ones have the same
+    number.
     """
 
     _host_namespace: int = field(factory=_own_namespace)
@@ -90,8 +90,8 @@ class ProcFS:
     def _walk_outwards(self, pid: int) -> Iterator[tuple[int, int]]:
         """Walk from the pid namespace of ``pid`` to the last one below the host's.
 
-        :return: of each namespace a file descriptor, which is closed at the next
-            step, and the number.
+        :return: for each namespace, a file descriptor, which is closed at the next
+            step, and its number.
         """
         fd = os.open(f"/proc/{pid}/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -122,8 +122,8 @@ class ProcFS:
             status = self._read(int(pid), "status")
         except OSError:
             return False
-        # The process may choose its name, in which the kernel escapes newlines
-        # but no other line ends.
+        # A process can choose its name. The kernel escapes newlines in it, but
+        # not the other characters at which str.splitlines() splits.
         for line in status.split("\n"):
             if line.startswith("NSpid:"):
                 return line.split()[-1] == "1"
@@ -143,8 +143,9 @@ class ProcFS:
 
     def status(self, pid: int) -> ProcessStatus:
         """See `IProcessTable.status`."""
-        # Of lines with the same name the first one counts. In the process's own
-        # name the kernel escapes newlines, but no other line ends.
+        # Of several lines with the same key the first one is used. A process can
+        # choose its name; the kernel escapes newlines in it, but not the other
+        # characters at which str.splitlines() splits.
         fields = dict(
             line.split(":\t", 1)
             for line in reversed(self._read(pid, "status").split("\n"))
@@ -182,7 +183,7 @@ class ProcFS:
         os.close(pidfd)
 
     def _read(self, pid: int, name: str) -> str:
-        # The layers of open() would take most of the time.
+        # The buffering and decoding of open() would take most of the time.
         fd = os.open(f"/proc/{pid}/{name}", os.O_RDONLY | os.O_CLOEXEC)
         try:
             return os.fsdecode(b"".join(iter(partial(os.read, fd, _READ_SIZE), b"")))

@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.peers.test_identifier -*-
-"""The log's description of a peer that is refused."""
+"""Descriptions of refused peers, for the log."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from devlxd.interfaces import IProcessTable, NotInContainer
 from devlxd.model import Peer
 from devlxd.peers.cgroup_claims import CgroupClaims
 
-#: How many characters of a text that a guest may have chosen are logged.
+#: The maximum number of logged characters of a text that a guest may have chosen.
 _MAX_LOGGED = 200
 
 
@@ -18,7 +18,7 @@ def describe_refusal(
 ) -> NotInContainer:
     """Return ``error`` with a description of the refused peer, for the log.
 
-    :param error: why the peer is refused.
+    :param error: the reason for the refusal.
     :return: an exception whose text has the pid, uid, command and cgroup of the
         peer, as far as the kernel still knows them, and whose kind is the
         container or the top cgroup of the peer, and the kind of the reason.
@@ -51,8 +51,8 @@ def _describe(
         return "", f"{uid}, has ended"
     if not cgroups or not processes.is_alive(peer.pidfd):
         return "", f"{uid}, has ended"
-    # The most telling one: that of a container, if there is one. In some
-    # hierarchies a process may be in the root cgroup.
+    # The most specific path: that of a container, if there is one. In some
+    # hierarchies the process may be in the root cgroup.
     cgroup = max(
         dict.fromkeys(cgroups),
         key=lambda cgroup: (bool(claims.of_cgroup(cgroup)), len(cgroup)),
@@ -63,7 +63,7 @@ def _describe(
 
 
 def printable(text: str) -> str:
-    """Return ``text`` in printable ASCII, cut off where it is too long to log.
+    """Return ``text`` in printable ASCII, cut off after `_MAX_LOGGED` characters.
 
     :param text: any text, also one that a guest has chosen.
     """

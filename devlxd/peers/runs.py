@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.peers.test_runs -*-
-"""The runs of containers, and what is known about each while it lasts."""
+"""The runs of containers, and the facts that do not change during a run."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Run:
 
 
 class InitError(NotInContainer):
-    """A process is not the init of a pid namespace, or no longer."""
+    """Raised when a process is not, or no longer, the init of a pid namespace."""
 
 
 class RunRegistry:
@@ -55,7 +55,7 @@ class RunRegistry:
     The init of each run is identified once, when the run is first asked for. The
     reactor watches the pidfds of each run to notice its end.
 
-    :param processes: what the kernel knows about processes.
+    :param processes: the processes of the host.
     :param identify_init: returns the container that an init belongs to; its
         exceptions reach the caller of `run_in`.
     :param reactor: watches the pidfds.
@@ -78,7 +78,7 @@ class RunRegistry:
         self.observers: list[IRunObserver] = []
 
     def run_in(self, namespace: int, pid: int) -> Run:
-        """Return the present run in a pid namespace.
+        """Return the current run in a pid namespace.
 
         :param namespace: the number of the pid namespace.
         :param pid: a process in it, or in a namespace below it.
@@ -95,7 +95,7 @@ class RunRegistry:
         return self._begin(namespace, self._processes.init(pid))
 
     def is_running(self, run: Run) -> bool:
-        """Return whether a run has not ended, also if observers do not know yet."""
+        """Return whether a run has not ended; observers may be notified later."""
         return self._is_known(run) and all(map(self._processes.is_alive, run.pidfds))
 
     def end(self, run: Run) -> None:
@@ -139,13 +139,13 @@ class RunRegistry:
 
     def _watch(self, run: Run) -> None:
         readers = [
-            _PidfdReader(fd, lambda: self._end_if_over(run)) for fd in run.pidfds
+            _PidfdReader(fd, lambda: self._end_if_ended(run)) for fd in run.pidfds
         ]
         self._runs[run.namespace] = (run, readers)
         for reader in readers:
             self._reactor.addReader(reader)
 
-    def _end_if_over(self, run: Run) -> None:
+    def _end_if_ended(self, run: Run) -> None:
         # The reactor may report a file descriptor that had the same number.
         if self._is_known(run) and not self.is_running(run):
             self._end(run.namespace)
@@ -170,7 +170,7 @@ class RunRegistry:
 
 @implementer(IReadDescriptor)
 class _PidfdReader:
-    """Notices the end of a process: its pidfd becomes readable (``pidfd_open(2)``).
+    """A reader that notices the end of a process (``pidfd_open(2)``).
 
     :param pidfd: the pidfd; its owner closes it.
     :param on_end: called when the process has ended.

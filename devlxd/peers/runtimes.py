@@ -53,10 +53,10 @@ class LXCRuntime:
     NAME is ``PROJECT_NAME`` for a container in another LXD project than the
     default one.
 
-    LXC takes ``/lxc.payload.NAME-1``, ``-2`` and so on while that cgroup exists,
-    for example after an unclean stop. So the name of the container is read from
-    the monitor, which writes ``[lxc monitor] LXCPATH NAME`` over its command line
-    unless it runs in the foreground.
+    LXC uses ``/lxc.payload.NAME-1``, ``-2`` and so on while that cgroup exists, for
+    example after an unclean stop. Therefore the name is taken from the monitor,
+    which writes ``[lxc monitor] LXCPATH NAME`` over its command line unless it runs
+    in the foreground.
     """
 
     name = "lxc"
@@ -139,7 +139,7 @@ class NspawnRuntime:
 
 
 def _unescape(name: str) -> str:
-    """Return what ``systemd-escape(1)`` has escaped; a plain ``-`` is a ``/``."""
+    """Undo ``systemd-escape(1)``; a plain ``-`` is a ``/``."""
     return _ESCAPED.sub(lambda match: chr(int(match[1], 16)), name.replace("-", "/"))
 
 

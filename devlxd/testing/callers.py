@@ -34,7 +34,7 @@ GUEST = Peer(pid=4321, uid=100000, gid=100000)
 @implementer(IPeerSource)
 @frozen
 class MemoryPeerSource:
-    """Returns the same peer for every connection.
+    """A source of the same peer for every connection.
 
     :ivar peer: that peer; ``None`` to raise `NotInContainer`.
     """
@@ -52,7 +52,7 @@ class MemoryPeerSource:
 @implementer(ICallerIdentifier)
 @frozen
 class MemoryIdentifier:
-    """Identifies peers by their pids.
+    """An identifier that knows callers by their pids.
 
     :ivar callers: pid to caller. All other peers are in no container.
     :ivar observers: those that are notified of runs that end.
@@ -90,7 +90,7 @@ class MemoryIdentifier:
 @implementer(IRunObserver)
 @define
 class RecordingRunObserver:
-    """Records which runs have ended.
+    """An observer that records which runs have ended.
 
     :ivar runs: their numbers, in the order in which they ended.
     """

@@ -42,25 +42,25 @@ class GuestConnection:
         self._protocol.makeConnection(self.transport)
 
     def send(self, data: bytes) -> bytes:
-        """Send ``data``, and return what came back since the last time."""
+        """Send ``data``, and return the data received since the last call."""
         self._protocol.dataReceived(data)
         assert isinstance(self._clock, Clock)
-        # Of questions that were sent ahead, each is answered in its turn.
+        # Pipelined requests are served in turns.
         self._clock.advance(0)
-        answer: bytes = self.transport.value()
+        received: bytes = self.transport.value()
         self.transport.clear()
-        return answer
+        return received
 
     def half_close(self) -> None:
-        """Say that nothing more will be sent."""
+        """Close the writing end; responses can still be received."""
         self._protocol.readConnectionLost()
 
-    def hang_up(self) -> None:
+    def disconnect(self) -> None:
         """Close the connection from the guest's end."""
         self._protocol.connectionLost(Failure(ConnectionDone()))
 
     def get(self, path: str, version: str = "1.1") -> bytes:
-        """Ask for ``path``, and return the response as it is on the wire."""
+        """Send a GET request for ``path``, and return the response as it is sent."""
         return self.send(f"GET {path} HTTP/{version}\r\nHost: lxd\r\n\r\n".encode())
 
 

@@ -15,7 +15,7 @@ from devlxd.interfaces import IDevLXDReactor
 
 
 class MemoryThreadPool(ThreadPool):
-    """A thread pool without threads: it runs functions when they are submitted.
+    """A thread pool without threads, which runs functions when they are submitted.
 
     :ivar held: whether functions are kept until `release` is called.
     """
@@ -80,7 +80,7 @@ class MemoryDevLXDReactor(MemoryReactorClock):
     def callFromThread(
         self, callable: Callable[..., object], *args: object, **kwargs: object
     ) -> None:
-        """See `IReactorFromThreads.callFromThread`; call it at once."""
+        """See `IReactorFromThreads.callFromThread`; call it immediately."""
         callable(*args, **kwargs)
 
     def suggestThreadPoolSize(self, size: int) -> None:

@@ -13,7 +13,7 @@ from devlxd.model import Container
 @implementer(IStoreObserver)
 @define
 class RecordingStoreObserver:
-    """Records the changes that it is notified of.
+    """An observer that records the changes that it is notified of.
 
     :ivar changes: the arguments of each call of `changed`.
     """

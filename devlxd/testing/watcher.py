@@ -50,7 +50,7 @@ class RecordingWatchListener:
 
 @implementer(IWatcher)
 class MemoryWatcher:
-    """A watcher that reports the changes that a test names.
+    """A watcher that reports the changes that a test passes to `report`.
 
     The directories have to exist; it does not observe them.
 
@@ -116,6 +116,6 @@ class MemoryWatcher:
         self._has_overflowed = True
 
     def report_removed(self, directory: str | os.PathLike[str]) -> None:
-        """Report at once that a watched directory was removed."""
+        """Report immediately that a watched directory was removed."""
         watch = self.watches.pop(os.path.realpath(directory))
         self.listener.lost(watch)

@@ -134,7 +134,7 @@ class FreedTests(ConnectionsTestCase):
 
         def use(guest: SocketGuest) -> None:
             guest.send(GET + GET.replace(b"user.a", b"user.none") + GET)
-            guest.hang_up()
+            guest.disconnect()
 
         self.check(use)
 
@@ -154,7 +154,7 @@ class FreedTests(ConnectionsTestCase):
 
             def use(guest: SocketGuest, data: bytes = data) -> None:
                 guest.send(data)
-                guest.hang_up()
+                guest.disconnect()
 
             self.check(use)
 
@@ -173,11 +173,11 @@ class FreedTests(ConnectionsTestCase):
 
         def read(guest: SocketGuest) -> None:
             self.assertGreater(len(guest.send(big)), 1_000_000)
-            guest.hang_up()
+            guest.disconnect()
 
         def leave(guest: SocketGuest) -> None:
             guest.send_only(big)
-            guest.hang_up()
+            guest.disconnect()
 
         self.check(read)
         self.check(leave)
@@ -199,7 +199,7 @@ class FreedTests(ConnectionsTestCase):
 
         def leave(guest: SocketGuest) -> None:
             ask(guest)
-            guest.hang_up()
+            guest.disconnect()
             while turns:
                 turns.pop()()
             guest.serve()
@@ -217,7 +217,7 @@ class FreedTests(ConnectionsTestCase):
 
         def leave(guest: SocketGuest) -> None:
             guest.send_only(self.image)
-            guest.hang_up()
+            guest.disconnect()
 
         def close(guest: SocketGuest) -> None:
             guest.send_only(self.image)
@@ -234,7 +234,7 @@ class FreedTests(ConnectionsTestCase):
             guest.send(EVENTS)
             self.store.put(evolve(C1, config={"user.a": "2"}))
             self.store.put(C1)
-            guest.hang_up()
+            guest.disconnect()
 
         def close(guest: SocketGuest) -> None:
             guest.send(EVENTS)
@@ -260,7 +260,7 @@ class FreedTests(ConnectionsTestCase):
             guest.send(HANDSHAKE % b"")
             self.store.put(evolve(C1, config={"user.a": "2"}))
             self.store.put(C1)
-            guest.hang_up()
+            guest.disconnect()
 
         def close_properly(guest: SocketGuest) -> None:
             guest.send(HANDSHAKE % b"")
@@ -292,7 +292,7 @@ class FreedTests(ConnectionsTestCase):
             for _ in range(PING_TIMEOUT // PING_INTERVAL + 1):
                 self.clock.advance(PING_INTERVAL)
                 guest.send(frame(PONG))
-            guest.hang_up()
+            guest.disconnect()
 
         for use in (
             leave,
@@ -344,7 +344,7 @@ class UnreadTests(ConnectionsTestCase):
         tracemalloc.stop()
         for guest in guests:
             self.assertIsNotNone(guest.transport, "the connection is closed")
-            guest.hang_up()
+            guest.disconnect()
         return memory
 
     def change(self) -> None:

@@ -399,7 +399,7 @@ class BodyMessageSinkTests(EventsTestCase):
     def test_guest_disconnects(self) -> None:
         """Nothing is left of a guest that has disconnected."""
         self.begin()
-        self.guest.hang_up()
+        self.guest.disconnect()
         self.assert_nothing_left()
         self.put("1")
 
@@ -428,7 +428,7 @@ class BodyMessageSinkTests(EventsTestCase):
         for value in "12345":
             self.put(value)
         self.assertTrue(self.guest.transport.disconnected)
-        self.guest.hang_up()
+        self.guest.disconnect()
         self.assert_nothing_left()
 
     def test_never_reads(self) -> None:
@@ -487,7 +487,7 @@ class BodyMessageSinkTests(EventsTestCase):
         self.begin()
         closed = self.site.close_connections()
         self.assertEqual(self.lines(), [b""])
-        self.guest.hang_up()
+        self.guest.disconnect()
         self.successResultOf(closed)
         self.assert_nothing_left()
 
@@ -607,7 +607,7 @@ class WebSocketSinkTests(EventsTestCase):
             (frame(CLOSE, struct.pack("!H", 1000) + b"\xff"), 1007),
             (frame(TEXT, b"\xff"), 1007),
         ):
-            self.guest.hang_up()
+            self.guest.disconnect()
             self.guest = GuestConnection(self.site)
             self.begin()
             ((opcode, payload),) = self.received(data)
@@ -619,7 +619,7 @@ class WebSocketSinkTests(EventsTestCase):
                 self.received(frame(CLOSE, struct.pack("!H", code)))
             self.assertTrue(self.guest.transport.disconnecting, data)
             self.assertFalse(self.guest.transport.disconnected, data)
-        self.guest.hang_up()
+        self.guest.disconnect()
         self.assert_nothing_left()
 
     def test_guest_stays_connected(self) -> None:
@@ -632,7 +632,7 @@ class WebSocketSinkTests(EventsTestCase):
             self.assertFalse(self.guest.transport.disconnected)
             self.clock.advance(1)
             self.assertTrue(self.guest.transport.disconnected)
-            self.guest.hang_up()
+            self.guest.disconnect()
         self.assert_nothing_left()
 
     def test_data_from_guest(self) -> None:
@@ -650,13 +650,13 @@ class WebSocketSinkTests(EventsTestCase):
         ((opcode, payload),) = self.received(frame(CLOSE, struct.pack("!H", 1000)))
         self.assertEqual((opcode, payload[:2]), (CLOSE, struct.pack("!H", 1000)))
         self.assertTrue(self.guest.transport.disconnecting)
-        self.guest.hang_up()
+        self.guest.disconnect()
         self.assert_nothing_left()
 
     def test_guest_disconnects(self) -> None:
         """Nothing is left of a guest that disconnects without a close frame."""
         self.begin()
-        self.guest.hang_up()
+        self.guest.disconnect()
         self.assert_nothing_left()
 
     def test_stalls(self) -> None:
@@ -682,7 +682,7 @@ class WebSocketSinkTests(EventsTestCase):
         self.assertEqual(payload, struct.pack("!H", 4008) + b"too slow")
         self.clock.advance(IDLE_TIMEOUT)
         self.assertTrue(self.guest.transport.disconnected)
-        self.guest.hang_up()
+        self.guest.disconnect()
         self.assert_nothing_left()
 
     def test_container_removed(self) -> None:
@@ -716,13 +716,13 @@ class WebSocketSinkTests(EventsTestCase):
             self.assertEqual((opcode, payload[:2]), (CLOSE, struct.pack("!H", 1000)))
             self.clock.advance(CLOSE_TIMEOUT)
             self.assertTrue(self.guest.transport.disconnected)
-            self.guest.hang_up()
+            self.guest.disconnect()
 
     def test_no_global_reactor(self) -> None:
         """Timeouts use the reactor of the site, and not the global one."""
         self.begin()
         self.assertGreater(len(self.clock.getDelayedCalls()), 0)
-        self.guest.hang_up()
+        self.guest.disconnect()
         self.assert_nothing_left()
 
     def test_key_is_checked(self) -> None:

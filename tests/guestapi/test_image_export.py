@@ -793,7 +793,7 @@ class FlowTests(SynchronousTestCase):
         self.assertFalse(self.transport.disconnected)
         guest = GuestConnection(self.site)
         self.assertIn(b" 403 ", guest.get(path_of("f" * 64)))
-        guest.hang_up()
+        guest.disconnect()
         self.disconnect()
         self.assert_over()
 

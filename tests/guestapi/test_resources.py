@@ -277,7 +277,7 @@ class LongListTests(SynchronousTestCase):
         lost = GuestConnection(self.site)
         lost.get("/1.0/config")
         self.guest.get("/1.0/config")
-        lost.hang_up()
+        lost.disconnect()
         self.end()
         self.assertEqual(lost.transport.value(), b"")
         self.check(self.guest.send(b""), self.container)

@@ -93,7 +93,7 @@ class SocketGuest:
         assert self.transport is not None
         return len(self.transport.dataBuffer) + self.transport._tempDataLen
 
-    def hang_up(self) -> None:
+    def disconnect(self) -> None:
         """Close the connection from the guest's end."""
         self._socket.close()
         self.serve()

@@ -331,7 +331,7 @@ class BoundsTests(SynchronousTestCase):
         self.clock.advance(1)
         self.assertTrue(transport.disconnected)
         channel.connectionLost()
-        self.guest.hang_up()
+        self.guest.disconnect()
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_no_request(self) -> None:
@@ -615,7 +615,7 @@ class LoadingTests(SynchronousTestCase):
     def test_lost(self) -> None:
         """A connection that is lost meanwhile is no longer counted."""
         self.guest.send(GET)
-        self.guest.hang_up()
+        self.guest.disconnect()
         self.store.loading.callback(None)
         self.clock.advance(LOADING_TIMEOUT)
         self.assertEqual(list(self.site.server.registry.all()), [])
@@ -626,7 +626,7 @@ class LoadingTests(SynchronousTestCase):
         guest = GuestConnection(self.site)
         guest.send(GET)
         self.assertNotEqual(self.store.waiting, waiting)
-        guest.hang_up()
+        guest.disconnect()
         self.assertEqual(self.store.waiting, waiting)
         self.assertEqual(self.clock.getDelayedCalls(), calls)
 
@@ -770,7 +770,7 @@ class CloseTests(SynchronousTestCase):
         """Every Deferred fires."""
         guest = GuestConnection(self.site)
         waiting = [self.site.close_connections() for _ in range(2)]
-        guest.hang_up()
+        guest.disconnect()
         for closed in waiting:
             self.successResultOf(closed)
 
