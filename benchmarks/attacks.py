@@ -9,7 +9,7 @@ from textwrap import dedent
 from attrs import frozen
 
 from benchmarks.serving import LINES, WEBSOCKET
-from tests.integration.lxc import python
+from tests.integration.guest_programs import python
 
 #: What all attacks start with. Each defines ``attack``, which returns how
 #: often it was done, and may define ``prepare`` and ``processes``.

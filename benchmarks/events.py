@@ -43,13 +43,12 @@ from benchmarks.serving import (
     print_row,
     wait_for_events,
 )
+from tests.integration.guest_programs import Barrier, python
 from tests.integration.lxc import (
     INIT,
     UNTIL_READY,
-    Barrier,
     LXCContainer,
     make_home,
-    python,
     unique_name,
 )
 from tests.integration.lxd import LXD, missing_lxd

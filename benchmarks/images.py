@@ -36,12 +36,11 @@ from benchmarks.serving import (
     open_files,
     print_row,
 )
+from tests.integration.guest_programs import Barrier, python
 from tests.integration.lxc import (
-    Barrier,
     LXCContainer,
     make_home,
     missing_requirement,
-    python,
     unique_name,
 )
 from tests.integration.test_images import MIB, STALL, make_file, path_of, sha256

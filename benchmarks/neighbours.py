@@ -39,12 +39,11 @@ from benchmarks.serving import (
     make_parser,
     percentile,
 )
+from tests.integration.guest_programs import Barrier, python
 from tests.integration.lxc import (
-    Barrier,
     LXCContainer,
     make_home,
     missing_requirement,
-    python,
     unique_name,
 )
 from tests.integration.processes import GuestError

@@ -23,7 +23,7 @@ from benchmarks.serving import (
     make_parser,
     print_row,
 )
-from tests.integration.lxc import TWISTD
+from tests.integration.servers import TWISTD
 
 ROUNDS = 8
 

@@ -15,8 +15,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
-from tests.integration.lxc import TWISTD, ServerProcess, make_home
+from tests.integration.lxc import make_home
 from tests.integration.processes import TIMEOUT, wait_until
+from tests.integration.servers import TWISTD, ServerProcess
 
 #: The checkout that contains the benchmarks.
 HERE = Path(__file__).resolve().parents[1]

@@ -13,12 +13,8 @@ import json
 import os
 import secrets
 import shutil
-import signal
 import socket
-import struct
-import sys
 import tempfile
-import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -27,15 +23,9 @@ from attrs import field, frozen
 from tests.integration.processes import (
     TIMEOUT,
     GuestError,
-    Output,
     check,
     run,
-    start,
-    wait_until,
 )
-
-#: What devlxd logs for each endpoint as soon as it listens there.
-LISTENING = "guests are served at"
 
 #: The programs that the tests need on the host, and their Debian packages.
 _NEEDED = {"lxc-start": "lxc", "curl": "curl", "setpriv": "util-linux"}
@@ -43,9 +33,6 @@ _NEEDED = {"lxc-start": "lxc", "curl": "curl", "setpriv": "util-linux"}
 _BOUND = ["usr", "bin", "lib", "lib64", "etc"]
 
 _DIRECTORIES = [*_BOUND, "dev", "proc", "root", "run", "sys", "tmp", "var/tmp"]
-
-#: The twistd that belongs to this Python.
-TWISTD = str(Path(sys.executable).with_name("twistd"))
 
 #: Runs the commands that it receives, as its children, each in a thread.
 INIT = """
@@ -187,88 +174,6 @@ class LXCContainer:
         return "\n".join(lines) + "\n"
 
 
-#: What every program in a guest starts with: functions to send requests, and
-#: `arrive`, which connects to the test's `Barrier`.
-PRELUDE = """
-import array, os, socket, sys
-
-def connect():
-    connection = socket.socket(socket.AF_UNIX)
-    connection.connect(SOCKET)
-    return connection
-
-SECRET = b"GET /1.0/config/user.secret HTTP/1.0\\r\\n\\r\\n"
-
-def ask(connection, request=SECRET, end=None):
-    response = b""
-    try:
-        connection.sendall(request)
-        while data := connection.recv(65536):
-            response += data
-            if end and response.endswith(end):
-                break
-    except OSError:
-        return "closed"
-    return response.partition(b"\\r\\n\\r\\n")[2].decode() or "closed"
-
-def arrive(name):
-    host = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    host.connect("/run/shared/host")
-    host.sendall(name)
-    return host
-"""
-
-
-def python(program: str, *arguments: str, socket: str = "/dev/lxd/sock") -> list[str]:
-    """Return the command that runs a Python program in a guest.
-
-    :param socket: the path that its ``connect()`` connects to.
-    """
-    head = f"SOCKET = {socket!r}\n{PRELUDE}"
-    return ["python3", "-c", head + textwrap.dedent(program), *arguments]
-
-
-class Barrier:
-    """A barrier at which programs in guests wait for the test.
-
-    :param directory: a directory that the guests find at ``/run/shared``.
-    """
-
-    def __init__(self, directory: Path) -> None:
-        self._path = directory / "host"
-        self._arrived: dict[bytes, tuple[socket.socket, int]] = {}
-        self._server = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-
-    def __enter__(self) -> Barrier:
-        """Listen for programs that arrive."""
-        self._server.bind(str(self._path))
-        self._path.chmod(0o666)
-        self._server.listen()
-        self._server.settimeout(TIMEOUT)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close all connections, which ends the waiting of all programs."""
-        for connection, _pid in self._arrived.values():
-            connection.close()
-        self._server.close()
-        self._path.unlink()
-
-    def wait_for(self, name: bytes) -> tuple[socket.socket, int]:
-        """Wait until a program arrives.
-
-        :param name: the name that it sends.
-        :return: the connection to it, and its pid on the host.
-        """
-        while name not in self._arrived:
-            connection, _ = self._server.accept()
-            connection.settimeout(TIMEOUT)
-            ucred = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-            (pid,) = struct.unpack_from("i", ucred)
-            self._arrived[connection.recv(100)] = (connection, pid)
-        return self._arrived[name]
-
-
 def unique_name(word: str) -> str:
     """Return a container name that ends with ``word`` and that nothing else uses."""
     return f"devlxd-{secrets.token_hex(3)}-{word}"
@@ -286,119 +191,3 @@ def make_home() -> Path:
     home = Path(tempfile.mkdtemp(prefix="devlxd-"))
     home.chmod(0o755)
     return home
-
-
-class ServerProcess:
-    """A process that serves guests. It listens when this is created.
-
-    :param endpoints: how many lines with `LISTENING` to wait for.
-    :param environment: its environment; default: this process's.
-    :ivar pid: its process id.
-    :ivar log: the lines of its log that have been read.
-    :raises GuestError: if it ends before it listens.
-    """
-
-    def __init__(
-        self,
-        *command: str,
-        endpoints: int = 1,
-        environment: Mapping[str, str] | None = None,
-    ) -> None:
-        self._output = Output(" ".join(command))
-        self._process = start(*command, env=environment, output=self._output)
-        self.pid = self._process.pid
-        self.log: list[str] = []
-        try:
-            for _ in range(endpoints):
-                self.wait_for(LISTENING)
-            self._idle_sockets = self._sockets()
-        except BaseException:
-            self._process.kill()
-            raise
-
-    def wait_for(self, text: str) -> str:
-        """Read the log until a line contains ``text``; return the line."""
-        return wait_until(lambda: self._find(text), f"a line with {text!r}")
-
-    def check_running(self) -> None:
-        """Check that the process has not ended.
-
-        :raises GuestError: if it has, with its log.
-        """
-        if self._process.poll() is not None:
-            self.log.extend(self._output.lines())
-            raise GuestError("it ended: " + "".join(self.log))
-
-    def _find(self, text: str) -> str | None:
-        ended = self._process.poll() is not None
-        for line in self._output.lines():
-            self.log.append(line)
-            if text in line:
-                return line
-        if ended:
-            self.check_running()
-        return None
-
-    def open_files(self) -> int:
-        """Wait until all connections are closed; return the number of open files."""
-        wait_until(
-            lambda: self._sockets() == self._idle_sockets, "all connections closed"
-        )
-        return len(self._files())
-
-    def wait_for_files(self, count: int) -> None:
-        """Wait until the process has exactly ``count`` open files.
-
-        :raises AssertionError: after the timeout, with their names.
-        """
-        try:
-            wait_until(lambda: len(self._files()) == count, f"{count} open files")
-        except AssertionError as error:
-            raise AssertionError(f"{error}: {self._files()}") from None
-
-    def _sockets(self) -> int:
-        return sum(name.startswith("socket:") for name in self._files())
-
-    def _files(self) -> list[str]:
-        names = []
-        for link in Path(f"/proc/{self.pid}/fd").iterdir():
-            with contextlib.suppress(FileNotFoundError):
-                names.append(os.readlink(link))
-        return names
-
-    def memory(self) -> int:
-        """Return its resident memory in KiB (proc(5), ``VmRSS``)."""
-        status = Path(f"/proc/{self.pid}/status").read_text()
-        (line,) = [line for line in status.splitlines() if line.startswith("VmRSS:")]
-        return int(line.split()[1])
-
-    def send_signal(self, number: int) -> None:
-        """Send it a signal."""
-        self._process.send_signal(number)
-
-    def stop(self, number: int = signal.SIGTERM) -> int:
-        """Stop it with a signal; return its exit status."""
-        self.send_signal(number)
-        # A test may have stopped it with SIGSTOP.
-        self.send_signal(signal.SIGCONT)
-        try:
-            return self._process.wait(TIMEOUT)
-        finally:
-            self._process.kill()
-            self.log.extend(self._output.lines())
-
-
-class DevLXD(ServerProcess):
-    """``twistd devlxd``; its ``--state`` is temporary unless one is given."""
-
-    def __init__(self, *arguments: str) -> None:
-        self._state = tempfile.TemporaryDirectory(prefix="devlxd-state-")
-        command = [TWISTD, "-n", "--pidfile=", "devlxd", f"--state={self._state.name}"]
-        listens = sum(argument.startswith("--listen") for argument in arguments)
-        super().__init__(*command, *arguments, endpoints=listens)
-
-    def stop(self, number: int = signal.SIGTERM) -> int:
-        """Stop it and remove its state; return its exit status."""
-        status = super().stop(number)
-        self._state.cleanup()
-        return status

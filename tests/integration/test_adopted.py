@@ -10,8 +10,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.integration.lxc import TWISTD, ServerProcess
 from tests.integration.processes import ProcessTestCase, run
+from tests.integration.servers import TWISTD, ServerProcess
 
 #: Opens a socket as systemd does, then executes the service.
 SYSTEMD = """

@@ -19,15 +19,13 @@ from pathlib import Path
 
 from devlxd.peers import processes
 from devlxd.peers.processes import ProcFS
+from tests.integration.guest_programs import Barrier, python
 from tests.integration.lxc import (
     INIT,
-    Barrier,
-    DevLXD,
     LXCContainer,
     hierarchies,
     make_home,
     missing_requirement,
-    python,
     unique_name,
 )
 from tests.integration.processes import (
@@ -38,6 +36,7 @@ from tests.integration.processes import (
     start,
     wait_until,
 )
+from tests.integration.servers import DevLXD
 
 SOCKET = "/dev/lxd/sock"
 

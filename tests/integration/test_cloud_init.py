@@ -8,13 +8,13 @@ import shutil
 from pathlib import Path
 
 from tests.integration.lxc import (
-    DevLXD,
     LXCContainer,
     make_home,
     missing_requirement,
     unique_name,
 )
 from tests.integration.processes import ProcessTestCase
+from tests.integration.servers import DevLXD
 
 #: The directory of cloud-init's Python modules. It does not have to be installed,
 #: and preferably is not: it would configure this host at its next boot.

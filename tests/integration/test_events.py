@@ -15,17 +15,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.integration import agent
+from tests.integration.guest_programs import Barrier, python
 from tests.integration.lxc import (
-    Barrier,
-    DevLXD,
     LXCContainer,
-    ServerProcess,
     make_home,
     missing_requirement,
-    python,
     unique_name,
 )
 from tests.integration.processes import TIMEOUT, ProcessTestCase, run
+from tests.integration.servers import DevLXD, ServerProcess
 
 #: Programs that subscribe, each with another client, and send events to the host.
 CLIENTS = {

@@ -13,8 +13,9 @@ from typing import Any
 from urllib.parse import quote
 
 from tests.events.test_journal_damage import DAMAGES
-from tests.integration.lxc import DevLXD, make_home, missing_requirement
+from tests.integration.lxc import make_home, missing_requirement
 from tests.integration.processes import TIMEOUT, ProcessTestCase, run, wait_until
+from tests.integration.servers import DevLXD
 
 #: What devlxd logs when it cannot write events, when it can again, and when it
 #: finds a damaged journal.

@@ -11,19 +11,18 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from tests.integration.guest_programs import Barrier, python
 from tests.integration.lxc import (
     INIT,
     UNTIL_READY,
-    Barrier,
-    DevLXD,
     LXCContainer,
     make_home,
     missing_requirement,
-    python,
     unique_name,
 )
 from tests.integration.lxd import LXD, missing_lxd
 from tests.integration.processes import ProcessTestCase, run
+from tests.integration.servers import DevLXD
 
 MIB = 1024 * 1024
 

@@ -13,9 +13,7 @@ import tempfile
 from pathlib import Path
 
 from tests.integration.lxc import (
-    TWISTD,
     LXCContainer,
-    ServerProcess,
     make_home,
     missing_requirement,
     unique_name,
@@ -26,6 +24,7 @@ from tests.integration.processes import (
     ProcessTestCase,
     wait_until,
 )
+from tests.integration.servers import TWISTD, ServerProcess
 
 #: What devlxd logs after SIGHUP, when CAP_SYS_PTRACE is missing, and when log
 #: lines were dropped.

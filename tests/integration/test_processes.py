@@ -8,8 +8,8 @@ from io import StringIO
 from twisted.trial.reporter import TestResult
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.integration.lxc import LISTENING, ServerProcess
 from tests.integration.processes import SHOWN_LINES, GuestError, ProcessTestCase
+from tests.integration.servers import LISTENING, ServerProcess
 
 #: Prints more than a pipe can hold, and then listens.
 VERBOSE = f"""

@@ -11,15 +11,14 @@ from pathlib import Path
 
 from tests.integration.lxc import (
     INIT,
-    TWISTD,
     LXCContainer,
-    ServerProcess,
     make_home,
     missing_requirement,
     unique_name,
 )
 from tests.integration.lxd import LXD, missing_lxd
 from tests.integration.processes import ProcessTestCase, run, wait_until
+from tests.integration.servers import TWISTD, ServerProcess
 from tests.readme import OPERATING, README, blocks_of
 
 

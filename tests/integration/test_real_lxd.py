@@ -19,19 +19,18 @@ from devlxd.peers.cgroup_claims import CgroupClaims
 from devlxd.peers.init_identifier import InitIdentifier
 from devlxd.peers.processes import ProcFS
 from devlxd.peers.runtimes import known_runtimes
+from tests.integration.guest_programs import Barrier, python
 from tests.integration.lxc import (
     INIT,
     UNTIL_READY,
-    Barrier,
-    DevLXD,
     LXCContainer,
     hierarchies,
     make_home,
-    python,
     unique_name,
 )
 from tests.integration.lxd import LXD, missing_lxd
 from tests.integration.processes import TIMEOUT, ProcessTestCase, wait_until
+from tests.integration.servers import DevLXD
 
 #: Subscribes to events, and sends them to the host.
 LISTEN = """

@@ -10,14 +10,13 @@ import socket
 import subprocess
 
 from tests.integration.lxc import (
-    TWISTD,
-    DevLXD,
     LXCContainer,
     make_home,
     missing_requirement,
     unique_name,
 )
 from tests.integration.processes import TIMEOUT, ProcessTestCase, run
+from tests.integration.servers import TWISTD, DevLXD
 from tests.peers.test_id_maps import CURRENT, id_map_value
 
 #: The paths that LXD's published specification (its dev-lxd document) and apollo

@@ -1,0 +1,91 @@
+"""Python programs that tests run in guests, and the barrier at which they wait."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import textwrap
+from pathlib import Path
+
+from tests.integration.processes import TIMEOUT
+
+#: What every program in a guest starts with: functions to send requests, and
+#: `arrive`, which connects to the test's `Barrier`.
+PRELUDE = """
+import array, os, socket, sys
+
+def connect():
+    connection = socket.socket(socket.AF_UNIX)
+    connection.connect(SOCKET)
+    return connection
+
+SECRET = b"GET /1.0/config/user.secret HTTP/1.0\\r\\n\\r\\n"
+
+def ask(connection, request=SECRET, end=None):
+    response = b""
+    try:
+        connection.sendall(request)
+        while data := connection.recv(65536):
+            response += data
+            if end and response.endswith(end):
+                break
+    except OSError:
+        return "closed"
+    return response.partition(b"\\r\\n\\r\\n")[2].decode() or "closed"
+
+def arrive(name):
+    host = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    host.connect("/run/shared/host")
+    host.sendall(name)
+    return host
+"""
+
+
+def python(program: str, *arguments: str, socket: str = "/dev/lxd/sock") -> list[str]:
+    """Return the command that runs a Python program in a guest.
+
+    :param socket: the path that its ``connect()`` connects to.
+    """
+    head = f"SOCKET = {socket!r}\n{PRELUDE}"
+    return ["python3", "-c", head + textwrap.dedent(program), *arguments]
+
+
+class Barrier:
+    """A barrier at which programs in guests wait for the test.
+
+    :param directory: a directory that the guests find at ``/run/shared``.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / "host"
+        self._arrived: dict[bytes, tuple[socket.socket, int]] = {}
+        self._server = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+    def __enter__(self) -> Barrier:
+        """Listen for programs that arrive."""
+        self._server.bind(str(self._path))
+        self._path.chmod(0o666)
+        self._server.listen()
+        self._server.settimeout(TIMEOUT)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close all connections, which ends the waiting of all programs."""
+        for connection, _pid in self._arrived.values():
+            connection.close()
+        self._server.close()
+        self._path.unlink()
+
+    def wait_for(self, name: bytes) -> tuple[socket.socket, int]:
+        """Wait until a program arrives.
+
+        :param name: the name that it sends.
+        :return: the connection to it, and its pid on the host.
+        """
+        while name not in self._arrived:
+            connection, _ = self._server.accept()
+            connection.settimeout(TIMEOUT)
+            ucred = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+            (pid,) = struct.unpack_from("i", ucred)
+            self._arrived[connection.recv(100)] = (connection, pid)
+        return self._arrived[name]

@@ -1,0 +1,141 @@
+"""Server processes that tests start, first of all a real ``twistd devlxd``."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from tests.integration.processes import (
+    TIMEOUT,
+    GuestError,
+    Output,
+    start,
+    wait_until,
+)
+
+#: What devlxd logs for each endpoint as soon as it listens there.
+LISTENING = "guests are served at"
+
+#: The twistd that belongs to this Python.
+TWISTD = str(Path(sys.executable).with_name("twistd"))
+
+
+class ServerProcess:
+    """A process that serves guests. It listens when this is created.
+
+    :param endpoints: how many lines with `LISTENING` to wait for.
+    :param environment: its environment; default: this process's.
+    :ivar pid: its process id.
+    :ivar log: the lines of its log that have been read.
+    :raises GuestError: if it ends before it listens.
+    """
+
+    def __init__(
+        self,
+        *command: str,
+        endpoints: int = 1,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self._output = Output(" ".join(command))
+        self._process = start(*command, env=environment, output=self._output)
+        self.pid = self._process.pid
+        self.log: list[str] = []
+        try:
+            for _ in range(endpoints):
+                self.wait_for(LISTENING)
+            self._idle_sockets = self._sockets()
+        except BaseException:
+            self._process.kill()
+            raise
+
+    def wait_for(self, text: str) -> str:
+        """Read the log until a line contains ``text``; return the line."""
+        return wait_until(lambda: self._find(text), f"a line with {text!r}")
+
+    def check_running(self) -> None:
+        """Check that the process has not ended.
+
+        :raises GuestError: if it has, with its log.
+        """
+        if self._process.poll() is not None:
+            self.log.extend(self._output.lines())
+            raise GuestError("it ended: " + "".join(self.log))
+
+    def _find(self, text: str) -> str | None:
+        ended = self._process.poll() is not None
+        for line in self._output.lines():
+            self.log.append(line)
+            if text in line:
+                return line
+        if ended:
+            self.check_running()
+        return None
+
+    def open_files(self) -> int:
+        """Wait until all connections are closed; return the number of open files."""
+        wait_until(
+            lambda: self._sockets() == self._idle_sockets, "all connections closed"
+        )
+        return len(self._files())
+
+    def wait_for_files(self, count: int) -> None:
+        """Wait until the process has exactly ``count`` open files.
+
+        :raises AssertionError: after the timeout, with their names.
+        """
+        try:
+            wait_until(lambda: len(self._files()) == count, f"{count} open files")
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {self._files()}") from None
+
+    def _sockets(self) -> int:
+        return sum(name.startswith("socket:") for name in self._files())
+
+    def _files(self) -> list[str]:
+        names = []
+        for link in Path(f"/proc/{self.pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                names.append(os.readlink(link))
+        return names
+
+    def memory(self) -> int:
+        """Return its resident memory in KiB (proc(5), ``VmRSS``)."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        (line,) = [line for line in status.splitlines() if line.startswith("VmRSS:")]
+        return int(line.split()[1])
+
+    def send_signal(self, number: int) -> None:
+        """Send it a signal."""
+        self._process.send_signal(number)
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Stop it with a signal; return its exit status."""
+        self.send_signal(number)
+        # A test may have stopped it with SIGSTOP.
+        self.send_signal(signal.SIGCONT)
+        try:
+            return self._process.wait(TIMEOUT)
+        finally:
+            self._process.kill()
+            self.log.extend(self._output.lines())
+
+
+class DevLXD(ServerProcess):
+    """``twistd devlxd``; its ``--state`` is temporary unless one is given."""
+
+    def __init__(self, *arguments: str) -> None:
+        self._state = tempfile.TemporaryDirectory(prefix="devlxd-state-")
+        command = [TWISTD, "-n", "--pidfile=", "devlxd", f"--state={self._state.name}"]
+        listens = sum(argument.startswith("--listen") for argument in arguments)
+        super().__init__(*command, *arguments, endpoints=listens)
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Stop it and remove its state; return its exit status."""
+        status = super().stop(number)
+        self._state.cleanup()
+        return status
