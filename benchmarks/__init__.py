@@ -1,14 +1,15 @@
-"""Benchmarks. Run each in a checkout, with ``python -m benchmarks.NAME``.
+"""Benchmarks: programs to run in a checkout, ``python -m benchmarks.NAME``.
 
 * `requests`: requests per second, compared with a bare Twisted Site.
 * `beside_lxd`: requests per second, compared with a real LXD.
 * `events`: events per second, and their delay, also compared with a real LXD.
 * `directory`: the time to read 10 000 containers, and blocking meanwhile.
-* `images`: the speed of downloads, compared with nginx, and what they cost.
+* `images`: the speed of downloads, compared with nginx, and their cost.
 * `memory`: memory and disk space for events that are not read.
 * `neighbours`: the response times of one container while another attacks.
 
 Each accepts ``--checkout DIR`` to measure another checkout of devlxd in turn
-with this one, and ``--quick``. They use what every version has: the command
-line, documents and sockets. `serving` is what they share.
+with this one, and ``--quick``. They use only interfaces of devlxd that all versions
+share: the command line, documents and sockets. `benchmarks.serving` has the
+code that they have in common.
 """

@@ -11,13 +11,14 @@ from attrs import frozen
 from benchmarks.serving import LINES, WEBSOCKET
 from tests.integration.guest_programs import python
 
-#: What all attacks start with. Each defines ``attack``, which returns how
-#: often it was done, and may define ``prepare`` and ``processes``.
-ATTACK = """
+#: The start of the program of each attack. The program then defines ``attack``,
+#: which returns the number of its operations, and may define ``prepare`` and
+#: ``processes``.
+PROLOGUE = """
 import json, resource, select, time
 _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
-seconds, words = float(sys.argv[1]), sys.argv[2:]
+seconds, arguments = float(sys.argv[1]), sys.argv[2:]
 processes, prepare = 1, lambda: None
 
 def is_over():
@@ -29,9 +30,9 @@ def send(request):
     return connection
 """
 
-#: What all attacks end with: runs the attack, and prints how often it was done,
-#: and the processors that it used.
-RUN_ATTACK = """
+#: The end of the program of each attack. It runs the attack, and prints the number
+#: of operations and the processor time, in seconds per second.
+EPILOGUE = """
 prepare()
 host = arrive(b"attacker")
 start = time.monotonic()
@@ -45,31 +46,31 @@ for _ in range(processes):
             os._exit(0)
 os.close(writer)
 with open(reader) as counts:
-    did = sum(map(int, counts))
+    total = sum(map(int, counts))
 for _ in range(processes):
     os.wait()
 used = resource.getrusage(resource.RUSAGE_CHILDREN)
-print(json.dumps([did, (used.ru_utime + used.ru_stime) / (time.monotonic() - start)]))
+print(json.dumps([total, (used.ru_utime + used.ru_stime) / (time.monotonic() - start)]))
 """
 
 BURN = """
     processes = 4
     def attack():
-        did = 0
+        count = 0
         while not is_over():
-            did += 1
-        return did
+            count += 1
+        return count
 """
 
 FLOOD = """
     import struct
-    waits, then = words
+    blocking, then = arguments
     processes = 4
 
-    def one():
+    def open_one():
         connection = socket.socket(socket.AF_UNIX)
-        if waits == "waits":
-            # Blocking, but with a timeout.
+        if blocking == "blocking":
+            # With settimeout() connect() would not block.
             second = struct.pack("ll", 1, 0)
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, second)
         else:
@@ -77,29 +78,29 @@ FLOOD = """
         connection.connect("/dev/lxd/sock")
         return connection
 
-    def in_a_child():
+    def open_in_child():
         pid = os.fork()
         if pid == 0:
             try:
-                one()
+                open_one()
             finally:
                 os.close(2)
                 os._exit(0)
         os.waitpid(pid, 0)
 
     def attack():
-        did, kept = 0, []
+        count, kept = 0, []
         while not is_over():
             try:
-                connection = in_a_child() if then == "forks" else one()
+                connection = open_in_child() if then == "forks" else open_one()
             except OSError:
                 continue
-            did += 1
+            count += 1
             if then == "keeps":
                 kept.append(connection)
                 if len(kept) == 4000:
                     kept.clear()
-        return did
+        return count
 """
 
 PIPELINES = """
@@ -113,11 +114,11 @@ PIPELINES = """
         poll.register(connection, select.EPOLLIN | select.EPOLLOUT)
 
     def prepare():
-        for _ in range(int(words[0])):
+        for _ in range(int(arguments[0])):
             open_one()
 
     def attack():
-        did = 0
+        count = 0
         while not is_over():
             for number, events in poll.poll(1):
                 connection, sent = connections[number]
@@ -127,7 +128,7 @@ PIPELINES = """
                         connections[number][1] = sent % len(REQUESTS)
                     if events & ~select.EPOLLOUT:
                         data = connection.recv(65536)
-                        did += data.count(b"HTTP/1.1 200")
+                        count += data.count(b"HTTP/1.1 200")
                         if not data:
                             raise OSError("closed")
                 except BlockingIOError:
@@ -135,7 +136,7 @@ PIPELINES = """
                 except OSError:
                     connections.pop(number)[0].close()
                     open_one()
-        return did
+        return count
 """
 
 #: Replays the whole history: only its last event is of the requested type.
@@ -149,8 +150,8 @@ REPLAYS = """
         poll.register(connection, select.EPOLLIN)
 
     def attack():
-        did = 0
-        for _ in range(int(words[0])):
+        count = 0
+        for _ in range(int(arguments[0])):
             open_one()
         while not is_over():
             for number, _ in poll.poll(1):
@@ -159,17 +160,17 @@ REPLAYS = """
                 received = end_of_data[-10:] + data
                 connections[number][1] = received
                 if not data or b'"device"' in received:
-                    did += bool(data)
+                    count += bool(data)
                     del connections[number]
                     connection.close()
                     open_one()
-        return did
+        return count
 """
 
-#: How many subscribe in each way, and the requests.
+#: The arguments of `SUBSCRIBERS`: the number of each kind, and the requests.
 SUBSCRIPTIONS = ["150", LINES.decode(), WEBSOCKET.decode()]
 
-#: Subscribes and reads nothing. A connection that is closed is opened again.
+#: Subscribes and reads nothing. Replaces each connection that is closed.
 SUBSCRIBERS = """
     poll, connections = select.poll(), {}
 
@@ -179,25 +180,25 @@ SUBSCRIBERS = """
         poll.register(connection, 0)
 
     def prepare():
-        for _ in range(int(words[0])):
-            open_one(words[1].encode())
-            open_one(words[2].encode())
+        for _ in range(int(arguments[0])):
+            open_one(arguments[1].encode())
+            open_one(arguments[2].encode())
 
     def attack():
-        did = len(connections)
+        count = len(connections)
         while not is_over():
             for number, _ in poll.poll(100):
                 poll.unregister(number)
                 connection, request = connections.pop(number)
                 connection.close()
                 open_one(request)
-                did += 1
-        return did
+                count += 1
+        return count
 """
 
 
 def large_document(version: int) -> str:
-    """Return 2 MB with 100 000 keys; each value is different in each version."""
+    """Return 2 MB of config: 100 000 keys, with new values in each version."""
     value = f"{version:03}"
     return "".join(f"  user.k{n:06}: x{value}\n" for n in range(100_000))
 
@@ -214,7 +215,8 @@ def history(version: int) -> str:
     return "".join(f"  user.k{n}: x{value}\n" for n in range(100)) + device
 
 
-#: How many versions the attacker's document has before it replays their events.
+#: The number of versions of the attacker's document before their events are
+#: replayed.
 HISTORY = 10
 
 
@@ -222,39 +224,39 @@ HISTORY = 10
 class Attack:
     """An attack, and the limits for the victim's response times.
 
-    :ivar unit: what is counted of it.
+    :ivar unit: the name of the operations that are counted.
     :ivar program: the program that the attacker's root runs; empty for none.
-    :ivar words: the program's arguments.
+    :ivar arguments: the arguments of the program.
     :ivar document: returns the lines of a version of the attacker's document.
-    :ivar past: the number of versions before the attack; 0 for a new version in
-        each second of the attack.
+    :ivar versions: the number of versions before the attack; 0 for a new version
+        in each second of the attack.
     :ivar median: the limit of the median, in milliseconds.
     :ivar worst: the limit of the longest response time, in milliseconds.
     """
 
     unit: str = ""
     program: str = ""
-    words: Sequence[str] = ()
+    arguments: Sequence[str] = ()
     document: Callable[[int], str] | None = None
-    past: int = 0
+    versions: int = 0
     median: float = 20
     worst: float = math.inf
 
     def command(self, seconds: float) -> list[str]:
         """Return the command that runs the program for some seconds."""
-        program = ATTACK + dedent(self.program) + RUN_ATTACK
-        return python(program, str(seconds), *self.words)
+        program = PROLOGUE + dedent(self.program) + EPILOGUE
+        return python(program, str(seconds), *self.arguments)
 
 
 ATTACKS = {
     "idle": Attack(),
-    "burn": Attack("turns", BURN),
-    "flood": Attack("connects", FLOOD, ["waits", "closes"], median=50),
-    "flood-keep": Attack("connects", FLOOD, ["waits", "keeps"], median=50),
-    "flood-fork": Attack("connects", FLOOD, ["waits", "forks"], median=50),
-    "rush": Attack("connects", FLOOD, ["does not", "closes"], median=50),
-    "rush-keep": Attack("connects", FLOOD, ["does not", "keeps"], median=50),
-    "rush-fork": Attack("connects", FLOOD, ["does not", "forks"], median=50),
+    "burn": Attack("loops", BURN),
+    "flood": Attack("connects", FLOOD, ["blocking", "closes"], median=50),
+    "flood-keep": Attack("connects", FLOOD, ["blocking", "keeps"], median=50),
+    "flood-fork": Attack("connects", FLOOD, ["blocking", "forks"], median=50),
+    "rush": Attack("connects", FLOOD, ["not blocking", "closes"], median=50),
+    "rush-keep": Attack("connects", FLOOD, ["not blocking", "keeps"], median=50),
+    "rush-fork": Attack("connects", FLOOD, ["not blocking", "forks"], median=50),
     "pipelines": Attack("responses", PIPELINES, ["900"]),
     "replays": Attack("replays", REPLAYS, ["60"], history, HISTORY, median=50),
     "document": Attack(document=large_document, worst=250),

@@ -1,6 +1,6 @@
-"""How many requests per second devlxd answers, compared with a real LXD.
+"""Measure requests per second of devlxd, compared with a real LXD.
 
-All servers are asked in turn, from inside one container of that LXD. Needs root
+All servers receive requests in turn, from inside one container of that LXD. Needs root
 and ``apt-get install lxc lxd lxd-client nghttp2-client``. Run it in a checkout
 with ``python -m benchmarks.beside_lxd``; with ``--checkout DIR`` the devlxd of
 another checkout is measured as well.
@@ -24,7 +24,7 @@ from tests.integration.lxd import LXD, missing_lxd
 
 
 def main() -> None:
-    """Ask all servers in turn, and print the medians and their ratios."""
+    """Measure all servers in turn; print the medians and their ratios."""
     options = make_parser(__doc__).parse_args()
     problem = missing_lxd()
     if problem or shutil.which("h2load") is None:
@@ -42,7 +42,7 @@ def main() -> None:
             devlxd = CheckoutServer(checkout, home / name, containers)
             started.callback(devlxd.stop)
             binds[home / name] = f"dev/{name}"
-        container = unique_name("asker")
+        container = unique_name("client")
         lxd.start_container(container, binds, init="/usr/bin/sleep infinity")
         lxd.lxc("config", "set", container, "user.foo=bar")
         servers = {host.name: h2load(f"/{guest}/sock") for host, guest in binds.items()}

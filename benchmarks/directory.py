@@ -1,8 +1,8 @@
-"""How long devlxd takes to read 10 000 containers, and how long it blocks for it.
+"""Measure the time to read 10 000 containers, and the blocking of the reactor.
 
 A real ``twistd devlxd`` reads a directory with one document per container, as
-at every start. Printed are the time until all are known, and the longest time
-for which its reactor did nothing else; then the same while 1 000 documents
+at every start. The results are the time until all are read, and the longest
+time for which its reactor did nothing else; then that time while 1 000 documents
 change. Run it in a checkout with ``python -m benchmarks.directory``; with
 ``--checkout DIR`` another checkout is measured in turn with this one.
 """
@@ -63,10 +63,9 @@ description: ""
 #: Runs twistd with a probe in its reactor. A client that connects to the
 #: probe's socket receives a JSON list: the longest time in which the reactor
 #: ran no timed call, and the time from its start until all containers were
-#: read, both in seconds. The latter is ``null`` until then, and the former
-#: starts anew after each client from then on. The probe recognizes that
-#: everything is read by Python's garbage collector, which devlxd disables
-#: until then.
+#: read, both in seconds. Until then the latter is ``null``; from then on the
+#: former is reset after each client. devlxd disables Python's garbage collector
+#: until all containers are read: this is how the probe recognizes it.
 TWISTD_WITH_PROBE = """
 import gc, json, sys, time
 from twisted.internet import reactor
@@ -107,11 +106,13 @@ run()
 
 @frozen
 class Measured:
-    """What one devlxd took.
+    """The measured times of one devlxd.
 
     :ivar reading: the time until all containers were read, in seconds.
-    :ivar blocked: the longest blocking of the reactor meanwhile, in ms.
-    :ivar blocked_by_changes: the longest while documents changed, in ms.
+    :ivar blocked: the longest time in which the reactor was blocked meanwhile, in
+        milliseconds.
+    :ivar blocked_by_changes: the longest such time while documents changed, in
+        milliseconds.
     """
 
     reading: float
@@ -120,7 +121,10 @@ class Measured:
 
 
 def measure(checkout: Path) -> Measured:
-    """Let the devlxd of a checkout read all documents, then change some."""
+    """Measure a devlxd that reads all documents, and then changed documents.
+
+    :param checkout: the checkout of that devlxd.
+    """
     home = make_home()
     documents = home / "documents"
     documents.mkdir()
@@ -150,7 +154,10 @@ def measure(checkout: Path) -> Measured:
 
 
 def read_if_loaded(probe: Path) -> tuple[float, float] | None:
-    """Return what the probe reports, or ``None`` until all containers are read."""
+    """Return the times from the probe, or ``None`` until all containers are read.
+
+    :return: the blocking and the reading time, in seconds.
+    """
     blocked, reading = json.loads(receive(probe))
     return None if reading is None else (blocked, reading)
 
@@ -162,7 +169,7 @@ def value_of(path: Path) -> str:
 
 
 def receive(path: Path, request: bytes = b"") -> bytes:
-    """Connect to a socket, send a request, and return all that is received."""
+    """Connect to a socket, send a request, and return all received data."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(TIMEOUT)
         connection.connect(str(path))
@@ -171,7 +178,7 @@ def receive(path: Path, request: bytes = b"") -> bytes:
 
 
 def main() -> None:
-    """Measure, and print."""
+    """Measure, and print the results."""
     options = make_parser(__doc__).parse_args()
     rounds = QUICK_ROUNDS if options.quick else ROUNDS
     found = in_turns(checkouts(options.checkout), rounds, measure)

@@ -1,8 +1,8 @@
-"""How many events per second devlxd sends, and how soon after the change.
+"""Measure events per second, and the delay between a change and its event.
 
 First 1, 10 and 100 subscribers of one container receive the events of 500
-changes at once, again and again. Each event that arrives at a subscriber counts.
-On a busy machine the figures per second of processor time say more.
+simultaneous changes, repeatedly. An event counts once for each subscriber. On a
+busy machine the figures per second of processor time are more reliable.
 
 Then one subscriber receives the event of one change at a time: the time from
 closing the document to the event, in milliseconds. Both are measured with
@@ -10,7 +10,8 @@ lines and with WebSockets.
 
 Where LXD is installed (Debian: ``apt-get install lxc lxd lxd-client``; needs
 root), one of its containers subscribes both to it and to a devlxd that reads
-LXD's own records: the time from the request to LXD's API to the event of each.
+LXD's records. The result is the time from a request to LXD's API until the event
+of each.
 
 Run it in a checkout with ``python -m benchmarks.events``; with ``--checkout
 DIR`` the devlxd of another checkout is measured in turn with this one.
@@ -61,20 +62,19 @@ QUICK_ROUNDS = 2
 #: How long one measurement of the rate lasts, in seconds.
 SECONDS = 1.0
 
-#: How many events there are at once.
+#: The number of events of each change of the document.
 BURST = 500
 
-#: How many single changes one measurement of the delay has.
+#: The number of single changes in one measurement of the delay.
 CHANGES = 50
 
-#: How many changes are requested of LXD.
+#: The number of changes that are requested from LXD.
 LXD_CHANGES = 100
 
 #: Subscribes, and sends the time of each event to the host.
 TIMED = """
     import time
-    from functools import partial
-from http.client import HTTPConnection
+    from http.client import HTTPConnection
     name, path = sys.argv[1:]
     events = HTTPConnection("unix")
     events.sock = socket.socket(socket.AF_UNIX)
@@ -92,7 +92,7 @@ from http.client import HTTPConnection
 def subscribed(
     server: OneContainerServer, request: bytes, count: int
 ) -> Iterator[list[socket.socket]]:
-    """Hold the connections of ``count`` subscribers."""
+    """Return the connections of ``count`` subscribers; close them on exit."""
     connections = [server.subscribe(request) for _ in range(count)]
     try:
         yield connections
@@ -128,7 +128,7 @@ def read_all(connections: list[socket.socket], count: int) -> None:
 def rates(
     server: OneContainerServer, request: bytes, count: int
 ) -> tuple[float, float]:
-    """Count the events that ``count`` subscribers receive altogether.
+    """Measure the rate of events that ``count`` subscribers receive altogether.
 
     :return: events per second, and per second of devlxd's processor time.
     """
@@ -164,7 +164,7 @@ def delays(server: OneContainerServer, request: bytes) -> list[float]:
 
 
 def measure_rates(servers: Mapping[str, OneContainerServer], rounds: int) -> None:
-    """Measure and print the rates."""
+    """Measure and print the rates of events."""
     for kind, request in SUBSCRIPTIONS.items():
         for count in (1, 10, 100):
             measure = partial(rates, request=request, count=count)
@@ -178,7 +178,7 @@ def measure_rates(servers: Mapping[str, OneContainerServer], rounds: int) -> Non
 
 
 def measure_delays(servers: Mapping[str, OneContainerServer], rounds: int) -> None:
-    """Measure and print the delays."""
+    """Measure and print the delays of events, in milliseconds."""
     for kind, request in SUBSCRIPTIONS.items():
         found = in_turns(servers, rounds, partial(delays, request=request))
         for percent in (50, 99):
@@ -190,7 +190,7 @@ def measure_delays(servers: Mapping[str, OneContainerServer], rounds: int) -> No
 
 
 class LXDClient:
-    """Requests changes of one container from LXD's API."""
+    """A client of LXD's API that changes one container."""
 
     def __init__(self, lxd: LXD, name: str) -> None:
         self._path = f"/1.0/instances/{name}"
@@ -199,7 +199,7 @@ class LXDClient:
         self._http.sock.connect(str(lxd.socket))
 
     def change(self, value: str) -> None:
-        """Change a key."""
+        """Change the value of the key ``user.n``."""
         body = json.dumps({"config": {"user.n": value}})
         self._http.request("PATCH", self._path, body)
         response = self._http.getresponse()
@@ -267,7 +267,7 @@ def delays_beside_lxd(
 
 
 def measure(options: Namespace) -> None:
-    """Measure and print what needs no container."""
+    """Measure and print the rates and delays without a real container."""
     rounds = QUICK_ROUNDS if options.quick else ROUNDS
     with ExitStack() as started:
         servers = {}
@@ -279,7 +279,7 @@ def measure(options: Namespace) -> None:
 
 
 def main() -> None:
-    """Measure, and print."""
+    """Measure, and print the results."""
     options = make_parser(__doc__).parse_args()
     measure(options)
     problem = missing_lxd()

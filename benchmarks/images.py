@@ -1,11 +1,11 @@
-"""How fast guests download images, and what that costs other guests and the host.
+"""Measure the speed of image downloads, and their cost for others.
 
 * One guest downloads an image of 1 GiB from devlxd, and from nginx, which serves
   the same file at a UNIX socket.
-* Another guest requests ``/1.0/config`` all the time: how long that takes while
+* Another guest requests ``/1.0/config`` continuously: the response times while
   devlxd is idle, and during a download.
-* 20 guests download at once, and then stop reading: the memory and the open
-  files of the process.
+* 20 guests download simultaneously, and then stop reading: the memory and the
+  open files of the process.
 
 All guests are LXC containers. Needs root and ``apt-get install lxc curl
 nginx-light``. Run it in a checkout with ``python -m benchmarks.images``; with
@@ -59,7 +59,7 @@ REQUESTS = 3000
 
 #: Sends requests one after the other, and prints the median and the 99th
 #: percentile of the response times, in milliseconds.
-ASK = """
+SEND_REQUESTS = """
     import json, statistics, time
     connection = connect()
     request = b"GET /1.0/config HTTP/1.1\\r\\nHost: lxd\\r\\n\\r\\n"
@@ -135,7 +135,10 @@ def guests(home: Path, servers: Sequence[str]) -> Iterator[list[LXCContainer]]:
 
 
 def make_image(images: Path, size: int) -> str:
-    """Make a public image of one file as devlxd keeps it; return its fingerprint."""
+    """Create a public image of one file, as devlxd stores it.
+
+    :return: its fingerprint.
+    """
     file = make_file(images / "new", size)
     fingerprint = sha256(file)
     file.rename(images / fingerprint)
@@ -146,7 +149,7 @@ def make_image(images: Path, size: int) -> str:
 def measure_speed(
     guest: LXCContainer, sources: Mapping[str, Source], rounds: int
 ) -> None:
-    """Print how fast one guest downloads."""
+    """Measure and print the speed of one download."""
     speeds = in_turns(
         sources, rounds, lambda source: float(guest.run(*source.download())) / MIB
     )
@@ -154,16 +157,16 @@ def measure_speed(
 
 
 def measure_responses(
-    asker: LXCContainer,
+    client: LXCContainer,
     downloader: LXCContainer,
     sources: Mapping[str, Source],
     rounds: int,
 ) -> None:
-    """Print how long responses take, without and with a download."""
+    """Measure and print response times, without and with a download."""
 
     def idle(source: Source) -> list[float]:
-        command = python(ASK, str(REQUESTS), socket=source.socket)
-        times: list[float] = json.loads(asker.run(*command))
+        command = python(SEND_REQUESTS, str(REQUESTS), socket=source.socket)
+        times: list[float] = json.loads(client.run(*command))
         return times
 
     def busy(source: Source) -> list[float]:
@@ -171,7 +174,7 @@ def measure_responses(
         endless = f"rm -f /tmp/stop; until test -e /tmp/stop; do {download}; done"
         with ThreadPoolExecutor() as pool:
             downloading = pool.submit(downloader.run, "sh", "-c", endless)
-            # Not before the download.
+            # Until the download has started.
             time.sleep(0.2)
             times = idle(source)
             downloader.run("touch", "/tmp/stop")
@@ -188,18 +191,18 @@ def measure_responses(
 def measure_memory(
     devlxd: CheckoutServer, guests: Sequence[LXCContainer], source: Source, shared: Path
 ) -> dict[str, tuple[float, float]]:
-    """Return the memory in MiB and the open files, at each step."""
+    """Return the memory in MiB and the number of open files, at each step."""
     found = {}
 
-    def note(what: str) -> None:
+    def record(what: str) -> None:
         found[what] = devlxd.memory() / 1024, float(open_files(devlxd.pid))
 
-    note("before")
+    record("before")
     with ThreadPoolExecutor(GUESTS) as pool:
         running = [pool.submit(guest.run, *source.download()) for guest in guests]
         for second in range(1, 6):
             time.sleep(1)
-            note(f"20 download, {second} s")
+            record(f"20 download, {second} s")
         for one in running:
             one.result()
         with Barrier(shared) as barrier:
@@ -209,12 +212,12 @@ def measure_memory(
                 program = python(STALL, *words, socket=source.socket)
                 stalled.append(pool.submit(guest.run, *program))
             hosts = [barrier.wait_for(b"%d" % n)[0] for n in range(GUESTS)]
-            note("20 do not read")
+            record("20 do not read")
             for host in hosts:
                 host.sendall(b"!")
             for one in stalled:
                 one.result()
-    note("after")
+    record("after")
     return found
 
 
@@ -259,7 +262,7 @@ def measure(home: Path, options: Namespace) -> None:
 
 
 def main() -> None:
-    """Measure, and print."""
+    """Measure, and print the results."""
     options = make_parser(__doc__).parse_args()
     problem = missing_requirement()
     if problem or shutil.which("nginx") is None:

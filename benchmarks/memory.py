@@ -1,11 +1,11 @@
-"""How much memory and disk space devlxd needs for unread events.
+"""Measure the memory and the disk space that devlxd needs for unread events.
 
 * 100 and 300 subscribers, with lines and with WebSockets, that read nothing:
-  the resident memory of each, when they have subscribed, after a change of a
+  the resident memory of each, after they have subscribed, after a change of a
   value of 1 MB, and after two more.
 * Three times 1 000 subscribers that disconnect after a change of 1 MB: the
   resident memory that is left.
-* 10 000 changes of a value of 100 KB that are read at once: the size of the
+* 10 000 changes of a value of 100 KB that are read immediately: the size of the
   journal.
 
 It opens up to 20 000 files, and needs no root. Run it in a checkout with
@@ -33,9 +33,11 @@ from benchmarks.serving import (
     wait_for_events,
 )
 
-#: How many subscribers connect and disconnect: as many as one container may
-#: have connections. And how often.
+#: The number of subscribers that connect and disconnect together: as many as
+#: one container may have connections.
 CROWD = 1000
+
+#: How often they do so.
 CROWDS = 3
 
 #: How often the value of 100 KB changes.
@@ -45,10 +47,10 @@ QUICK_CHANGES = 1_000
 
 MB = 1_000_000
 
-#: For how long memory has to remain the same until it counts, in seconds.
+#: How long the memory must stay the same before it is recorded, in seconds.
 SETTLING_TIME = 1.0
 
-#: What was measured of one server, by what it is.
+#: The values that were measured of one server, by their titles.
 Measured = dict[str, float]
 
 
@@ -74,7 +76,7 @@ def change(
 
 
 def settled_memory(server: OneContainerServer) -> int:
-    """Wait until the resident memory remains the same; return it in KiB."""
+    """Wait until the resident memory stays the same; return it in KiB."""
     seen, since = server.devlxd.memory(), time.monotonic()
     end = since + 20
     while time.monotonic() < min(since + SETTLING_TIME, end):
@@ -90,7 +92,9 @@ def wait_for_files(server: OneContainerServer, count: int) -> None:
     end = time.monotonic() + 60
     while open_files(server.devlxd.pid) > count:
         if time.monotonic() > end:
-            raise SystemExit("devlxd does not close connections that are closed")
+            raise SystemExit(
+                "devlxd does not close connections that clients have closed"
+            )
         time.sleep(0.1)
 
 
@@ -169,7 +173,7 @@ def measure_journal(checkout: Path, changes: int) -> Measured:
 
 
 def show(measured: Mapping[str, Measured], unit: str) -> None:
-    """Print what was measured of each server side by side."""
+    """Print the measured values of all servers side by side."""
     rows: dict[str, dict[str, list[float]]] = defaultdict(dict)
     for name, values in measured.items():
         for what, value in values.items():
@@ -179,7 +183,7 @@ def show(measured: Mapping[str, Measured], unit: str) -> None:
 
 
 def main() -> None:
-    """Measure, and print."""
+    """Measure, and print the results."""
     options = make_parser(__doc__).parse_args()
     compared = checkouts(options.checkout)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)

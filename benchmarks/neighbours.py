@@ -1,15 +1,15 @@
-"""How much one container notices of an attack on devlxd by another.
+"""Measure the response times of one container while another attacks devlxd.
 
 The victim and the attacker are real LXC containers. The victim requests one of
-its keys all the time, in four ways at once:
+its keys continuously, in four ways in parallel:
 
 * ``new``: with a new connection for each request;
 * ``kept``: on one connection that stays open;
 * ``no wait``: with new connections whose connect() does not block, as in Go;
 * ``curl``: with curl.
 
-Printed are the response times in milliseconds and the failed requests, without
-an attack and during each, and which limits were exceeded. In the row ``burn``
+It prints the response times in milliseconds and the failed requests, without
+an attack and during each, and the limits that were exceeded. In the row ``burn``
 the attacker only uses processor time, which shows the share of the scheduler. A
 devlxd of its own serves each row.
 
@@ -53,8 +53,8 @@ SECONDS = 10.0
 
 QUICK_SECONDS = 4.0
 
-#: How the victim sends requests, and which share of them may fail: a connect()
-#: that does not block fails while the socket's queue is full.
+#: How the victim sends requests, and the share of them that may fail: a connect()
+#: that does not block fails while the queue of the socket is full.
 PROBES = {"new": 0.0, "kept": 0.0, "no wait": 0.02, "curl": 0.02}
 
 #: Sends requests for some seconds, and prints the response times, in
@@ -116,7 +116,7 @@ WAIT = """
     import time
     request = b"GET /1.0/config/%b HTTP/1.0\\r\\n\\r\\n" % sys.argv[1].encode()
     end = time.monotonic() + 50
-    while ask(connect(), request) != sys.argv[2]:
+    while send_request(connect(), request) != sys.argv[2]:
         if time.monotonic() > end:
             sys.exit("the key never had the value")
         time.sleep(0.05)
@@ -127,10 +127,10 @@ P99 = 500.0
 
 
 class Neighbours:
-    """The two containers.
+    """The containers of the attacker and of the victim.
 
     :param home: a directory for all files.
-    :param seconds: how long each attack lasts.
+    :param seconds: how long each attack lasts, in seconds.
     """
 
     def __init__(self, home: Path, seconds: float) -> None:
@@ -152,7 +152,7 @@ class Neighbours:
             started.callback(container.stop)
 
     def measure(self, title: str, attack: Attack, checkout: Path) -> None:
-        """Attack the devlxd of a checkout, and print what the victim noticed."""
+        """Attack the devlxd of a checkout, and print the victim's response times."""
         for container in (self._attacker, self._victim):
             self._write(container, "")
         documents = f"--containers={self._home}/documents"
@@ -160,12 +160,12 @@ class Neighbours:
         try:
             for container in (self._attacker, self._victim):
                 self._wait(container, "user.version", "none")
-            for version in range(attack.past):
+            for version in range(attack.versions):
                 self._write_version(attack, version)
                 self._wait(self._attacker, "user.version", str(version))
             self._attack(title, attack, devlxd)
         finally:
-            # SIGKILL, as it may still have much to do.
+            # SIGKILL, as it may still be busy with the attack.
             devlxd.stop(signal.SIGKILL)
 
     def _write(
@@ -192,23 +192,23 @@ class Neighbours:
                 command = attack.command(self._seconds + 1)
                 running.append(pool.submit(self._attacker.run, *command))
                 barrier.wait_for(b"attacker")
-            begun, used = time.monotonic(), cpu_seconds(devlxd.pid)
+            start, used = time.monotonic(), cpu_seconds(devlxd.pid)
             probes = {
                 how: pool.submit(
                     self._victim.run, *python(PROBE, how, str(self._seconds))
                 )
                 for how in PROBES
             }
-            if attack.document and not attack.past:
+            if attack.document and not attack.versions:
                 for version in itertools.count():
                     self._write_version(attack, version)
                     time.sleep(1)
-                    if time.monotonic() > begun + self._seconds:
+                    if time.monotonic() > start + self._seconds:
                         break
             for how, probe in probes.items():
                 times, failed = json.loads(probe.result())
                 print(row(title, how, times, failed, attack), flush=True)
-            took = time.monotonic() - begun
+            took = time.monotonic() - start
             used = (cpu_seconds(devlxd.pid) - used) / took
             line = f"devlxd {used:.1f} CPUs, {peak(devlxd.pid):.0f} MiB at most"
             for one in running:
@@ -217,12 +217,12 @@ class Neighbours:
 
 
 def summary_of(attack: Future[str], unit: str) -> str:
-    """Return in words what an attack has printed."""
+    """Return a summary of the output of an attack."""
     try:
-        did, used = json.loads(attack.result())
+        count, used = json.loads(attack.result())
     except GuestError as error:
         return f"FAILED: {error}"
-    return f"{used:.1f} CPUs, {did} {unit}"
+    return f"{used:.1f} CPUs, {count} {unit}"
 
 
 def row(title: str, how: str, times: list[float], failed: int, attack: Attack) -> str:
@@ -269,7 +269,7 @@ def read_options() -> Namespace:
 
 
 def main() -> None:
-    """Attack in each way, and print."""
+    """Run each attack, and print the results."""
     options = read_options()
     problem = missing_requirement()
     if problem:

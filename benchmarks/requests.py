@@ -1,6 +1,6 @@
-"""How many requests per second devlxd answers, compared with a bare Twisted Site.
+"""Measure requests per second of devlxd, compared with a bare Twisted Site.
 
-The servers are asked in turn. Needs ``h2load`` (Debian: ``apt-get install
+The servers are measured in turn. Needs ``h2load`` (Debian: ``apt-get install
 nghttp2-client``). Run it in a checkout with ``python -m benchmarks.requests``;
 with ``--checkout DIR`` the devlxd of another checkout is measured as well.
 """
@@ -29,7 +29,7 @@ ROUNDS = 8
 
 QUICK_ROUNDS = 4
 
-#: The duration of one measurement.
+#: The duration of one measurement, in seconds.
 SECONDS = 2
 
 TARGET = "http://lxd/1.0/config/user.foo"
@@ -54,19 +54,19 @@ reactor.run()
 
 
 def serve(
-    command: list[str], sign: str, environment: Mapping[str, str] | None = None
+    command: list[str], ready: str, environment: Mapping[str, str] | None = None
 ) -> tuple[subprocess.Popen[str], str]:
     """Start a server.
 
-    :param sign: a text that it prints when it is ready.
-    :return: its process, and the line with ``sign``.
+    :param ready: a text that it prints when it is ready.
+    :return: its process, and the line with ``ready``.
     """
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, text=True, env=environment
     )
     assert process.stdout is not None
     for line in process.stdout:
-        if sign in line:
+        if ready in line:
             return process, line
     raise SystemExit(f"{command} did not start")
 
@@ -101,7 +101,7 @@ def rate_of(output: str) -> float:
 
 
 def main() -> None:
-    """Ask all servers in turn, and print the medians and their ratios."""
+    """Measure all servers in turn; print the medians and their ratios."""
     options = make_parser(__doc__).parse_args()
     with tempfile.TemporaryDirectory() as directory, ExitStack() as started:
         bare_socket = str(Path(directory) / "sock")

@@ -1,4 +1,4 @@
-"""What the benchmarks share: servers of two checkouts, measuring, and printing."""
+"""Servers of two checkouts, measurements and output, for all benchmarks."""
 
 from __future__ import annotations
 
@@ -79,10 +79,10 @@ def environment_for(checkout: Path) -> dict[str, str]:
 
 
 class CheckoutServer(ServerProcess):
-    """``twistd devlxd`` as it is in a checkout. It listens when this is created.
+    """A ``twistd devlxd`` of a checkout; it listens when the constructor returns.
 
-    It is recognized as ready by its socket, as the wording of the log may
-    differ between checkouts.
+    The constructor waits for the socket, not for a log line: the wording of the
+    log may differ between checkouts.
 
     :param sockets: the directory for its socket.
     :param arguments: further options of ``twistd devlxd``.
@@ -116,7 +116,7 @@ class CheckoutServer(ServerProcess):
         return False
 
     def stop(self, number: int = signal.SIGTERM) -> int:
-        """Stop it and remove its state; return its exit status."""
+        """Stop the process and remove its state; return its exit status."""
         status = super().stop(number)
         self._state.cleanup()
         return status
@@ -162,7 +162,7 @@ class OneContainerServer:
         return connection
 
     def subscribe(self, request: bytes) -> socket.socket:
-        """Subscribe to events; return the connection on which they follow."""
+        """Subscribe to events; return the connection after the response's head."""
         connection = self.connect()
         connection.sendall(request + b"\r\n")
         head = b""
@@ -195,10 +195,10 @@ def in_turns(
 ) -> dict[str, list[T]]:
     """Measure each server once in each round.
 
-    The order is reversed from round to round, so that the rest of the machine's
-    work affects all servers alike.
+    The order is reversed from round to round, so that other load of the machine
+    affects all servers alike.
 
-    :return: what was measured of each, round by round.
+    :return: the results of each server, round by round.
     """
     found: dict[str, list[T]] = {name: [] for name in servers}
     for number in range(rounds):
@@ -209,7 +209,7 @@ def in_turns(
 
 
 def cpu_seconds(pid: int) -> float:
-    """Return the processor time that a process has used (proc(5), ``stat``)."""
+    """Return the processor time of a process in seconds (proc(5), ``stat``)."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
@@ -220,7 +220,7 @@ def open_files(pid: int) -> int:
 
 
 def percentile(times: Sequence[float], percent: float) -> float:
-    """Return the smallest of the values that ``percent`` of them do not exceed."""
+    """Return the smallest value that ``percent`` % of all values do not exceed."""
     return sorted(times)[min(int(len(times) * percent / 100), len(times) - 1)]
 
 
@@ -242,7 +242,7 @@ def _ratios(measured: Mapping[str, Sequence[float]]) -> list[str]:
     """Return the ratio of the first server to each other one.
 
     It is the median of the ratios of each round: both values of a round are
-    affected alike by what else the machine does.
+    affected alike by other load of the machine.
     """
     (_, first), *others = measured.items()
     rounds = {name: zip(first, other, strict=True) for name, other in others}

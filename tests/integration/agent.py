@@ -1,8 +1,8 @@
 """A host agent that embeds devlxd, for tests of many containers at once.
 
-Its guests are processes of the host: the abstract address that a guest's socket
-is bound to names its container. Run this file as a program with two arguments:
-the directory of the containers, and the path of the socket to listen at.
+Its guests are processes of the host. Each binds its socket to an abstract address
+that names a container, see `address_of`. Run this file as a program with two
+arguments: the directory of the containers, and the path of the socket to listen at.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ _numbers = itertools.count()
 
 
 def address_of(container: int) -> bytes:
-    """Return a new address that identifies a process as the root of a container."""
+    """Return a new address; devlxd identifies its owner as a container's root."""
     return b"\0devlxd-test-%d-%d-%d" % (os.getpid(), next(_numbers), container)
 
 
 @implementer(IPeerSource, ICallerIdentifier)
 class AddressIdentifier:
-    """Identifies each peer by the container that its address names."""
+    """An identifier of peers by the container that their address names."""
 
     @contextmanager
     def open_peer(self, transport: ITransport) -> Iterator[Peer]:

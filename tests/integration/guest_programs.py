@@ -9,8 +9,8 @@ from pathlib import Path
 
 from tests.integration.processes import TIMEOUT
 
-#: What every program in a guest starts with: functions to send requests, and
-#: `arrive`, which connects to the test's `Barrier`.
+#: The start of every program in a guest: functions that send requests, and
+#: ``arrive``, which connects to the test's `Barrier`.
 PRELUDE = """
 import array, os, socket, sys
 
@@ -19,9 +19,12 @@ def connect():
     connection.connect(SOCKET)
     return connection
 
-SECRET = b"GET /1.0/config/user.secret HTTP/1.0\\r\\n\\r\\n"
+GET_SECRET = b"GET /1.0/config/user.secret HTTP/1.0\\r\\n\\r\\n"
 
-def ask(connection, request=SECRET, end=None):
+# The connection stays open after the response, which ends with "]" and a newline.
+GET_PATHS = b"GET / HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n"
+
+def send_request(connection, request=GET_SECRET, end=None):
     response = b""
     try:
         connection.sendall(request)
@@ -44,6 +47,7 @@ def arrive(name):
 def python(program: str, *arguments: str, socket: str = "/dev/lxd/sock") -> list[str]:
     """Return the command that runs a Python program in a guest.
 
+    :param program: its text after `PRELUDE`; may be indented.
     :param socket: the path that its ``connect()`` connects to.
     """
     head = f"SOCKET = {socket!r}\n{PRELUDE}"
@@ -53,7 +57,7 @@ def python(program: str, *arguments: str, socket: str = "/dev/lxd/sock") -> list
 class Barrier:
     """A barrier at which programs in guests wait for the test.
 
-    :param directory: a directory that the guests find at ``/run/shared``.
+    :param directory: the directory that is ``/run/shared`` in the guests.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -70,7 +74,7 @@ class Barrier:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close all connections, which ends the waiting of all programs."""
+        """Close all connections; a program that waits on one reads its end."""
         for connection, _pid in self._arrived.values():
             connection.close()
         self._server.close()

@@ -1,9 +1,9 @@
-"""Real LXC containers that start within a second, and a real devlxd.
+"""LXC containers that start within a second, with the programs of the host.
 
-The root of a container consists of empty directories, with the programs of the
-host bound into them read-only. Its init is a small agent: the commands that it
-runs are children of the container's init, as the programs of any guest are.
-``lxc-attach`` is the other way to run a command inside.
+The root of a container consists of empty directories; those with the programs
+of the host are bind mounts, read-only. The init of a container is a small
+server that runs commands: they are children of the init, like the programs of
+any guest. The other way to run a command in a container is ``lxc-attach``.
 """
 
 from __future__ import annotations
@@ -28,13 +28,24 @@ from tests.integration.processes import (
 )
 
 #: The programs that the tests need on the host, and their Debian packages.
-_NEEDED = {"lxc-start": "lxc", "curl": "curl", "setpriv": "util-linux"}
+_REQUIRED_PROGRAMS = {"lxc-start": "lxc", "curl": "curl", "setpriv": "util-linux"}
 
-_BOUND = ["usr", "bin", "lib", "lib64", "etc"]
+#: The directories of the host that are mounted in each container.
+HOST_DIRECTORIES = ["usr", "bin", "lib", "lib64", "etc"]
 
-_DIRECTORIES = [*_BOUND, "dev", "proc", "root", "run", "sys", "tmp", "var/tmp"]
+#: All directories in the root of a container.
+ROOT_DIRECTORIES = [
+    *HOST_DIRECTORIES,
+    "dev",
+    "proc",
+    "root",
+    "run",
+    "sys",
+    "tmp",
+    "var/tmp",
+]
 
-#: Runs the commands that it receives, as its children, each in a thread.
+#: The program of the init: runs each command that it receives as its child.
 INIT = """
 import json, os, socketserver, subprocess
 
@@ -59,7 +70,7 @@ def missing_requirement() -> str | None:
     """Return what this host lacks to run containers, or ``None``."""
     if os.geteuid() != 0:
         return "needs root"
-    for program, package in _NEEDED.items():
+    for program, package in _REQUIRED_PROGRAMS.items():
         if shutil.which(program) is None:
             return f"needs {program} (Debian: apt-get install {package})"
     return None
@@ -70,11 +81,12 @@ class LXCContainer:
     """An LXC container.
 
     :ivar name: its name in LXC.
-    :ivar home: a directory of the test, for the container's files.
+    :ivar home: LXC's directory of containers (its ``lxcpath``).
     :ivar host_id: the uid and gid of its root on the host; 0 for a privileged
         container.
-    :ivar binds: directories of the host, and where the guest finds them.
-    :ivar program: the Python program that its init runs.
+    :ivar binds: the bind mounts: directories of the host, and their paths in the
+        container without the first slash.
+    :ivar program: the Python program that is its init.
     """
 
     name: str
@@ -84,8 +96,11 @@ class LXCContainer:
     program: str = INIT
 
     def start(self) -> None:
-        """Create and start the container; its init is ready when this returns."""
-        self.make()
+        """Create and start the container, and wait until its init runs commands.
+
+        :raises GuestError: if it does not start; contains LXC's log.
+        """
+        self.create()
         log = self._path / "log"
         try:
             self._lxc("start", "-o", str(log), "-l", "WARN")
@@ -97,11 +112,11 @@ class LXCContainer:
                 self.stop()
             raise GuestError(f"{error}{text}") from error
 
-    def make(self) -> None:
+    def create(self) -> None:
         """Create the container without starting it."""
         rootfs = self._path / "rootfs"
         init = self._path / "init"
-        for directory in _DIRECTORIES:
+        for directory in ROOT_DIRECTORIES:
             (rootfs / directory).mkdir(parents=True)
         init.mkdir()
         (init / "init.py").write_text(self.program)
@@ -127,7 +142,10 @@ class LXCContainer:
         return self.run_at(self._path / "init", *command)
 
     def run_at(self, init: Path, *command: str) -> str:
-        """Run a command as `run` does, by an init whose directory is ``init``."""
+        """Run a command as `run` does, also in a container that LXC does not know.
+
+        :param init: the directory of the init's socket.
+        """
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(TIMEOUT)
             connection.connect(str(init / "sock"))
@@ -164,7 +182,7 @@ class LXCContainer:
         if self.host_id:
             lines.append(f"lxc.idmap = u 0 {self.host_id} 65536")
             lines.append(f"lxc.idmap = g 0 {self.host_id} 65536")
-        for name in _BOUND:
+        for name in HOST_DIRECTORIES:
             entry = f"/{name} {name} none bind,ro,create=dir 0 0"
             lines.append(f"lxc.mount.entry = {entry}")
         for host, guest in self.binds.items():
@@ -175,12 +193,12 @@ class LXCContainer:
 
 
 def unique_name(word: str) -> str:
-    """Return a container name that ends with ``word`` and that nothing else uses."""
+    """Return a unique container name that ends with ``word``."""
     return f"devlxd-{secrets.token_hex(3)}-{word}"
 
 
-def hierarchies() -> list[Path]:
-    """Return the mount points of the cgroup hierarchies, each hierarchy once."""
+def cgroup_hierarchies() -> list[Path]:
+    """Return one mount point of each cgroup hierarchy."""
     mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
     tops = [Path(m[1]) for m in mounts if m[2] in ("cgroup", "cgroup2")]
     return list({top.stat().st_dev: top for top in tops}.values())

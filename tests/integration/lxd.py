@@ -1,4 +1,4 @@
-"""A real LXD with a real container, which devlxd is compared with."""
+"""A real LXD with real containers, for comparisons with devlxd."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ import shutil
 import tarfile
 from pathlib import Path
 
-from tests.integration.lxc import missing_requirement
+from tests.integration.lxc import (
+    HOST_DIRECTORIES,
+    ROOT_DIRECTORIES,
+    missing_requirement,
+)
 from tests.integration.processes import TIMEOUT, GuestError, run, start
 
 _METADATA = """\
@@ -17,9 +21,8 @@ properties: {description: the root of the host}
 templates: {}
 """
 
-_BOUND = ["usr", "bin", "lib", "lib64", "etc"]
-
-_DIRECTORIES = [*_BOUND, "dev", "proc", "root", "run", "sys", "tmp", "var/tmp"]
+#: The device of a container's root directory.
+_ROOT_DISK = ["disk", "path=/", "pool=default"]
 
 
 def missing_lxd() -> str | None:
@@ -30,9 +33,10 @@ def missing_lxd() -> str | None:
 
 
 class LXD:
-    """An LXD of the test's own, in a directory of the test's.
+    """An LXD daemon with a state directory of its own.
 
-    :ivar containers: the directory with its records.
+    :param home: the directory in which that is created.
+    :ivar containers: the directory with its records of containers.
     :ivar socket: the socket of its API for operators.
     """
 
@@ -45,7 +49,7 @@ class LXD:
         self.socket = self._directory / "unix.socket"
 
     def launch(self) -> None:
-        """Start the daemon; it keeps what it has from earlier runs."""
+        """Start the daemon, with the data of its earlier runs."""
         self._daemon = start("lxd", "--group", "root", env=self._environment)
         self._run("lxd", "waitready", f"--timeout={TIMEOUT:.0f}")
 
@@ -60,10 +64,10 @@ class LXD:
 
     def _set_up(self) -> None:
         self.lxc("storage", "create", "default", "dir")
-        self.lxc("profile", "device", "add", "default", "root", *_ROOT)
+        self.lxc("profile", "device", "add", "default", "root", *_ROOT_DISK)
         image = self._home / "image.tar.gz"
         root = self._home / "image"
-        for directory in _DIRECTORIES:
+        for directory in ROOT_DIRECTORIES:
             (root / "rootfs" / directory).mkdir(parents=True)
         (root / "metadata.yaml").write_text(_METADATA)
         with tarfile.open(image, "w:gz") as tar:
@@ -77,19 +81,24 @@ class LXD:
         binds: dict[Path, str],
         init: str = "/usr/bin/python3 /run/init/init.py",
     ) -> None:
-        """Start a container with the programs of the host, and ``binds``."""
+        """Create and start a container with the programs of the host.
+
+        :param binds: further bind mounts: directories of the host, and their
+            paths in the container without the first slash.
+        :param init: the command line of its init.
+        """
         self.lxc("init", "host", name)
         raw = [f"lxc.init.cmd = {init}"]
-        entries = {Path("/") / bound: bound for bound in _BOUND} | binds
+        entries = {Path("/") / bound: bound for bound in HOST_DIRECTORIES} | binds
         for host, guest in entries.items():
-            mode = "ro," if guest in _BOUND else ""
+            mode = "ro," if guest in HOST_DIRECTORIES else ""
             entry = f"{host} {guest} none bind,{mode}create=dir 0 0"
             raw.append(f"lxc.mount.entry = {entry}")
         self.lxc("config", "set", name, "raw.lxc", "\n".join(raw))
         self.lxc("start", name)
 
     def add_image(self, *files: Path) -> str:
-        """Import an image as a public one; return its fingerprint."""
+        """Import an image and make it public; return its fingerprint."""
         printed = self.lxc("image", "import", *map(str, files))
         fingerprint = printed.split()[-1]
         self._run("lxc", "image", "edit", fingerprint, stdin="public: true\n")
@@ -118,9 +127,6 @@ class LXD:
                 run("umount", "-l", mount)
 
     def kill(self) -> None:
-        """Kill the daemon; SIGTERM would take it long."""
+        """Kill the daemon, as it takes long to end after SIGTERM."""
         self._daemon.kill()
         self._daemon.wait(TIMEOUT)
-
-
-_ROOT = ["disk", "path=/", "pool=default"]

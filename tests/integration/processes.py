@@ -1,4 +1,4 @@
-"""Processes that tests start: their output, and timeouts for all of it."""
+"""Processes that tests start, their output, and their timeouts."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _T = TypeVar("_T")
 
 
 def wait_until(condition: Callable[[], _T | None], what: str) -> _T:
-    """Call ``condition`` repeatedly until it returns a true value; return that.
+    """Call ``condition`` repeatedly until it returns a true value; return it.
 
     :param what: the condition in words, for the error.
     :raises AssertionError: after `TIMEOUT`.
@@ -43,7 +43,7 @@ def wait_until(condition: Callable[[], _T | None], what: str) -> _T:
     return result
 
 
-#: What the running test shows if it fails: titles and texts.
+#: The titles and texts that the running test prints if it fails.
 _shown: list[tuple[str, Callable[[], str]]] = []
 
 #: The outputs to close when the running test ends.
@@ -137,7 +137,7 @@ def start(
 ) -> subprocess.Popen[bytes]:
     """Start a process in the background.
 
-    :param output: where it prints, for a caller that reads that.
+    :param output: receives its stdout and stderr; default: a new `Output`.
     """
     output = output or Output(" ".join(command))
     return subprocess.Popen(

@@ -1,4 +1,4 @@
-"""Server processes that tests start, first of all a real ``twistd devlxd``."""
+"""Servers that tests start as processes, in particular ``twistd devlxd``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.integration.processes import (
     wait_until,
 )
 
-#: What devlxd logs for each endpoint as soon as it listens there.
+#: The text that devlxd logs for each endpoint as soon as it listens there.
 LISTENING = "guests are served at"
 
 #: The twistd that belongs to this Python.
@@ -26,11 +26,11 @@ TWISTD = str(Path(sys.executable).with_name("twistd"))
 
 
 class ServerProcess:
-    """A process that serves guests. It listens when this is created.
+    """A process that serves guests; it listens when the constructor returns.
 
     :param endpoints: how many lines with `LISTENING` to wait for.
     :param environment: its environment; default: this process's.
-    :ivar pid: its process id.
+    :ivar pid: the id of the process.
     :ivar log: the lines of its log that have been read.
     :raises GuestError: if it ends before it listens.
     """
@@ -64,7 +64,7 @@ class ServerProcess:
         """
         if self._process.poll() is not None:
             self.log.extend(self._output.lines())
-            raise GuestError("it ended: " + "".join(self.log))
+            raise GuestError("the process has ended: " + "".join(self.log))
 
     def _find(self, text: str) -> str | None:
         ended = self._process.poll() is not None
@@ -77,7 +77,10 @@ class ServerProcess:
         return None
 
     def open_files(self) -> int:
-        """Wait until all connections are closed; return the number of open files."""
+        """Wait until all connections are closed; return the number of open files.
+
+        :raises AssertionError: if they are not closed within the timeout.
+        """
         wait_until(
             lambda: self._sockets() == self._idle_sockets, "all connections closed"
         )
@@ -104,17 +107,17 @@ class ServerProcess:
         return names
 
     def memory(self) -> int:
-        """Return its resident memory in KiB (proc(5), ``VmRSS``)."""
+        """Return the resident memory of the process in KiB (proc(5), ``VmRSS``)."""
         status = Path(f"/proc/{self.pid}/status").read_text()
         (line,) = [line for line in status.splitlines() if line.startswith("VmRSS:")]
         return int(line.split()[1])
 
     def send_signal(self, number: int) -> None:
-        """Send it a signal."""
+        """Send a signal to the process."""
         self._process.send_signal(number)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
-        """Stop it with a signal; return its exit status."""
+        """Stop the process with a signal; return its exit status."""
         self.send_signal(number)
         # A test may have stopped it with SIGSTOP.
         self.send_signal(signal.SIGCONT)
@@ -126,16 +129,16 @@ class ServerProcess:
 
 
 class DevLXD(ServerProcess):
-    """``twistd devlxd``; its ``--state`` is temporary unless one is given."""
+    """A ``twistd devlxd``; default of ``--state``: a temporary directory."""
 
     def __init__(self, *arguments: str) -> None:
         self._state = tempfile.TemporaryDirectory(prefix="devlxd-state-")
         command = [TWISTD, "-n", "--pidfile=", "devlxd", f"--state={self._state.name}"]
-        listens = sum(argument.startswith("--listen") for argument in arguments)
-        super().__init__(*command, *arguments, endpoints=listens)
+        endpoints = sum(argument.startswith("--listen") for argument in arguments)
+        super().__init__(*command, *arguments, endpoints=endpoints)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
-        """Stop it and remove its state; return its exit status."""
+        """Stop the process and remove its state; return its exit status."""
         status = super().stop(number)
         self._state.cleanup()
         return status

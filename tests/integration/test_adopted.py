@@ -1,4 +1,4 @@
-"""A real twistd with a listening socket from systemd (sd_listen_fds(3))."""
+"""Tests of a real twistd with a socket from systemd (sd_listen_fds(3))."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class SystemdTests(ProcessTestCase):
     """Socket activation."""
 
     def test_socket(self) -> None:
-        """Guests are served at the socket, and its permissions are left alone."""
+        """Guests are served at the socket, and its permissions do not change."""
         home = Path(tempfile.mkdtemp())
         self.addCleanup(shutil.rmtree, home)
         (home / "containers").mkdir()
@@ -44,8 +44,14 @@ class SystemdTests(ProcessTestCase):
             *(f"--containers={home}/containers", f"--state={home}/state"),
         )
         self.addCleanup(server.stop)
-        ask = ["curl", "-s", "--unix-socket", str(path), "http://lxd/1.0/config/user.a"]
-        self.assertEqual(run(*ask), "b")
+        curl = [
+            "curl",
+            "-s",
+            "--unix-socket",
+            str(path),
+            "http://lxd/1.0/config/user.a",
+        ]
+        self.assertEqual(run(*curl), "b")
         self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), 0o600)
         server.stop()
         self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), 0o600)

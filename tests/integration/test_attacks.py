@@ -1,4 +1,4 @@
-"""The root of one container attacks another container, which has a secret.
+"""Tests of attacks by the root of one container on the secret of another.
 
 The table in ``docs/security.rst`` names the test of each attack.
 """
@@ -23,7 +23,7 @@ from tests.integration.guest_programs import Barrier, python
 from tests.integration.lxc import (
     INIT,
     LXCContainer,
-    hierarchies,
+    cgroup_hierarchies,
     make_home,
     missing_requirement,
     unique_name,
@@ -40,7 +40,7 @@ from tests.integration.servers import DevLXD
 
 SOCKET = "/dev/lxd/sock"
 
-ASK = ["curl", "-s", "--unix-socket", SOCKET, "http://lxd/1.0/config/user.secret"]
+CURL = ["curl", "-s", "--unix-socket", SOCKET, "http://lxd/1.0/config/user.secret"]
 
 NOT_ROOT = "Access denied for non-root user\n"
 
@@ -85,32 +85,38 @@ class AttackTests(ProcessTestCase):
 
     def test_honest(self) -> None:
         """Without an attack each container reads its own secret."""
-        for ask in (self.attacker.run, self.attacker.attach):
-            self.assertEqual(ask(*ASK), OWN)
-        self.assertEqual(self.victim.run(*ASK), OF_VICTIM)
+        for run_inside in (self.attacker.run, self.attacker.attach):
+            self.assertEqual(run_inside(*CURL), OWN)
+        self.assertEqual(self.victim.run(*CURL), OF_VICTIM)
 
     def test_process_title(self) -> None:
-        """A process with the title of the victim's monitor (CVE-2025-54288)."""
+        """The title of the victim's monitor does not make a process the victim.
+
+        This attack on LXD is CVE-2025-54288.
+        """
         for title in (
             f"[lxc monitor] /var/lib/lxc {self.victim.name}",
             f"[lxc monitor] {self.home} {self.victim.name}",
             f"[lxc monitor] /var/lib/lxd/containers {self.victim.name}",
         ):
             command = 'title=$1; shift; exec -a "$title" "$@"'
-            got = self.attacker.run("bash", "-c", command, "-", title, *ASK)
+            got = self.attacker.run("bash", "-c", command, "-", title, *CURL)
             self.assertEqual(got, OWN)
 
     def test_title_of_the_parent(self) -> None:
-        """A caller whose parent has that title."""
+        """The title of a caller's parent does not make the caller the victim."""
         title = f"[lxc monitor] {self.home} {self.victim.name}"
         program = "import subprocess, sys; subprocess.run(sys.argv[1:])"
         command = 'title=$1; shift; exec -a "$title" "$@"'
-        parent = ["python3", "-c", program, *ASK]
+        parent = ["python3", "-c", program, *CURL]
         got = self.attacker.run("bash", "-c", command, "-", title, *parent)
         self.assertEqual(got, OWN)
 
     def test_cgroups(self) -> None:
-        """A cgroup with the victim's name below the attacker's, at any depth."""
+        """A cgroup of the attacker's with the victim's name does not change a caller.
+
+        Wherever it is below the cgroup of the attacker's container.
+        """
         for name in ("lxc.payload", "lxc.monitor"):
             for depth in range(4):
                 cgroup = "/".join([*["x"] * depth, f"{name}.{self.victim.name}"])
@@ -124,11 +130,11 @@ class AttackTests(ProcessTestCase):
                     exec "$@"
                 """
                 command = ["unshare", "-m", "bash", "-c", textwrap.dedent(script), "-"]
-                for ask in (self.attacker.run, self.attacker.attach):
-                    self.assertEqual(ask(*command, *ASK), OWN, cgroup)
+                for run_inside in (self.attacker.run, self.attacker.attach):
+                    self.assertEqual(run_inside(*command, *CURL), OWN, cgroup)
 
     def test_line_ends(self) -> None:
-        """A user of the host, in a cgroup whose name contains the end of a line."""
+        """A line end in the name of a cgroup does not make a host user the victim."""
         top = Path("/sys/fs/cgroup/unified")
         if not top.is_dir():
             top = Path("/sys/fs/cgroup")
@@ -141,8 +147,8 @@ class AttackTests(ProcessTestCase):
             echo $$ >"$1/cgroup.procs" && shift
             exec setpriv --reuid=100000 --regid=100000 --clear-groups unshare -Urpf "$@"
         """
-        ask = [*ASK[:3], str(self.home / "lxd" / "sock"), *ASK[4:]]
-        command = ["bash", "-c", textwrap.dedent(script), "-", str(inner), *ask]
+        curl = [*CURL[:3], str(self.home / "lxd" / "sock"), *CURL[4:]]
+        command = ["bash", "-c", textwrap.dedent(script), "-", str(inner), *curl]
         self.assertEqual(run(*command), NOT_IN_CONTAINER)
 
     def test_file_descriptors(self) -> None:
@@ -154,11 +160,11 @@ class AttackTests(ProcessTestCase):
                 guest = connect()
                 lingering = socket.create_server(("127.0.0.1", 0))
                 socket.send_fds(guest, [b"GET / HTTP/1.1"], [lingering.fileno()])
-                ask(guest)
-                sys.exit("it was taken")
+                send_request(guest)
+                sys.exit("the request was accepted")
             """),
         )
-        self.assertEqual(self.victim.run(*ASK), OF_VICTIM)
+        self.assertEqual(self.victim.run(*CURL), OF_VICTIM)
 
     def test_searched_init(self) -> None:
         """On older kernels the init of a pid namespace is found by a search."""
@@ -177,48 +183,48 @@ class AttackTests(ProcessTestCase):
                 self.attacker.run,
                 *python("""
                     guest, host = connect(), arrive(b"attacker")
-                    ask(guest, b"GET / HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n", end=b"]\\n")
+                    send_request(guest, GET_PATHS, end=b"]\\n")
                     host.sendall(b"x")
                     while guest.recv(1):
                         pass
-                    host.sendall(ask(guest).encode())
+                    host.sendall(send_request(guest).encode())
                 """),
             )
             attacker, _ = barrier.wait_for(b"attacker")
             attacker.recv(1)
             (self.home / "documents" / f"{self.attacker.name}.json").unlink()
             self.assertEqual(attacker.recv(1000), b"closed")
-        self.assertEqual(self.attacker.run(*ASK), NOT_IN_CONTAINER)
+        self.assertEqual(self.attacker.run(*CURL), NOT_IN_CONTAINER)
 
     def test_namespaces(self) -> None:
-        """The attacker's root in nested pid, user and cgroup namespaces."""
+        """The attacker's root is the attacker in nested namespaces, too."""
         for flags in ("-pf", "-Cpf", "-Urpf", "-UrCpfm", "-Ur"):
-            got = self.attacker.run("unshare", flags, *ASK)
+            got = self.attacker.run("unshare", flags, *CURL)
             self.assertEqual(got, OWN, flags)
 
     def test_user_namespace(self) -> None:
         """A user who is root of a new user namespace is not the container's root."""
         user = ["setpriv", "--reuid=1000", "--regid=1000", "--clear-groups"]
         for unshare in ([], ["unshare", "-Ur"], ["unshare", "-Urpf"]):
-            got = self.attacker.run(*user, *unshare, *ASK)
+            got = self.attacker.run(*user, *unshare, *CURL)
             self.assertEqual(got, NOT_ROOT, unshare)
 
     def test_setuid_helper(self) -> None:
-        """A setuid program has its effective uid, in its own container."""
+        """A setuid program is identified by its container and its effective uid."""
         self.attacker.run("cp", "/usr/bin/curl", "/tmp/curl")
         self.attacker.run("chmod", "4755", "/tmp/curl")
         user = ["setpriv", "--reuid=1000", "--regid=1000", "--clear-groups"]
-        self.assertEqual(self.attacker.run(*user, "/tmp/curl", *ASK[1:]), OWN)
+        self.assertEqual(self.attacker.run(*user, "/tmp/curl", *CURL[1:]), OWN)
         self.attacker.run("chown", "1000", "/tmp/curl")
         self.attacker.run("chmod", "4755", "/tmp/curl")
-        self.assertEqual(self.attacker.run("/tmp/curl", *ASK[1:]), NOT_ROOT)
+        self.assertEqual(self.attacker.run("/tmp/curl", *CURL[1:]), NOT_ROOT)
 
     def test_recycled_pid(self) -> None:
-        """The caller ends before it is accepted; the victim is given its pid."""
-        wait_until(self.recycle, "a pid that is recycled")
+        """A caller that ended before accept() is not the next owner of its pid."""
+        wait_until(self.recycle_pid, "a pid that is recycled")
 
-    def recycle(self) -> bool:
-        """Try it once; return whether the victim was given the pid."""
+    def recycle_pid(self) -> bool:
+        """Try the attack once; return whether the victim was given the pid."""
         with ThreadPoolExecutor() as pool, Barrier(self.home / "shared") as barrier:
             os.kill(self.devlxd.pid, signal.SIGSTOP)
             try:
@@ -231,14 +237,14 @@ class AttackTests(ProcessTestCase):
                             os.close(2)
                             host = arrive(b"keeper")
                             host.recv(1)
-                            host.sendall(ask(guest).encode())
+                            host.sendall(send_request(guest).encode())
                             os._exit(0)
                         arrive(b"caller").recv(1)
                     """),
                 )
                 keeper, _ = barrier.wait_for(b"keeper")
-                leaver, pid = barrier.wait_for(b"caller")
-                leaver.sendall(b"x")
+                ended, pid = barrier.wait_for(b"caller")
+                ended.sendall(b"x")
                 caller.result()
                 sleeper, got = self.next_process_of_the_victim(pool, barrier, pid)
             finally:
@@ -252,7 +258,7 @@ class AttackTests(ProcessTestCase):
     def next_process_of_the_victim(
         self, pool: ThreadPoolExecutor, barrier: Barrier, pid: int
     ) -> tuple[socket.socket, int]:
-        """Start a process of the victim's that is probably given ``pid``.
+        """Start a process of the victim that probably receives ``pid``.
 
         :return: the connection on which it waits, and its pid.
         """
@@ -262,7 +268,7 @@ class AttackTests(ProcessTestCase):
         return barrier.wait_for(b"victim")
 
     def test_passed_connection(self) -> None:
-        """The caller of a connection is the attacker, even if the victim uses it."""
+        """The caller of a connection is its opener, even if the victim uses it."""
         with ThreadPoolExecutor() as pool, Barrier(self.home / "shared") as barrier:
             self.assertEqual(self.pass_on(pool, barrier, lambda: None), OWN)
 
@@ -275,16 +281,16 @@ class AttackTests(ProcessTestCase):
     def pass_on(
         self, pool: ThreadPoolExecutor, barrier: Barrier, between: Callable[[], object]
     ) -> str:
-        """Let the attacker connect, and the victim send a request on it.
+        """Pass a connection of the attacker to the victim, which sends a request.
 
         :param between: called before the victim's request.
-        :return: the response, as the victim has received it.
+        :return: the response that the victim has received.
         """
         pool.submit(
             self.attacker.run,
             *python("""
                 guest, host = connect(), arrive(b"attacker")
-                ask(guest, b"GET / HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n", end=b"]\\n")
+                send_request(guest, GET_PATHS, end=b"]\\n")
                 socket.send_fds(host, [b"x"], [guest.fileno()])
                 host.recv(1)
             """),
@@ -294,7 +300,7 @@ class AttackTests(ProcessTestCase):
             *python("""
                 host = arrive(b"victim")
                 _, (fd,), _, _ = socket.recv_fds(host, 1, 1)
-                host.sendall(ask(socket.socket(fileno=fd)).encode())
+                host.sendall(send_request(socket.socket(fileno=fd)).encode())
             """),
         )
         attacker, _ = barrier.wait_for(b"attacker")
@@ -309,7 +315,7 @@ class AttackTests(ProcessTestCase):
         return response
 
 
-#: An init that does not end with its monitor.
+#: The program of an init that does not end with its monitor.
 SURVIVOR = f"""
 import ctypes
 
@@ -321,7 +327,8 @@ ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, 0)
 class NameTests(ProcessTestCase):
     """Containers in the cgroup of another name, as after an unclean stop.
 
-    The name of the victim is that of the attacker and ``-1``.
+    The name of the victim is the name of the attacker with ``-1`` appended, as LXC
+    names a cgroup when the first name is in use.
     """
 
     skip = missing_requirement()
@@ -361,54 +368,58 @@ class NameTests(ProcessTestCase):
         with contextlib.suppress(GuestError):
             container.stop()
 
-    def leave_cgroup(self, name: str) -> None:
-        """Leave the cgroup of a container behind, in each hierarchy."""
-        for top in hierarchies():
+    def make_stale_cgroup(self, name: str) -> None:
+        """Create a stale cgroup with a container's name, in each hierarchy."""
+        for top in cgroup_hierarchies():
             path = top / f"lxc.payload.{name}"
             path.mkdir()
             self.addCleanup(path.rmdir)
 
     def cgroup_of(self, container: LXCContainer) -> str:
-        """Return the name that is in the cgroup of a container."""
+        """Return the name in the cgroup of a container."""
         cgroups = ProcFS().cgroups(container.init_pid())
         (top,) = {cgroup.split("/")[1] for cgroup in cgroups}
         return top.removeprefix("lxc.payload.")
 
     def test_stale_cgroup(self) -> None:
-        """A container is served although its cgroup was left behind."""
-        self.leave_cgroup(self.name)
+        """A container is served despite a stale cgroup with its name."""
+        self.make_stale_cgroup(self.name)
         attacker = self.start(self.name)
         self.assertEqual(self.cgroup_of(attacker), f"{self.name}-1")
-        for ask in (attacker.run, attacker.attach):
-            self.assertEqual(ask(*ASK), OWN)
+        for run_inside in (attacker.run, attacker.attach):
+            self.assertEqual(run_inside(*CURL), OWN)
 
     def test_cgroup_of_the_victims_name(self) -> None:
         """An attacker in the cgroup of the victim's name is not the victim."""
-        self.leave_cgroup(self.name)
+        self.make_stale_cgroup(self.name)
         attacker, victim = self.start(self.name), self.start(self.victim_name)
         self.assertEqual(self.cgroup_of(attacker), f"{self.name}-1")
         self.assertEqual(self.cgroup_of(victim), f"{self.name}-1-1")
-        self.assertEqual(attacker.run(*ASK), OWN)
-        self.assertEqual(victim.run(*ASK), OF_VICTIM)
+        self.assertEqual(attacker.run(*CURL), OWN)
+        self.assertEqual(victim.run(*CURL), OF_VICTIM)
 
     def test_beside_the_victim(self) -> None:
-        """The same while the victim is in the cgroup of its own name."""
-        self.leave_cgroup(self.name)
+        """An attacker beside the cgroup of the victim is not the victim."""
+        self.make_stale_cgroup(self.name)
         victim, attacker = self.start(self.victim_name), self.start(self.name)
         self.assertEqual(self.cgroup_of(victim), f"{self.name}-1")
         self.assertEqual(self.cgroup_of(attacker), f"{self.name}-2")
-        self.assertEqual(victim.run(*ASK), OF_VICTIM)
-        self.assertEqual(attacker.run(*ASK), OWN)
+        self.assertEqual(victim.run(*CURL), OF_VICTIM)
+        self.assertEqual(attacker.run(*CURL), OWN)
 
     def test_title_of_the_parent(self) -> None:
-        """A parent with the title of the victim's monitor, also of a new init."""
-        self.leave_cgroup(self.name)
+        """The title of a parent, also of an init, does not change the caller."""
+        self.make_stale_cgroup(self.name)
         attacker = self.start(self.name)
         title = f"[lxc monitor] {self.home} {self.victim_name}"
         program = "import subprocess, sys; subprocess.run(sys.argv[1:])"
         command = 'title=$1; shift; exec -a "$title" "$@"'
-        for ask in (ASK, ["unshare", "-pf", *ASK], ["unshare", "-Urpf", *ASK]):
-            parent = ["python3", "-c", program, *ask]
+        for caller in (
+            CURL,
+            ["unshare", "-pf", *CURL],
+            ["unshare", "-Urpf", *CURL],
+        ):
+            parent = ["python3", "-c", program, *caller]
             got = attacker.run("bash", "-c", command, "-", title, *parent)
             self.assertEqual(got, OWN)
 
@@ -416,11 +427,11 @@ class NameTests(ProcessTestCase):
         """A container in the foreground is served; its monitor has no title."""
         attacker = self.start(self.name)
         self.run_in_foreground(attacker)
-        self.leave_cgroup(self.name)
+        self.make_stale_cgroup(self.name)
         self.run_in_foreground(attacker)
 
     def run_in_foreground(self, container: LXCContainer) -> None:
-        """Restart a container as systemd does, and let it ask."""
+        """Restart a container as systemd does, and check that it is served."""
         lxc = ["-P", str(container.home), "-n", container.name]
         with contextlib.suppress(GuestError):
             run("lxc-stop", "-k", *lxc)
@@ -428,7 +439,7 @@ class NameTests(ProcessTestCase):
         started = start("lxc-start", "-F", *lxc)
         try:
             wait_until(lambda: self.is_up(container), "the container runs")
-            self.assertEqual(container.run(*ASK), OWN)
+            self.assertEqual(container.run(*CURL), OWN)
         finally:
             run("lxc-stop", "-k", *lxc)
             started.wait(TIMEOUT)
@@ -444,49 +455,51 @@ class NameTests(ProcessTestCase):
         """A container that outlives its monitor is refused; the next one is served."""
         table = ProcFS()
         outliving = self.start(self.name, program=SURVIVOR)
-        self.assertEqual(outliving.run(*ASK), OWN)
+        self.assertEqual(outliving.run(*CURL), OWN)
         init = outliving.init_pid()
         self.addCleanup(self.kill, init, self.name)
         monitor = table.status(init).parent
         os.kill(monitor, signal.SIGKILL)
         wait_until(lambda: table.status(init).parent != monitor, "the monitor ends")
-        self.assertEqual(outliving.run(*ASK), NOT_IN_CONTAINER)
+        self.assertEqual(outliving.run(*CURL), NOT_IN_CONTAINER)
         old = self.home / "old"
         (self.home / self.name).rename(old)
-        anew = self.start(self.name)
-        self.assertEqual(self.cgroup_of(anew), f"{self.name}-1")
-        self.assertEqual(anew.run(*ASK), OWN)
-        self.assertEqual(anew.run_at(old / "init", *ASK), NOT_IN_CONTAINER)
+        restarted = self.start(self.name)
+        self.assertEqual(self.cgroup_of(restarted), f"{self.name}-1")
+        self.assertEqual(restarted.run(*CURL), OWN)
+        self.assertEqual(restarted.run_at(old / "init", *CURL), NOT_IN_CONTAINER)
 
     def kill(self, init: int, name: str) -> None:
-        """Kill an init that LXC does not know any more, and remove its cgroups."""
+        """Kill an init that LXC no longer knows, and remove its cgroups."""
         os.kill(init, signal.SIGKILL)
-        for top in hierarchies():
+        for top in cgroup_hierarchies():
             for kind in ("monitor", "payload"):
                 cgroup = top / f"lxc.{kind}.{name}"
-                wait_until(partial(is_removed, cgroup), "the cgroup is empty")
+                wait_until(partial(remove_cgroup, cgroup), "the cgroup is empty")
 
     def test_two_of_one_name(self) -> None:
-        """Of two containers of one name the one that has asked first is served."""
+        """Of two containers with one name, the first to send a request is served."""
         first, second = self.start(self.name), self.start(self.name, "other")
         self.assertEqual(self.cgroup_of(second), f"{self.name}-1")
-        self.assertEqual(first.run(*ASK), OWN)
-        self.assertEqual(second.run(*ASK), NOT_IN_CONTAINER)
+        self.assertEqual(first.run(*CURL), OWN)
+        self.assertEqual(second.run(*CURL), NOT_IN_CONTAINER)
         line = self.devlxd.wait_for("is served")
         self.assertIn(f"(lxc in {self.home})", line)
         self.assertIn(f"(lxc in {self.home}/other)", line)
         self.assertIn("write 'runtime:' or 'lxcpath:' in the document", line)
         self.write(self.name, "secret of the other", lxcpath=f"{self.home}/other")
-        wait_until(lambda: second.run(*ASK) != NOT_IN_CONTAINER, "the document is read")
-        self.assertEqual(second.run(*ASK), "secret of the other")
-        self.assertEqual(first.run(*ASK), NOT_IN_CONTAINER)
+        wait_until(
+            lambda: second.run(*CURL) != NOT_IN_CONTAINER, "the document is read"
+        )
+        self.assertEqual(second.run(*CURL), "secret of the other")
+        self.assertEqual(first.run(*CURL), NOT_IN_CONTAINER)
         second.stop()
         self.write(self.name, OWN)
-        wait_until(lambda: first.run(*ASK) == OWN, "the document is read")
+        wait_until(lambda: first.run(*CURL) == OWN, "the document is read")
 
 
-def is_removed(cgroup: Path) -> bool:
-    """Remove a cgroup with all below it; return whether it does not exist."""
+def remove_cgroup(cgroup: Path) -> bool:
+    """Remove a cgroup and all below it; return whether it is removed."""
     with contextlib.suppress(OSError):
         for path, _, _ in os.walk(cgroup, topdown=False):
             os.rmdir(path)
@@ -494,12 +507,12 @@ def is_removed(cgroup: Path) -> bool:
 
 
 class CrowdTests(ProcessTestCase):
-    """Many callers at once."""
+    """Many concurrent callers."""
 
     skip = missing_requirement()
 
     def test_five_containers(self) -> None:
-        """Each of many callers reads its own secret, and nothing of them is left."""
+        """Each of many callers reads its own secret; no file of theirs stays open."""
         home = make_home()
         self.addCleanup(shutil.rmtree, home)
         (home / "documents").mkdir()
@@ -519,7 +532,7 @@ class CrowdTests(ProcessTestCase):
         for container in containers:
             container.start()
             self.addCleanup(container.stop)
-            self.assertEqual(container.run(*ASK), container.name)
+            self.assertEqual(container.run(*CURL), container.name)
         before = devlxd.open_files()
         with ThreadPoolExecutor() as pool:
             crowds = [
@@ -529,7 +542,7 @@ class CrowdTests(ProcessTestCase):
             counts = [json.loads(crowd.result()) for crowd in crowds]
         for count in counts:
             self.assertEqual(count, {"right": 1000, "wrong": {}})
-        self.assertEqual(containers[0].run(*ASK), containers[0].name)
+        self.assertEqual(containers[0].run(*CURL), containers[0].name)
         devlxd.wait_for_files(before)
 
 
@@ -537,7 +550,7 @@ class CrowdTests(ProcessTestCase):
 CROWD = """
 import collections, json
 
-name, clients, questions = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+name, clients, requests = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 running, right, wrong = {}, 0, collections.Counter()
 
 def start():
@@ -545,7 +558,7 @@ def start():
     pid = os.fork()
     if pid == 0:
         try:
-            os.write(writer, ask(connect()).encode())
+            os.write(writer, send_request(connect()).encode())
         except OSError as error:
             os.write(writer, repr(error).encode())
         os._exit(0)
@@ -554,7 +567,7 @@ def start():
 
 for _ in range(clients):
     start()
-questions -= clients
+requests -= clients
 while running:
     pid, _ = os.wait()
     with open(running.pop(pid), "rb") as reader:
@@ -563,8 +576,8 @@ while running:
         right += 1
     else:
         wrong[response] += 1
-    if questions:
-        questions -= 1
+    if requests:
+        requests -= 1
         start()
 print(json.dumps({"right": right, "wrong": wrong}))
 """

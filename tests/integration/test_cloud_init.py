@@ -1,4 +1,4 @@
-"""An unchanged cloud-init in the guest works with devlxd."""
+"""Tests of devlxd with an unchanged cloud-init in a guest."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from tests.integration.servers import DevLXD
 #: and preferably is not: it would configure this host at its next boot.
 PACKAGES = os.environ.get("CLOUD_INIT", "/usr/lib/python3/dist-packages")
 
-#: Lets cloud-init find and read its data source, as it does at boot.
-READ = """
+#: Finds and reads the data source with cloud-init's code, as at boot.
+READ_DATA_SOURCE = """
 import sys
 sys.path.insert(0, "/run/cloud-init")
 from cloudinit import helpers, util
@@ -49,7 +49,7 @@ def missing_cloud_init() -> str | None:
 
 
 class CloudInitTests(ProcessTestCase):
-    """cloud-init's own code in a real container."""
+    """The code of cloud-init in a real container."""
 
     skip = missing_cloud_init()
 
@@ -81,7 +81,7 @@ class CloudInitTests(ProcessTestCase):
         self.addCleanup(devlxd.stop)
         container.start()
         self.addCleanup(container.stop)
-        printed = container.run("python3", "-c", READ)
+        printed = container.run("python3", "-c", READ_DATA_SOURCE)
         self.assertEqual(
             json.loads(printed),
             {

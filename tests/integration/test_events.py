@@ -1,4 +1,4 @@
-"""Events in real containers, and events under load, overflows and crashes."""
+"""Tests of events in real containers, under load, and after crashes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ from tests.integration.lxc import (
 from tests.integration.processes import TIMEOUT, ProcessTestCase, run
 from tests.integration.servers import DevLXD, ServerProcess
 
-#: Programs that subscribe, each with another client, and send events to the host.
+#: Programs that subscribe, each with a different client, and send the events to the
+#: host.
 CLIENTS = {
     b"websocket": """
         sys.path.insert(0, "/run/websockets")
@@ -65,7 +66,7 @@ class ContainerTests(ProcessTestCase):
     skip = missing_requirement()
 
     def test_clients(self) -> None:
-        """Each receives an event for every change, in order, and no others."""
+        """Each client receives one event for every change, in order, and no others."""
         home = make_home()
         self.addCleanup(shutil.rmtree, home)
         for name in ("documents", "lxd", "shared"):
@@ -119,16 +120,16 @@ class ContainerTests(ProcessTestCase):
 
 
 def next_line(connection: socket.socket) -> bytes:
-    """Receive a line; empty lines, which only keep the stream alive, are skipped."""
+    """Receive a line; skip empty lines, which only keep the stream alive."""
     while not (line := connection.recv(10_000)).strip():
         assert line, "the stream has ended"
     return line
 
 
 class View:
-    """The config of a container as its events alone describe it.
+    """The config of a container, computed from its events.
 
-    Each event is checked against the one before.
+    Each event is checked against the previous one.
 
     :ivar config: the config after the last event.
     :ivar last: the timestamp of the last event.
@@ -239,7 +240,7 @@ class StressTests(ProcessTestCase):
         return server
 
     def test_overflow(self) -> None:
-        """After overflows of the inotify queue, all views are correct in the end."""
+        """After overflows of the inotify queue, all views become correct again."""
         containers = 200
         for n in range(containers):
             self.write(f"c{n}")
@@ -295,13 +296,13 @@ class StressTests(ProcessTestCase):
         devlxd.stop()
 
     def feed_until(self, connection: socket.socket, view: View, least: int) -> None:
-        """Feed a view until it lags less than the 1000 events that are kept."""
+        """Feed a view until it is fewer than the 1000 events behind that are kept."""
         read_until(
             connection, view, lambda config: int(config.get("user.n", "0")) >= least
         )
 
     def test_mounted_over(self) -> None:
-        """A mount over a container's directory counts until it is unmounted."""
+        """A mount over a container's directory is read until it is unmounted."""
         inside, over = self.documents / "c0", self.home / "over"
         for path, value in ((inside, "under"), (over, "over")):
             path.mkdir()
@@ -319,7 +320,7 @@ class StressTests(ProcessTestCase):
         connection.close()
 
     def test_slow_readers(self) -> None:
-        """Ten of 1000 subscribers never read; the others receive every event."""
+        """Ten of 1000 subscribers do not read; the others receive every event."""
         self.write("c0")
         server = self.serve()
         before = server.memory()
@@ -340,5 +341,5 @@ class StressTests(ProcessTestCase):
         # Closed long before the last event.
         self.assertFalse(any(b'"value":"300"' in data for data in read))
         self.assertEqual({view.events for view in views.values()}, {600})
-        # Less than what one slow subscriber has not read, for each of them.
+        # Less than a slow subscriber has not read, for each of them.
         self.assertLess(after - subscribed, 10 * 4096)

@@ -1,4 +1,4 @@
-"""A full disk and damaged journals, with a real twistd."""
+"""Tests of a real twistd with a full disk or a damaged journal."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ BEGINNING = "1970-01-01T00:00:00Z"
 class Subscriber:
     """A guest that has subscribed to events.
 
-    :ivar timestamp: the time from which on it receives them.
+    :ivar timestamp: the time from which it receives events.
     """
 
     def __init__(self, path: str, since: str = "") -> None:
@@ -105,13 +105,16 @@ class StateTestCase(ProcessTestCase):
         return subscriber
 
     def mark(self) -> str:
-        """Change the mark of the container; return its new value."""
+        """Change the key ``user.mark``; return its new value."""
         self.count += 1
         self.write(mark=str(self.count))
         return str(self.count)
 
     def receive(self, subscriber: Subscriber) -> list[dict[str, Any]]:
-        """Return the events until now, which is marked by an event of its own."""
+        """Return the events that were sent until now.
+
+        The end is an event of ``user.mark``, which is not returned.
+        """
         mark = self.mark()
         received: list[dict[str, Any]] = []
         for event in subscriber:
@@ -226,13 +229,13 @@ class FullDiskTests(StateTestCase):
         self.assertEqual(self.replayed(BEGINNING)[:1], ["lost"])
 
     def log_of(self, devlxd: DevLXD) -> list[str]:
-        """Return the log, once it says that events are not written."""
+        """Wait until devlxd logs that events are not recorded; return the log."""
         devlxd.wait_for(NOT_RECORDED)
         return devlxd.log
 
 
 class DamagedTests(StateTestCase):
-    """A journal whose file was damaged."""
+    """A journal with a damaged file."""
 
     def test_damaged(self) -> None:
         """devlxd starts, logs the damage once, and sends ``lost`` and new events."""

@@ -1,4 +1,4 @@
-"""Downloads of images in real containers."""
+"""Tests of image downloads in real containers."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ PARSE = """
     ]))
 """
 
-#: Starts some downloads, and reads nothing of them until the test continues it.
+#: Starts some downloads, and does not read them until the test continues it.
 STALL = """
     path, downloads, number = sys.argv[1:]
     connections = [connect() for _ in range(int(downloads))]
@@ -81,7 +81,7 @@ def curl(socket: str, fingerprint: str, *options: str) -> str:
 
 
 def make_file(path: Path, size: int) -> Path:
-    """Make a file of random data, which cannot be compressed."""
+    """Create a file of ``size`` random bytes, which cannot be compressed."""
     with path.open("wb") as file:
         for _ in range(0, size, MIB):
             file.write(os.urandom(min(MIB, size)))
@@ -97,14 +97,14 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def add(directory: Path, *files: Path) -> str:
+def add_image(directory: Path, *files: Path) -> str:
     """Add a public image with ``devlxd image add``; return its fingerprint."""
     command = [COMMAND, "image", "add", *map(str, files), "--public"]
     return run(*command, f"--images={directory}").strip()
 
 
 class DirectoryTests(ProcessTestCase):
-    """Images of a directory."""
+    """Images in a directory."""
 
     skip = missing_requirement()
 
@@ -141,7 +141,7 @@ class DirectoryTests(ProcessTestCase):
         return containers
 
     def check_curl(self, guest: LXCContainer, fingerprint: str, size: int) -> str:
-        """Download with curl, also with an interruption; return the SHA-256."""
+        """Download an image, once whole and once in two parts; return its SHA-256."""
         export = curl("/dev/lxd/sock", fingerprint)
         whole = guest.run("sh", "-c", f"{export} | sha256sum").split()[0]
         slow = curl("/dev/lxd/sock", fingerprint, "--limit-rate 5M -o /tmp/part")
@@ -156,9 +156,9 @@ class DirectoryTests(ProcessTestCase):
         return whole
 
     def test_single(self) -> None:
-        """An image of 1 GiB is complete, also after an interruption."""
+        """An image of 1 GiB arrives complete, also after an interruption."""
         file = make_file(self.home / "image", 1024 * MIB)
-        fingerprint = add(self.images, file)
+        fingerprint = add_image(self.images, file)
         self.assertEqual(fingerprint, sha256(file))
         file.unlink()
         (guest,) = self.start()
@@ -166,12 +166,12 @@ class DirectoryTests(ProcessTestCase):
         self.assertEqual(got, fingerprint)
 
     def test_split(self) -> None:
-        """So is a split image, and the standard library can parse it."""
+        """A split image arrives complete, and the standard library can parse it."""
         meta = make_file(self.home / "meta", MIB)
         root = make_file(self.home / "root", 100 * MIB)
         with root.open("r+b") as file:
             file.write(b"hsqs")
-        fingerprint = add(self.images, meta, root)
+        fingerprint = add_image(self.images, meta, root)
         (guest,) = self.start()
         self.check_curl(guest, fingerprint, 101 * MIB)
         command = python(PARSE, "/dev/lxd/sock", path_of(fingerprint))
@@ -186,7 +186,7 @@ class DirectoryTests(ProcessTestCase):
 
     def test_refused(self) -> None:
         """A container without the permission, and a private image, are refused."""
-        fingerprint = add(self.images, make_file(self.home / "image", MIB))
+        fingerprint = add_image(self.images, make_file(self.home / "image", MIB))
         code = curl("/dev/lxd/sock", fingerprint, "-w ' %{http_code}'")
         (guest,) = self.start(allowed="false")
         self.assertEqual(guest.run("sh", "-c", code), "not authorized\n 403")
@@ -196,7 +196,7 @@ class DirectoryTests(ProcessTestCase):
 
     def test_replaced(self) -> None:
         """An image that is replaced or removed during a download is still complete."""
-        fingerprint = add(self.images, make_file(self.home / "image", 50 * MIB))
+        fingerprint = add_image(self.images, make_file(self.home / "image", 50 * MIB))
         image = self.images / fingerprint
         (guest,) = self.start()
         for size, is_replaced in ((50 * MIB, True), (MIB, False)):
@@ -214,8 +214,8 @@ class DirectoryTests(ProcessTestCase):
             self.assertTrue(size < got < size + 1000, got)
 
     def test_stalled(self) -> None:
-        """Each of 20 downloads that are not read costs a buffer and an open file."""
-        fingerprint = add(self.images, make_file(self.home / "image", 50 * MIB))
+        """A download that is not read costs less than 512 KiB, and two open files."""
+        fingerprint = add_image(self.images, make_file(self.home / "image", 50 * MIB))
         guests = self.start(5)
         for guest in guests:
             guest.run("sh", "-c", curl("/dev/lxd/sock", fingerprint, "-o /dev/null"))
@@ -241,7 +241,7 @@ class DirectoryTests(ProcessTestCase):
 
 
 class RealLXDTests(ProcessTestCase):
-    """Images of a real LXD, compared with what it sends to its guests itself."""
+    """Images of a real LXD, downloaded from devlxd and from that LXD."""
 
     skip = missing_lxd()
 
@@ -284,18 +284,18 @@ class RealLXDTests(ProcessTestCase):
         return path
 
     def make_image(self, size: int) -> None:
-        """Make the files of an image that LXD accepts, with ``size`` bytes of data."""
+        """Create the files of an image for LXD, with ``size`` bytes of data."""
         metadata = "architecture: x86_64\ncreation_date: 1700000000\n"
         (self.image / "metadata.yaml").write_text(metadata)
         (self.image / "rootfs").mkdir()
         make_file(self.image / "rootfs" / "data", size)
 
     def pack_single(self, size: int) -> Path:
-        """Make a unified image, which is one file; return its path."""
+        """Create a unified image, which is one file; return its path."""
         self.make_image(size)
         return self.pack("single.tar", "metadata.yaml", "rootfs")
 
-    def ask_both(self, fingerprint: str, *options: str) -> Sequence[str]:
+    def request_from_both(self, fingerprint: str, *options: str) -> Sequence[str]:
         """Request an image from LXD and from devlxd; return both outputs."""
         return [
             self.shell(curl(f"/dev/{name}/sock", fingerprint, *options))
@@ -303,10 +303,10 @@ class RealLXDTests(ProcessTestCase):
         ]
 
     def test_single(self) -> None:
-        """A unified image is the same from both, as are the headers.
+        """devlxd sends a unified image and its headers as LXD does.
 
-        Except for Last-Modified: devlxd sends the time of the upload, LXD the
-        modification time of its file, which may be a second earlier.
+        The exception is Last-Modified: devlxd sends the time of the upload, LXD
+        the modification time of its file, which may be a second earlier.
         """
         file = self.pack_single(200 * MIB)
         fingerprint = self.lxd.add_image(file)
@@ -317,7 +317,7 @@ class RealLXDTests(ProcessTestCase):
             self.assertEqual(got, fingerprint, name)
         other = ("Date", "Last-Modified")
         for options in (["-r 5-99"], ["-r -7"], ["-r 1000-"], []):
-            heads = self.ask_both(fingerprint, "-D - -o /dev/null", *options)
+            heads = self.request_from_both(fingerprint, "-D - -o /dev/null", *options)
             theirs, ours = (
                 {line for line in head.splitlines() if line.split(":")[0] not in other}
                 for head in heads
@@ -330,7 +330,7 @@ class RealLXDTests(ProcessTestCase):
         self.assertEqual(got.split()[0], fingerprint)
 
     def test_split(self) -> None:
-        """Both parts of a split image are the same, as are their names."""
+        """devlxd sends both parts of a split image, and their names, as LXD does."""
         self.make_image(20 * MIB)
         files = (
             self.pack("meta.tar.xz", "metadata.yaml"),
@@ -350,9 +350,9 @@ class RealLXDTests(ProcessTestCase):
         self.assertIn(f"Content-Length: {again}\n", head.replace("\r", ""))
 
     def test_private(self) -> None:
-        """A private image is not found, as with LXD."""
+        """A private image is not found, neither by devlxd nor by LXD."""
         private = self.lxd.lxc("image", "list", "-f", "csv", "-c", "F").strip()
-        codes = self.ask_both(private, "-o /dev/null -w '%{http_code}'")
+        codes = self.request_from_both(private, "-o /dev/null -w '%{http_code}'")
         self.assertEqual(codes, ["404", "404"])
 
     def test_stops(self) -> None:
@@ -365,6 +365,6 @@ class RealLXDTests(ProcessTestCase):
             self.lxd.kill()
             # The exit status of curl for a partial file.
             self.assertEqual(downloading.result().split()[-1], "18")
-        away = curl("/dev/devlxd/sock", fingerprint, "-w ' %{http_code}'")
-        self.assertEqual(self.shell(away), "bad gateway\n 502")
+        refused = curl("/dev/devlxd/sock", fingerprint, "-w ' %{http_code}'")
+        self.assertEqual(self.shell(refused), "bad gateway\n 502")
         self.lxd.launch()

@@ -1,4 +1,4 @@
-"""How an operator starts ``twistd devlxd`` and sends it signals, and what fails."""
+"""Tests of starting ``twistd devlxd``, of signals, and of missing privileges."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from tests.integration.processes import (
 )
 from tests.integration.servers import TWISTD, ServerProcess
 
-#: What devlxd logs after SIGHUP, when CAP_SYS_PTRACE is missing, and when log
-#: lines were dropped.
+#: The log lines after SIGHUP, for a missing CAP_SYS_PTRACE, and for dropped log
+#: lines.
 REREAD = "reading all documents"
 NO_CAPABILITY = "CAP_SYS_PTRACE is missing"
 DROPPED = rb"^\d+ log lines were dropped\n"
@@ -35,19 +35,19 @@ DROPPED = rb"^\d+ log lines were dropped\n"
 DOCUMENT = "config: {user.foo: bar}\n"
 
 
-def nobody(*capabilities: str) -> list[str]:
-    """Return the command that runs a program as nobody with some capabilities.
+def as_nobody(*capabilities: str) -> list[str]:
+    """Return the command that runs a program as ``nobody`` with some capabilities.
 
-    It is the documented one, plus CAP_DAC_READ_SEARCH: the files of Python and
-    devlxd may be in directories that the user nobody cannot read.
+    It is the documented command, with CAP_DAC_READ_SEARCH in addition: Python and
+    devlxd may be in directories that the user ``nobody`` cannot read.
     """
     given = ",".join(f"+{name}" for name in ("dac_read_search", *capabilities))
     ids = ["--reuid=nobody", "--regid=nogroup", "--clear-groups"]
     return ["setpriv", *ids, f"--inh-caps={given}", f"--ambient-caps={given}"]
 
 
-def ask(path: Path) -> bytes:
-    """Request ``user.foo``; return the response, or nothing if the connect fails."""
+def get_foo(path: Path) -> bytes:
+    """Request ``user.foo``; return the response, or ``b""`` if connecting fails."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(TIMEOUT)
         try:
@@ -100,7 +100,7 @@ class OperatorTests(ProcessTestCase):
             self.assertEqual(status, 1)
             self.assertIn(f"{what}: another devlxd (pid {pid}) serves ", printed)
             self.assertEqual(printed.count("\n"), 1, printed)
-        self.assertIn(b"\r\n\r\nbar", ask(self.socket))
+        self.assertIn(b"\r\n\r\nbar", get_foo(self.socket))
 
     def test_second(self) -> None:
         """A second devlxd prints the pid of the first one and exits."""
@@ -109,7 +109,7 @@ class OperatorTests(ProcessTestCase):
         self.assert_excludes_others(server.pid)
 
     def test_daemon(self) -> None:
-        """The same holds for a daemon; a killed one does not prevent the next start."""
+        """A daemon excludes a second devlxd; a killed one does not prevent a start."""
         pidfile = self.home / "pid"
         options = (f"--pidfile={pidfile}", f"--logfile={self.home}/log")
         for _ in range(2):
@@ -132,11 +132,11 @@ class OperatorTests(ProcessTestCase):
         for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP):
             server.send_signal(number)
         server.wait_for(REREAD)
-        self.assertIn(b"\r\n\r\nbar", ask(self.socket))
+        self.assertIn(b"\r\n\r\nbar", get_foo(self.socket))
         server.stop()
         self.assertFalse(self.socket.exists())
 
-    def test_demo_hangs_up(self) -> None:
+    def test_demo_terminal_closed(self) -> None:
         """The demo removes its files when its terminal is closed."""
         server = ServerProcess(TWISTD, "-n", "--pidfile=", "devlxd", "--demo")
         self.addCleanup(server.stop)
@@ -156,15 +156,15 @@ class OperatorTests(ProcessTestCase):
         os.set_blocking(writing, False)
         while select.select([], [writing], [], 0)[1]:
             filled += os.write(writing, b"\n" * select.PIPE_BUF)
-        # As the shell passes it.
+        # Blocking, as shells pass it.
         os.set_blocking(writing, True)
         server = subprocess.Popen(self.command(), stdout=writing, stderr=writing)
         os.close(writing)
         self.addCleanup(server.wait)
         self.addCleanup(server.kill)
-        wait_until(lambda: b"\r\n\r\nbar" in ask(self.socket), "a response")
+        wait_until(lambda: b"\r\n\r\nbar" in get_foo(self.socket), "a response")
         server.send_signal(signal.SIGHUP)
-        self.assertIn(b"\r\n\r\nbar", ask(self.socket))
+        self.assertIn(b"\r\n\r\nbar", get_foo(self.socket))
         read = b""
         while len(read) < filled:
             read += os.read(reading, filled - len(read))
@@ -200,7 +200,7 @@ class PrivilegeTests(ProcessTestCase):
     def test_capability(self) -> None:
         """With CAP_SYS_PTRACE, ``nobody`` serves guests of every user namespace."""
         twistd = [TWISTD, "-n", "--pidfile="]
-        server = ServerProcess(*nobody("sys_ptrace"), *twistd, *self.devlxd)
+        server = ServerProcess(*as_nobody("sys_ptrace"), *twistd, *self.devlxd)
         self.addCleanup(server.stop)
         for host_id in (0, 100_000):
             container = LXCContainer(
@@ -217,15 +217,15 @@ class PrivilegeTests(ProcessTestCase):
                 container.stop()
 
     def test_no_capability(self) -> None:
-        """Without CAP_SYS_PTRACE it does not start, and prints why in one line."""
+        """Without CAP_SYS_PTRACE devlxd does not start, and prints why in one line."""
         twistd = [TWISTD, "-n", "--pidfile="]
-        status, printed = run_to_end(*nobody(), *twistd, *self.devlxd)
+        status, printed = run_to_end(*as_nobody(), *twistd, *self.devlxd)
         self.assertEqual(status, 1)
         self.assertIn(NO_CAPABILITY, printed)
         self.assertEqual(printed.count("\n"), 1, printed)
 
     def test_dropped_capability(self) -> None:
-        """With ``twistd --uid``, which drops the capability, it does not start."""
+        """With ``twistd --uid``, which drops the capability, devlxd does not start."""
         twistd = [TWISTD, "-n", "--pidfile=", "--uid=nobody"]
         status, printed = run_to_end(*twistd, *self.devlxd)
         self.assertEqual(status, 1)

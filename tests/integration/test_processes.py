@@ -22,7 +22,7 @@ signal.pause()
 
 
 class ServerProcessTests(ProcessTestCase):
-    """`ServerProcess`."""
+    """Tests of `ServerProcess`."""
 
     def test_verbose(self) -> None:
         """A verbose process is not blocked, and its log is complete."""
@@ -32,24 +32,24 @@ class ServerProcessTests(ProcessTestCase):
         self.assertEqual(server.log[-2:], ["line 99999\n", f"{LISTENING}\n"])
 
     def test_ended(self) -> None:
-        """For a process that ends at once, the error contains its output."""
+        """For a process that ends before it listens, the error contains its output."""
         command = [sys.executable, "-c", "print('no luck')"]
         error = self.assertRaises(GuestError, ServerProcess, *command)
-        self.assertEqual(str(error), "it ended: no luck\n")
+        self.assertEqual(str(error), "the process has ended: no luck\n")
 
 
 class FailingTest(ProcessTestCase):
-    """A test that the tests below run."""
+    """A failing test, for `ProcessTestCaseTests`."""
 
     def runTest(self) -> None:
         """Fail while a verbose process runs."""
         server = ServerProcess(sys.executable, "-c", VERBOSE)
         self.addCleanup(server.stop)
-        self.fail("as it should")
+        self.fail("expected")
 
 
 class ProcessTestCaseTests(SynchronousTestCase):
-    """`ProcessTestCase`."""
+    """Tests of `ProcessTestCase`."""
 
     def test_failed(self) -> None:
         """A failed test shows the last lines of the output of its processes."""

@@ -1,4 +1,4 @@
-"""The commands in README and docs are run, with real containers."""
+"""Tests that run the commands of README.rst and docs/ with real containers."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class ReadmeTestCase(ProcessTestCase):
         self.addCleanup(shutil.rmtree, self.home)
         self.name = unique_name("readme")
         (self.home / "containers").mkdir()
-        # Documented paths and names, and those that the test uses instead.
-        self.instead = {
+        # Documented paths and names, and those of the test.
+        self.replacements = {
             ".venv/bin": str(Path(sys.executable).parent),
             "/srv/containers": f"{self.home}/containers",
             "/run/devlxd": f"{self.home}/run",
@@ -41,7 +41,7 @@ class ReadmeTestCase(ProcessTestCase):
 
     def adapt(self, block: str) -> str:
         """Replace the documented paths and names by those of the test."""
-        for documented, ours in self.instead.items():
+        for documented, ours in self.replacements.items():
             block = block.replace(documented, ours)
         return block
 
@@ -70,7 +70,7 @@ class LXCTests(ReadmeTestCase):
             README, "Serve real containers"
         )
         self.container = LXCContainer(self.name, Path("/var/lib/lxc"))
-        self.container.make()
+        self.container.create()
         self.addCleanup(self.container.stop)
 
     def test_readme(self) -> None:
@@ -82,18 +82,18 @@ class LXCTests(ReadmeTestCase):
         self.assertEqual(self.run_block(self.guest), "bar")
 
     def test_without_root(self) -> None:
-        """The same works without root, with documents that belong to that user."""
+        """A devlxd without root serves the guest, with documents of its own user."""
         self.run_block(self.documents)
         document = self.home / "containers" / f"{self.name}.yaml"
         shutil.chown(document, "nobody")
         # The user nobody may be unable to read Python and this checkout.
-        self.instead["+sys_ptrace"] = "+sys_ptrace,+dac_read_search"
+        self.replacements["+sys_ptrace"] = "+sys_ptrace,+dac_read_search"
         (without_root,) = blocks_of(OPERATING, "Without root")
         self.serve(without_root)
         self.assertEqual(self.run_block(self.guest), "bar")
 
     def test_agent(self) -> None:
-        """The agent in the README serves the guest as well."""
+        """The agent in the README serves the guest."""
         (agent,) = blocks_of(README, "Embed it")
         (self.home / "agent.tac").write_text(self.adapt(agent))
         server = ServerProcess(TWISTD, "--pidfile=", "-ny", f"{self.home}/agent.tac")
@@ -107,7 +107,7 @@ class LXDTests(ReadmeTestCase):
     skip = missing_lxd()
 
     def test_beside(self) -> None:
-        """devlxd answers a guest of LXD's, until devlxd's switch is off."""
+        """devlxd serves a guest of LXD's until ``user.guest-api`` is false."""
         init = self.home / "init"
         init.mkdir()
         init.chmod(0o777)
@@ -117,13 +117,13 @@ class LXDTests(ReadmeTestCase):
         self.addCleanup(lxd.stop)
         lxd.start_container(self.name, {init: "run/init"})
         lxd.lxc("config", "set", self.name, "user.foo=bar")
-        self.instead["/var/lib/lxd"] = str(lxd.containers.parent)
+        self.replacements["/var/lib/lxd"] = str(lxd.containers.parent)
         devlxd, guest = blocks_of(OPERATING, "Beside an LXD")
         self.serve(devlxd)
         environment = {**os.environ, "LXD_DIR": str(lxd.containers.parent)}
         self.run_block(guest, environment)
         curl = ["curl", "-s", "--unix-socket", "/dev/lxd/sock"]
-        ask = ["exec", self.name, "--", *curl, "http://lxd/1.0/config/user.foo"]
-        self.assertEqual(lxd.lxc(*ask), "bar")
+        request = ["exec", self.name, "--", *curl, "http://lxd/1.0/config/user.foo"]
+        self.assertEqual(lxd.lxc(*request), "bar")
         lxd.lxc("config", "set", self.name, "user.guest-api=false")
-        wait_until(lambda: lxd.lxc(*ask) == "not authorized\n", "a refusal")
+        wait_until(lambda: lxd.lxc(*request) == "not authorized\n", "a refusal")

@@ -1,4 +1,4 @@
-"""A real LXD and devlxd send the same events to one container."""
+"""Tests that a real LXD and devlxd send the same events and responses."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.integration.lxc import (
     INIT,
     UNTIL_READY,
     LXCContainer,
-    hierarchies,
+    cgroup_hierarchies,
     make_home,
     unique_name,
 )
@@ -33,7 +33,7 @@ from tests.integration.processes import TIMEOUT, ProcessTestCase, wait_until
 from tests.integration.servers import DevLXD
 
 #: Subscribes to events, and sends them to the host.
-LISTEN = """
+SUBSCRIBE = """
     from http.client import HTTPConnection
     name, path = sys.argv[1:]
     events = HTTPConnection("unix")
@@ -52,7 +52,7 @@ MARK = "user.mark"
 CHANGES = 200
 
 
-def script() -> Iterator[list[str]]:
+def generate_changes() -> Iterator[list[str]]:
     """Yield changes: arguments of ``lxc``, with ``NAME`` for the container.
 
     LXD and devlxd are expected to send the same events for each. No key is set
@@ -107,7 +107,7 @@ _DISK = ["disk", "source=/usr/share"]
 
 
 class RealLXDTests(ProcessTestCase):
-    """A devlxd that reads LXD's own records, and that LXD."""
+    """A real LXD, and a devlxd that reads the records of that LXD."""
 
     skip = missing_lxd()
 
@@ -145,15 +145,15 @@ class RealLXDTests(ProcessTestCase):
         self.lxd.lxc(*named)
 
     def test_events(self) -> None:
-        """For each of 200 changes both send equal events, see `normalized`."""
+        """LXD and devlxd send equal events for 200 changes, see `normalized`."""
         kinds: Counter[str] = Counter()
         with ThreadPoolExecutor() as pool, Barrier(self.home / "shared") as barrier:
             for name, path in (("lxd", "/dev/lxd"), ("devlxd", "/dev/devlxd")):
-                command = python(LISTEN, name, f"{path}/sock")
+                command = python(SUBSCRIBE, name, f"{path}/sock")
                 pool.submit(self.container.run_at, self.home / "init", *command)
             theirs, _ = barrier.wait_for(b"lxd")
             ours, _ = barrier.wait_for(b"devlxd")
-            for n, change in enumerate(script()):
+            for n, change in enumerate(generate_changes()):
                 self.lxc(change)
                 self.lxc(["config", "set", "NAME", f"{MARK}={n}"])
                 got, expected = events_until(str(n), ours, theirs)
@@ -164,7 +164,7 @@ class RealLXDTests(ProcessTestCase):
         self.assertGreater(kinds["device"], 30, kinds)
 
     def test_responses(self) -> None:
-        """Both send the same responses."""
+        """LXD and devlxd send the same responses."""
         self.lxc(["config", "set", "NAME", "user.a=some value"])
         self.lxc(["config", "set", "NAME", "user.meta-data=a: b"])
         for path in (
@@ -185,11 +185,11 @@ class RealLXDTests(ProcessTestCase):
             self.assertEqual(ours, theirs, path)
 
     def test_stale_cgroup(self) -> None:
-        """A container beside a stale cgroup of its name is identified as LXD's."""
+        """A container is identified despite a stale cgroup with its name."""
         self.lxd.lxc("config", "set", self.name, "user.secret", "its own")
         self.lxd.lxc("stop", "-f", self.name)
         (self.home / "init" / "sock").unlink()
-        for top in hierarchies():
+        for top in cgroup_hierarchies():
             path = top / f"lxc.payload.{self.name}"
             path.mkdir()
             self.addCleanup(path.rmdir)
@@ -249,7 +249,7 @@ def events_until(
 
 
 def receive(connection: socket.socket) -> Event | None:
-    """Receive an event, or ``None`` for an empty line, which keeps a stream alive."""
+    """Receive an event; return ``None`` for an empty line, which is a keep-alive."""
     line = connection.recv(100_000)
     assert line, "the stream has ended"
     return json.loads(line) if line.strip() else None
@@ -258,7 +258,7 @@ def receive(connection: socket.socket) -> Event | None:
 def normalized(events: list[Event]) -> Normalized:
     """Return events without the known differences between LXD and devlxd.
 
-    * Timestamps are left out, and so is the order, which varies with LXD.
+    * Timestamps are left out, and the order, which varies with LXD.
     * devlxd always reports a changed device as ``updated``, as in the published
       specification (LXD's dev-lxd document). LXD does so for devices that it can
       change in a running container; it reports others as removed and added.

@@ -1,4 +1,4 @@
-"""The published API, served to real containers by a real ``twistd devlxd``."""
+"""Tests of the published API, served to real containers by ``twistd devlxd``."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class SpecificationTests(ProcessTestCase):
             self.start(container)
 
     def start(self, container: LXCContainer) -> None:
-        """Start ``container``; it is stopped when the test ends."""
+        """Start ``container``, and stop it when the test ends."""
         container.start()
         self.addCleanup(container.stop)
 
@@ -91,14 +91,14 @@ class SpecificationTests(ProcessTestCase):
         return {"config": config, "devices": {f"eth-{container.name}": nic}}
 
     def test_own_data(self) -> None:
-        """Each receives its own data at every path, as init's child and attached."""
+        """A container reads its own data, from init's children and with lxc-attach."""
         for container in self.containers:
-            for ask in (container.run, container.attach):
+            for run_inside in (container.run, container.attach):
                 for name, paths in (("lxd", {**PATHS, **LXD_PATHS}), ("apollo", PATHS)):
                     for path, body in paths.items():
                         own = path.replace("{name}", container.name)
                         self.assertEqual(
-                            ask(*curl(f"/dev/{name}/sock", own)),
+                            run_inside(*curl(f"/dev/{name}/sock", own)),
                             body.replace("{name}", container.name) + "200",
                             (container.name, name, own),
                         )
@@ -121,13 +121,13 @@ class SpecificationTests(ProcessTestCase):
         """A user of the container other than root is refused."""
         user = ["setpriv", "--reuid=1000", "--regid=1000", "--clear-groups"]
         for container in self.containers:
-            for ask in (container.run, container.attach):
+            for run_inside in (container.run, container.attach):
                 for name in ("lxd", "apollo"):
-                    response = ask(*user, *curl(f"/dev/{name}/sock", "/1.0"))
+                    response = run_inside(*user, *curl(f"/dev/{name}/sock", "/1.0"))
                     self.assertEqual(response, "Access denied for non-root user\n401")
 
     def test_host(self) -> None:
-        """A process of the host is in no container."""
+        """A process of the host is refused, as it is in no container."""
         response = run(*curl(f"{self.home}/lxd/sock", "/1.0"))
         self.assertEqual(response, "not in a container\n500")
 

@@ -11,25 +11,26 @@ from tests.readme import TUTORIAL, blocks_of
 
 
 class TutorialTests(ReadmeTestCase):
-    """A reader who types the commands reads what the tutorial says."""
+    """The commands of the tutorial, and the output that it shows."""
 
     skip = missing_requirement()
 
     def test_tutorial(self) -> None:
         """The container reads its configuration and receives an event."""
         container = LXCContainer(self.name, Path("/var/lib/lxc"))
-        container.make()
+        container.create()
         self.addCleanup(container.stop)
         (prepare,) = blocks_of(TUTORIAL, "Prepare a container")
         (start,) = blocks_of(TUTORIAL, "Start devlxd")
-        ask, look, responses, from_host = blocks_of(TUTORIAL, "Let the container ask")
+        inside = blocks_of(TUTORIAL, "Let the container ask")
+        read_key, list_keys, responses, from_host = inside
         (change,) = blocks_of(TUTORIAL, "Watch a change")
         (switch_off,) = blocks_of(TUTORIAL, "Switch the guest API off")
 
         self.run_block(prepare)
         self.serve(start)
-        self.assertEqual(self.run_block(ask), "bar")
-        self.assertEqual(self.run_block(look), self.adapt(responses))
+        self.assertEqual(self.run_block(read_key), "bar")
+        self.assertEqual(self.run_block(list_keys), self.adapt(responses))
         self.assertEqual(self.run_block(from_host), "not in a container\n")
         event = json.loads(self.run_block(change))
         self.assertEqual(
