@@ -1,6 +1,6 @@
-"""Container stores: where devlxd gets the containers' configuration from.
+"""Container stores: the sources of the containers' configuration.
 
-Here are the stores themselves, and what reads documents on disk for the directory
-store: finding, reading and parsing them. A store knows nothing of guests,
+The package contains the stores, and the modules that find, read and parse the
+documents on disk for the directory store. A store knows nothing of guests,
 connections and events; it notifies its observers of changed snapshots.
 """

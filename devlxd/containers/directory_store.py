@@ -1,11 +1,11 @@
 # -*- test-case-name: tests.containers.test_directory_store -*-
 """A container store in a directory, with one document for each container.
 
-Every document takes the same way to a snapshot: the name of its container is added
-to the reading queue, and the queue reads it in its turn. A name is added
+All documents are read through one queue, which contains the names of their
+containers. A name is added to the queue
 
 * when the watcher reports a change of its document,
-* by a scan of the directory: at the start, after reports were lost, regularly,
+* by a scan of the directory: at the start, after reports were lost, and regularly,
 * some time after a failed read.
 """
 
@@ -31,7 +31,7 @@ from devlxd.containers.document_paths import (
     list_containers,
 )
 from devlxd.containers.document_versions import DocumentVersions, Signature
-from devlxd.containers.document_warnings import warn_of_id
+from devlxd.containers.document_warnings import id_warning
 from devlxd.containers.failed_reads import FailedReads
 from devlxd.containers.reading_queue import ReadingQueue
 from devlxd.containers.removals import Removals
@@ -77,7 +77,7 @@ class DirectoryStore(ContainerStoreBase, Service):
         self._reactor = reactor
         self._wall = wall
         self._watcher = watcher
-        self._limited = RateLimitedLogger(self._log, reactor)
+        self._limited_log = RateLimitedLogger(self._log, reactor)
         self._reset()
 
     def _reset(self) -> None:
@@ -85,16 +85,16 @@ class DirectoryStore(ContainerStoreBase, Service):
         self._queue = ReadingQueue(self._reactor, self._read, self.mark_loaded)
         self._watches = DirectoryWatches(self._watcher, self.directory)
         self._versions = DocumentVersions(self._reactor, self._wall)
-        self._failed = FailedReads(self._reactor, self._limited, self._retry)
+        self._failed = FailedReads(self._reactor, self._limited_log, self._retry)
         self._removals = Removals(self._reactor, self._remove_missing)
-        self._warnings = WarningLog(self._limited)
+        self._warnings = WarningLog(self._limited_log)
         self._next_scan: IDelayedCall | None = None
 
     def get(self, name: str) -> Container | None:
         """See `IContainerStore.get`.
 
-        While the store is loading, the document of ``name`` is read at once unless
-        it is large, so that a guest does not wait for all other documents.
+        While the store is loading, the document of ``name`` is read immediately
+        unless it is large, so that a guest does not wait for all other documents.
         """
         if not self._is_loaded:
             self._queue.read_now(name)
@@ -151,7 +151,7 @@ class DirectoryStore(ContainerStoreBase, Service):
 
     def lost(self, watch: int) -> None:
         """See `IWatchListener.lost`."""
-        for name in self._watches.lost(watch):
+        for name in self._watches.remove_watch(watch):
             self._queue.add_changed(name)
         if self._watches.is_directory(watch):
             self._scan()
@@ -166,7 +166,7 @@ class DirectoryStore(ContainerStoreBase, Service):
         self._scan()
 
     def _scan(self) -> None:
-        """Check all documents, and those of the containers that have none now."""
+        """Queue all containers with a document, a failed read or a snapshot."""
         if self._next_scan is not None and self._next_scan.active():
             self._next_scan.cancel()
         self._watches.watch_directory()
@@ -182,7 +182,7 @@ class DirectoryStore(ContainerStoreBase, Service):
         try:
             return list_containers(self.directory)
         except OSError as error:
-            self._limited.error(
+            self._limited_log.error(
                 "{path}: cannot be listed ({error.strerror}), retrying",
                 of=("", error.errno),
                 path=str(self.directory),
@@ -199,8 +199,8 @@ class DirectoryStore(ContainerStoreBase, Service):
             scan.reset(SCAN_INTERVAL)
 
     def _read(self, name: str) -> Slices[None]:
-        """Read the document of the container ``name``, in its turn of the queue."""
-        has_changed = self._queue.take(name)
+        """Read the document of the container ``name``, in slices."""
+        has_changed = self._queue.dequeue(name)
         if self._queue.is_being_written(name):
             return
         # Watch before reading, so that no change in between is missed.
@@ -265,7 +265,7 @@ class DirectoryStore(ContainerStoreBase, Service):
         container_id = parsed.container.id
         others = {*self.names_with_id(container_id)} - {name}
         if others:
-            warnings.append(warn_of_id(container_id, parsed.id_line, min(others)))
+            warnings.append(id_warning(container_id, parsed.id_line, min(others)))
         self._warnings.update(name, document.path, warnings)
 
     def _read_failed(self, name: str, error: UnreadableError) -> None:
@@ -278,9 +278,9 @@ class DirectoryStore(ContainerStoreBase, Service):
         self._queue.add_unchecked(name)
 
     def _found_missing(self, name: str) -> None:
-        """Remove a container without a document, unless it has one again soon."""
+        """Schedule the removal of a container that has no document."""
         self._failed.discard(name)
-        self._versions.forget(name)
+        self._versions.remove(name)
         self._warnings.discard(name)
         if super().has(name):
             self._removals.schedule(name)

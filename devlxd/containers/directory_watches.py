@@ -20,15 +20,16 @@ from devlxd.interfaces import IWatcher
 #: seconds.
 SCAN_INTERVAL = 2.0
 
-#: How many times the entries to watch are determined at most: they may change
-#: while watches are added.
+#: The maximum number of times that the entries to watch are determined: they may
+#: change while watches are added.
 _ATTEMPTS = 3
 
 
 @define
 class _Dependencies:
-    """Which containers depend on which entries of watched directories."""
+    """The entries of watched directories that containers depend on."""
 
+    # By watch and entry: the names of the containers. By name: watches and entries.
     _names: dict[int, dict[str, set[str]]] = field(factory=dict)
     _by_name: dict[str, set[tuple[int, str]]] = field(factory=dict)
 
@@ -39,7 +40,7 @@ class _Dependencies:
     def replace(self, name: str, entries: set[tuple[int, str]]) -> set[int]:
         """Replace the entries that a container depends on.
 
-        :return: the watches that no container needs any more.
+        :return: the watches that no container needs any longer.
         """
         old = self._by_name.pop(name, set())
         for watch, entry in entries - old:
@@ -107,7 +108,7 @@ class DirectoryWatches:
         return names
 
     def watch_directory(self) -> None:
-        """Watch the directory itself, also if it was replaced by another one."""
+        """Watch the directory itself, even if it was replaced by another one."""
         path = str(self._directory)
         watch = self._watch("", {path}).get(path)
         if self._watch_number is not None and self._watch_number != watch:
@@ -128,15 +129,15 @@ class DirectoryWatches:
                 if not self.is_directory(unused):
                     self._watcher.unwatch(unused)
 
-    def lost(self, watch: int) -> set[str]:
-        """Forget a watch that has ended.
+    def remove_watch(self, watch: int) -> set[str]:
+        """Remove a watch that has ended.
 
         :return: the names of the containers that depend on its directory.
         """
         return self._dependencies.remove(watch)
 
     def _watch(self, name: str, directories: Collection[str]) -> dict[str, int]:
-        """Watch directories for a container, and log if that fails.
+        """Watch directories for a container, and log a failure.
 
         :return: the watches of those directories that can be watched.
         """

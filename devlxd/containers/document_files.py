@@ -25,8 +25,8 @@ class Document:
     :ivar content: its bytes.
     :ivar origin: see `Container.origin`: the inode and the birth time of the
         document, or of the container's own directory around it; empty if the birth
-        time is unknown. The device is not in it, as devices get new numbers when
-        the host boots.
+        time is unknown. It does not contain the number of the device, which
+        may change when the host boots.
     """
 
     path: DocumentPath

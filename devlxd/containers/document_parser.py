@@ -29,8 +29,8 @@ from devlxd.containers.document_trees import (
 from devlxd.containers.document_warnings import (
     MAX_WARNINGS,
     DocumentWarning,
-    warn_of_config,
-    warn_of_top_level,
+    config_warnings,
+    top_level_warnings,
 )
 from devlxd.containers.json_trees import read_json, read_simple_json
 from devlxd.containers.yaml_trees import read_yaml
@@ -58,7 +58,7 @@ class Format(enum.Enum):
 
 @frozen
 class ParsedDocument:
-    """What a document contains.
+    """The content of a parsed document.
 
     :ivar container: the container.
     :ivar warnings: likely mistakes.
@@ -71,7 +71,7 @@ class ParsedDocument:
 
 
 def parse_container(name: str, content: bytes, format: Format) -> Container:
-    """Parse the document of the container ``name`` in one go.
+    """Parse the document of the container ``name`` in one slice.
 
     :raises DocumentError: when the document is rejected.
     """
@@ -133,10 +133,10 @@ def _parse_tree(
         prefix = "expanded_"
         document = _container_in_backup(document)
     else:
-        warnings += islice(warn_of_top_level(document.lines), MAX_WARNINGS)
+        warnings += islice(top_level_warnings(document.lines), MAX_WARNINGS)
     section = _section(document, f"{prefix}config")
     config = yield from _text_mapping(section, f"{prefix}config")
-    warnings += yield from warn_of_config(config, section.lines)
+    warnings += yield from config_warnings(config, section.lines)
     container = Container(
         name,
         config,
@@ -200,7 +200,7 @@ def _text_mapping(section: Branch, what: str) -> Slices[Mapping[str, str]]:
         texts[key] = value
         if number % (16 * PIECES) == 0:
             yield
-    # `Container` does not copy and check this in one go.
+    # `Container` uses such a mapping as it is: copying it takes long.
     return MappingProxyType(texts)
 
 
@@ -211,7 +211,7 @@ def _parse_devices(section: Branch) -> Slices[Mapping[str, Mapping[str, str]]]:
     for number, name in enumerate(list(section.entries), 1):
         what = f"devices: {printable(name)}"
         devices[name] = yield from _text_mapping(_section(section, name, what), what)
-        # To free the whole tree at its end would take long.
+        # Freeing the whole tree in one slice would take long.
         del section.entries[name]
         if number % PIECES == 0:
             yield

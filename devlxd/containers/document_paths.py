@@ -21,10 +21,12 @@ _FILES_IN_DIRECTORY = {"config.yaml": Format.YAML, "backup.yaml": Format.BACKUP}
 
 
 class UnreadableError(Exception):
-    """A container cannot be read. The text names the file and says why.
+    """The document of a container cannot be read.
 
-    :ivar reason: the same without the file and the line.
-    :ivar is_transient: whether a retry may succeed though the file is unchanged.
+    The message names the file, the line if there is one, and the reason.
+
+    :ivar reason: the reason alone.
+    :ivar is_transient: whether a retry may succeed with an unchanged file.
     """
 
     def __init__(self, where: str, reason: str, is_transient: bool = False) -> None:
@@ -88,9 +90,9 @@ def list_containers(directory: Path) -> set[str]:
 
 
 def find_documents(directory: Path, name: str) -> list[DocumentPath]:
-    """Find the documents of the container ``name``. There should be one.
+    """Find the documents of the container ``name``; a valid one has exactly one.
 
-    :raises UnreadableError: when the file system cannot be asked.
+    :raises UnreadableError: when the file system reports an error.
     """
     paths = [
         DocumentPath(directory / f"{name}{suffix}", format)

@@ -1,13 +1,12 @@
 # -*- test-case-name: tests.containers.test_document_parser -*-
-"""The tree of a document: what its YAML or JSON text contains.
+"""Trees: the content of YAML and JSON documents.
 
-The readers of both formats build it from a stream of small pieces. This keeps
+The readers of both formats build a tree from a stream of small pieces:
 
-* every scalar as it was written,
-* the depth of the tree bounded,
-* aliases harmless: an alias refers to a part of the tree that is complete, and
-  counts with the size of that part, so that a YAML bomb is rejected and not
-  expanded.
+* Every scalar stays as it was written.
+* The depth of the tree is bounded.
+* Aliases are harmless: an alias refers to a complete part of the tree, and counts
+  with the size of that part. A YAML bomb is rejected before it is expanded.
 
 Reading is a generator that yields at least every millisecond, so that the reactor
 does other work while a large document is read. A thread would not help: the
@@ -26,17 +25,17 @@ MAX_DOCUMENT = 16 * 1024 * 1024
 #: The maximum depth of a document. LXD's ``backup.yaml`` needs seven levels.
 MAX_DEPTH = 64
 
-#: How many pieces of a document are read in one slice.
+#: The number of pieces of a document that are read in one slice.
 PIECES = 64
 
-#: How much of a key or a path a message contains, in characters.
+#: The maximum length of a key or a path in a message, in characters.
 _MAX_SHOWN = 200
 
 
 class DocumentError(Exception):
     """A document is rejected.
 
-    :ivar reason: what is wrong with it.
+    :ivar reason: the problem, in words.
     :ivar line: the line of the problem, counted from 1; ``None`` if unknown.
     """
 

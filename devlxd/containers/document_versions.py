@@ -61,7 +61,7 @@ def _state_of(paths: list[DocumentPath]) -> list[tuple[int, int, int]]:
 
 
 class DocumentVersions:
-    """Which version of each container's documents was read last.
+    """The versions of the documents that were read last.
 
     :param reactor: measures how long a document stays the same.
     :param wall: returns the time as file systems count it, in seconds since 1970.
@@ -71,7 +71,7 @@ class DocumentVersions:
         self._reactor = reactor
         self._wall = wall
         self._signatures: dict[str, Signature] = {}
-        # The last state that was seen, and since when, by name.
+        # By name: the last state, and since when the document is in it.
         self._states: dict[str, tuple[object, float]] = {}
 
     def signature(self, paths: list[DocumentPath]) -> Signature:
@@ -94,13 +94,13 @@ class DocumentVersions:
         """Forget which documents were read."""
         self._signatures.clear()
 
-    def forget(self, name: str) -> None:
-        """Forget what is known of a container without documents."""
+    def remove(self, name: str) -> None:
+        """Remove a container without documents."""
         self.discard(name)
         self._states.pop(name, None)
 
     def check_settled(self, name: str, paths: list[DocumentPath]) -> None:
-        """Check that a document is stable though its change was not reported.
+        """Check that a document whose change was not reported has settled.
 
         :raises UnreadableError: when the document has changed in the last `SETTLE`
             seconds: it may be half written.

@@ -19,7 +19,7 @@ MAX_WARNINGS = 10
 _EFFECTIVE_KEYS = ("config", "devices", "id", "lxcpath", "name", "runtime")
 
 #: The top-level keys that ``lxc config show`` and the REST APIs of LXD and Incus
-#: print besides.
+#: print in addition.
 _PRINTED_KEYS = (
     "architecture",
     "backups",
@@ -57,11 +57,11 @@ _SIMILAR_KEYS = ("security.devlxd.management.volumes",)
 #: of it, as `difflib.SequenceMatcher.ratio` defines it.
 _TOP_LEVEL_SIMILARITY = 0.6
 
-#: The same for a config key.
+#: The same limit for a config key.
 _CONFIG_SIMILARITY = 0.85
 
-#: How many config keys of one document are compared with the known ones at most:
-#: a comparison takes a tenth of a millisecond.
+#: The maximum number of config keys of one document that are compared with known
+#: keys: a comparison takes about 0.1 ms.
 _MAX_COMPARISONS = 64
 
 #: Keys of this length or more, in characters, are not compared.
@@ -72,7 +72,7 @@ _MAX_LENGTH = 64
 class DocumentWarning:
     """One likely mistake in a document.
 
-    :ivar text: what it is.
+    :ivar text: a description of it.
     :ivar line: the line of the mistake, counted from 1.
     """
 
@@ -80,7 +80,7 @@ class DocumentWarning:
     line: int
 
 
-def warn_of_top_level(lines: Mapping[str, int]) -> Iterator[DocumentWarning]:
+def top_level_warnings(lines: Mapping[str, int]) -> Iterator[DocumentWarning]:
     """Find the top-level keys of a document that have no effect.
 
     :param lines: each key with its line.
@@ -93,7 +93,7 @@ def warn_of_top_level(lines: Mapping[str, int]) -> Iterator[DocumentWarning]:
             yield DocumentWarning(text, line)
 
 
-def warn_of_config(
+def config_warnings(
     config: Mapping[str, str], lines: Mapping[str, int]
 ) -> Slices[list[DocumentWarning]]:
     """Find misspelled config keys, and switches that are not booleans, in slices.
@@ -117,8 +117,8 @@ def warn_of_config(
     return warnings
 
 
-def warn_of_id(container_id: str, line: int | None, other: str) -> DocumentWarning:
-    """Warn of an id that two containers have.
+def id_warning(container_id: str, line: int | None, other: str) -> DocumentWarning:
+    """Return a warning about an id that two containers have.
 
     :param line: the line of the id; ``None`` if unknown.
     :param other: the name of the other container.

@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.containers.test_directory_failures -*-
-"""Retrying the containers that cannot be read, and logging them."""
+"""Retries and log lines for the containers that cannot be read."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RETRIES = (1.0, 2.0, 5.0)
 
 @define
 class _Failure:
-    """Why a container cannot be read at present.
+    """The failure to read a container.
 
     :ivar error: the error of the last read.
     :ivar retries: the number of retries so far.
@@ -109,7 +109,7 @@ class FailedReads:
             self._log.warn("container {name} can be read again", of=name, name=name)
 
     def discard(self, name: str) -> str:
-        """Forget a container, and return the reason that was logged for it, if any."""
+        """Remove a container; return the reason that was logged for it, if any."""
         failure = self._failures.pop(name, None)
         if failure is None:
             return ""

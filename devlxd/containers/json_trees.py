@@ -79,10 +79,10 @@ def _simple_value(value: object) -> Value:
 
 
 class _JSONReader:
-    """Reads JSON piece by piece: each string and number with Python's decoder.
+    """A reader of JSON, which decodes each string and number with Python's decoder.
 
-    Python's decoder alone reads a document in one go, for seconds if it is
-    large, and reports lines of syntax errors only.
+    Python's decoder alone reads a document in one slice, which takes seconds if it
+    is large, and it reports the lines of syntax errors only.
     """
 
     def __init__(self, text: str) -> None:
@@ -142,7 +142,7 @@ class _JSONReader:
 
     def _read_scalar(self) -> None:
         value, self._position = self._decode(self._text, self._position)
-        # true, false and null stay as they were written, too.
+        # This includes true, false and null.
         text = value if isinstance(value, str) else json.dumps(value)
         try:
             text.encode("utf-8")

@@ -10,15 +10,15 @@ from devlxd.model import Container
 
 
 class MemoryStore(ContainerStoreBase):
-    """A store that an agent fills: it holds what was put into it.
+    """A store in memory, which an agent changes.
 
-    `put`, `remove` and `replace_all` change it.
+    The methods for changes are `put`, `remove` and `replace_all`.
 
-    :param containers: the first containers; of two with the same name the
+    :param containers: the initial containers; of two with the same name the
         second replaces the first.
-    :param loaded: whether these are all containers there are. If not, the agent
-        calls `mark_loaded` when it has put in all of them; until then a caller that
-        is not found in the store may still turn out to be a container.
+    :param loaded: whether these are all existing containers. If not, the agent
+        calls `mark_loaded` when it has added all of them: until then a caller that
+        the store does not know may still be in a container.
     """
 
     def __init__(

@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.containers.test_directory_large -*-
-"""The order in which the documents of a directory are read."""
+"""The queue of the documents in a directory that are to be read."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from twisted.logger import Logger
 
 from devlxd.turns import Slices, cooperator, finish
 
-#: How long documents are read before the reactor does other work, in seconds.
+#: How long documents are read until the reactor does other work, in seconds.
 SLICE = 0.002
 
-#: From this length on, in bytes, a document is large: it is read beside the others.
+#: The minimum length of a large document, in bytes: it is read beside the others.
 LARGE = 64 * 1024
 
-#: How many large documents are read at a time. Each takes about ten times its
-#: length of memory.
+#: The maximum number of large documents that are read concurrently. Each needs
+#: memory of about ten times its length.
 MAX_LARGE = 4
 
-#: How long a write may take until its document is read all the same, in seconds:
-#: its end may never be reported.
+#: How long a document is regarded as being written, in seconds: the end of a write
+#: may never be reported.
 MAX_WRITE = 60.0
 
 
 class ReadingQueue:
-    """Reads documents one after the other, in slices.
+    """A queue that reads documents one after the other, in slices.
 
-    Documents that were reported as changed come first. A document that is being
-    read or written is not read until that is done.
+    Documents that were reported as changed are read first. A document is not read
+    while it is being written, or while its last read is not complete.
 
-    A document is named by its container.
+    Documents are identified by the names of their containers.
 
     :param reactor: does other work between the slices.
-    :param read: called with a name; the slices that read its document. An
+    :param read: called with a name; returns the slices that read the document. An
         exception that they raise is logged.
     :param loaded: called when all documents have been read that were in the queue
         at `begin_loading`.
@@ -54,65 +54,66 @@ class ReadingQueue:
         self._reactor = reactor
         self._read = read
         self._loaded = loaded
-        # To be read, in this order: known to have changed; to be checked.
+        # Documents to read, in this order: those that have changed, and those that
+        # may have changed.
         self._changed: dict[str, None] = {}
         self._unchecked: dict[str, None] = {}
-        # Being written, and since when.
+        # Documents that are being written, and since when.
         self._written: dict[str, float] = {}
-        # Not read yet since `begin_loading`.
+        # Documents that have not been read since `begin_loading`.
         self._unread: set[str] = set()
-        # Being read, and the large ones among them.
+        # Documents that are being read, and the large ones among them.
         self._reading: set[str] = set()
         self._large: set[str] = set()
-        # Large ones that wait until others have been read.
+        # Large documents that wait until others have been read.
         self._postponed: dict[str, None] = {}
         self._is_running = False
         self._is_working = False
 
     def start(self) -> None:
-        """Start to read."""
+        """Start reading."""
         self._is_running = True
         self._cooperator = cooperator(self._reactor, SLICE)
         self._work()
 
     def stop(self) -> None:
-        """Stop to read; what is being read is abandoned."""
+        """Stop reading, and abandon the documents that are being read."""
         self._is_running = False
         self._cooperator.stop()
 
     def begin_loading(self) -> None:
-        """Call ``loaded`` when all documents that are in the queue now were read."""
+        """Call ``loaded`` when all documents now in the queue have been read."""
         self._unread = {*self._changed, *self._unchecked}
         if not self._unread:
             self._loaded()
 
     def add_changed(self, name: str) -> None:
-        """Read a document because it has changed."""
+        """Queue a document that has changed."""
         self._changed[name] = None
         self._work()
 
     def add_unchecked(self, name: str) -> None:
-        """Read a document because it may have changed."""
+        """Queue a document that may have changed."""
         self._unchecked[name] = None
         self._work()
 
     def write_begun(self, name: str) -> None:
-        """Do not read a document before its writer is done."""
+        """Record that a document is being written: it is not read meanwhile."""
         self._written[name] = self._reactor.seconds()
         self._changed.pop(name, None)
 
     def write_ended(self, name: str) -> None:
-        """Read a document because its writer is done."""
+        """Record that a write is complete, and queue the document."""
         self._written.pop(name, None)
         self.add_changed(name)
 
     def reports_lost(self) -> None:
-        """Doubt all that was reported: a writer may have begun again since."""
+        """Discard all reports: later ones, of new writes, may have been lost."""
         self._unchecked.update(self._changed)
         self._changed.clear()
         self._written.clear()
 
-    def take(self, name: str) -> bool:
+    def dequeue(self, name: str) -> bool:
         """Remove a document from the queue; return whether it has changed."""
         has_changed = name in self._changed
         self._changed.pop(name, None)
@@ -136,11 +137,11 @@ class ReadingQueue:
         return False
 
     def was_reported(self, name: str) -> bool:
-        """Return whether anything was reported of a document since `take`.
+        """Return whether a change was reported since `dequeue`.
 
-        If so, what was read since then may be incomplete, even if the end of a
-        write was reported: the document may have been created, written and closed
-        since the last report, and read in between.
+        If so, content that was read since then may be incomplete, even if the end
+        of a write was reported: the document may have been created, written and
+        closed since the last report, and read in between.
         """
         return self._is_queued(name) or name in self._written
 
@@ -148,16 +149,16 @@ class ReadingQueue:
         return name in self._changed or name in self._unchecked
 
     def read_now(self, name: str) -> None:
-        """Read a document at once, unless it is large, if it has not been read yet."""
+        """Read a document immediately if it is small and has not been read yet."""
         if name in self._unread and not self.is_busy(name):
             finish(self._guard(name, self._read(name)))
 
     def parse(self, name: str, size: int, slices: Slices[None]) -> Slices[None]:
-        """Parse a document: at once if it is small, or else beside the others.
+        """Parse a document; if it is large, beside the others.
 
         :param size: the length of the document, in bytes.
-        :param slices: parse it. They are dropped if there are too many large
-            documents already; the document is read again after these.
+        :param slices: the slices that parse it. They are dropped if `MAX_LARGE`
+            documents are being read; the document is read again after one of these.
         """
         if size <= LARGE:
             yield from self._mark_reading(name, slices)
@@ -205,7 +206,7 @@ class ReadingQueue:
         return next((name for name in queued if name not in self._reading), None)
 
     def _guard(self, name: str, slices: Slices[None]) -> Slices[None]:
-        """Do ``slices``, log what they raise, and check whether loading is done."""
+        """Run ``slices``, log an exception, and check if loading is complete."""
         try:
             yield from slices
         except Exception:

@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.containers.test_directory_store -*-
-"""Removing the containers whose documents are missing, after a while."""
+"""Delayed removals of the containers whose documents are missing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ GRACE = 1.0
 
 
 class Removals:
-    """The containers whose documents are missing at present.
+    """The pending removals of containers whose documents are missing.
 
     :param reactor: schedules the removals.
     :param remove: called with the name of a container that is to be removed.
@@ -34,12 +34,12 @@ class Removals:
         self._remove(name)
 
     def cancel(self, name: str) -> None:
-        """Do not remove the container ``name``: it has a document."""
+        """Cancel the removal of the container ``name``, if one is pending."""
         call = self._calls.pop(name, None)
         if call is not None:
             call.cancel()
 
     def cancel_all(self) -> None:
-        """Remove no container."""
+        """Cancel all pending removals."""
         for name in list(self._calls):
             self.cancel(name)

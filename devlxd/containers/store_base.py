@@ -15,9 +15,9 @@ from devlxd.model import Container
 
 @implementer(IContainerStore)
 class ContainerStoreBase:
-    """Implements `IContainerStore` for stores that learn of changes themselves.
+    """A base class of stores that implements `IContainerStore`.
 
-    A subclass reports what it learns:
+    A subclass reports its containers with
 
     * `put` and `remove` for a change of one container,
     * `replace_all` for a list of all containers,
@@ -88,7 +88,7 @@ class ContainerStoreBase:
             loaded.callback(None)
 
     def mark_loading(self) -> None:
-        """Let the Deferreds of `loaded` wait for the next `mark_loaded`."""
+        """Make Deferreds that `loaded` returns wait for the next `mark_loaded`."""
         self._is_loaded = False
 
     def put(self, container: Container) -> None:
@@ -100,7 +100,7 @@ class ContainerStoreBase:
             self.replace(container)
 
     def replace(self, container: Container) -> None:
-        """Do the same as `put`, without comparing the snapshots first."""
+        """Do the same as `put`, but do not compare the snapshots first."""
         old = self._containers.get(container.name)
         self._containers[container.name] = container
         self._update_ids(old, container)

@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.containers.test_directory_failures -*-
-"""Logging the likely mistakes in documents once."""
+"""Logging each likely mistake in documents once."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from devlxd.loglimit import RateLimitedLogger
 
 
 class WarningLog:
-    """Logs each warning once, and again if it comes back after it was fixed.
+    """A log of warnings: each once, and again if it recurs after it was fixed.
 
-    :param limited: receives the warnings about containers.
+    :param limited_log: receives the warnings about containers.
     """
 
     _log = Logger()
 
-    def __init__(self, limited: RateLimitedLogger) -> None:
-        self._limited = limited
+    def __init__(self, limited_log: RateLimitedLogger) -> None:
+        self._limited_log = limited_log
         self._logged: dict[str, set[str]] = {}
         self._ignored_files: set[str] = set()
 
     def update(
         self, name: str, path: DocumentPath, warnings: Iterable[DocumentWarning]
     ) -> None:
-        """Log the new ones among all warnings about the container ``name``.
+        """Log the warnings about the container ``name`` that are new.
 
         :param path: the document that the warnings refer to.
         """
         lines = {warning.text: warning.line for warning in warnings}
         logged = self._logged.pop(name, set())
         for text in lines.keys() - logged:
-            self._limited.warn(
+            self._limited_log.warn(
                 "{where}: {problem}",
                 of=(name, text),
                 where=path.printable(lines[text]),
@@ -45,11 +45,11 @@ class WarningLog:
             self._logged[name] = {*lines}
 
     def discard(self, name: str) -> None:
-        """Log the warnings about the container ``name`` again when they are found."""
+        """Forget the warnings about the container ``name``: log them again."""
         self._logged.pop(name, None)
 
     def update_ignored_file(self, name: str, path: str) -> None:
-        """Log that a file is ignored that was probably meant as a document.
+        """Log that a file that was probably meant as a document is ignored.
 
         :param name: the name of the file.
         :param path: its path for the log line; empty if there is no such file.
@@ -65,6 +65,6 @@ class WarningLog:
             )
 
     def forget_all(self) -> None:
-        """Log every warning again when it is found the next time."""
+        """Forget all warnings: log them again."""
         self._logged.clear()
         self._ignored_files.clear()

@@ -1,4 +1,4 @@
-"""Tests of documents that cannot be read, and of what is logged about documents."""
+"""Tests of documents that cannot be read, and of log lines about documents."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from devlxd.containers.document_files import Document
 from devlxd.containers.document_paths import DocumentPath
 from devlxd.containers.failed_reads import QUIET_RETRIES, RETRIES
 from devlxd.containers.removals import GRACE
-from tests.containers.directories import DirectoryStoreTestCase
+from tests.containers.directory_test_case import DirectoryStoreTestCase
 
 
 class FailureTests(DirectoryStoreTestCase):
-    """Broken documents, errors of the system, and likely mistakes."""
+    """Broken documents, system errors, and likely mistakes."""
 
     def test_broken_exists(self) -> None:
         """A container whose document is broken exists, but has no snapshot."""
@@ -71,7 +71,7 @@ class FailureTests(DirectoryStoreTestCase):
         )
 
     def test_completed_unreported(self) -> None:
-        """A broken document is read when it is complete, though not reported."""
+        """A broken document that becomes complete is read without a report."""
         self.start()
         self.file.write_text("config: [")
         self.report(self.file)
@@ -81,7 +81,7 @@ class FailureTests(DirectoryStoreTestCase):
         self.assertEqual(len(self.clock.getDelayedCalls()), 1)
 
     def test_broken_in_many_ways(self) -> None:
-        """Log lines about one container are limited; others are still logged."""
+        """Log lines about one container are limited; those about others are not."""
         self.start()
         other = self.path / "c2.yaml"
         other.write_text("config: [")
@@ -105,7 +105,7 @@ class FailureTests(DirectoryStoreTestCase):
         self.assertEqual(len(self.clock.getDelayedCalls()), 1)
 
     def test_failed_read(self) -> None:
-        """A document is read again after an error of the system, though unchanged."""
+        """An unchanged document is read again after a system error."""
         self.start()
         self.write("1")
         for number in (errno.EMFILE, errno.EIO):
@@ -175,7 +175,7 @@ class FailureTests(DirectoryStoreTestCase):
         self.assertIsNotNone(self.store.get("c1"))
 
     def test_same_id(self) -> None:
-        """Two containers with the same id are logged, once."""
+        """Two containers with the same id are logged once."""
         self.start()
         with capturedLogs() as events:
             for name in ("c1", "c2"):

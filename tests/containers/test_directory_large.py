@@ -8,13 +8,11 @@ from pathlib import Path
 from attrs import evolve
 from twisted.logger import capturedLogs, formatEvent
 
-from devlxd.containers import (
-    reading_queue,
-)
+from devlxd.containers import reading_queue
 from devlxd.containers.comparison import are_equal
 from devlxd.containers.reading_queue import MAX_LARGE
 from devlxd.model import Container
-from tests.containers.directories import DirectoryStoreTestCase, TickingClock
+from tests.containers.directory_test_case import DirectoryStoreTestCase, TickingClock
 
 
 class LargeTests(DirectoryStoreTestCase):
@@ -35,7 +33,7 @@ class LargeTests(DirectoryStoreTestCase):
         return path
 
     def steps_until(self, is_done: Callable[[], bool]) -> int:
-        """Let the store work until ``is_done``; return the number of steps."""
+        """Advance the clock until ``is_done()``; return the number of steps."""
         for step in range(20_000):
             if is_done():
                 return step
@@ -43,7 +41,7 @@ class LargeTests(DirectoryStoreTestCase):
         raise AssertionError("not done")
 
     def test_beside(self) -> None:
-        """Other documents are read meanwhile; the last snapshot stays until the end."""
+        """While a large document is read, others are, too, and its snapshot stays."""
         self.start()
         self.write_large("c1", "1")
         self.steps_until(lambda: self.value() == "1")
@@ -60,7 +58,7 @@ class LargeTests(DirectoryStoreTestCase):
         self.assertGreater(self.steps_until(lambda: self.value() == "2"), 100)
 
     def test_in_order(self) -> None:
-        """A change of a large document that is being read is read afterwards."""
+        """A large document that changes while it is read is read again afterwards."""
         self.start()
         self.write_large("c1", "1")
         self.clock.pump([0.01] * 20)
@@ -72,7 +70,7 @@ class LargeTests(DirectoryStoreTestCase):
         self.assertEqual(len(self.observer.changes), 2)
 
     def test_round_robin(self) -> None:
-        """Up to `MAX_LARGE` are read at a time, in turn, and the others afterwards."""
+        """Up to `MAX_LARGE` documents are read concurrently, others afterwards."""
         self.start()
         names = [f"c{n}" for n in range(MAX_LARGE + 3)]
         for name in names:
@@ -89,7 +87,7 @@ class LargeTests(DirectoryStoreTestCase):
         )
 
     def test_loading(self) -> None:
-        """The store is loaded when the large documents are read too."""
+        """The store is loaded when it has read the large documents, too."""
         for n in range(MAX_LARGE + 2):
             self.write_large(f"c{n}", "1", keys=5_000)
         (self.path / "small.yaml").write_text("config: {user.a: 1}\n")

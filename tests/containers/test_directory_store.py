@@ -27,7 +27,7 @@ from devlxd.interfaces import IWatchListener
 from devlxd.model import Container
 from devlxd.testing import MemoryWatcher
 from devlxd.testing.contracts.stores import without_origin
-from tests.containers.directories import DirectoryStoreTestCase, TickingClock
+from tests.containers.directory_test_case import DirectoryStoreTestCase, TickingClock
 
 DOCUMENT = "config: {user.a: b}\n"
 BACKUP = "container: {expanded_config: {user.a: b}, expanded_devices: {}}\n"
@@ -54,7 +54,7 @@ class DirectoryStoreTests(SynchronousTestCase):
         return sorted(store.names()), [formatEvent(event) for event in events]
 
     def assert_only_good(self, *words: str) -> None:
-        """Check that only ``good`` is loaded, and that one log line has ``words``."""
+        """Check that only ``good`` is loaded, and that the log line has ``words``."""
         names, lines = self.load()
         self.assertEqual(names, ["good"])
         self.assertEqual(len(lines), 1, lines)
@@ -150,7 +150,7 @@ class DirectoryStoreTests(SynchronousTestCase):
         return store, clock
 
     def test_in_slices(self) -> None:
-        """A directory is read in slices, and a requested container at once."""
+        """A directory is read in slices, and a requested container immediately."""
         for n in range(1000):
             (self.path / f"c{n}.yaml").write_text(DOCUMENT)
         self.patch(reading_queue, "SLICE", 0)
@@ -186,7 +186,7 @@ class ChangeTests(DirectoryStoreTestCase):
     """Changes of documents."""
 
     def test_interface(self) -> None:
-        """The store listens to its watcher."""
+        """The store provides `IWatchListener`."""
         self.assertTrue(verifyObject(IWatchListener, self.store))
 
     def test_change(self) -> None:
@@ -222,7 +222,7 @@ class ChangeTests(DirectoryStoreTestCase):
         self.assertEqual(self.value(), "2")
 
     def test_scanned_while_written(self) -> None:
-        """A scan does not read a document that is being written either."""
+        """A scan does not read a document that is being written."""
         self.start()
         self.write("1")
         self.file.write_text("config: {user.a: half}")
@@ -249,7 +249,7 @@ class ChangeTests(DirectoryStoreTestCase):
         self.assertLess(len(self.store.names()), 10)
 
     def test_watches_are_removed(self) -> None:
-        """Watches that are not needed any more are removed."""
+        """Watches that no container needs any longer are removed."""
         pool = Path(tempfile.mkdtemp(dir=".")).absolute()
         (pool / "doc").write_text("config: {}")
         (self.path / "c2.yaml").symlink_to(pool / "doc")
@@ -293,7 +293,7 @@ class ChangeTests(DirectoryStoreTestCase):
         )
 
     def test_removed(self) -> None:
-        """A container is removed after its document."""
+        """A container is removed a short time after its document."""
         self.start()
         self.write("1")
         self.file.unlink()
@@ -308,7 +308,7 @@ class ChangeTests(DirectoryStoreTestCase):
         )
 
     def test_back_unreported(self) -> None:
-        """A container is not removed if its document is back, though unreported."""
+        """A container is not removed if its document returns without a report."""
         self.start()
         self.write("1")
         self.file.unlink()
@@ -329,7 +329,7 @@ class ChangeTests(DirectoryStoreTestCase):
         self.assertEqual(len(self.observer.changes), 1)
 
     def test_own_directory_removed(self) -> None:
-        """A container is removed with its own directory."""
+        """A container is removed after its own directory."""
         own = self.path / "c1"
         own.mkdir()
         self.start()
@@ -497,7 +497,7 @@ class OriginTests(DirectoryStoreTestCase):
         self.assertEqual(len(self.observer.changes), 2)
 
     def test_own_directory(self) -> None:
-        """The origin of a document in an own directory is that of the directory."""
+        """A document in a container's own directory has the directory's origin."""
         pool = Path(tempfile.mkdtemp(dir=".")).absolute()
         (self.path / "c1").symlink_to(pool)
         self.start()

@@ -1,4 +1,4 @@
-"""Tests of reading the files of documents; the store's tests cover the rest."""
+"""Tests of reading the files of documents."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class ReadDocumentTests(SynchronousTestCase):
         self.assertIsNone(read_document("c2", find_documents(self.path, "c2")))
 
     def test_modified_meanwhile(self) -> None:
-        """A document that is modified while it is read is rejected for the moment."""
+        """A document that is modified while it is read causes a transient error."""
         path = self.path / "c1.yaml"
         fstat = os.fstat
         for text in (b"", TEXT * 2, TEXT):
@@ -42,7 +42,7 @@ class ReadDocumentTests(SynchronousTestCase):
             def write_then_fstat(
                 descriptor: int, text: bytes = text, calls: Iterator[int] = calls
             ) -> os.stat_result:
-                # The first call is made by `open_regular`, the second before the read.
+                # `open_regular` makes the first call; the second is before the read.
                 if next(calls) == 3:
                     path.write_bytes(text)
                     os.utime(path, (1, 1))

@@ -76,7 +76,7 @@ class ReadTests(SynchronousTestCase):
     """Valid documents."""
 
     def test_shown_config(self) -> None:
-        """What ``lxc config show --expanded`` prints is read, values as written."""
+        """The output of ``lxc config show --expanded`` is read, values unchanged."""
         container = parse(SHOWN)
         self.assertEqual(
             dict(container.config),
@@ -215,7 +215,7 @@ class SlicesTests(SynchronousTestCase):
 
 
 class RejectedTests(SynchronousTestCase):
-    """Rejected documents: each with a reason and a line."""
+    """Rejected documents, each with a reason and a line."""
 
     def assert_rejected(
         self,
@@ -231,13 +231,13 @@ class RejectedTests(SynchronousTestCase):
         self.assertEqual(caught.exception.line, line)
 
     def test_syntax(self) -> None:
-        """A syntax error has its line."""
+        """A syntax error is reported with its line."""
         self.assert_rejected(b"config:\n  user.a: [\n", "did not find expected", 3)
         self.assert_rejected(b'{"config":\n {,}}', "Expecting", 2, Format.JSON)
         self.assert_rejected(b"a: b\nconfig: \x07", "control characters", 2)
 
     def test_encoding(self) -> None:
-        """Bytes that are not UTF-8 have their line."""
+        """Bytes that are not UTF-8 are reported with their line."""
         self.assert_rejected(b"config:\n  a: \xff\n", "not UTF-8", 2)
 
     def test_truncated(self) -> None:
@@ -250,7 +250,7 @@ class RejectedTests(SynchronousTestCase):
         self.assert_rejected(b"\n# nothing\n", "empty", None)
 
     def test_not_text(self) -> None:
-        """A value that is not text has its line."""
+        """A value that is not text is reported with its line."""
         self.assert_rejected(b"config:\n  user.a:\n    b: c\n", "user.a", 3)
         self.assert_rejected(b"config:\n  user.a: [1]\n", "user.a", 2)
         self.assert_rejected(b"devices:\n  eth0: nic\n", "devices: eth0", 2)
@@ -266,13 +266,13 @@ class RejectedTests(SynchronousTestCase):
         self.assert_rejected(b'{"a": 1,\n"a": 1}', "duplicate key a", 2, Format.JSON)
 
     def test_runtime(self) -> None:
-        """The runtime and the LXC path are text, and the path is absolute."""
+        """A runtime or LXC path that is not text, or a relative path, is rejected."""
         self.assert_rejected(b"\nruntime: [lxc]\n", "runtime is not text", 2)
         self.assert_rejected(b"lxcpath: {}\n", "lxcpath is not text", 1)
         self.assert_rejected(b"\nlxcpath: lib/lxc\n", "not absolute", 2)
 
     def test_json_syntax(self) -> None:
-        """A syntax error of JSON has its line, wherever it is."""
+        """Every kind of syntax error in JSON is reported with its line."""
         for content, reason in (
             (b'{\n"a" 1}', "Expecting ':' delimiter"),
             (b'{"a": 1\n"b": 1}', "Expecting ',' delimiter"),
@@ -368,7 +368,7 @@ class RejectedTests(SynchronousTestCase):
     def test_short_json(
         self, value: object, is_ascii: bool, indent: int | None
     ) -> None:
-        """A short JSON document is parsed as a long one is, with the same lines."""
+        """A short JSON document is parsed like a long one, with the same lines."""
         text = json.dumps(value, ensure_ascii=is_ascii, indent=indent)
         with contextlib.suppress(UnicodeEncodeError):
             content = text.encode()
@@ -378,7 +378,7 @@ class RejectedTests(SynchronousTestCase):
             self.patch(document_parser, "MAX_SIMPLE_JSON", 2**20)
 
     def outcome(self, content: bytes) -> object:
-        """Return the parsed JSON document, or what is wrong with it."""
+        """Return the parsed JSON document, or the reason and line of its rejection."""
         try:
             return finish(parse_document("c1", content, Format.JSON))
         except DocumentError as error:

@@ -24,7 +24,7 @@ class WarningTests(SynchronousTestCase):
         return [(warning.text, warning.line) for warning in parsed.warnings]
 
     def test_none(self) -> None:
-        """There are no warnings about what LXD and Incus write."""
+        """Documents that LXD and Incus write cause no warnings."""
         self.assertEqual(self.warnings_of(SHOWN), [])
         self.assertEqual(self.warnings_of(BACKUP, Format.BACKUP), [])
         valid = b"""\
@@ -45,7 +45,7 @@ lxcpath: /var/lib/lxc
         self.assertEqual(self.warnings_of(valid), [])
 
     def test_keys(self) -> None:
-        """There is a warning about an unknown key, with a similar one."""
+        """An unknown key causes a warning, which suggests a similar key."""
         self.assertEqual(
             self.warnings_of(b"# a\nconifg:\n  user.a: b\nx-other: y\n"),
             [
@@ -59,7 +59,7 @@ lxcpath: /var/lib/lxc
         )
 
     def test_switches(self) -> None:
-        """There is a warning about a misspelled switch, or a wrong value of one."""
+        """A misspelled switch, or a wrong value of a switch, causes a warning."""
         for key in (
             "security.devlxd.image",
             "security.devlxd.imags",
@@ -82,7 +82,7 @@ lxcpath: /var/lib/lxc
         )
 
     def test_many_similar(self) -> None:
-        """Keys are compared with known ones one in a slice, up to a bound."""
+        """At most one key in a slice is compared with known keys, up to a bound."""
         lines = "".join(f"  security.devl{n}: x\n" for n in range(1000))
         content = f"config:\n{lines}  security.devlxd: flase\n".encode()
         compared: list[str] = []
@@ -105,7 +105,7 @@ lxcpath: /var/lib/lxc
         self.assertIn("neither true nor false", text)
 
     def test_bounded(self) -> None:
-        """There are at most `MAX_WARNINGS` warnings, in one line each."""
+        """A document causes at most `MAX_WARNINGS` warnings, of one line each."""
         lines = "".join(f"  security.devlxd.{n}: x\n" for n in range(1000))
         self.assertEqual(
             len(self.warnings_of(f"config:\n{lines}".encode())), MAX_WARNINGS

@@ -31,16 +31,16 @@ from devlxd.interfaces import IStoreObserver
 from devlxd.model import Container
 from devlxd.testing import MemoryDevLXDReactor, MemoryWatcher
 
-#: How many keys a document has, each in a line of its own.
+#: The number of keys in a document, each in a line of its own.
 KEYS = 6
 
-#: In how many pieces it is written. Some pieces alone are a valid document.
+#: The number of pieces in which it is written. Some are valid documents themselves.
 PIECES = 3
 
-#: How long a writer takes from one step to the next at most, in seconds.
+#: The maximum time between two steps of a writer, in seconds.
 INTERVAL = SETTLE * 0.8
 
-#: How a document is replaced by the next one.
+#: The ways to replace a document.
 WAYS = st.sampled_from(["in place", "unlink", "rename"])
 
 
@@ -53,10 +53,10 @@ def pieces_of(version: int) -> list[str]:
 
 @implementer(IStoreObserver)
 class IncompleteDocuments:
-    """Records snapshots of incomplete documents.
+    """An observer that records snapshots of incomplete documents.
 
     :ivar incomplete: their configurations.
-    :param keys: how many keys a complete document has, all with the same value.
+    :param keys: the number of keys in a complete document; all have one value.
     """
 
     def __init__(self, keys: int) -> None:
@@ -72,7 +72,7 @@ class IncompleteDocuments:
 
 
 class RacingWatcher(MemoryWatcher):
-    """Lets a writer continue between a read and the report of its changes.
+    """A watcher that makes a writer continue between a read and a report.
 
     :ivar meanwhile: called after the next read, before changes are reported.
     """
@@ -93,10 +93,10 @@ class RacingWatcher(MemoryWatcher):
 
 
 class Writer:
-    """Writes one document after the other, a step at a time.
+    """A writer of one document after the other, step by step.
 
-    :ivar version: the number of the last document that was begun.
-    :ivar steps: its remaining steps.
+    :ivar version: the number of the document that was begun last.
+    :ivar steps: the remaining steps of that document.
     """
 
     def __init__(self, path: Path, watcher: MemoryWatcher) -> None:
@@ -193,7 +193,7 @@ class WritingMachine(RuleBasedStateMachine):
         meanwhile=st.integers(0, PIECES + 3),
     )
     def read(self, way: str, reported: int, before: int, meanwhile: int) -> None:
-        """Let the store read while the document is written, before that is reported."""
+        """Read the document while it is written, before the write is reported."""
 
         def write() -> None:
             self.writer.begin(way)
@@ -209,7 +209,7 @@ class WritingMachine(RuleBasedStateMachine):
 
     @rule(way=WAYS, before=st.integers(0, PIECES + 2), more=st.booleans())
     def overflow(self, way: str, before: int, more: bool) -> None:
-        """Lose the reports of some changes."""
+        """Drop the reports of some changes."""
         self.writer.begin(way)
         self.write(before)
         self.watcher.forget()
@@ -219,7 +219,7 @@ class WritingMachine(RuleBasedStateMachine):
 
     @rule(times=st.integers(1, 12))
     def wait(self, times: int) -> None:
-        """Let time pass; no writer takes longer from one step to the next."""
+        """Advance the clock, with a step of the writer after each `INTERVAL`."""
         for _ in range(times):
             with capturedLogs():
                 self.clock.advance(INTERVAL)
@@ -227,7 +227,7 @@ class WritingMachine(RuleBasedStateMachine):
             self.writer.step()
 
     def settle(self) -> None:
-        """Let the store do the work that is due."""
+        """Run the calls of the store that are due."""
         with capturedLogs():
             self.clock.pump([0] * 4)
 

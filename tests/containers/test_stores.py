@@ -53,7 +53,7 @@ class MemoryStoreTests(LoadingStoreContract, SynchronousTestCase):
 
 
 class ReplaceAllTests(MemoryStoreTests):
-    """The contract of a store in memory that gets a list of all containers."""
+    """The contract of a store in memory that receives a list of all containers."""
 
     def put_container(self, container: Container) -> None:
         """See `ContainerStoreContract.put_container`."""
@@ -110,7 +110,7 @@ class DirectoryStoreTests(LoadingStoreContract, SynchronousTestCase):
 
 
 class PollingStore(ContainerStoreBase, Service):
-    """A store as an embedder may write it: it polls a list of all containers."""
+    """A store that an embedder might write: it polls a list of all containers."""
 
     def __init__(
         self, inventory: Callable[[], Iterable[Container]], reactor: IReactorTime
@@ -190,7 +190,7 @@ class PollingStoreTests(LoadingStoreContract, SynchronousTestCase):
 
 
 class RecordingStoreObserverTests(StoreObserverContract, SynchronousTestCase):
-    """The contract of the observer for tests."""
+    """The contract of `RecordingStoreObserver`."""
 
     def make_observer(self) -> IStoreObserver:
         """See `StoreObserverContract.make_observer`."""
@@ -217,7 +217,7 @@ class EventBusTests(StoreObserverContract, SynchronousTestCase):
 
 
 class MemoryStoreOwnTests(SynchronousTestCase):
-    """What only a store in memory does."""
+    """The methods of `MemoryStore` that are not part of the contract."""
 
     def setUp(self) -> None:
         self.c1, self.c2, self.c3 = (
@@ -256,14 +256,14 @@ class MemoryStoreOwnTests(SynchronousTestCase):
         self.assertIs(self.store.by_id("id-c1"), new)
 
     def test_replace_all_same_name(self) -> None:
-        """Two containers of one name are rejected, and nothing is changed."""
+        """Two containers with the same name are rejected, and nothing changes."""
         with self.assertRaisesRegex(ValueError, "'c3'"):
             self.store.replace_all([self.c3, evolve(self.c3, id="other")])
         self.assertEqual(self.observer.changes, [])
         self.assertEqual(sorted(self.store.names()), ["c1", "c2"])
 
     def test_replace(self) -> None:
-        """`replace` notifies of an equal snapshot too: it does not compare."""
+        """`replace` does not compare: observers are notified of an equal snapshot."""
         equal = evolve(self.c1)
         self.store.replace(equal)
         self.assertEqual(self.observer.changes, [("c1", self.c1, equal)])

@@ -1,4 +1,4 @@
-"""A test case with a store of a directory that changes."""
+"""A base class of tests of a directory store, and a clock for it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class TickingClock(Clock):
 
 
 class DirectoryStoreTestCase(SynchronousTestCase):
-    """Has a store of a directory that changes."""
+    """A base class with a store of a temporary directory."""
 
     def setUp(self) -> None:
         self.path = Path(tempfile.mkdtemp(dir=".")).absolute()
@@ -57,7 +57,7 @@ class DirectoryStoreTestCase(SynchronousTestCase):
         self.observer.changes.clear()
 
     def report(self, path: Path, complete: bool = True) -> None:
-        """Report a change of ``path``, and let the store react."""
+        """Report a change of ``path``, and wait until the store has handled it."""
         self.watcher.report(path, complete)
         self.watcher.poll()
         self.clock.advance(0)
@@ -75,6 +75,6 @@ class DirectoryStoreTestCase(SynchronousTestCase):
         self.report(path)
 
     def pass_quiet_retries(self) -> None:
-        """Advance the clock until a broken document is logged."""
+        """Advance the clock until a broken document has been logged."""
         for seconds in QUIET_RETRIES:
             self.clock.pump([seconds, 0])
