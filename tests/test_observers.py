@@ -7,8 +7,6 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from devlxd.containers.memory_store import MemoryStore
-from devlxd.events.bus import EventBus
-from devlxd.events.journal import SQLiteJournal
 from devlxd.guest_sites import GuestSites
 from devlxd.guestapi.dialects import DEFAULT_DIALECT
 from devlxd.images.memory_image_store import MemoryImageStore
@@ -23,6 +21,7 @@ from devlxd.testing import (
     MemoryIdentifier,
     MemoryPeerSource,
     RecordingServiceObserver,
+    bus_for,
     site_for,
 )
 from devlxd.testing.contracts import ServiceObserverContract
@@ -155,10 +154,9 @@ class ObserverTests(SynchronousTestCase):
 
     def test_lost(self) -> None:
         """Subscribers that are sent ``lost``."""
-        bus = EventBus(self.store, SQLiteJournal(), Clock(), namespaces=["user."])
-        bus.startService()
-        self.addCleanup(bus.stopService)
-        site = site_for(self.store, "c1", bus=bus, observer=self.observer)
+        site = site_for(
+            self.store, "c1", bus=bus_for(self.store), observer=self.observer
+        )
         GuestConnection(site).get("/1.0/events?since=1970-01-01T00:00:01Z")
         self.assertIn(("lost", "c1"), self.observer.notifications)
 

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import cast
 
 from twisted.internet.address import UNIXAddress
@@ -12,6 +14,8 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
+from devlxd.events.bus import EventBus
+from devlxd.events.journal import SQLiteJournal
 from devlxd.guest_sites import GuestSites
 from devlxd.guestapi.dialect import Dialect
 from devlxd.guestapi.dialects import DEFAULT_DIALECT
@@ -30,9 +34,10 @@ from devlxd.testing.reactor import MemoryDevLXDReactor
 
 
 class GuestConnection:
-    """The guest's end of a connection, in memory; the site's reactor is a Clock.
+    """The guest's end of a connection, in memory.
 
-    :ivar transport: what the site writes to.
+    :param site: the site to connect to; its reactor is a `Clock`.
+    :ivar transport: the transport that the site writes to.
     """
 
     def __init__(self, site: DevLXDSite) -> None:
@@ -42,17 +47,21 @@ class GuestConnection:
         self._protocol.makeConnection(self.transport)
 
     def send(self, data: bytes) -> bytes:
-        """Send ``data``, and return the data received since the last call."""
+        """Send ``data``, and return the data that have been received; see `receive`."""
         self._protocol.dataReceived(data)
         assert isinstance(self._clock, Clock)
-        # Pipelined requests are served in turns.
+        # Pipelined requests take turns.
         self._clock.advance(0)
+        return self.receive()
+
+    def receive(self) -> bytes:
+        """Return the data that the site has sent since the last call."""
         received: bytes = self.transport.value()
         self.transport.clear()
         return received
 
     def half_close(self) -> None:
-        """Close the writing end; responses can still be received."""
+        """Close the guest's side of the connection for writing."""
         self._protocol.readConnectionLost()
 
     def disconnect(self) -> None:
@@ -60,8 +69,27 @@ class GuestConnection:
         self._protocol.connectionLost(Failure(ConnectionDone()))
 
     def get(self, path: str, version: str = "1.1") -> bytes:
-        """Send a GET request for ``path``, and return the response as it is sent."""
+        """Send a GET request; return the response, with its head."""
         return self.send(f"GET {path} HTTP/{version}\r\nHost: lxd\r\n\r\n".encode())
+
+
+def bus_for(
+    store: IContainerStore,
+    clock: IReactorTime | None = None,
+    now: Callable[[], int] = time.time_ns,
+    dialect: Dialect = DEFAULT_DIALECT,
+) -> IEventBus:
+    """Return an event bus of a store, which runs; its journal is in memory.
+
+    :param clock: for the turns of long replays; default: one that never advances.
+    :param now: returns the time of events, in nanoseconds since 1970.
+    :param dialect: has the config keys whose changes are events.
+    """
+    bus = EventBus(
+        store, SQLiteJournal(), clock or Clock(), now, namespaces=dialect.exported
+    )
+    bus.startService()
+    return bus
 
 
 def site_for(
@@ -73,12 +101,14 @@ def site_for(
     bus: IEventBus | None = None,
     observer: IServiceObserver | None = None,
 ) -> DevLXDSite:
-    """Return a site on which every caller is root in the container ``name``.
+    """Return a site on which every caller is root of the container ``name``.
+
+    Connect to it with `GuestConnection`.
 
     :param clock: for timeouts and the time of day; with images, a
         `MemoryDevLXDReactor`.
-    :param images: the images that can be downloaded; default: none.
-    :param bus: the events; default: none.
+    :param images: the images that guests can download; default: none.
+    :param bus: the events, for example those of `bus_for`; default: none.
     :param observer: is notified of what the site does.
     """
     clock = clock or MemoryDevLXDReactor()

@@ -1,3 +1,4 @@
+# -*- test-case-name: tests.test_testing -*-
 """Contract suites: what every provider of an interface has to do.
 
 Each suite is a mixin for a test case of trial. To run it on a provider of your
@@ -7,7 +8,42 @@ own, override its hooks::
         def make_store(self) -> MyImageStore:
             return MyImageStore()
 
-devlxd runs the suites on its own providers, too.
+devlxd runs the suites on its own providers, too. What only some providers do is
+tested by a suite that extends the one for all; use the suites for what yours does,
+several at once if need be. No suite skips a test.
+
+The suites of each interface:
+
+* `IAdmission`: `AdmissionContract`, `LoadingAdmissionContract`
+* `ICallerIdentifier`: `CallerIdentifierContract`, `StrangerContract`,
+  `EndingRunsContract`
+* `IContainerStore`: `ContainerStoreContract`, `LoadingStoreContract`
+* `IEventBus`, `ISubscription`: `EventBusContract`
+* `IIDMap`: `IDMapContract`
+* `IImageStore`, `IOpenImage`: `ImageStoreContract`, `PrivateImageContract`
+* `IJournal`: `JournalContract`, `DurableJournalContract`
+* `IMonitoredRuntime`: `MonitoredRuntimeContract`
+* `IPeerSource`: `PeerSourceContract`, `PidfdContract`, `UnknownPeerContract`
+* `IProcessTable`: `ProcessTableContract`
+* `IRunObserver`: `RunObserverContract`
+* `IRuntime`: `RuntimeContract`
+* `IServiceObserver`: `ServiceObserverContract`
+* `IStoreObserver`: `StoreObserverContract`
+* `IStream`: `BodyStreamContract`, `MessageStreamContract`, both of which extend
+  `StreamContract`
+* `ISubscriber`: `SubscriberContract`
+* `ITurn`, `ITurns`: `TurnsContract`
+* `IWatcher`: `WatcherContract`
+
+These interfaces have no suite:
+
+* `IConnection`, `IConnections`, `ISink`: only the HTTP server provides them. The
+  tests of devlxd check the bytes that they send.
+* `IRequestHandler`: only the guest API provides it. The tests of devlxd check its
+  responses.
+* `IWatchListener`: only the store of a directory provides it. `WatcherContract` tests
+  how it is notified.
+* `IDevLXDReactor`: a combination of interfaces of Twisted.
 """
 
 from devlxd.testing.contracts.admission import (

@@ -1,0 +1,133 @@
+"""Tests of what `devlxd.testing` exports.
+
+The fakes themselves are tested beside what they stand for.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from types import ModuleType
+
+from twisted.internet.task import Clock
+from twisted.python.modules import getModule
+from twisted.python.reflect import namedAny
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.interface import InterfaceClass
+from zope.interface.verify import verifyObject
+
+import devlxd.interfaces
+import devlxd.testing
+import devlxd.testing.contracts
+from devlxd.containers.memory_store import MemoryStore
+from devlxd.interfaces import IDevLXDReactor
+from devlxd.model import Container
+from devlxd.testing import (
+    GuestConnection,
+    MemoryDevLXDReactor,
+    RecordingSubscriber,
+    bus_for,
+    site_for,
+)
+from tests.test_docs import PYTHON, run_tests_in
+
+PACKAGES = [devlxd.testing, devlxd.testing.contracts]
+
+#: What the tests of devlxd may import, and programs that embed it need not have.
+TEST_DEPENDENCIES = ["hypothesis", "tests", "sphinx", "pytest"]
+
+
+def exported(package: ModuleType) -> dict[str, object]:
+    """Return what a package exports, by its names."""
+    return {name: getattr(package, name) for name in package.__all__}
+
+
+def defined() -> Iterator[type]:
+    """Return the public classes that the modules of `devlxd.testing` define."""
+    for module in getModule("devlxd.testing").walkModules():
+        for name, value in vars(namedAny(module.name)).items():
+            is_public = inspect.isclass(value) and not name.startswith("_")
+            if is_public and value.__module__ == module.name:
+                yield value
+
+
+class ExportTests(SynchronousTestCase):
+    """The names that the packages for tests export."""
+
+    def test_complete(self) -> None:
+        """Each public class is exported by one of the packages."""
+        values = [value for package in PACKAGES for value in exported(package).values()]
+        missing = {kind.__name__ for kind in defined() if kind not in values}
+        self.assertEqual(missing, set())
+
+    def test_documented(self) -> None:
+        """Everything that is exported has a docstring, and so have its methods."""
+        for package in PACKAGES:
+            self.assertTrue(package.__doc__)
+            for name, value in exported(package).items():
+                self.assertTrue(inspect.getdoc(value), name)
+                if not inspect.isclass(value):
+                    continue
+                for method, function in vars(value).items():
+                    if inspect.isfunction(function) and not method.startswith("_"):
+                        self.assertTrue(function.__doc__, f"{name}.{method}")
+
+    def test_interfaces(self) -> None:
+        """The suites of each interface are listed, or why there is none."""
+        listed = re.findall(r"`(\w+)`", devlxd.testing.contracts.__doc__ or "")
+        interfaces = {
+            name
+            for name, value in exported(devlxd.interfaces).items()
+            if isinstance(value, InterfaceClass)
+        }
+        suites = set(devlxd.testing.contracts.__all__)
+        self.assertEqual((interfaces | suites) - set(listed), set())
+        unknown = set(listed) - interfaces - suites
+        self.assertEqual({n for n in unknown if n[0] == "I" or "Contract" in n}, set())
+
+    def test_dependencies(self) -> None:
+        """The packages can be imported where only devlxd's dependencies are."""
+        code = (
+            f"import sys; sys.modules.update(dict.fromkeys({TEST_DEPENDENCIES})); "
+            "import devlxd.testing, devlxd.testing.contracts"
+        )
+        subprocess.run([sys.executable, "-c", code], check=True)
+
+    def test_example(self) -> None:
+        """The example of a test of an agent passes."""
+        (block,) = PYTHON.findall(devlxd.testing.__doc__ or "")
+        source = textwrap.dedent(block)
+        self.assertLessEqual(source.count("\n"), 20)
+        result = run_tests_in(source)
+        self.assertEqual(result.testsRun, 1)
+        self.assertTrue(result.wasSuccessful(), result.errors + result.failures)
+
+
+class FakeTests(SynchronousTestCase):
+    """Fakes whose interfaces have no contract suites."""
+
+    def test_reactor(self) -> None:
+        """`MemoryDevLXDReactor` has all interfaces that devlxd uses."""
+        self.assertTrue(verifyObject(IDevLXDReactor, MemoryDevLXDReactor()))
+
+    def test_bus(self) -> None:
+        """`bus_for` has events of the config keys of its dialect, and their time."""
+        store = MemoryStore([Container("c1")])
+        clock = Clock()
+        bus = bus_for(store, clock, now=lambda: 10**18)
+        subscriber = RecordingSubscriber()
+        bus.subscribe("c1", subscriber, ["config"]).resume()
+        store.put(Container("c1", {"user.a": "1", "limits.cpu": "2"}))
+        self.assertEqual(subscriber.values(), ["1"])
+        self.assertGreaterEqual(subscriber.events[0].timestamp, 10**18)
+
+    def test_receive(self) -> None:
+        """A guest receives each byte once."""
+        guest = GuestConnection(site_for(MemoryStore([Container("c1")]), "c1"))
+        self.assertEqual(guest.receive(), b"")
+        self.assertEqual(guest.get("/1.0")[9:12], b"200")
+        self.assertEqual(guest.receive(), b"")
