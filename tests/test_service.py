@@ -6,6 +6,7 @@ import os
 import socket
 import tempfile
 
+from attrs import evolve
 from twisted.application.service import IService
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
@@ -26,20 +27,31 @@ from devlxd.host.adopted import AdoptedPort
 from devlxd.host.listening import endpoint_at
 from devlxd.httpserver.site import DevLXDSite
 from devlxd.images.memory_image_store import MemoryImageStore
+from devlxd.interfaces import IStoreObserver
 from devlxd.model import Caller, Container
-from devlxd.service import DevLXDService
+from devlxd.observers import guarded
+from devlxd.service import DevLXDService, _ChangeReporter
 from devlxd.testing import (
     GUEST,
     GuestConnection,
     MemoryDevLXDReactor,
     MemoryIdentifier,
     MemoryPeerSource,
+    RecordingServiceObserver,
 )
+from devlxd.testing.contracts import StoreObserverContract
+
+C1 = Container("c1", {"user.a": "b"})
+
+EVENTS = "/1.0/events"
+
+#: The time of all events, in nanoseconds since 1970.
+NOW = 10**18
 
 
 @implementer(IStreamServerEndpoint)
 class LaterEndpoint:
-    """An endpoint that listens when it is told to."""
+    """An endpoint that listens when `listening` fires."""
 
     def __init__(self) -> None:
         self.listening: Deferred[IListeningPort] = Deferred()
@@ -50,13 +62,13 @@ class LaterEndpoint:
 
 
 class DevLXDServiceTests(SynchronousTestCase):
-    """The service that a host agent embeds."""
+    """The service, as a host agent embeds it."""
 
     def setUp(self) -> None:
         self.reactor = MemoryDevLXDReactor()
         self.directory = tempfile.mkdtemp()
         self.addCleanup(os.rmdir, self.directory)
-        self.store = MemoryStore([Container("c1", {"user.a": "b"})])
+        self.store = MemoryStore([C1])
         endpoints = [
             (LXD, endpoint_at(self.reactor, f"{self.directory}/lxd.sock")),
             (APOLLO, endpoint_at(self.reactor, f"{self.directory}/apollo.sock")),
@@ -67,15 +79,15 @@ class DevLXDServiceTests(SynchronousTestCase):
         )
 
     def sites(self) -> list[DevLXDSite]:
-        """Return the sites that are listened for."""
+        """Return the sites of the sockets that the service listens on."""
         return [server[1] for server in self.reactor.unixServers]
 
     def test_interface(self) -> None:
-        """It is a service like any other."""
+        """The service provides `IService`."""
         self.assertTrue(verifyObject(IService, self.service))
 
     def test_serves_each_dialect(self) -> None:
-        """Each endpoint speaks its dialect, about the same containers."""
+        """Each endpoint serves its dialect, for the same containers."""
         self.service.privilegedStartService()
         self.service.startService()
         self.assertEqual(len(self.reactor.unixServers), 2)
@@ -86,7 +98,7 @@ class DevLXDServiceTests(SynchronousTestCase):
         self.assertEqual(apollo.get("/1.0/devices")[9:12], b"404")
 
     def test_images(self) -> None:
-        """All endpoints hand out the same images, and count downloads together."""
+        """All endpoints serve the same images, and share the limit of downloads."""
         images = MemoryImageStore()
         path = f"/1.0/images/{images.put(b'data')}/export"
         self.store.put(Container("c1", {"security.devlxd.images": "true"}))
@@ -106,17 +118,17 @@ class DevLXDServiceTests(SynchronousTestCase):
         service.startService()
         first, second = map(GuestConnection, self.sites())
         self.assertTrue(first.get(path).endswith(b"\r\n\r\ndata"))
-        # Who is told that there is none is not told at once.
+        # The response that there is no such image is delayed.
         self.assertEqual(first.get(f"/1.0/images/{'0' * 64}/export"), b"")
         self.assertEqual(second.get(path)[9:12], b"429")
 
     def test_started_later(self) -> None:
-        """An agent that is running already need not have privileges to start it."""
+        """A service that is started without `privilegedStartService` listens, too."""
         self.service.startService()
         self.assertEqual(len(self.reactor.unixServers), 2)
 
     def test_stop(self) -> None:
-        """When it has stopped, no connection is left."""
+        """The service has stopped when all connections are closed."""
         self.service.startService()
         guest = GuestConnection(self.sites()[0])
         stopped = self.service.stopService()
@@ -127,13 +139,13 @@ class DevLXDServiceTests(SynchronousTestCase):
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_cannot_listen(self) -> None:
-        """A service that cannot listen does not start as if it could."""
+        """A service that cannot listen fails to start."""
         os.rmdir(self.directory)
         self.assertRaises(CannotListenError, self.service.privilegedStartService)
         os.mkdir(self.directory)
 
     def test_stopped_before_listening(self) -> None:
-        """An endpoint that comes late is closed as soon as it is there."""
+        """A port of an endpoint that listens after the stop is closed at once."""
         endpoint = LaterEndpoint()
         service = DevLXDService(self.reactor, self.store, [(LXD, endpoint)])
         service.startService()
@@ -144,20 +156,20 @@ class DevLXDServiceTests(SynchronousTestCase):
         self.successResultOf(stopped)
 
     def test_accepts_nothing_late(self) -> None:
-        """Nor are connections accepted on a socket that comes late."""
-        ours, systemds = socket.socket(socket.AF_UNIX), LaterEndpoint()
+        """No connections are accepted on a socket that arrives after the stop."""
+        ours, endpoint = socket.socket(socket.AF_UNIX), LaterEndpoint()
         self.addCleanup(ours.close)
         ours.bind("")
         ours.listen()
-        service = DevLXDService(self.reactor, self.store, [(LXD, systemds)])
+        service = DevLXDService(self.reactor, self.store, [(LXD, endpoint)])
         service.startService()
         stopped = service.stopService()
-        systemds.listening.callback(AdoptedPort(ours.fileno(), Factory()))
+        endpoint.listening.callback(AdoptedPort(ours.fileno(), Factory()))
         self.successResultOf(stopped)
         self.assertEqual(self.reactor.getReaders(), [])
 
     def test_fails_late(self) -> None:
-        """An endpoint that fails late is named in the log, and stops all the same."""
+        """The failure of an endpoint is logged; the service can be stopped."""
         endpoint = LaterEndpoint()
         service = DevLXDService(self.reactor, self.store, [(LXD, endpoint)])
         service.startService()
@@ -168,3 +180,88 @@ class DevLXDServiceTests(SynchronousTestCase):
     def test_never_started(self) -> None:
         """A service that never listened is stopped at once."""
         self.successResultOf(self.service.stopService())
+
+
+class ObservedServiceTests(SynchronousTestCase):
+    """A service with an observer, and with a time of its own."""
+
+    def setUp(self) -> None:
+        self.reactor = MemoryDevLXDReactor()
+        self.directory = tempfile.mkdtemp()
+        self.addCleanup(os.rmdir, self.directory)
+        self.store = MemoryStore([C1])
+        self.callers = {GUEST.pid: Caller("c1", uid=0)}
+        self.observer = RecordingServiceObserver()
+        self.service = DevLXDService(
+            self.reactor,
+            self.store,
+            [(LXD, endpoint_at(self.reactor, f"{self.directory}/lxd.sock"))],
+            MemoryIdentifier(self.callers),
+            MemoryPeerSource(),
+            observer=self.observer,
+            now=lambda: NOW,
+        )
+        self.service.startService()
+
+    def connect(self) -> GuestConnection:
+        """Connect to the service."""
+        ((_path, site, *_),) = self.reactor.unixServers
+        return GuestConnection(site)
+
+    def test_observer(self) -> None:
+        """The observer is notified of connections, requests and refusals."""
+        self.connect().get("/1.0/config/user.a")
+        self.callers[GUEST.pid] = Caller("c1", uid=1000)
+        self.connect().get("/1.0/config/user.a")
+        self.callers.clear()
+        self.connect()
+        *identified, (method, container, reason) = self.observer.notifications
+        self.assertEqual(
+            identified,
+            [
+                ("connected", Caller("c1", uid=0)),
+                ("asked", "c1", "/1.0/config/user.a", 200),
+                ("connected", Caller("c1", uid=1000)),
+                ("refused", "c1", "Access denied for non-root user"),
+            ],
+        )
+        self.assertEqual((method, container), ("refused", None))
+        self.assertIn(f"pid {GUEST.pid}", reason)
+
+    def test_observer_changes(self) -> None:
+        """The observer is notified of changes, and of subscribers that lose events."""
+        changed = evolve(C1, config={"user.a": "c"})
+        self.store.put(changed)
+        self.connect().get("/1.0/events?since=1970-01-01T00:00:01Z")
+        self.assertEqual(self.observer.notifications[0], ("changed", "c1", C1, changed))
+        self.assertEqual(self.observer.notifications.count(("lost", "c1")), 1)
+
+    def test_failing_observer(self) -> None:
+        """An exception of the observer is logged; the service does not notice."""
+        for method in ("connected", "asked", "changed"):
+            self.patch(self.observer, method, lambda *_: 1 // 0)
+        guest = self.connect()
+        self.store.put(evolve(C1, config={"user.a": "c"}))
+        self.assertTrue(guest.get("/1.0/config/user.a").endswith(b"\r\n\r\nc"))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 3)
+
+    def test_now(self) -> None:
+        """Events have the time that the agent gives them."""
+        guest = self.connect()
+        self.assertIn(b"X-Devlxd-Timestamp: 2001-09-09T01:46:40", guest.get(EVENTS))
+        self.store.put(evolve(C1, config={"user.a": "c"}))
+        self.assertIn(b'"timestamp":"2001-09-09T01:46:40', guest.receive())
+
+    def test_stopped(self) -> None:
+        """Changes after the stop are not reported."""
+        self.successResultOf(self.service.stopService())
+        self.store.remove("c1")
+        self.assertEqual(self.observer.notifications, [])
+
+
+class ChangeReporterTests(StoreObserverContract, SynchronousTestCase):
+    """What passes changes of the store on to the observer of a service."""
+
+    def make_observer(self) -> IStoreObserver:
+        """See `StoreObserverContract.make_observer`."""
+        return _ChangeReporter(MemoryStore(), guarded(RecordingServiceObserver()))

@@ -24,12 +24,13 @@ import devlxd.interfaces
 import devlxd.testing
 import devlxd.testing.contracts
 from devlxd.containers.memory_store import MemoryStore
-from devlxd.interfaces import IDevLXDReactor
+from devlxd.interfaces import IDevLXDReactor, IWatchListener
 from devlxd.model import Container
 from devlxd.testing import (
     GuestConnection,
     MemoryDevLXDReactor,
     RecordingSubscriber,
+    RecordingWatchListener,
     bus_for,
     site_for,
 )
@@ -113,6 +114,18 @@ class FakeTests(SynchronousTestCase):
     def test_reactor(self) -> None:
         """`MemoryDevLXDReactor` has all interfaces that devlxd uses."""
         self.assertTrue(verifyObject(IDevLXDReactor, MemoryDevLXDReactor()))
+
+    def test_watch_listener(self) -> None:
+        """`RecordingWatchListener` records repeated notifications once."""
+        listener = RecordingWatchListener()
+        self.assertTrue(verifyObject(IWatchListener, listener))
+        for _ in range(2):
+            listener.touched(1, "a", True)
+        listener.lost(1)
+        listener.overflowed()
+        self.assertEqual(
+            listener.notifications, [(1, "a", True), ("lost", 1), ("overflowed",)]
+        )
 
     def test_bus(self) -> None:
         """`bus_for` has events of the config keys of its dialect, and their time."""
