@@ -100,9 +100,14 @@ class Dialect:
         """Whether it has events."""
         return bool(self.event_types)
 
-    def shows_event(self, event: Event) -> bool:
-        """Return whether guests receive an event that has a requested type."""
-        return event.type != "config" or self.exports(str(event.metadata["key"]))
+    def message_of(self, event: Event) -> bytes:
+        """Return what a guest is sent of an event.
+
+        :return: empty if the event is of a config key that is not exported.
+        """
+        if event.type == "config" and not self.exports(str(event.metadata["key"])):
+            return b""
+        return self.render_event(event)
 
     def exports(self, key: str) -> bool:
         """Return whether a guest may read the config key ``key``."""
@@ -120,6 +125,8 @@ class Services:
     :ivar observer: is notified of refusals, responses and lost events.
     :ivar cache: the responses that depend on snapshots only.
     :ivar wall: returns the time of day, in seconds since 1970.
+    :ivar message_of: the dialect's; always the same object, by which `Event.rendered`
+        finds the message.
     """
 
     dialect: Dialect
@@ -129,3 +136,8 @@ class Services:
     observer: IServiceObserver = field(factory=NullObserver)
     cache: ResponseCache = field(factory=ResponseCache)
     wall: Callable[[], float] = time.time
+    message_of: Callable[[Event], bytes] = field(init=False, eq=False)
+
+    @message_of.default
+    def _dialects_message_of(self) -> Callable[[Event], bytes]:
+        return self.dialect.message_of

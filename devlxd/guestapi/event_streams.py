@@ -45,7 +45,7 @@ class EventStream:
         types: Collection[str],
         since: int | None,
     ) -> None:
-        self._dialect = services.dialect
+        self._message_of = services.message_of
         self._observer = services.observer
         self._bus = bus
         self._container = container
@@ -80,8 +80,8 @@ class EventStream:
         """See `ISubscriber.receive`."""
         if event.type == "lost":
             self._observer.lost(self._container)
-        if self._dialect.shows_event(event):
-            self._sink.write(event.rendered(self._dialect.render_event))
+        if message := event.rendered(self._message_of):
+            self._sink.write(message)
 
     def end(self, reason: End) -> None:
         """See `ISubscriber.end`."""
