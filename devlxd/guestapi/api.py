@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import TypeVar, cast
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -15,7 +15,12 @@ from devlxd.guestapi.dialect import Services
 from devlxd.guestapi.gate import Gate
 from devlxd.guestapi.resource_bases import AnyResponse, GuestResource
 from devlxd.guestapi.tree import resource_tree
-from devlxd.httpserver.responses import Response, ResponseError
+from devlxd.httpserver.responses import (
+    PendingStream,
+    Response,
+    ResponseError,
+    StreamResponse,
+)
 from devlxd.interfaces import (
     ICallerIdentifier,
     IConnections,
@@ -25,6 +30,9 @@ from devlxd.interfaces import (
     IStoreObserver,
 )
 from devlxd.model import Caller, Container
+
+#: A response that was pending.
+Late = TypeVar("Late", Response, Response | StreamResponse)
 
 
 @implementer(IRequestHandler, IStoreObserver, IRunObserver)
@@ -88,14 +96,19 @@ class GuestAPI:
 
     def _observe(self, name: str, request: Request, response: AnyResponse) -> None:
         path = request.path.decode("latin-1")
-        if isinstance(response, Deferred):
-            response.addCallbacks(
-                self._observe_late, self._observe_error, (name, path), {}, (name, path)
-            )
+        if isinstance(response, PendingStream):
+            self._observe_later(name, path, response.response)
+        elif isinstance(response, Deferred):
+            self._observe_later(name, path, response)
         else:
             self._observer.asked(name, path, response.code)
 
-    def _observe_late(self, response: Response, name: str, path: str) -> Response:
+    def _observe_later(self, name: str, path: str, response: Deferred[Late]) -> None:
+        response.addCallbacks(
+            self._observe_late, self._observe_error, (name, path), {}, (name, path)
+        )
+
+    def _observe_late(self, response: Late, name: str, path: str) -> Late:
         self._observer.asked(name, path, response.code)
         return response
 

@@ -30,6 +30,7 @@ from devlxd.httpserver.paced_body import PacedBody
 from devlxd.httpserver.ranges import UnsatisfiableError
 from devlxd.httpserver.responses import (
     Headers,
+    PendingStream,
     Response,
     ResponseError,
     StreamResponse,
@@ -82,7 +83,7 @@ class ImageExportResource(GuestResource):
         if not self._downloads.begin(container.name):
             return _TOO_MANY
         download = _Download(self._downloads, container.name, fingerprint)
-        return Deferred.fromCoroutine(self._open(request, download))
+        return PendingStream(Deferred.fromCoroutine(self._open(request, download)))
 
     async def _open(
         self, request: Request, download: _Download

@@ -15,6 +15,7 @@ from devlxd.guestapi.dialect import PathPattern, Route, Services
 from devlxd.guestapi.snapshot_responses import SlicedResponse, json_response
 from devlxd.httpserver.responses import (
     MessageResponse,
+    PendingStream,
     Response,
     StreamResponse,
     not_allowed,
@@ -25,11 +26,7 @@ from devlxd.turns import Slices
 
 #: The types that a resource returns; see `devlxd.interfaces.IRequestHandler.respond`.
 AnyResponse = (
-    Response
-    | StreamResponse
-    | MessageResponse
-    | Deferred[Response]
-    | Deferred[Response | StreamResponse]
+    Response | StreamResponse | MessageResponse | PendingStream | Deferred[Response]
 )
 
 

@@ -31,6 +31,7 @@ from devlxd.httpserver.responses import (
     NOSNIFF,
     Headers,
     MessageResponse,
+    PendingStream,
     Response,
     ResponseError,
     StreamResponse,
@@ -57,8 +58,8 @@ STALL_TIMEOUT = 300
 _REASONS: dict[int, bytes] = {HTTPStatus.TOO_MANY_REQUESTS: b"Too Many Requests"}
 
 
-class _PendingResponse:
-    """A response that the handler does not have yet."""
+class _PendingStream:
+    """A stream that the handler does not have yet."""
 
     #: See `devlxd.httpserver.closing_channel.ActiveResponse.endless`.
     endless = False
@@ -134,11 +135,12 @@ class DevLXDRequest(Request):
             self._send_stream(response)
         elif isinstance(response, MessageResponse):
             self._send_messages(response)
+        elif isinstance(response, PendingStream):
+            self.channel.response = _PendingStream(self.channel)
+            self._deliver(response.response.addBoth(self._not_pending))
         else:
             assert isinstance(response, Deferred)
-            self.channel.response = _PendingResponse(self.channel)
-            response.addBoth(self._not_pending).addCallback(self._deliver_late)
-            response.addErrback(self.fail)
+            response.addCallback(self._deliver_late).addErrback(self.fail)
 
     def _not_pending(self, result: object) -> object:
         if not self.is_disconnected:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from attrs import frozen
+from twisted.internet.defer import Deferred
 from twisted.web import http
 
 from devlxd.interfaces import IStream
@@ -64,6 +65,20 @@ class MessageResponse:
     body_headers: Headers
     stream: IStream
     code: int = http.OK
+
+
+@frozen
+class PendingStream:
+    """A response that is not known yet, and probably a `StreamResponse`.
+
+    Its connection is treated as one that carries a stream: when it is closed, it is
+    aborted. A Deferred alone stands for a whole response, which is still sent on a
+    connection that is being closed.
+
+    :ivar response: fires with a `Response` or a `StreamResponse`.
+    """
+
+    response: Deferred[Response | StreamResponse]
 
 
 class ResponseError(Exception):

@@ -54,10 +54,10 @@ class IRequestHandler(Interface):
         """Respond to a request.
 
         :param caller: what `IAdmission.identify` returned for the connection.
-        :return: a `devlxd.httpserver.responses.Response` or ``StreamResponse``, or
-            a Deferred that fires with one. A failure with a ``ResponseError`` sends
-            that error's response; any other failure is logged, and the client
-            receives a 500.
+        :return: a `devlxd.httpserver.responses.Response`, ``StreamResponse`` or
+            ``MessageResponse``; a Deferred that fires with one; or a
+            ``PendingStream``. A failure with a ``ResponseError`` sends that error's
+            response; any other failure is logged, and the client receives a 500.
         """
 
 
@@ -82,7 +82,7 @@ class IConnection(Interface):
         """Close it; abort it if the client does not read within two seconds."""
 
     def interrupt() -> None:
-        """Close it if a response is being sent."""
+        """Close it if a response is being sent, or a stream is pending."""
 
     def retire() -> None:
         """Close it; an endless stream has 30 seconds to end by itself."""

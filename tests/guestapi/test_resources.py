@@ -282,6 +282,16 @@ class LongListTests(SynchronousTestCase):
         self.assertEqual(lost.transport.value(), b"")
         self.check(self.guest.send(b""), self.container)
 
+    def test_switched_off(self) -> None:
+        """A request that passed the gate is responded to if the gate closes then."""
+        self.site.doStart()
+        self.addCleanup(self.site.doStop)
+        self.assertEqual(self.guest.get("/1.0/config"), b"")
+        self.store.put(Container("c1", {"security.devlxd": "false"}))
+        self.assertFalse(self.guest.transport.disconnecting)
+        self.end()
+        self.check(self.guest.send(b""), self.container)
+
     def test_failure(self) -> None:
         """If rendering fails, the failure is logged and the guest receives a 500."""
         config = {**self.container.config, "user.\ud800": "x"}
