@@ -98,10 +98,12 @@ class MessageSink:
         """Write the rest of a message; return whether more may be written."""
         while self._message and self._paused_at is None:
             start, self._written = self._written, self._written + SLICE
-            data = self._message[start : self._written]
-            is_last = self._written >= len(self._message)
+            # A last byte, such as a newline, gets no slice of its own.
+            is_last = self._written + 1 >= len(self._message)
             if is_last:
-                self._message = b""
+                data, self._message = self._message[start:], b""
+            else:
+                data = self._message[start : self._written]
             self.write_slice(data, is_first=start == 0, is_last=is_last)
         return self._paused_at is None
 

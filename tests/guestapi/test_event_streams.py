@@ -22,7 +22,7 @@ from devlxd.guestapi.dialects.lxd import DIALECT as LXD
 from devlxd.guestapi.event_streams import EventStream
 from devlxd.httpserver.channel import MAX_IGNORED
 from devlxd.httpserver.closing_channel import CLOSE_TIMEOUT, IDLE_TIMEOUT
-from devlxd.httpserver.message_sink import KEEP_ALIVE, BodyMessageSink
+from devlxd.httpserver.message_sink import KEEP_ALIVE, SLICE, BodyMessageSink
 from devlxd.httpserver.websocket import (
     MAX_MESSAGE,
     PING_INTERVAL,
@@ -539,6 +539,22 @@ class WebSocketSinkTests(EventsTestCase):
         self.put("2")
         (message,) = self.messages()
         self.assertEqual(message["metadata"]["value"], "2")
+
+    def test_no_frame_of_a_newline(self) -> None:
+        """The newline at the end of an event never has a frame of its own."""
+        self.begin()
+        self.put("")
+        ((_, payload),) = self.received()
+        self.put("x" * 1000)
+        ((_, payload),) = self.received()
+        rest = SLICE - (len(payload) - 1000)
+        # The lengths of timestamps differ.
+        for more in range(-10, 10):
+            self.put("")
+            self.received()
+            self.put("x" * (rest + more))
+            lengths = [len(payload) for _, payload in self.received()]
+            self.assertNotIn(1, lengths)
 
     def test_large_event(self) -> None:
         """Events may be longer than a frame."""
