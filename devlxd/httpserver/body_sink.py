@@ -70,7 +70,10 @@ class BodySink:
         self._channel.response = self
         self._request.notifyFinish().addErrback(lambda _: self._stop())
         self._request.registerProducer(self, True)
-        self._stream.start(self)
+        try:
+            self._stream.start(self)
+        except Exception:
+            self.fail(Failure())
 
     def write(self, data: bytes) -> None:
         """See `ISink.write`."""

@@ -81,10 +81,15 @@ class MessageSink:
     # The stream
 
     def attach(self) -> None:
-        """Make the stream the response of the connection."""
-        self._channel.response = self
+        """Start the stream, and make it the response of the connection."""
         if self._stream is not None:
-            self._stream.start(self)
+            try:
+                self._stream.start(self)
+            except Exception:
+                # Nothing is sent yet: the request fails.
+                self._close_stream()
+                raise
+        self._channel.response = self
 
     def write(self, data: bytes) -> None:
         """See `ISink.write`."""

@@ -22,6 +22,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from devlxd.containers.memory_store import MemoryStore
@@ -36,7 +37,9 @@ from devlxd.httpserver.closing_channel import (
 from devlxd.httpserver.grammar import MAX_BODY, MAX_PIECES
 from devlxd.httpserver.registry import REQUESTS_PER_ITERATION
 from devlxd.httpserver.request import READ_TIMEOUT, SLICE
-from devlxd.interfaces import NotInContainer
+from devlxd.httpserver.responses import MessageResponse, StreamResponse
+from devlxd.httpserver.site import DevLXDSite
+from devlxd.interfaces import ISink, IStoreObserver, IStream, NotInContainer
 from devlxd.model import Caller, Container, Peer
 from devlxd.peers.admission import LOADING_TIMEOUT
 from devlxd.testing import (
@@ -653,6 +656,30 @@ class LoadingTests(SynchronousTestCase):
 
 
 class FailureTests(SynchronousTestCase):
+@implementer(IStream)
+class FailingStream:
+    """A stream that cannot start.
+
+    :ivar is_closed: whether it was closed.
+    """
+
+    is_closed = False
+
+    def start(self, sink: ISink) -> None:
+        """See `IStream.start`."""
+        raise ZeroDivisionError
+
+    def pause(self) -> None:
+        """See `IStream.pause`."""
+
+    def resume(self) -> None:
+        """See `IStream.resume`."""
+
+    def close(self) -> None:
+        """See `IStream.close`."""
+        self.is_closed = True
+
+
     """Errors inside devlxd."""
 
     def test_request(self) -> None:
@@ -666,6 +693,24 @@ class FailureTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_identifier(self) -> None:
+    def test_stream(self) -> None:
+        """If a stream cannot start, it is closed; the guest receives a plain 500."""
+        site = site_for(STORE, "c1")
+        for kind in (
+            partial(StreamResponse, 200, ()),
+            partial(MessageResponse, (), ()),
+        ):
+            stream = FailingStream()
+            response_of = partial(lambda response, *_: response, kind(stream))
+            self.patch(site.server.handler, "respond", response_of)
+            guest = GuestConnection(site)
+            response = guest.send(GET)
+            self.assertEqual(responses(response), [(500, b"internal server error\n")])
+            self.assertTrue(guest.transport.disconnecting)
+            self.assertTrue(stream.is_closed)
+            guest.disconnect()
+            self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
         """If the identifier fails, the caller is unidentified."""
         site = site_for(STORE, "c1")
         self.patch(site.server.admission, "_identifier", None)
