@@ -73,7 +73,6 @@ class GuestAPI:
         """See `IRequestHandler.stop`."""
         self._store.unwatch(self)
         self._identifier.unwatch(self)
-        self._connections = None
 
     def respond(self, request: Request, caller: object | None) -> AnyResponse:
         """See `IRequestHandler.respond`: first the gate, then the tree."""

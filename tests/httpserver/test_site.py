@@ -655,7 +655,6 @@ class LoadingTests(SynchronousTestCase):
         self.assertEqual(responses(guest.send(GET)), [(500, b"not in a container\n")])
 
 
-class FailureTests(SynchronousTestCase):
 @implementer(IStream)
 class FailingStream:
     """A stream that cannot start.
@@ -680,6 +679,7 @@ class FailingStream:
         self.is_closed = True
 
 
+class FailureTests(SynchronousTestCase):
     """Errors inside devlxd."""
 
     def test_request(self) -> None:
@@ -692,7 +692,6 @@ class FailingStream:
         self.assertTrue(guest.transport.disconnecting)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
-    def test_identifier(self) -> None:
     def test_stream(self) -> None:
         """If a stream cannot start, it is closed; the guest receives a plain 500."""
         site = site_for(STORE, "c1")
@@ -711,6 +710,7 @@ class FailingStream:
             guest.disconnect()
             self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
+    def test_identifier(self) -> None:
         """If the identifier fails, the caller is unidentified."""
         site = site_for(STORE, "c1")
         self.patch(site.server.admission, "_identifier", None)
@@ -728,6 +728,18 @@ class FailingStream:
         self.assertEqual(responses(response), [(500, b"not in a container\n")])
         (event,) = events
         self.assertEqual(str(event["reason"]), "the connection has no peer")
+
+
+@implementer(IStoreObserver)
+@frozen
+class StoppingObserver:
+    """An observer that stops a site."""
+
+    site: DevLXDSite
+
+    def changed(self, name: str, old: Container | None, new: Container | None) -> None:
+        """See `IStoreObserver.changed`."""
+        self.site.doStop()
 
 
 class RunTests(SynchronousTestCase):
@@ -791,6 +803,17 @@ class RunTests(SynchronousTestCase):
         """When a container's run ends, its connections are closed."""
         self.identifier.end(2)
         self.assert_closed(False, True)
+
+    def test_stopped_while_notifying(self) -> None:
+        """A site that stops while its store notifies observers may be notified."""
+        self.site.doStop()
+        observer = StoppingObserver(self.site)
+        self.store.watch(observer)
+        self.site.doStart()
+        self.store.remove("c1")
+        self.assertEqual(self.flushLoggedErrors(), [])
+        self.store.unwatch(observer)
+        self.site.doStart()
 
     def test_stopped(self) -> None:
         """A stopped site does not observe its store."""
