@@ -12,7 +12,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 # Not by way of `http`: Twisted wraps that module, and each look-up would cost.
-from twisted.web.http import OK, parse_qs
+from twisted.web.http import parse_qs
 from twisted.web.server import Request
 
 from devlxd.httpserver.body_sink import BodySink
@@ -204,7 +204,7 @@ class DevLXDRequest(Request):
         # response: RFC 9112, 6.3.
         connection = b"keep-alive" if self.channel.persistent else b"close"
         headers = ((b"Connection", connection), *response.body_headers)
-        self._begin(OK, (*headers, *response.headers, *NOSNIFF))
+        self._begin(response.code, (*headers, *response.headers, *NOSNIFF))
         if self.method == b"HEAD":
             response.stream.close()
             self.finish()
