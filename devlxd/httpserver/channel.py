@@ -12,6 +12,7 @@ times. This module adds
 from __future__ import annotations
 
 import os
+from collections.abc import Hashable
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import (
@@ -47,6 +48,7 @@ class DevLXDChannel(StrictChannel):
     """
 
     caller: object | None = None
+    owner: Hashable = None
     _turn: ITurn | None = None
     _successor: IProtocol | None = None
     _is_half_closed = False

@@ -15,7 +15,10 @@ class IServiceObserver(Interface):
     """
 
     def connected(caller: Caller) -> None:
-        """Called when a caller was identified and may have its connection."""
+        """Called when the caller of a new connection is identified.
+
+        `refused` follows if its container has too many connections.
+        """
 
     def refused(container: str | None, reason: str) -> None:
         """Called when a connection or a request is refused.
