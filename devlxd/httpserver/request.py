@@ -106,13 +106,15 @@ class DevLXDRequest(Request):
         self.content.seek(0)
         self.method, self.uri, self.clientproto = command, path, version
         self.path, _, query = origin_form(path).partition(b"?")
-        self.args = parse_qs(query, keep_blank_values=True)
+        self.args = parse_qs(query, keep_blank_values=True) if query else {}
         self.process()
 
     def process(self) -> None:
         """See `Request.process`: pass the request to the handler."""
         self.prepath = []
-        self.postpath = [unquote_to_bytes(s) for s in self.path[1:].split(b"/")]
+        self.postpath = self.path[1:].split(b"/")
+        if b"%" in self.path:
+            self.postpath = [unquote_to_bytes(segment) for segment in self.postpath]
         if not self.path.startswith(b"/") or not self._has_one_host():
             self.send(BAD_REQUEST)
             return
