@@ -1,4 +1,4 @@
-"""Which file descriptors a test has opened and not closed."""
+"""The file descriptors that a test has opened and not closed."""
 
 from __future__ import annotations
 

@@ -24,11 +24,11 @@ class CompactJSONTests(SynchronousTestCase):
 
     @given(VALUES)
     def test_as_json(self, values: dict[str, object]) -> None:
-        """It writes what json writes without whitespace."""
+        """The output is that of `json` without whitespace."""
         expected = json.dumps(values, ensure_ascii=False, separators=(",", ":"))
         self.assertEqual(compact_json(values), expected)
 
     def test_read_only(self) -> None:
-        """It writes mappings that json does not know."""
+        """Read-only mappings, which `json` cannot encode, are written."""
         values = MappingProxyType({"config": MappingProxyType({"type": "nic"})})
         self.assertEqual(compact_json(values), '{"config":{"type":"nic"}}')

@@ -1,4 +1,4 @@
-"""Tests of ``docs/``: what the pages say of the code is true."""
+"""Tests of ``docs/``: the pages agree with the code."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class LimitsTests(SynchronousTestCase):
     """The page of limits."""
 
     def test_numbers(self) -> None:
-        """Each limit is the constant that is named beside it."""
+        """Each limit has the value of the constant that is named beside it."""
         rows = ROW.findall(LIMITS.read_text())
         self.assertEqual(len(rows), LIMITS.read_text().count("``devlxd."))
         self.assertGreater(len(rows), 20)
@@ -80,7 +80,7 @@ class LogEventsTests(SynchronousTestCase):
     """The page of log events."""
 
     def test_complete(self) -> None:
-        """It lists each line that devlxd can log, with its level, and no others."""
+        """The page lists exactly the lines that devlxd can log, with their levels."""
         page = (DOCS / "log_events.rst").read_text()
         self.assertEqual(sorted(LOG_EVENT.findall(page)), sorted(set(log_calls())))
 

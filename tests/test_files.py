@@ -42,7 +42,7 @@ class OpenRegularTests(SynchronousTestCase):
         self.assertEqual(descriptors.opened(), [])
 
     def test_link(self) -> None:
-        """A symbolic link is followed, unless the flags say otherwise."""
+        """A symbolic link is followed, unless the flags contain ``O_NOFOLLOW``."""
         self.path.write_text("abc")
         link = self.directory / "link"
         link.symlink_to("file")
@@ -71,7 +71,7 @@ class BirthTimeTests(SynchronousTestCase):
         self.assertLessEqual(birth, self.path.stat().st_ctime_ns)
 
     def test_like_stat(self) -> None:
-        """``stat`` of coreutils says the same, of files and of directories."""
+        """``stat`` of coreutils prints the same time, for files and directories."""
         for path in (self.path, self.path.parent):
             command = [str(shutil.which("stat")), "-c", "%W", str(path)]
             output = subprocess.run(command, capture_output=True, check=True).stdout

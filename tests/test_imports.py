@@ -1,4 +1,4 @@
-"""Tests of which module may import which, and of what importing devlxd does."""
+"""Tests of the imports between modules, and of the effects of importing devlxd."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ CLIENT = "client"
 
 
 def _imports() -> Mapping[str, set[str]]:
-    """Return what each module of devlxd imports of devlxd, by their names.
+    """Return the modules of devlxd that each module imports, by their names.
 
-    An import for the type checker alone is one too.
+    Imports for the type checker alone are included.
     """
     names = {module.name: module for module in getModule("devlxd").walkModules()}
     found = {}
@@ -75,7 +75,7 @@ def _upward(imports: Mapping[str, set[str]]) -> list[str]:
 
 
 class ImportTests(SynchronousTestCase):
-    """Importing."""
+    """Imports of the modules of devlxd."""
 
     def test_no_reactor(self) -> None:
         """Importing any module leaves the choice of the reactor to the agent."""

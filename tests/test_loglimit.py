@@ -11,14 +11,14 @@ from devlxd.loglimit import RateLimitedLogger
 
 
 class RateLimitedLoggerTests(SynchronousTestCase):
-    """A guest cannot fill the host's log, nor suppress the lines about others."""
+    """A guest can neither fill the host's log nor suppress lines about others."""
 
     def setUp(self) -> None:
         self.clock = Clock()
         self.log = RateLimitedLogger(Logger(), self.clock, lines=2, seconds=10)
 
     def test_limit(self) -> None:
-        """The first lines of a kind are logged, and the number of the others."""
+        """The first lines of a kind are logged; the others are counted."""
         with capturedLogs() as events:
             for n in range(100):
                 self.log.warn("line {n}", of="c1", n=n)
@@ -29,7 +29,7 @@ class RateLimitedLoggerTests(SynchronousTestCase):
         self.assertEqual((events[3]["count"], events[3]["kind"]), (98, "c1"))
 
     def test_flood_ends(self) -> None:
-        """The number of suppressed lines is logged even if no further line comes."""
+        """The number of suppressed lines is logged even if no further line follows."""
         for _ in range(5):
             self.log.warn("line", of="c1")
         self.clock.advance(4)
@@ -71,8 +71,8 @@ class RateLimitedLoggerTests(SynchronousTestCase):
         levels = [event["log_level"] for event in events]
         self.assertEqual(levels, [LogLevel.error, LogLevel.error, LogLevel.warn])
 
-    def test_made_up_kinds(self) -> None:
-        """A kind that is evicted has its suppressed lines counted in the log."""
+    def test_too_many_kinds(self) -> None:
+        """The number of suppressed lines is logged when their kind is evicted."""
         self.patch(loglimit, "MAX_KINDS", 3)
         for _ in range(5):
             self.log.warn("line", of="first")

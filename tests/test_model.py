@@ -29,7 +29,7 @@ class ContainerTests(SynchronousTestCase):
     """Snapshots of containers."""
 
     def test_immutable(self) -> None:
-        """A snapshot does not change, even if the mappings that it was made of do."""
+        """A snapshot does not change when the mappings change that it was made from."""
         config = {"user.a": "1"}
         devices = {"eth0": {"type": "nic"}}
         container = Container("c1", config, devices)
@@ -55,7 +55,7 @@ class ContainerTests(SynchronousTestCase):
             mixed.devices["eth0"]["type"] = "x"  # type: ignore[index] # on purpose
 
     def test_another(self) -> None:
-        """A container that was created anew differs in its uuid or its id."""
+        """A container that was created again has another uuid or another id."""
         uuid = Container("c1", {"volatile.uuid": "1"})
         self.assertFalse(uuid.is_another_than(Container("c1")))
         self.assertFalse(Container("c1").is_another_than(uuid))
@@ -83,7 +83,7 @@ class ContainerValidationTests(SynchronousTestCase):
         self.assertEqual(str(caught.exception), message)
 
     def test_config(self) -> None:
-        """Config keys and values are text; the error names the key."""
+        """Config keys and values must be text; the error names the key."""
         self.assert_rejected(
             "config key 'user.x' must be text, not int", {"user.a": "1", "user.x": 1}
         )
@@ -92,7 +92,7 @@ class ContainerValidationTests(SynchronousTestCase):
         self.assert_rejected("config must be a mapping, not list", ["user.x"])
 
     def test_devices(self) -> None:
-        """Device names, keys and values are text; the error names device and key."""
+        """Device names, keys and values must be text; the error names both."""
         self.assert_rejected(
             "device 'eth0' key 'mtu' must be text, not int", {}, {"eth0": {"mtu": 1500}}
         )
@@ -112,14 +112,14 @@ class ContainerValidationTests(SynchronousTestCase):
         self.assert_rejected(message, {}, devices)
 
     def test_texts(self) -> None:
-        """All other values are text."""
+        """All other values must be text."""
         for key in ("id", "hostname", "runtime", "lxcpath", "origin"):
             self.assert_rejected(f"{key} must be text, not int", **{key: 1})
         with self.assertRaisesRegex(TypeError, "^name must be text, not NoneType$"):
             Container(None)  # type: ignore[arg-type] # on purpose
 
     def test_name(self) -> None:
-        """The name is a valid container name."""
+        """The name must be a valid container name."""
         with self.assertRaisesRegex(ValueError, "^'a/b' is not a valid container name"):
             Container("a/b")
         with self.assertRaises(ValueError):

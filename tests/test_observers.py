@@ -91,14 +91,14 @@ class GuardedObserverTests(ServiceObserverContract, SynchronousTestCase):
 
 
 class ObserverTests(SynchronousTestCase):
-    """What the observer of a service is notified of."""
+    """The notifications of the observer of a service."""
 
     def setUp(self) -> None:
         self.observer = RecordingServiceObserver()
         self.store = MemoryStore([C1])
 
     def test_asked(self) -> None:
-        """Connections, and requests with the code of their response."""
+        """The observer is notified of connections, and of the status of requests."""
         guest = GuestConnection(site_for(self.store, "c1", observer=self.observer))
         guest.get("/1.0/config/user.a")
         guest.get("/nope")
@@ -112,7 +112,7 @@ class ObserverTests(SynchronousTestCase):
         )
 
     def test_asked_late(self) -> None:
-        """The observer is notified of a late response when it is there."""
+        """The observer is notified of a late response when it is sent."""
         reactor = MemoryDevLXDReactor()
         images = MemoryImageStore()
         path = f"/1.0/images/{images.put(b'data')}/export"
@@ -123,7 +123,7 @@ class ObserverTests(SynchronousTestCase):
         self.assertEqual(self.observer.notifications[1:], [("asked", "c1", path, 200)])
 
     def test_refused(self) -> None:
-        """Requests that the gate refuses, with the reason."""
+        """The observer is notified of the requests that the gate refuses, and why."""
         self.store.put(evolve(C1, config={"security.devlxd": "false"}))
         GuestConnection(site_for(self.store, "c1", observer=self.observer)).get("/")
         self.assertEqual(
@@ -131,7 +131,7 @@ class ObserverTests(SynchronousTestCase):
         )
 
     def test_refused_connections(self) -> None:
-        """Connections in no container, and those beyond a container's limit."""
+        """The observer is notified of connections that are refused, with the reason."""
         sites = GuestSites(
             self.store,
             MemoryIdentifier({GUEST.pid: Caller("c1", uid=0)}),
@@ -161,7 +161,7 @@ class ObserverTests(SynchronousTestCase):
         self.assertIn(("lost", "c1"), self.observer.notifications)
 
     def test_changed(self) -> None:
-        """Changes of containers, while the service runs."""
+        """The observer is notified of changes of containers while the service runs."""
         reactor = MemoryDevLXDReactor()
         identifier = MemoryIdentifier()
         service = DevLXDService(

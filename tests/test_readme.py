@@ -17,7 +17,7 @@ from tests.readme import OPERATING, README, TUTORIAL, blocks_of, commands_of
 
 
 class ReadmeTests(SynchronousTestCase):
-    """A reader can type what the pages say."""
+    """The commands and programs of the pages work."""
 
     def test_command_lines(self) -> None:
         """Each command line of ``twistd devlxd`` has valid options."""

@@ -145,7 +145,7 @@ class DevLXDServiceTests(SynchronousTestCase):
         os.mkdir(self.directory)
 
     def test_stopped_before_listening(self) -> None:
-        """A port of an endpoint that listens after the stop is closed at once."""
+        """A port of an endpoint that listens after the stop is closed immediately."""
         endpoint = LaterEndpoint()
         service = DevLXDService(self.reactor, self.store, [(LXD, endpoint)])
         service.startService()

@@ -21,7 +21,7 @@ from tests.descriptors import Descriptors
 
 
 class PeerTests(SynchronousTestCase):
-    """The peer of a connection; here it is this process."""
+    """Facts about the peer of a connection, which is this process."""
 
     def setUp(self) -> None:
         self.ours, self.theirs = socket.socketpair()
@@ -35,19 +35,19 @@ class PeerTests(SynchronousTestCase):
         )
 
     def test_pidfd(self) -> None:
-        """The pidfd of the peer names its process."""
+        """The pidfd of the peer refers to its process."""
         pidfd = pidfd_of(self.ours)
         self.addCleanup(os.close, pidfd)
         with open(f"/proc/self/fdinfo/{pidfd}") as file:
             self.assertIn(f"Pid:\t{os.getpid()}\n", file.read())
 
     def test_no_pidfd(self) -> None:
-        """The error of a kernel without the option is ENOPROTOOPT."""
+        """A kernel without the option raises ENOPROTOOPT."""
         error = self.assertRaises(OSError, pidfd_of, self.ours, 9999)
         self.assertEqual(error.errno, errno.ENOPROTOOPT)
 
     def test_cgroup(self) -> None:
-        """Peers in one cgroup have the same value, on older kernels too."""
+        """Peers in one cgroup have the same value, also on older kernels."""
         descriptors = Descriptors()
         for _ in range(2):
             cgroup = cgroup_of(self.ours, os.getpid())
@@ -66,7 +66,7 @@ class RefuseDescriptorsTests(SynchronousTestCase):
     """File descriptors that peers send along."""
 
     def test_refused(self) -> None:
-        """The kernel refuses them, or a line is logged that it cannot."""
+        """The kernel refuses file descriptors, or a warning is logged."""
         with socket.socket(socket.AF_UNIX) as listening, capturedLogs() as events:
             refuse_descriptors(listening)
             if not events:

@@ -49,7 +49,7 @@ def fail_with(_: object, number: int) -> None:
 
 
 class OptionsTestCase(SynchronousTestCase):
-    """Has directories for a socket, for containers and for the state."""
+    """A base class with directories for a socket, for containers and for the state."""
 
     def setUp(self) -> None:
         self.directory = tempfile.mkdtemp()
@@ -112,7 +112,7 @@ class OptionsTests(OptionsTestCase):
         self.assertEqual(parsed.containers(APOLLO), Path("/var/lib/apollo/containers"))
 
     def test_bad_options(self) -> None:
-        """A command line that devlxd cannot carry out exits with one line."""
+        """devlxd refuses an invalid command line with one line."""
         path = str(self.containers)
         self.assert_refused("--nope", "--nope")
         self.assert_refused("extra", "extra")
@@ -158,7 +158,7 @@ class OptionsTests(OptionsTestCase):
         self.assertEqual(os.listdir(self.directory), [])
 
     def test_state(self) -> None:
-        """The state directory is created; the error says why it cannot be used."""
+        """The state directory is created; an error says why it is unusable."""
         arguments = [f"--listen={self.socket}", f"--containers={self.containers}"]
         parsed = self.parse(*arguments)
         self.assertEqual(self.state.stat().st_mode & 0o777, 0o700)
@@ -187,7 +187,7 @@ class OptionsTests(OptionsTestCase):
         self.parse(*[a.replace("listen=", "listen=apollo=") for a in arguments])
 
     def test_full_disk(self) -> None:
-        """devlxd starts when the disk is full; it cannot keep events then."""
+        """devlxd starts with a full disk, without recording events."""
         self.patch(LockFile, "check", partialmethod(fail_with, errno.ENOSPC))
         self.parse(f"--listen={self.socket}", f"--containers={self.containers}")
 
@@ -228,7 +228,7 @@ class OptionsTests(OptionsTestCase):
             self.assertEqual(listen.dialect, evolve(dialect, switch="user.guest-api"))
 
     def test_privileges(self) -> None:
-        """devlxd does not start when it cannot identify guests, but needs to."""
+        """devlxd does not start without the capability to identify callers."""
         self.patch(options, "check_may_identify", no_privileges)
         arguments = [f"--listen={self.socket}", f"--containers={self.containers}"]
         self.assert_refused("devlxd: CAP is missing", *arguments)
@@ -305,7 +305,7 @@ class MakeServiceTests(OptionsTestCase):
         self.assertEqual([s.dialect for s in listeners], [LXD, APOLLO])
 
     def test_own_stores(self) -> None:
-        """Without it, each dialect serves the containers of its default directory."""
+        """By default, each dialect serves the containers of its default directory."""
         self.patch(Options, "containers", lambda _, d: self.containers / d.name)
         for name in ("lxd", "apollo"):
             (self.containers / name).mkdir()
@@ -369,7 +369,7 @@ class MakeServiceTests(OptionsTestCase):
 
         self.assertEqual(reactors, [reactor])
 
-    def test_hang_up(self) -> None:
+    def test_hangup(self) -> None:
         """``SIGHUP`` reloads all containers."""
         self.patch(Options, "containers", lambda _, d: self.containers / d.name)
         for name in ("lxd", "apollo"):
@@ -425,7 +425,7 @@ class MakeServiceTests(OptionsTestCase):
 
 
 class PluginTests(SynchronousTestCase):
-    """``twistd`` finds the command."""
+    """The plugin of ``twistd``."""
 
     def test_found(self) -> None:
         """The plugin is found, and names the options and the factory of the service."""

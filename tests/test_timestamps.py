@@ -28,7 +28,7 @@ class TimestampTests(SynchronousTestCase):
         )
 
     def test_of_the_specification(self) -> None:
-        """The example in LXD's documentation of ``/1.0/events`` is read and written."""
+        """The example in LXD's documentation can be parsed and formatted."""
         self.set_zone("EST5")
         text = "2017-12-21T18:28:26.846603815-05:00"
         self.assertEqual(timestamp_text(1513898906846603815), text)

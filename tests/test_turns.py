@@ -26,7 +26,7 @@ class TurnsTests(TurnsContract, SynchronousTestCase):
         self.clock.advance(0)
 
     def take_long(self, owner: str, work: str) -> None:
-        """Take a turn that lasts as long as a slice."""
+        """Schedule a turn that lasts as long as a slice."""
 
         def do() -> None:
             self.done.append(work)
@@ -35,7 +35,7 @@ class TurnsTests(TurnsContract, SynchronousTestCase):
         self.turns.take(owner, do)
 
     def test_slices(self) -> None:
-        """The reactor continues between slices; no owner loses its turn."""
+        """The reactor continues between slices; all turns run in order."""
         for n in range(1, 4):
             self.take_long("a", f"a{n}")
         self.take_long("b", "b1")

@@ -33,7 +33,7 @@ class ImageAddTests(SynchronousTestCase):
         return output.getvalue()
 
     def assert_refused(self, reason: str, *arguments: str) -> None:
-        """Check that a command line fails with one line, which means status 1."""
+        """Check that a command line fails with one line and status 1."""
         error = self.assertRaises(SystemExit, command.main, list(arguments))
         self.assertIsInstance(error.code, str)
         self.assertTrue(str(error.code).startswith("devlxd"), error.code)
@@ -41,7 +41,7 @@ class ImageAddTests(SynchronousTestCase):
         self.assertNotIn("\n", str(error.code))
 
     def test_public(self) -> None:
-        """The fingerprint is printed; options may come last."""
+        """The fingerprint is printed; options may follow arguments."""
         printed = self.run_command(str(self.file), "--public")
         self.assertEqual(printed, f"{self.fingerprint}\n")
         description = self.directory / f"{self.fingerprint}.yaml"

@@ -1,7 +1,7 @@
-"""Tests of the memory of connections: when they are closed, and while unread.
+"""Tests of the memory that connections need: after closing, and without reading.
 
-They use real sockets. A closed connection must not depend on the garbage
-collector, since guests would determine how much it has to collect.
+They use real sockets. Freeing a closed connection must not need the garbage
+collector: guests would determine how much it has to collect.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ EVENTS = b"GET /1.0/events HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 def turns_of(site: DevLXDSite) -> ITurns:
-    """Return what gives the turns of a site."""
+    """Return the scheduler of a site."""
     return cast(GuestAPI, site.server.handler).services.turns
 
 
@@ -101,7 +101,7 @@ class FreedTests(ConnectionsTestCase):
 
     def check(self, use: Callable[[SocketGuest], object]) -> None:
         """Check that a connection is freed once ``use`` has closed it."""
-        use(self.connect())  # create what is created only once
+        use(self.connect())  # creates objects that are created only once
         gc.collect()
         # Objects of other tests are not collected.
         gc.freeze()
@@ -122,7 +122,7 @@ class FreedTests(ConnectionsTestCase):
         self.assertIsNone(transport())
 
     def test_request(self) -> None:
-        """A request with ``Connection: close``."""
+        """A connection with ``Connection: close`` is freed."""
 
         def use(guest: SocketGuest) -> None:
             guest.send(GET.replace(b"Host: x", b"Host: x\r\nConnection: close"))
@@ -130,7 +130,7 @@ class FreedTests(ConnectionsTestCase):
         self.check(use)
 
     def test_keep_alive(self) -> None:
-        """Several requests; then the guest disconnects."""
+        """A connection with several requests is freed when the guest disconnects."""
 
         def use(guest: SocketGuest) -> None:
             guest.send(GET + GET.replace(b"user.a", b"user.none") + GET)
@@ -139,11 +139,11 @@ class FreedTests(ConnectionsTestCase):
         self.check(use)
 
     def test_bad_request(self) -> None:
-        """A bad request."""
+        """The connection of a bad request is freed."""
         self.check(lambda guest: guest.send(b"nonsense\r\n\r\n"))
 
     def test_half_a_request(self) -> None:
-        """An incomplete head, or an incomplete body of either framing."""
+        """The connection of an incomplete request is freed, with either framing."""
         sized, chunked = b"Content-Length: 9", b"Transfer-Encoding: chunked"
         for data in (
             GET[:10],
@@ -159,7 +159,7 @@ class FreedTests(ConnectionsTestCase):
             self.check(use)
 
     def test_out_of_time(self) -> None:
-        """A connection without a request."""
+        """A connection without a request is freed after its timeout."""
 
         def use(guest: SocketGuest) -> None:
             self.clock.advance(REQUEST_TIMEOUT)
@@ -168,7 +168,7 @@ class FreedTests(ConnectionsTestCase):
         self.check(use)
 
     def test_large_response(self) -> None:
-        """A large response, read and unread."""
+        """The connection of a large response is freed, whether it is read or not."""
         big = GET.replace(b"user.a", b"user.big")
 
         def read(guest: SocketGuest) -> None:
@@ -183,7 +183,7 @@ class FreedTests(ConnectionsTestCase):
         self.check(leave)
 
     def test_long_list(self) -> None:
-        """An incomplete list; the guest disconnects, or the site closes."""
+        """The connection of an incomplete list is freed, whichever side closes it."""
         turns: list[Callable[[], None]] = []
         numbers = count()
         self.patch(turns_of(self.site), "take", lambda _, work: turns.append(work))
@@ -213,7 +213,7 @@ class FreedTests(ConnectionsTestCase):
         self.check(close)
 
     def test_image(self) -> None:
-        """A download, closed by the guest, and by the site."""
+        """The connection of a download is freed, whichever side closes it."""
 
         def leave(guest: SocketGuest) -> None:
             guest.send_only(self.image)
@@ -228,7 +228,7 @@ class FreedTests(ConnectionsTestCase):
         self.check(close)
 
     def test_lines(self) -> None:
-        """A stream of lines, closed by the guest, and by the site."""
+        """The connection of a stream of lines is freed, whichever side closes it."""
 
         def leave(guest: SocketGuest) -> None:
             guest.send(EVENTS)
@@ -254,7 +254,7 @@ class FreedTests(ConnectionsTestCase):
             self.check(use)
 
     def test_websocket(self) -> None:
-        """A WebSocket, closed by the guest properly and improperly, and by the site."""
+        """A WebSocket is freed after a close, an error, or a close by the site."""
 
         def leave(guest: SocketGuest) -> None:
             guest.send(HANDSHAKE % b"")
@@ -307,9 +307,9 @@ class FreedTests(ConnectionsTestCase):
 
 
 class UnreadTests(ConnectionsTestCase):
-    """The memory of connections of guests that read nothing."""
+    """The memory that connections of guests need which read nothing."""
 
-    def assert_cheap(
+    def assert_memory_below(
         self,
         most: int,
         use: Callable[[SocketGuest], object],
@@ -318,10 +318,10 @@ class UnreadTests(ConnectionsTestCase):
         """Check the memory that each of several guests needs.
 
         :param most: the limit for each, in bytes.
-        :param use: what each guest does.
-        :param cause: called after that.
+        :param use: called with each guest.
+        :param cause: called afterwards.
         """
-        # The first measurement includes what is created only once.
+        # The first measurement includes objects that are created only once.
         _, one, many = (self.memory_of(count, use, cause) for count in (1, 1, 11))
         self.assertLess((many - one) / 10, most)
 
@@ -355,18 +355,20 @@ class UnreadTests(ConnectionsTestCase):
 
     def test_lines(self) -> None:
         """An event of 1 MB is buffered in slices for each subscriber."""
-        self.assert_cheap(64 * 1024, lambda guest: guest.send(EVENTS), self.change)
+        self.assert_memory_below(
+            64 * 1024, lambda guest: guest.send(EVENTS), self.change
+        )
 
     def test_websocket(self) -> None:
-        """The same holds for WebSockets."""
-        self.assert_cheap(
+        """An event of 1 MB is buffered in slices for each WebSocket."""
+        self.assert_memory_below(
             64 * 1024, lambda guest: guest.send(HANDSHAKE % b""), self.change
         )
 
     def test_response(self) -> None:
-        """The same holds for a response of 1 MB."""
+        """A response of 1 MB is buffered in slices for each guest."""
         big = GET.replace(b"user.a", b"user.big")
-        self.assert_cheap(64 * 1024, lambda guest: guest.send_only(big))
+        self.assert_memory_below(64 * 1024, lambda guest: guest.send_only(big))
 
 
 class SlowReaderTests(ConnectionsTestCase):
@@ -389,7 +391,7 @@ class SlowReaderTests(ConnectionsTestCase):
         return [json.loads(line)["metadata"].get("value", "") for line in lines]
 
     def read(self) -> tuple[list[bytes], list[tuple[int, bytes]]]:
-        """Let both guests read everything; return the chunks and the frames."""
+        """Read everything with both guests; return the chunks and the frames."""
         return chunks(self.lines.send()), frames(self.websocket.send())
 
     def test_pace(self) -> None:
@@ -406,7 +408,7 @@ class SlowReaderTests(ConnectionsTestCase):
         self.assertLess(max(map(len, lines)), 20_000)
 
     def test_too_slow(self) -> None:
-        """Streams of guests that stop reading are closed, a WebSocket with a code."""
+        """Streams of guests that stop reading are closed, WebSockets with a code."""
         for _ in range(KEEP_ALIVE // PING_INTERVAL + 1):
             self.clock.advance(PING_INTERVAL)
         self.lines.serve()
@@ -432,7 +434,7 @@ class SlowReaderTests(ConnectionsTestCase):
         self.successResultOf(closed)
 
     def test_stop_unread(self) -> None:
-        """After that, the connections are aborted."""
+        """Guests that do not read are disconnected after `CLOSE_TIMEOUT`."""
         closed = self.site.close_connections()
         for guest in self.lines, self.websocket:
             guest.serve()
@@ -454,7 +456,7 @@ class SlowReaderTests(ConnectionsTestCase):
         self.assertIsNone(self.websocket.transport)
 
     def test_stop_replay_for_removed_container(self) -> None:
-        """A replay for a removed container has a proper end as well."""
+        """When devlxd stops, a replay for a removed container has a proper end."""
         since = b"?since=1970-01-01T00:00:00Z"
         self.lines, self.websocket = self.connect(), self.connect()
         self.lines.send_only(EVENTS.replace(b"/events", b"/events" + since))

@@ -1,4 +1,4 @@
-"""Tests of what a dialect is, with one made up here."""
+"""Tests of dialects, with an example of one."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from devlxd.testing import (
 
 
 class NameResource(GuestResource):
-    """``/toy/name``: the name of the container, which a guest may also post to."""
+    """``/toy/name``: the name of the container; also accepts POST."""
 
     methods = (b"GET", b"HEAD", b"POST")
 
@@ -41,7 +41,7 @@ class NameResource(GuestResource):
 
 
 class LengthResource(NamedResource):
-    """``/toy/{key}/length``: how long a value is."""
+    """``/toy/{key}/length``: the length of a value."""
 
     def get_by_name(self, container: Container, name: str) -> Response:
         """See `NamedResource.get_by_name`."""
@@ -78,7 +78,7 @@ TOY = Dialect(
 
 
 class ToyTests(SynchronousTestCase):
-    """A dialect in one file is served beside the others."""
+    """A dialect that is defined in one module, beside the others."""
 
     def setUp(self) -> None:
         self.store = MemoryStore([Container("c1", {"toy.bear": "pooh", "user.a": "b"})])
@@ -103,38 +103,38 @@ class ToyTests(SynchronousTestCase):
         return int(head.split()[1]), body.decode()
 
     def test_routes(self) -> None:
-        """Its paths are those of its table, and no others."""
+        """A dialect has the paths of its routes, and no others."""
         self.assertEqual(self.get("/"), (200, '{"toys":1}\n'))
         self.assertEqual(self.get("/toy/name"), (200, "GET c1"))
         for path in ("/1.0", "/toy", "/toy/", "/toy/name/", "/toy/x/y", "/1.0/devices"):
             self.assertEqual(self.get(path), (404, "no such toy\n"), path)
 
     def test_methods(self) -> None:
-        """A path has the methods of its resource."""
+        """A path supports the methods of its resource."""
         request = b"%b /toy/name HTTP/1.1\r\nHost: x\r\n\r\n"
         self.assertTrue(self.toy.send(request % b"POST").endswith(b"POST c1"))
         self.assertIn(b"Allow: GET, HEAD, POST\r\n", self.toy.send(request % b"PUT"))
 
     def test_variable(self) -> None:
-        """A variable may stand inside a path."""
+        """A path may continue after its variable."""
         self.assertEqual(self.get("/toy/toy.bear/length"), (200, "4"))
         self.assertEqual(self.get("/toy/toy%2Ebear/length"), (200, "4"))
 
     def test_exported(self) -> None:
-        """It exports its own namespace, with its own words for what it does not."""
+        """A dialect exports its own namespace, and has its own texts of refusals."""
         self.assertEqual(self.get("/1.0/config")[1], '["/1.0/config/toy.bear"]\n')
         self.assertEqual(self.get("/1.0/config/toy.bear"), (200, "pooh"))
         self.assertEqual(self.get("/1.0/config/user.a"), (403, "no toys for you\n"))
 
     def test_beside(self) -> None:
-        """The other dialect of the same service is what it is without it."""
+        """Another dialect of the same service is not affected."""
         response = self.other.get("/1.0/config")
         self.assertEqual(
             json.loads(response.partition(b"\r\n\r\n")[2]), ["/1.0/config/user.a"]
         )
 
     def test_events(self) -> None:
-        """Its events are those of its namespace, rendered in its own way."""
+        """The events of a dialect are those of its namespace, in its own format."""
         self.toy.get("/1.0/events")
         self.other.get("/1.0/events")
         config = {"toy.bear": "bear", "user.a": "c"}
@@ -145,7 +145,7 @@ class ToyTests(SynchronousTestCase):
         self.assertIn(b'"key":"user.a"', self.other.send(b""))
 
     def test_gate(self) -> None:
-        """Its own switch switches it off."""
+        """A dialect is switched off by its own switch."""
         self.store.put(Container("c1", {"toy.enabled": "false"}))
         self.assertEqual(self.get("/"), (403, "no toys for you\n"))
         self.assertEqual(self.other.get("/1.0")[9:12], b"200")
@@ -155,19 +155,19 @@ class DialectsTests(SynchronousTestCase):
     """The dialects that come with devlxd."""
 
     def test_default(self) -> None:
-        """The first one is the default, by its rank."""
+        """The dialect with the lowest rank is the default."""
         self.assertIs(next(iter(DIALECTS.values())), DEFAULT_DIALECT)
         ranks = [dialect.rank for dialect in DIALECTS.values()]
         self.assertEqual(ranks, sorted(set(ranks)))
 
     def test_modules(self) -> None:
-        """Each module of the package is one dialect, of the module's name."""
+        """Each module of the package is one dialect, with the module's name."""
         package = Path(__file__).parents[2] / "devlxd" / "guestapi" / "dialects"
         names = {path.stem for path in package.glob("*.py")} - {"__init__"}
         self.assertEqual(set(DIALECTS), names)
 
     def test_named_nowhere_else(self) -> None:
-        """No other code of devlxd names a dialect; runtimes have names of their own."""
+        """No other code of devlxd names a dialect, except the names of runtimes."""
         package = Path(__file__).parents[2] / "devlxd"
         for path in package.rglob("*.py"):
             if path.parent.name not in ("dialects", "peers"):
@@ -176,7 +176,7 @@ class DialectsTests(SynchronousTestCase):
                     self.assertNotIn(f'"{name}"', text, path)
 
     def test_evolved(self) -> None:
-        """An agent may serve a dialect with some of its values changed."""
+        """An agent may serve a dialect with changed values."""
         changed = evolve(TOY, switch="toy.allowed")
         self.assertEqual(changed.switch, "toy.allowed")
         self.assertNotEqual(changed, TOY)
@@ -186,17 +186,17 @@ class PathPatternTests(SynchronousTestCase):
     """Paths with a variable."""
 
     def check(self, pattern: str, path: bytes, variable: bytes | None) -> None:
-        """Check what the variable of a path is."""
+        """Check the variable of a path."""
         self.assertEqual(PathPattern(pattern).variable_in(path), variable)
 
     def test_at_the_end(self) -> None:
-        """At the end it is the rest of the path, with its slashes."""
+        """A variable at the end is the rest of the path, with its slashes."""
         self.check("/1.0/config/{key}", b"/1.0/config/a/b", b"a/b")
         self.check("/1.0/config/{key}", b"/1.0/config/", b"")
         self.check("/1.0/config/{key}", b"/1.0/config", None)
 
     def test_inside(self) -> None:
-        """Elsewhere it is one segment."""
+        """A variable before a fixed end is one segment."""
         self.check("/a/{x}/b", b"/a/c/b", b"c")
         self.check("/a/{x}/b", b"/a/c/d/b", None)
         self.check("/a/{x}/b", b"/a//b", None)

@@ -13,17 +13,17 @@ from devlxd.timestamps import timestamp_text
 
 
 def change_to(new: Container, timestamp: int) -> Event:
-    """Return the only event of a container that is new."""
+    """Return the only event of a new container."""
     (change,) = changes(None, new, ("user.",))
     assert change is not None
     return event_of("c1", change, timestamp)
 
 
 class JSONLineTests(SynchronousTestCase):
-    """Events as guests see them."""
+    """Events as guests receive them."""
 
     def test_of_the_specification(self) -> None:
-        """The examples of the published specification, fields in their order."""
+        """Events are like the published examples, with the same order of fields."""
         when = 1513898906846603815
         text = timestamp_text(when)
         device = {"type": "unix-char", "path": "/dev/kvm"}
@@ -45,7 +45,7 @@ class JSONLineTests(SynchronousTestCase):
             self.assertEqual((event.container, event.timestamp), ("c1", when))
 
     def test_one_line(self) -> None:
-        """Whatever stands in a value, an event is one line."""
+        """With any values, an event is one line."""
         new = Container("c1", {"user.a": "two\nlines \u2028 <&> \x00"})
         text = json_line(change_to(new, 1))
         self.assertEqual(text.find(b"\n"), len(text) - 1)
@@ -54,7 +54,7 @@ class JSONLineTests(SynchronousTestCase):
         )
 
     def test_lost(self) -> None:
-        """An event that others are missing says after which time none is."""
+        """An event ``lost`` has the time after which no event is missing."""
         message = json.loads(json_line(lost("c1", 5)))
         self.assertEqual(message["type"], "lost")
         self.assertEqual(message["timestamp"], timestamp_text(5))

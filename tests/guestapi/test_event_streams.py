@@ -118,14 +118,14 @@ class EventsTestCase(SynchronousTestCase):
         self.store.put(evolve(C1, config={"user.a": value, **config}))
 
     def stall(self, guest: GuestConnection) -> None:
-        """Simulate a guest that does not read: its transport is full."""
+        """Stop reading as the guest: its transport is full."""
         assert guest.transport.producer is not None
         guest.transport.producer.pauseProducing()
         # Full transports do that at every write.
         guest.transport.producer.pauseProducing()
 
-    def let_read(self, guest: GuestConnection) -> None:
-        """Simulate a guest that reads again."""
+    def resume_reading(self, guest: GuestConnection) -> None:
+        """Read again as the guest."""
         assert guest.transport.producer is not None
         guest.transport.producer.resumeProducing()
 
@@ -148,7 +148,7 @@ class RequestTests(EventsTestCase):
         return response
 
     def test_interfaces(self) -> None:
-        """A stream is a subscriber; each way of sending events is a sink."""
+        """A stream is a subscriber; bodies and WebSockets are sinks."""
         self.assertTrue(verifyClass(ISubscriber, EventStream))
         self.assertTrue(verifyClass(IStream, EventStream))
         for kind in (BodyMessageSink, WebSocketSink):
@@ -271,7 +271,7 @@ class BodyMessageSinkTests(EventsTestCase):
     """Events as lines."""
 
     def begin(self, query: bytes = b"") -> bytes:
-        """Subscribe; return the head of the response, and what follows at once."""
+        """Subscribe; return the head of the response, and the data that follows it."""
         return self.guest.send(b"GET /1.0/events%b HTTP/1.1\r\nHost: x\r\n\r\n" % query)
 
     def lines(self) -> list[bytes]:
@@ -283,7 +283,7 @@ class BodyMessageSinkTests(EventsTestCase):
         return [json.loads(line)["metadata"]["value"] for line in self.lines()]
 
     def test_head(self) -> None:
-        """The head is sent at once, with LXD's headers."""
+        """The head is sent immediately, with LXD's headers."""
         self.assertEqual(
             sorted(self.begin().removesuffix(b"\r\n\r\n").split(b"\r\n")),
             [
@@ -351,7 +351,7 @@ class BodyMessageSinkTests(EventsTestCase):
         self.assertTrue(self.guest.transport.disconnecting)
 
     def test_body(self) -> None:
-        """A body of the request is ignored; the limit holds for what follows it."""
+        """A body of the request is ignored; later data counts against the limit."""
         for header, body in (
             (b"Content-Length: 3", b"abc"),
             (b"Transfer-Encoding: chunked", b"3\r\nabc\r\n0\r\n\r\n"),
@@ -397,7 +397,7 @@ class BodyMessageSinkTests(EventsTestCase):
         self.assertTrue(self.guest.transport.disconnected)
 
     def test_guest_disconnects(self) -> None:
-        """Nothing is left of a guest that has disconnected."""
+        """A guest that has disconnected leaves no subscription and no timeout."""
         self.begin()
         self.guest.disconnect()
         self.assert_nothing_left()
@@ -417,7 +417,7 @@ class BodyMessageSinkTests(EventsTestCase):
             self.put(value)
         self.clock.advance(KEEP_ALIVE - 1)
         self.assertEqual(self.lines(), [])
-        self.let_read(self.guest)
+        self.resume_reading(self.guest)
         self.assertEqual(self.values(), list("12345"))
 
     def test_too_slow(self) -> None:
@@ -449,7 +449,7 @@ class BodyMessageSinkTests(EventsTestCase):
         self.assertTrue(self.guest.transport.disconnecting)
 
     def test_container_removed_unread(self) -> None:
-        """If the end is not read, the connection is aborted."""
+        """If the end of a stream is not read, the connection is aborted."""
         self.begin()
         self.stall(self.guest)
         self.store.remove("c1")
@@ -661,7 +661,7 @@ class WebSocketSinkTests(EventsTestCase):
         self.assertTrue(self.guest.transport.disconnected)
 
     def test_guest_closes(self) -> None:
-        """A close frame is answered, and nothing is left of the guest."""
+        """A close frame is answered; no subscription and no timeout is left."""
         self.begin()
         ((opcode, payload),) = self.received(frame(CLOSE, struct.pack("!H", 1000)))
         self.assertEqual((opcode, payload[:2]), (CLOSE, struct.pack("!H", 1000)))
@@ -670,7 +670,7 @@ class WebSocketSinkTests(EventsTestCase):
         self.assert_nothing_left()
 
     def test_guest_disconnects(self) -> None:
-        """Nothing is left of a guest that disconnects without a close frame."""
+        """A guest that disconnects without a close frame leaves no subscription."""
         self.begin()
         self.guest.disconnect()
         self.assert_nothing_left()
@@ -682,7 +682,7 @@ class WebSocketSinkTests(EventsTestCase):
         for value in "12345":
             self.put(value)
         self.assertEqual(self.messages(), [])
-        self.let_read(self.guest)
+        self.resume_reading(self.guest)
         values = [m["metadata"]["value"] for m in self.messages()]
         self.assertEqual(values, list("12345"))
 

@@ -20,7 +20,7 @@ PATHS = ["/", "/1.0", "/1.0/config/user.secret", "/nope", "/1.0/config/limits.cp
 
 
 class GateTests(SynchronousTestCase):
-    """Which callers may send requests."""
+    """Callers that may use the API, and callers that are refused."""
 
     def setUp(self) -> None:
         self.container = Container("c1", {"user.secret": "x"})
@@ -108,7 +108,7 @@ class GateTests(SynchronousTestCase):
         self.assert_refused(None, 500, "not in a container")
 
     def test_unknown_container(self) -> None:
-        """So is a container that is not in the store."""
+        """A caller whose container is not in the store is refused at every path."""
         self.assert_refused(Caller("c2", uid=0), 500, "not in a container")
 
     def test_unidentified_is_disconnected(self) -> None:
@@ -149,7 +149,7 @@ class GateTests(SynchronousTestCase):
         self.assertEqual(guest.get("/1.0")[9:12], b"200")
 
     def test_live_switch(self) -> None:
-        """The switch has effect on open connections."""
+        """The switch also affects open connections."""
         guest = self.guest(Caller("c1", uid=0))
         codes = []
         for value in ("true", "false", ""):

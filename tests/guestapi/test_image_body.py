@@ -20,7 +20,7 @@ from devlxd.model import Image, ImagePart
 
 @implementer(IOpenImage)
 class FakeOpenImage:
-    """An open image with given parts, whose data are any."""
+    """An open image with the given parts, and arbitrary data."""
 
     is_seekable = True
 
@@ -53,7 +53,7 @@ class DispositionTests(SynchronousTestCase):
     """The filename of an image."""
 
     def test_as_lxd(self) -> None:
-        """A filename of plain characters is sent as LXD sends it."""
+        """A filename of plain characters is sent unquoted, as LXD sends it."""
         name = f"{'f' * 64}.tar.gz"
         self.assertEqual(disposition_of(name), f"inline;filename={name}")
 

@@ -47,7 +47,7 @@ def path_of(fingerprint: str) -> str:
 
 
 class ImagesTestCase(SynchronousTestCase):
-    """Has a site with an image, and a connection of a guest."""
+    """A base class with a site with an image, and a connection of a guest."""
 
     def setUp(self) -> None:
         self.clock = MemoryDevLXDReactor()
@@ -87,7 +87,7 @@ class ResponseTests(ImagesTestCase):
     }
 
     def test_whole(self) -> None:
-        """The response has all of the data, and headers that describe them."""
+        """The response has all of the data, and headers that describe it."""
         code, headers, body = self.request(self.path)
         self.assertEqual((code, body), (200, DATA))
         expected = {
@@ -107,7 +107,7 @@ class ResponseTests(ImagesTestCase):
         self.assertEqual(self.images.open_images, [])
 
     def test_forms_of_the_url(self) -> None:
-        """Query arguments are ignored, and so is the case of the hex digits."""
+        """Query arguments and the case of the hex digits are ignored."""
         for path in (
             f"{self.path}?project=x&secret=y",
             path_of(self.fingerprint.upper()),
@@ -132,7 +132,7 @@ class ResponseTests(ImagesTestCase):
         self.assertEqual((code, rest), (206, body[100:]))
 
     def test_ranges(self) -> None:
-        """A request with ``Range`` gets that range."""
+        """The response to a request with ``Range`` has that range."""
         for value, start, end in (
             ("bytes=0-9", 0, 10),
             ("bytes=1000-", 1000, 1024),
@@ -156,7 +156,7 @@ class ResponseTests(ImagesTestCase):
             self.assertNotIn("Content-Range", headers)
 
     def test_out_of_bounds(self) -> None:
-        """A range behind the end is 416, with the size of the image."""
+        """The response to a range past the end is 416, with the size of the image."""
         for value in ("bytes=1024-", "bytes=5000-6000", "bytes=-0", "bytes=1024-,-0"):
             code, headers, body = self.request(self.path, Range=value)
             self.assertEqual((code, body), (416, b"range not satisfiable\n"), value)
@@ -198,7 +198,7 @@ class ResponseTests(ImagesTestCase):
         self.assertEqual(self.images.open_images, [])
 
     def test_if_match(self) -> None:
-        """With ``If-Match``, another image is 412 (RFC 9110, 13.1.1)."""
+        """``If-Match`` results in 412 for another image (RFC 9110, 13.1.1)."""
         for condition, code in (
             (self.etag, 200),
             (f'"a", {self.etag}', 200),
@@ -211,7 +211,7 @@ class ResponseTests(ImagesTestCase):
         self.assertEqual(self.images.open_images, [])
 
     def test_if_unmodified_since(self) -> None:
-        """With ``If-Unmodified-Since``, a later image is 412 (RFC 9110, 13.1.4)."""
+        """``If-Unmodified-Since`` results in 412 for a later one (RFC 9110, 13.1.4)."""
         for condition, code in (
             (MODIFIED_TEXT, 200),
             ("Sun, 09 Sep 2001 01:46:41 GMT", 200),
@@ -301,7 +301,7 @@ class AccessTests(ImagesTestCase):
     """Which containers may download images."""
 
     def test_switch(self) -> None:
-        """Unless images are switched on for the container, all paths are 403."""
+        """Without the permission for images, the response at all paths is 403."""
         for value, code in (
             ("true", 200),
             ("TRUE", 200),
@@ -335,7 +335,7 @@ class AccessTests(ImagesTestCase):
 
 
 class NotFoundTests(SynchronousTestCase):
-    """Images that a guest may not download, and learns nothing about."""
+    """Images that a guest may not download: it cannot find out which ones exist."""
 
     def setUp(self) -> None:
         self.path = Path(tempfile.mkdtemp(dir="."))
@@ -373,7 +373,7 @@ class NotFoundTests(SynchronousTestCase):
             # missing, private or unusable images
             unknown,
             *(digit * 64 for digit in "abcde"),
-            # no fingerprints
+            # not fingerprints
             "x",
             "%00",
             good[:-1],
@@ -435,7 +435,7 @@ class NotFoundTests(SynchronousTestCase):
         self.assertEqual(without_date(response), without_date(expected), path)
 
     def test_same_time(self) -> None:
-        """The time of "not found" does not depend on its reason."""
+        """The time until "not found" does not depend on its reason."""
         with capturedLogs():
             for digit in "0abcde":
                 self.assertEqual(self.guest.get(path_of(digit * 64)), b"")
@@ -445,7 +445,7 @@ class NotFoundTests(SynchronousTestCase):
                 self.assertIn(b" 404 ", self.guest.send(b""))
 
     def test_slow_disk(self) -> None:
-        """The time of "not found" does not depend on the speed of the disk."""
+        """The time until "not found" does not depend on the speed of the disk."""
         for seconds in (0, 0.05):
             at = self.clock.seconds() + NOT_FOUND_DELAY
             self.clock.threads.held = True
@@ -459,7 +459,7 @@ class NotFoundTests(SynchronousTestCase):
             self.assertIn(b" 404 ", self.guest.send(b""))
 
     def test_clock_goes_back(self) -> None:
-        """If the clock is set back, the response does not wait for that long."""
+        """If the clock is set back, the response is not delayed further."""
         self.clock.threads.held = True
         self.guest.get(path_of("0" * 64))
         self.clock.rightNow -= 3600
@@ -482,7 +482,7 @@ def without_date(response: bytes) -> list[bytes]:
 
 @implementer(IImageStore, IOpenImage)
 class PendingImage:
-    """A store with one image, whose Deferreds fire when the test says so."""
+    """A store with one image, whose Deferreds are fired by the test."""
 
     is_seekable = True
 
@@ -569,26 +569,26 @@ class FlowTests(SynchronousTestCase):
         )
 
     def start(self) -> None:
-        """Request the image, and let its first piece be sent."""
+        """Request the image, and send its first piece."""
         self.request()
         self.pending.opening.callback(self.pending)
         self.pending.complete(b"x" * PIECE)
 
     def disconnect(self) -> None:
-        """Close the connection as the guest does, in the calls of a socket."""
+        """Close the connection as the guest, with the calls of a real transport."""
         if self.transport.producer is not None:
             self.transport.producer.stopProducing()
         self.channel.connectionLost(Failure(ConnectionDone()))
 
     def assert_over(self, closed: int = 1) -> None:
-        """Check that the image is closed, and no timeout is left."""
+        """Check that the image is closed, and that no timeout is left."""
         self.assertEqual(self.pending.closed, closed)
         self.assertIsNone(self.pending.reading)
         self.disconnect()
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_one_piece(self) -> None:
-        """One piece is read at a time, when the guest has read the previous one."""
+        """One piece is read at a time, after the guest has read the previous one."""
         self.start()
         self.assertEqual(self.pending.wanted, (0, PIECE))
         for number in range(1, 10):
@@ -697,7 +697,7 @@ class FlowTests(SynchronousTestCase):
         self.assert_over()
 
     def test_cannot_open(self) -> None:
-        """If the store fails to open an image, that is 502; the reason is logged."""
+        """If the store cannot open an image, the response is 502; this is logged."""
         self.request()
         with capturedLogs() as events:
             self.pending.opening.errback(ImageError("no connection to LXD"))
@@ -709,7 +709,7 @@ class FlowTests(SynchronousTestCase):
         self.assertEqual(event["fingerprint"], "f" * 64)
 
     def test_cannot_read(self) -> None:
-        """If the first read fails, that is 502, and the connection stays open."""
+        """If the first read fails, the response is 502; the connection stays open."""
         self.request()
         self.pending.opening.callback(self.pending)
         with capturedLogs():
@@ -722,7 +722,7 @@ class FlowTests(SynchronousTestCase):
         self.assert_over()
 
     def test_cannot_read_and_close(self) -> None:
-        """With ``Connection: close``, the connection is closed after a 502, too."""
+        """With ``Connection: close``, the connection is closed after a 502."""
         path = path_of(self.pending.image.fingerprint)
         self.channel.dataReceived(
             f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
@@ -750,7 +750,7 @@ class FlowTests(SynchronousTestCase):
         self.assert_over()
 
     def test_fails(self) -> None:
-        """If the store raises another exception, that is 500, and it is logged."""
+        """If the store raises another exception, the response is 500; it is logged."""
         self.request()
         self.pending.opening.errback(ZeroDivisionError("on purpose"))
         self.assertIn(b" 500 ", self.transport.value())
@@ -776,7 +776,7 @@ class FlowTests(SynchronousTestCase):
         self.assert_over()
 
     def test_switched_off_while_opening(self) -> None:
-        """A download whose image is still being opened is aborted, too."""
+        """If the API is switched off, a download that is being opened is aborted."""
         self.request()
         off = {**ALLOWED.config, "security.devlxd": "false"}
         self.store.put(evolve(ALLOWED, config=off))
@@ -829,7 +829,7 @@ class LimitTests(ImagesTestCase):
         return transport
 
     def test_too_many(self) -> None:
-        """A request over the limit gets 429, whatever it is for."""
+        """The response to a request over the limit is 429, for any image."""
         running = [self.connect() for _ in range(MAX_DOWNLOADS)]
         for path in (self.path, path_of("0" * 64)):
             for method in ("GET", "HEAD"):
@@ -845,8 +845,8 @@ class LimitTests(ImagesTestCase):
             running[0].read()
         self.assertEqual(self.request(self.path)[0], 200)
 
-    def test_misses(self) -> None:
-        """Requests for missing images count, too."""
+    def test_not_found(self) -> None:
+        """Requests for missing images count as downloads."""
         for _ in range(MAX_DOWNLOADS):
             guest = GuestConnection(self.site)
             self.assertEqual(guest.get(path_of("0" * 64)), b"")

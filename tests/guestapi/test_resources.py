@@ -44,7 +44,7 @@ def body_of(response: bytes) -> bytes:
 
 
 def turns_of(site: DevLXDSite) -> ITurns:
-    """Return what gives the turns of a site."""
+    """Return the scheduler of a site."""
     return cast(GuestAPI, site.server.handler).services.turns
 
 
@@ -117,7 +117,7 @@ class NamesTests(SynchronousTestCase):
             self.assertEqual(json.loads(body_of(guest.get(url))), device)
 
     def test_order(self) -> None:
-        """Lists are sorted."""
+        """Lists are sorted by name."""
         guest = guest_of(Container("c1", {f"user.{c}": "x" for c in "bca"}))
         listed = json.loads(body_of(guest.get("/1.0/config")))
         self.assertEqual(listed, sorted(listed))
@@ -151,7 +151,7 @@ class MetaDataTests(SynchronousTestCase):
 
 
 class RoundTripTests(SynchronousTestCase):
-    """Values reach the guest as they are in the document."""
+    """Values are sent to the guest as they are in the document."""
 
     @settings(max_examples=50)
     @given(
@@ -232,18 +232,18 @@ class LongListTests(SynchronousTestCase):
         self.check(GuestConnection(self.site).get("/1.0/config"), self.container)
 
     def test_as_one(self) -> None:
-        """The response is the same as when it is rendered at once."""
+        """The response is the same as when it is rendered without slices."""
         rendered = finish(list_response("/", self.container.config, lambda *_: True))
         paths = sorted(f"/{key}" for key in self.container.config)
         self.assertEqual(rendered, json_response(paths))
 
     def test_not_exported(self) -> None:
-        """Entries that are not exported count for the slices as well."""
+        """Entries that are not exported count against the size of a slice."""
         slices = list_response("/", self.container.config, lambda *_: False)
         self.assertGreater(len(list(slices)), 1)
 
     def test_devices(self) -> None:
-        """Devices are listed in the same way."""
+        """Long lists of devices are rendered in slices."""
         devices = {str(n): {"nictype": "ipvlan"} for n in range(3000)}
         self.store.put(Container("c1", {}, devices))
         self.assertEqual(self.guest.get("/1.0/devices"), b"")

@@ -1,6 +1,6 @@
-"""The examples of both published specifications, to the byte, and edge cases.
+"""Tests of the published examples of both dialects, byte by byte, and edge cases.
 
-Those of ``lxd`` are in LXD's dev-lxd document.
+The examples of ``lxd`` are those of LXD's dev-lxd document.
 """
 
 from __future__ import annotations
@@ -118,15 +118,15 @@ class SpecificationTests(SynchronousTestCase):
                 guest = GuestConnection(site_for(MemoryStore([ABC]), "abc", dialect))
 
     def test_lxd(self) -> None:
-        """Every path of ``lxd`` except events and images."""
+        """All paths of ``lxd`` except events and images respond as published."""
         self.check(LXD, BOTH + LXD_ONLY)
 
     def test_apollo(self) -> None:
-        """Every path of ``apollo``, and no others."""
+        """All paths of ``apollo`` respond as published; it has no others."""
         self.check(APOLLO, BOTH + NOT_IN_APOLLO)
 
     def test_headers(self) -> None:
-        """GET and HEAD have the same headers, and no others."""
+        """The responses to GET and HEAD have the same headers, and no others."""
         guest = GuestConnection(site_for(MemoryStore([ABC]), "abc"))
         expected = {b"Content-Type", b"Content-Length", b"Date"}
         for method in ("GET", "HEAD"):

@@ -43,7 +43,7 @@ class AcceptorTests(SynchronousTestCase):
         self.now = 0.0
         self.arrived: list[socket.SocketType] = []
         self.listening = self.listen(socket.socket(socket.AF_UNIX))
-        self.acceptor = self.accept_at(self.listening)
+        self.acceptor = self.make_acceptor(self.listening)
 
     def listen(self, listening: socket.socket) -> socket.socket:
         """Make a socket listen at an address that the kernel chooses."""
@@ -53,8 +53,8 @@ class AcceptorTests(SynchronousTestCase):
         listening.listen(100)
         return listening
 
-    def accept_at(self, listening: socket.socket) -> Acceptor:
-        """Return an acceptor; each connection takes a tenth of a slice."""
+    def make_acceptor(self, listening: socket.socket) -> Acceptor:
+        """Return an acceptor; handling each connection takes a tenth of a slice."""
 
         def arrived(connection: socket.SocketType) -> None:
             self.addCleanup(connection.close)
@@ -71,7 +71,7 @@ class AcceptorTests(SynchronousTestCase):
             client.connect(self.listening.getsockname())
 
     def test_interface(self) -> None:
-        """A reactor can read from it."""
+        """An acceptor provides `IReadDescriptor`."""
         self.assertTrue(verifyObject(IReadDescriptor, self.acceptor))
 
     def test_all(self) -> None:
@@ -95,7 +95,7 @@ class AcceptorTests(SynchronousTestCase):
 
     def test_no_descriptors(self) -> None:
         """When there are too many open files, accepting is retried later."""
-        acceptor = self.accept_at(self.listen(FailingSocket(socket.AF_UNIX)))
+        acceptor = self.make_acceptor(self.listen(FailingSocket(socket.AF_UNIX)))
         acceptor.start()
         with capturedLogs() as events:
             acceptor.doRead()
@@ -108,7 +108,7 @@ class AcceptorTests(SynchronousTestCase):
         """A connection that is closed before it is accepted does not delay others."""
         listening = FailingSocket(socket.AF_UNIX)
         listening.errors = iter([errno.ECONNABORTED, errno.EPROTO, errno.EAGAIN])
-        self.accept_at(self.listen(listening)).doRead()
+        self.make_acceptor(self.listen(listening)).doRead()
         self.assertEqual(list(listening.errors), [])
 
     def test_failure(self) -> None:
@@ -125,7 +125,7 @@ class AcceptorTests(SynchronousTestCase):
 
     def test_stop(self) -> None:
         """A stopped acceptor accepts nothing, and does not retry."""
-        acceptor = self.accept_at(self.listen(FailingSocket(socket.AF_UNIX)))
+        acceptor = self.make_acceptor(self.listen(FailingSocket(socket.AF_UNIX)))
         acceptor.start()
         acceptor.doRead()
         acceptor.stop()

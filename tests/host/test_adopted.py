@@ -16,7 +16,7 @@ from devlxd.host.adopted import AdoptedEndpoint, AdoptedPort
 
 
 class AdoptedTests(SynchronousTestCase):
-    """Sockets that systemd opened."""
+    """Adopting sockets that systemd has opened."""
 
     def setUp(self) -> None:
         directory = tempfile.TemporaryDirectory()
@@ -63,7 +63,7 @@ class AdoptedTests(SynchronousTestCase):
         self.assertEqual(port.getHost().name, self.path.encode())  # type: ignore[attr-defined] # a UNIXAddress
 
     def test_accepts(self) -> None:
-        """The port's socket does not block, and accepts what systemd's would."""
+        """The port's socket does not block, and accepts connections to systemd's."""
         port = self.listen()
         self.addCleanup(port.stopListening)
         self.assertRaises(BlockingIOError, port.socket.accept)

@@ -21,12 +21,12 @@ class DisableGCTests(SynchronousTestCase):
         self.assertFalse(gc.isenabled())
 
     def test_loaded(self) -> None:
-        """It is enabled when all containers are loaded."""
+        """Garbage collection is enabled when all containers are loaded."""
         self.loaded.callback(None)
         self.assertTrue(gc.isenabled())
 
     def test_failed(self) -> None:
-        """It is enabled when loading fails; the failure is passed on."""
+        """When loading fails, it is enabled as well; the failure is passed on."""
         self.loaded.errback(ZeroDivisionError())
         self.assertTrue(gc.isenabled())
         self.failureResultOf(self.loaded, ZeroDivisionError)

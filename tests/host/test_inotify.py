@@ -72,7 +72,7 @@ class MemoryWatcherContractTests(WatcherContract, SynchronousTestCase):
 
 
 class MountsChanged:
-    """Reports that the mount table has changed."""
+    """A poll object that reports that the mount table has changed."""
 
     def poll(self, timeout: int) -> list[tuple[int, int]]:
         """See `select.poll`."""
@@ -80,7 +80,7 @@ class MountsChanged:
 
 
 class INotifyTests(SynchronousTestCase):
-    """What `INotify` does beyond the contract of a watcher."""
+    """The behaviour of `INotify` beyond the contract of a watcher."""
 
     def setUp(self) -> None:
         self.path = Path(tempfile.mkdtemp(dir="."))
@@ -102,7 +102,7 @@ class INotifyTests(SynchronousTestCase):
         return notifications
 
     def test_interface(self) -> None:
-        """The reactor can read from it."""
+        """`INotify` provides `IReadDescriptor`."""
         self.assertTrue(verifyObject(IReadDescriptor, self.inotify))
 
     def test_write(self) -> None:
@@ -145,7 +145,7 @@ class INotifyTests(SynchronousTestCase):
         self.assertIn((watch, "a", True), self.notifications())
 
     def test_no_directory(self) -> None:
-        """The error says why a directory cannot be watched."""
+        """The error has the reason why a directory cannot be watched."""
         (self.path / "a").touch()
         for name, error in (("none", FileNotFoundError), ("a", NotADirectoryError)):
             self.assertRaises(error, self.inotify.watch, str(self.path / name))
@@ -161,7 +161,7 @@ class INotifyTests(SynchronousTestCase):
         self.assertIn((self.watch, "b", True), self.notifications())
 
     def test_slices(self) -> None:
-        """Many events are delivered in slices; `poll` returns whether all are."""
+        """Many events are delivered in slices; `poll` returns whether none are left."""
         self.patch(devlxd.host.inotify, "SLICE", 0)
         overflow(self.path)
         self.assertFalse(self.inotify.poll())
@@ -212,7 +212,7 @@ class INotifyTests(SynchronousTestCase):
         inotify.stop()
 
     def test_stop_closes(self) -> None:
-        """When it is stopped, it reads nothing, and has no open descriptor."""
+        """A stopped watcher has no reader and no open descriptor."""
         descriptors = Descriptors()
         inotify = INotify(self.reactor)
         inotify.start(self.listener)

@@ -19,7 +19,7 @@ from devlxd.host.socket_files import BACKLOG
 
 
 class ListeningTestCase(SynchronousTestCase):
-    """Has a directory with a short path, and a reactor in memory."""
+    """A base class with a directory that has a short path, and a reactor in memory."""
 
     def setUp(self) -> None:
         self.directory = tempfile.mkdtemp()
@@ -52,7 +52,7 @@ class DescriptionTests(ListeningTestCase):
     """The descriptions of endpoints that an operator may write."""
 
     def test_path(self) -> None:
-        """A path is that of a socket, to which every user may connect."""
+        """A path of a socket is listened at; every user may connect."""
         self.assertEqual(self.listen(self.path), (self.path, BACKLOG, 0o666, False))
 
     def test_directory(self) -> None:
@@ -61,7 +61,7 @@ class DescriptionTests(ListeningTestCase):
             self.assertEqual(self.listen(self.directory + name)[0], self.path)
 
     def test_missing_directory(self) -> None:
-        """A missing directory is created, with mode 755 whatever the umask."""
+        """A missing directory is created, with mode 755 for any umask."""
         self.addCleanup(os.umask, os.umask(0o077))
         directory = f"{self.directory}/run/devlxd"
         for attempt in (check_endpoint, self.listen):
@@ -73,7 +73,7 @@ class DescriptionTests(ListeningTestCase):
         self.assertEqual(self.reactor.unixServers[-1][0], f"{directory}/sock")
 
     def test_socket_by_its_name(self) -> None:
-        """A path named like a socket is one; its directory is not created."""
+        """A path like that of a socket is one; its directory is not created."""
         for name in ("sock", "x.sock"):
             self.assert_refused(f"{self.directory}/nope/{name}", "No such file")
         for name in ("sock", "x.sock"):
@@ -142,7 +142,7 @@ class DescriptionTests(ListeningTestCase):
         )
 
     def test_systemd(self) -> None:
-        """systemd may pass a UNIX socket."""
+        """An endpoint may be a UNIX socket that systemd passes."""
         self.assert_no_endpoint(
             "systemd:domain=UNIX:name=x", "systemd passed no such socket"
         )

@@ -53,7 +53,7 @@ class LockFileTests(SynchronousTestCase):
             self.assertEqual(error.pid, holder.pid)
 
     def test_released_with_its_process(self) -> None:
-        """The lock is released when its process ends, even if a child remains."""
+        """The lock is released when its process ends, even if a child is left."""
         holder = self.hold("forks")
         holder.wait()
         LockFile(self.path).check()

@@ -89,7 +89,7 @@ class TwistdTests(SynchronousTestCase):
     """The log of twistd."""
 
     def test_order(self) -> None:
-        """twistd opens its log when the service has been made."""
+        """twistd opens its log after it has made the service."""
         runner, calls = ApplicationRunner(ServerOptions()), list[str]()
         for name in ("preApplication", "createOrGetApplication", "postApplication"):
             self.patch(runner, name, partial(calls.append, name))
@@ -102,7 +102,7 @@ class TwistdTests(SynchronousTestCase):
         )
 
     def test_stdout(self) -> None:
-        """With ``-n`` it logs to the `sys.stdout` of that moment."""
+        """With ``-n``, twistd logs to `sys.stdout` as it is when the log is opened."""
         options, stdout = ServerOptions(), io.StringIO()
         options["nodaemon"] = True
         logger = UnixAppLogger(options)
@@ -144,7 +144,7 @@ class EndpointTests(SynchronousTestCase):
             self.assertEqual(adopted_descriptor(endpoint), 3)
             self.assertEqual(is_adopted_unix(endpoint), family == socket.AF_UNIX)
 
-    def test_listen_at_once(self) -> None:
+    def test_listen_immediately(self) -> None:
         """Endpoints call the reactor before `listen` returns."""
         reactor = DryRunReactor()
         self.successResultOf(UNIXServerEndpoint(reactor, "/a/sock").listen(Factory()))

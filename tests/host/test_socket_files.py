@@ -32,8 +32,8 @@ class StaleSocketReplacerTests(ListeningTestCase):
         self.assertEqual(self.listen(self.path)[0], self.path)
         self.assertFalse(os.path.exists(self.path))
 
-    def test_two_at_once(self) -> None:
-        """Of two processes that start at once, neither removes the other's socket."""
+    def test_two_processes(self) -> None:
+        """Two processes that start at the same time keep each other's sockets."""
         self.bind().close()
         check = socket_files._check_stale
         listening: list[socket.socket] = []
@@ -58,7 +58,7 @@ class StaleSocketReplacerTests(ListeningTestCase):
         self.assertTrue(os.path.exists(self.path))
 
     def test_servers(self) -> None:
-        """The error says whether the other server is a devlxd."""
+        """The error names the other server: devlxd or any other."""
         program = (
             "import socket, sys; s = socket.socket(socket.AF_UNIX); "
             "s.bind(sys.argv[1]); s.listen(); print(flush=True); input()"
@@ -76,7 +76,7 @@ class StaleSocketReplacerTests(ListeningTestCase):
                 server.communicate(b"\n")
 
     def test_live_and_busy(self) -> None:
-        """A socket whose queue of connections is full is live too."""
+        """A socket whose queue of connections is full stays as well."""
         self.bind().listen(0)
         for _ in range(2):
             client = socket.socket(socket.AF_UNIX)

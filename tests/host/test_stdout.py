@@ -46,7 +46,7 @@ class NonblockingTests(SynchronousTestCase):
         self.assertEqual(lines[notice + 1 :], ["last\n"])
 
     def test_pipe(self) -> None:
-        """Lines for a full pipe are dropped, and counted when there is room again."""
+        """Lines for a full pipe are dropped; their number is written later."""
         reading, writing = os.pipe()
         self.addCleanup(os.close, reading)
         file = nonblocking(self.opened(writing))
@@ -55,7 +55,7 @@ class NonblockingTests(SynchronousTestCase):
         self.assertTrue(os.get_blocking(writing))
 
     def test_pipe_of_another(self) -> None:
-        """The same holds for a pipe that this process may not open again."""
+        """Lines for a full pipe of another user are dropped."""
         reading, writing = os.pipe()
         self.addCleanup(os.close, reading)
         writer = stdout._PipeWriter(writing)
@@ -65,14 +65,14 @@ class NonblockingTests(SynchronousTestCase):
         self.assert_drops(file, lambda: os.read(reading, 10**6))
 
     def test_socket(self) -> None:
-        """The same holds for a socket, such as journald's."""
+        """Lines for a full socket, such as journald's, are dropped."""
         journald, ours = socket.socketpair()
         self.addCleanup(journald.close)
         file = nonblocking(self.opened(ours.detach()))
         self.assert_drops(file, lambda: journald.recv(10**7))
 
     def test_terminal(self) -> None:
-        """The same holds for a terminal that was stopped with Ctrl-S."""
+        """Lines for a terminal that was stopped with Ctrl-S are dropped."""
         master, slave = pty.openpty()
         self.addCleanup(os.close, master)
         file = nonblocking(self.opened(slave))
@@ -98,7 +98,7 @@ class NonblockingTests(SynchronousTestCase):
             self.assertIs(nonblocking(file), file)
 
     def test_closed(self) -> None:
-        """A closed file is returned as it is, and ``None`` too."""
+        """A closed file, or ``None``, is returned as it is."""
         with open(os.devnull, "w") as file:
             pass
         self.assertIs(nonblocking(file), file)
@@ -106,7 +106,7 @@ class NonblockingTests(SynchronousTestCase):
         self.assertIs(nonblocking(never), None)
 
     def test_log(self) -> None:
-        """twistd logs to it: any text is encoded, without an error."""
+        """Any text can be logged to the file; it is encoded without an error."""
         reading, writing = os.pipe()
         self.addCleanup(os.close, reading)
         file = nonblocking(self.opened(writing))
@@ -116,11 +116,11 @@ class NonblockingTests(SynchronousTestCase):
 
 
 class DroppingFileTests(SynchronousTestCase):
-    """Lines that are written while there is little room."""
+    """Lines that are written to a file that accepts only some bytes."""
 
     @given(st.lists(st.integers(1, 30), max_size=30), st.lists(st.integers(0, 40)))
     def test_whole_lines(self, lines: list[int], room: list[int]) -> None:
-        """Each line is written whole, or counted; the order is kept."""
+        """Each line is written whole, or counted as dropped; the order is kept."""
         out = b""
         rooms = iter(room)
 

@@ -46,7 +46,7 @@ class SocketGuest:
         self.serve()
 
     def read(self) -> bytes:
-        """Let the site write, and read up to 64 KiB."""
+        """Run the site until it has written, and read up to 64 KiB."""
         self.serve()
         try:
             return self._socket.recv(64 * 1024)

@@ -33,12 +33,12 @@ class PacedBodyContractTests(BodyStreamContract, SynchronousTestCase):
 
 
 async def read(start: int, size: int) -> bytes:
-    """Read some data, at once."""
+    """Read some data, immediately."""
     return DATA[start : start + size]
 
 
 class PacedBodyTests(SynchronousTestCase):
-    """What `PacedBody` does beyond the contract of a stream."""
+    """The behaviour of `PacedBody` beyond the contract of a stream."""
 
     def setUp(self) -> None:
         self.sink = RecordingSink()
@@ -51,7 +51,7 @@ class PacedBodyTests(SynchronousTestCase):
         return PacedBody(start, end, self.read, 40, self.release)
 
     def read(self, start: int, size: int) -> Deferred[bytes]:
-        """Read some data, at once or when `pending` fires."""
+        """Read some data, immediately or when `pending` fires."""
         self.reads.append((start, size))
         return self.pending or succeed(DATA[start : start + size])
 
@@ -72,7 +72,7 @@ class PacedBodyTests(SynchronousTestCase):
         self.assertEqual((self.reads, self.sink.how_ended()), ([], ["finish"]))
 
     def test_pause(self) -> None:
-        """While the body is paused, nothing is read; then it continues there."""
+        """While the body is paused, nothing is read; afterwards it continues."""
         body = self.body()
         body.pause()
         body.start(self.sink)

@@ -1,4 +1,4 @@
-"""Tests that what is private in Twisted and autobahn is there, and behaves."""
+"""Tests of the private APIs of Twisted and autobahn that the server depends on."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ HANDSHAKE = (
 
 
 class PendingRequest(http.Request):
-    """A request that is responded to when the test says so."""
+    """A request to which the test responds."""
 
     def process(self) -> None:
         """See `Request.process`: do nothing yet."""
 
 
 class RecordingChannel(HTTPChannelBase):
-    """Records the calls of the hooks.
+    """A channel that records the calls of the hooks.
 
     :ivar calls: the names of hooks that were called.
     """
@@ -70,7 +70,7 @@ class TwistedTests(SynchronousTestCase):
         self.channel.makeConnection(self.transport)
 
     def test_busy(self) -> None:
-        """It is busy from the end of a request to the end of its response."""
+        """A channel is busy from the end of a request to the end of its response."""
         self.assertFalse(self.channel.is_busy)
         self.channel.dataReceived(GET)
         self.assertTrue(self.channel.is_busy)
@@ -78,12 +78,12 @@ class TwistedTests(SynchronousTestCase):
         self.assertFalse(self.channel.is_busy)
 
     def test_unparsed(self) -> None:
-        """What is not parsed yet is kept."""
+        """Data that is not parsed yet is available as `unparsed`."""
         self.channel.dataReceived(b"GET / HT")
         self.assertEqual(self.channel.unparsed, b"GET / HT")
 
     def test_transport_full(self) -> None:
-        """It knows when the transport takes no more."""
+        """A channel knows whether its transport accepts more data."""
         self.channel.dataReceived(GET)
         self.assertFalse(self.channel.is_transport_full)
         self.channel.pauseProducing()
@@ -92,14 +92,14 @@ class TwistedTests(SynchronousTestCase):
         self.assertFalse(self.channel.is_transport_full)
 
     def test_reading(self) -> None:
-        """The transport can be told to read nothing for a time."""
+        """Reading from the transport can be paused and resumed."""
         self.channel.pause_reading()
         self.assertEqual(self.transport.producerState, "paused")
         self.channel.resume_reading()
         self.assertEqual(self.transport.producerState, "producing")
 
     def test_abort_call(self) -> None:
-        """A call that aborts the connection is cancelled when that is closed."""
+        """The call that aborts a connection is cancelled when it is closed."""
         self.assertIsNone(self.channel.abort_call)
         self.channel.setTimeout(None)
         self.channel.abort_call = self.clock.callLater(5, lambda: None)
@@ -107,7 +107,7 @@ class TwistedTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_release(self) -> None:
-        """The references that make cycles can be dropped."""
+        """References that form cycles can be dropped."""
         self.channel.dataReceived(
             b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n"
         )
@@ -117,13 +117,13 @@ class TwistedTests(SynchronousTestCase):
         self.assertIsNone(self.channel._requestProducer)
 
     def test_bad_request(self) -> None:
-        """Twisted calls the hook for what is not HTTP."""
+        """Twisted calls the hook for data that is not HTTP."""
         self.channel.dataReceived(b"nonsense\r\n\r\n")
         self.assertEqual(self.channel.calls, ["refuse_bad_request"])
         self.assertTrue(self.transport.value().startswith(b"HTTP/1.1 400 "))
 
     def test_continue(self) -> None:
-        """Twisted calls the hook when a client waits before it sends a body."""
+        """Twisted calls the hook when a client waits for a 100 with its body."""
         self.channel.dataReceived(
             b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n"
             b"Expect: 100-continue\r\n\r\n"
@@ -132,7 +132,7 @@ class TwistedTests(SynchronousTestCase):
         self.assertTrue(self.transport.value().startswith(b"HTTP/1.1 100 "))
 
     def test_listed(self) -> None:
-        """Every private name that is used is listed, and is one of Twisted's."""
+        """Every private name that is used is listed, and exists in Twisted."""
         text = Path(twisted_private_apis.__file__).read_text()
         docstring = twisted_private_apis.__doc__ or ""
         used = set(re.findall(r"(?:self|super\(\))\.(_[a-zA-Z]\w*)", text))
@@ -142,7 +142,7 @@ class TwistedTests(SynchronousTestCase):
 
 
 class RecordingWebSocket(WebSocketBase):
-    """Records the calls of the hooks."""
+    """A websocket that records the calls of the hooks."""
 
     def __init__(self, factory: WebSocketServerFactory) -> None:
         super().__init__(factory, {"X-Header": "value"})
@@ -170,7 +170,7 @@ class RecordingWebSocket(WebSocketBase):
 
 
 class AutobahnTests(SynchronousTestCase):
-    """What is used of autobahn beyond its documented API."""
+    """The names of autobahn beyond its documented API."""
 
     def setUp(self) -> None:
         self.websocket = RecordingWebSocket(websocket_factory(Clock()))
@@ -193,18 +193,18 @@ class AutobahnTests(SynchronousTestCase):
         self.assertEqual(self.websocket.calls, ["opened"])
 
     def test_frames(self) -> None:
-        """Each frame of a message is told by the size of the message until there."""
+        """The hook is called for each frame, with the size of the message so far."""
         self.assertEqual(self.receive(1, b"abc", fin=False), [3])
         self.assertEqual(self.receive(0, b"defg"), [7])
         self.assertEqual(self.receive(1, b"h"), [1])
 
     def test_control_frames(self) -> None:
-        """Pings and pongs are told."""
+        """The hooks are called for pings and pongs."""
         self.assertEqual(self.receive(9, b"are you there"), [b"are you there"])
         self.assertEqual(self.receive(10, b""), ["ponged"])
 
     def test_close(self) -> None:
-        """A close frame is told before it is sent; the connection is not aborted."""
+        """The hook is called before a close frame is sent, without aborting."""
         self.transport.clear()
         self.websocket.sendClose(1000, "bye")
         self.assertEqual(self.websocket.calls, ["opened", "closing"])
@@ -212,7 +212,7 @@ class AutobahnTests(SynchronousTestCase):
         self.assertFalse(self.transport.disconnected)
 
     def test_violation(self) -> None:
-        """A violation of the protocol is told to the client in a close frame."""
+        """After a violation of the protocol the client receives a close frame."""
         self.transport.clear()
         self.assertIn("closing", self.receive(3, b""))
         self.assertTrue(self.transport.value().startswith(b"\x88"))
@@ -226,7 +226,7 @@ class AutobahnTests(SynchronousTestCase):
         self.assertEqual(self.transport.value(), b"\x01\x01a\x80\x01b")
 
     def test_freed(self) -> None:
-        """What refers to a closed websocket is dropped."""
+        """The references to a closed websocket are dropped."""
         self.assertIsNotNone(self.websocket.is_open)
         self.websocket.connectionLost()
         self.assertIsNone(self.websocket.is_open)
@@ -239,18 +239,18 @@ class AutobahnTests(SynchronousTestCase):
         self.websocket.log.warn("{text}", text="anything")
 
     def test_listed(self) -> None:
-        """Every name that is used is listed, and is one of autobahn's."""
+        """Every name that is used is listed, and exists in autobahn."""
         docstring = autobahn_private_apis.__doc__ or ""
         for name in ("_closeConnection", "sendFrame", "sendCloseFrame"):
             self.assertIn(f"``{name}``", docstring)
             self.assertTrue(hasattr(WebSocketServerProtocol, name), name)
 
 
-class ElsewhereTests(SynchronousTestCase):
-    """The rest of the package."""
+class OtherModulesTests(SynchronousTestCase):
+    """The other modules of the package."""
 
     def test_no_private_names(self) -> None:
-        """No other module of the package uses a private name of Twisted's channel."""
+        """No other module of the package uses a private name of `HTTPChannel`."""
         names = re.findall(r"``(_\w+)``", twisted_private_apis.__doc__ or "")
         self.assertGreaterEqual(len(names), 9)
         for path in Path(twisted_private_apis.__file__).parent.glob("*.py"):

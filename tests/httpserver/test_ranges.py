@@ -64,14 +64,14 @@ class RangeTests(SynchronousTestCase):
         ):
             self.assertIsNone(range_of(header, 100), header)
 
-    def test_behind_the_end(self) -> None:
-        """A range behind the end is an error."""
+    def test_past_the_end(self) -> None:
+        """A range past the end is an error."""
         for header in (b"bytes=100-", b"bytes=100-200", b"bytes=-0", b"bytes=1000-,-0"):
             self.assertRaises(UnsatisfiableError, range_of, header, 100)
 
     @given(st.binary(max_size=30).map(b"bytes=".__add__), st.integers(1, 200))
     def test_any(self, header: bytes, size: int) -> None:
-        """The range for any header lies in the body."""
+        """The range for any header is inside the body."""
         try:
             found = range_of(header, size)
         except UnsatisfiableError:

@@ -17,7 +17,7 @@ class ResponseTests(SynchronousTestCase):
     """Responses as values."""
 
     def test_refusal(self) -> None:
-        """A refusal is one line of plain text that no browser takes for HTML."""
+        """A refusal is one line of plain text, which browsers do not treat as HTML."""
         response = refusal(404, "no <b>such</b> path")
         self.assertEqual(response.body, b"no <b>such</b> path\n")
         self.assertIn((b"Content-Type", b"text/plain; charset=utf-8"), response.headers)
@@ -25,16 +25,16 @@ class ResponseTests(SynchronousTestCase):
         self.assertFalse(response.closes)
 
     def test_closes(self) -> None:
-        """After what is not HTTP, the connection is closed."""
+        """The response to data that is not HTTP closes the connection."""
         self.assertTrue(BAD_REQUEST.closes)
 
     def test_not_allowed(self) -> None:
-        """A refused method is told which ones there are."""
+        """The refusal of a method lists the allowed methods."""
         response = not_allowed((b"GET", b"HEAD"))
         self.assertEqual(response.code, 405)
         self.assertIn((b"Allow", b"GET, HEAD"), response.headers)
 
     def test_error(self) -> None:
-        """An error carries the response that is sent."""
+        """An error has the response that is sent."""
         response = Response(502, (), b"")
         self.assertIs(ResponseError(response).response, response)

@@ -198,7 +198,7 @@ class WireTests(SynchronousTestCase):
 
 
 class BoundsTests(SynchronousTestCase):
-    """Limits for hostile guests."""
+    """Limits on hostile clients."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -279,7 +279,7 @@ class BoundsTests(SynchronousTestCase):
         self.assert_bad_request(b"GET / HTTP/1.1\r\nA: x\r\n y\r\n\r\n")
 
     def test_file_descriptor(self) -> None:
-        """A file descriptor from a guest is closed, and so is the connection."""
+        """A file descriptor that a guest sends is closed, like the connection."""
         channel = self.site.buildProtocol(UNIXAddress(""))
         self.assertTrue(verifyObject(IFileDescriptorReceiver, channel))
         transport = StringTransport()
@@ -345,7 +345,7 @@ class BoundsTests(SynchronousTestCase):
         self.assertTrue(self.guest.transport.disconnecting)
 
     def test_trickle(self) -> None:
-        """Sending a byte now and then does not extend the timeout of a request."""
+        """Sending single bytes does not extend the timeout of a request."""
         for byte in GET[:REQUEST_TIMEOUT]:
             self.assertFalse(self.guest.transport.disconnecting)
             self.guest.send(b"%c" % byte)
@@ -353,7 +353,7 @@ class BoundsTests(SynchronousTestCase):
         self.assertTrue(self.guest.transport.disconnecting)
 
     def test_idle(self) -> None:
-        """Between requests the longer idle timeout holds."""
+        """Between requests the longer idle timeout applies."""
         self.guest.send(GET)
         self.clock.advance(IDLE_TIMEOUT - 1)
         self.assertFalse(self.guest.transport.disconnecting)
@@ -362,13 +362,13 @@ class BoundsTests(SynchronousTestCase):
         self.assertTrue(self.guest.transport.disconnecting)
 
     def test_second_trickle(self) -> None:
-        """The timeout holds for a second request as well."""
+        """Sending single bytes does not extend the timeout of a second request."""
         self.guest.send(GET + GET[:5])
         self.clock.advance(REQUEST_TIMEOUT)
         self.assertTrue(self.guest.transport.disconnecting)
 
     def test_second_trickle_by_lines(self) -> None:
-        """So it does when that arrives line by line."""
+        """Sending single lines does not extend the timeout of a second request."""
         self.guest.send(GET)
         self.guest.send(GET.splitlines(keepends=True)[0])
         self.clock.advance(REQUEST_TIMEOUT)
@@ -391,7 +391,7 @@ class BoundsTests(SynchronousTestCase):
         self.assertEqual(len(responses(transport.value())), 101)
 
     def test_does_not_read(self) -> None:
-        """If the last response is not read, the connection is finally aborted."""
+        """If the last response is not read, a timeout aborts the connection."""
         self.guest.send(GET.replace(b"Host: x", b"Host: x\r\nConnection: close"))
         self.assertTrue(self.guest.transport.disconnecting)
         self.clock.advance(IDLE_TIMEOUT)
@@ -524,7 +524,7 @@ class BoundsTests(SynchronousTestCase):
         headers: list[tuple[bytes, bytes]],
         body: bytes,
     ) -> None:
-        """The same holds for data that resembles HTTP."""
+        """For data that resembles HTTP, the response is valid HTTP or empty."""
         head = b"".join(b"%b: %b\r\n" % header for header in headers)
         data = b"%b /1.0/%b HTTP/1.1\r\n%b\r\n%b" % (method, target, head, body)
         with capturedLogs() as events:
@@ -558,7 +558,7 @@ class LoadingStore(MemoryStore):
 
 @frozen
 class LateIdentifier(MemoryIdentifier):
-    """Identifies callers only of containers in the store, as for podman."""
+    """Identifies callers only if their container is in the store, as for podman."""
 
     store: MemoryStore = field(kw_only=True)
 
@@ -600,7 +600,7 @@ class LoadingTests(SynchronousTestCase):
         self.assertEqual(len(list(self.site.server.registry.of("c1"))), 1)
 
     def test_half_close(self) -> None:
-        """So is a guest that has closed its writing end meanwhile."""
+        """A guest that closes its writing end meanwhile receives its response."""
         self.guest.send(GET)
         self.guest.half_close()
         self.assertFalse(self.guest.transport.disconnecting)
@@ -610,7 +610,7 @@ class LoadingTests(SynchronousTestCase):
         self.assertTrue(self.guest.transport.disconnecting)
 
     def test_waits_no_longer(self) -> None:
-        """After a timeout they are answered without waiting any longer."""
+        """Requests are answered after a timeout, even if the store is not loaded."""
         self.assertEqual(self.guest.send(GET), b"")
         self.clock.advance(LOADING_TIMEOUT)
         self.assertEqual(self.received(), [(500, b"not in a container\n")])
@@ -624,7 +624,7 @@ class LoadingTests(SynchronousTestCase):
         self.assertEqual(list(self.site.server.registry.all()), [])
 
     def test_lost_leaves_nothing(self) -> None:
-        """A connection that is lost meanwhile leaves no waiter and no pending call."""
+        """A connection that is lost meanwhile leaves no Deferred and no timeout."""
         waiting, calls = list(self.store.waiting), self.clock.getDelayedCalls()
         guest = GuestConnection(self.site)
         guest.send(GET)
@@ -636,7 +636,7 @@ class LoadingTests(SynchronousTestCase):
     def test_surplus(self) -> None:
         """Surplus connections of a container are closed without a response."""
         aborted: list[None] = []
-        # As on a real transport, connectionLost is not called at once.
+        # As on a real transport, connectionLost is not called immediately.
         abort = partial(aborted.append, None)
         self.patch(self.guest.transport, "abortConnection", abort)
         self.patch(self.site.server.registry, "_max_connections", 1)
@@ -649,7 +649,7 @@ class LoadingTests(SynchronousTestCase):
         self.assertEqual(len(aborted), 1)
 
     def test_loaded(self) -> None:
-        """Once the store is loaded, requests are answered at once."""
+        """Once the store is loaded, requests are answered immediately."""
         self.store.loading.callback(None)
         guest = GuestConnection(self.site)
         self.assertEqual(responses(guest.send(GET)), [(500, b"not in a container\n")])
@@ -719,7 +719,7 @@ class FailureTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(AttributeError)), 1)
 
     def test_peers(self) -> None:
-        """A peer without credentials is unidentified, and the log has the reason."""
+        """A peer without credentials is unidentified; the reason is logged."""
         site = GuestSites(
             STORE, MemoryIdentifier(), MemoryPeerSource(None), Clock()
         ).site(LXD)
@@ -790,12 +790,12 @@ class RunTests(SynchronousTestCase):
         self.assertEqual(handler.services.cache._kept, {})
 
     def test_replaced(self) -> None:
-        """So are those of a container that is replaced by another of its name."""
+        """The connections of a container that is replaced by another one are closed."""
         self.store.put(evolve(self.container, config={"volatile.uuid": "y"}))
         self.assert_closed(True, False)
 
     def test_other_id(self) -> None:
-        """The same holds for an id of podman or docker."""
+        """A container with another id of podman or docker is another container."""
         self.store.put(evolve(self.container, id="y"))
         self.assert_closed(True, False)
 
@@ -831,11 +831,11 @@ class CloseTests(SynchronousTestCase):
         self.site = site_for(STORE, "c1", clock=self.clock)
 
     def test_none(self) -> None:
-        """Without connections the Deferred fires at once."""
+        """Without connections the Deferred fires immediately."""
         self.assertIsNone(self.successResultOf(self.site.close_connections()))
 
     def test_twice(self) -> None:
-        """Every Deferred fires."""
+        """The Deferreds of all calls fire."""
         guest = GuestConnection(self.site)
         waiting = [self.site.close_connections() for _ in range(2)]
         guest.disconnect()

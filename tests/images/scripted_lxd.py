@@ -1,4 +1,4 @@
-"""An LXD of which a test writes each response, byte by byte."""
+"""An LXD whose responses are written by the test, byte by byte."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ SPLIT = part("metadata", b"the\r\n") + part("rootfs", b"image\r\n") + b"--b--\r\
 
 
 class ScriptedLXDTestCase(SynchronousTestCase):
-    """Accepts connections of an `LXDImageStore`, and sends what the test says."""
+    """A base class that sends scripted responses to an `LXDImageStore`."""
 
     def setUp(self) -> None:
         self.reactor = MemoryDevLXDReactor()
@@ -93,7 +93,7 @@ class ScriptedLXDTestCase(SynchronousTestCase):
         return transport
 
     def play(self, *responses: bytes) -> None:
-        """Accept a connection for each response, and send it there."""
+        """Accept a connection for each response, and send the response."""
         for content in responses:
             self.accept()
             self.protocol.dataReceived(content)
@@ -109,7 +109,7 @@ class ScriptedLXDTestCase(SynchronousTestCase):
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def opened(self, *responses: bytes) -> IOpenImage:
-        """Open the image, with these responses."""
+        """Open the image, with these responses of LXD."""
         opening = self.store.open(FINGERPRINT)
         self.play(*responses)
         opened = self.successResultOf(opening)

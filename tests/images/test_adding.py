@@ -164,7 +164,7 @@ class AddTests(SynchronousTestCase):
         path = self.file("x", b"data")
 
         class Digest:
-            """Lets the file grow while it is copied."""
+            """A digest that appends to the file while it is copied."""
 
             def update(self, data: bytes) -> None:
                 with path.open("ab") as file:
@@ -174,7 +174,7 @@ class AddTests(SynchronousTestCase):
         self.assert_refused("x: changed while it was copied", path)
 
     def test_order(self) -> None:
-        """An image can be downloaded only when all of it is on the disk."""
+        """An image can be downloaded only after all of it is on the disk."""
         calls: list[str] = []
         rename, fsync = Path.rename, os.fsync
 
@@ -226,7 +226,7 @@ class AddTests(SynchronousTestCase):
         self.assert_refused("No space left", self.file("x", b"data"))
 
     def test_interrupted(self) -> None:
-        """Wherever it is interrupted, no guest can download half an image."""
+        """If adding is interrupted at any step, no guest can download half an image."""
         meta, root = self.file("meta", b"meta"), self.file("root", b"root")
         fingerprint = hashlib.sha256(b"metaroot").hexdigest()
         rename = Path.rename

@@ -28,7 +28,7 @@ def would_block(*_: object) -> int:
 
 
 class DirectoryTestCase(SynchronousTestCase):
-    """Has a directory of images, and a store that provides them."""
+    """A base class with a directory of images, and a store that provides them."""
 
     def setUp(self) -> None:
         self.path = Path(tempfile.mkdtemp(dir="."))
@@ -47,7 +47,7 @@ class DirectoryTestCase(SynchronousTestCase):
         return self.successResultOf(self.store.open(FINGERPRINT))
 
     def opened(self) -> IOpenImage:
-        """Open the image, which has to be found."""
+        """Open the image, which must be found."""
         opened = self.open()
         assert opened is not None
         self.addCleanup(opened.close)
@@ -86,7 +86,7 @@ class FoundTests(DirectoryTestCase):
     def test_names(self) -> None:
         """The file may have an extension; the description may have a filename."""
         self.write(".yaml", "public: true")
-        # Files whose names are similar are no images.
+        # Files with similar names are not images.
         for suffix in (".yaml~", ".rootfs.old", "~", ".sha256", ".tar.xz.part"):
             self.write(suffix, "x")
         with capturedLogs() as events:
@@ -113,7 +113,7 @@ class FoundTests(DirectoryTestCase):
 
 
 class UnusableTests(DirectoryTestCase):
-    """Files that are not a usable image are not found; the log says why."""
+    """Files that are not a usable image are not found; the reason is logged."""
 
     def assert_unusable(self, *words: str) -> None:
         """Check that the image is not found, no file left open, and one line logged."""
@@ -125,7 +125,7 @@ class UnusableTests(DirectoryTestCase):
         self.assertEqual(self.descriptors.opened(), [])
 
     def test_description(self) -> None:
-        """A description that is malformed."""
+        """An image with a malformed description is not found."""
         self.write("", "data")
         self.write(".yaml", "public: true\n\tx")
         self.assert_unusable(".yaml:2")
@@ -133,7 +133,7 @@ class UnusableTests(DirectoryTestCase):
         self.assert_unusable(".yaml: public: neither")
 
     def test_links(self) -> None:
-        """Symbolic links, wherever they lead."""
+        """Symbolic links are not followed, whatever they point to."""
         outside = Path(tempfile.mkdtemp(dir=".")).absolute() / "secret"
         outside.write_text("public: true")
         inside = self.path.absolute() / "secret"
@@ -155,7 +155,7 @@ class UnusableTests(DirectoryTestCase):
             description.unlink()
 
     def test_not_regular(self) -> None:
-        """A missing file, a FIFO, a directory, an empty file."""
+        """A missing file, a FIFO, a directory and an empty file are not images."""
         self.write(".yaml", "public: true")
         self.assert_unusable("no such file")
         path = self.path / FINGERPRINT
@@ -172,7 +172,7 @@ class UnusableTests(DirectoryTestCase):
         self.assert_unusable(".rootfs", "directory")
 
     def test_too_many(self) -> None:
-        """Two files for one image."""
+        """An image with two files of different extensions is not found."""
         self.write(".yaml", "public: true")
         self.write("", "data")
         self.write(".tar", "data")
@@ -269,7 +269,7 @@ class ChangeTests(DirectoryTestCase):
         self.patch(directory_image_store, "open_regular", open_and_complete)
         self.assertEqual(len(self.opened().image.parts), 2)
 
-    def test_removed_at_once(self) -> None:
+    def test_removed_immediately(self) -> None:
         """An image that is removed as soon as it is opened is not found."""
 
         def open_and_remove(path: Path, flags: int) -> int:
@@ -301,7 +301,7 @@ class ChangeTests(DirectoryTestCase):
 
 
 class SlowTests(DirectoryTestCase):
-    """Disks that are slow or fail."""
+    """Reading from disks that are slow or fail."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -319,7 +319,7 @@ class SlowTests(DirectoryTestCase):
         opened.close()
 
     def test_close(self) -> None:
-        """Files are closed in a thread, too, as that may free disk space."""
+        """Files are closed in a thread, because this may free disk space."""
         opened = self.successResultOf(self.store.open(FINGERPRINT))
         assert opened is not None
         self.assertEqual(len(self.descriptors.opened()), 1)
@@ -330,7 +330,7 @@ class SlowTests(DirectoryTestCase):
         self.assertEqual(self.descriptors.opened(), [])
 
     def test_read(self) -> None:
-        """Data that are not in the page cache are read in a thread."""
+        """Data that is not in the page cache is read in a thread."""
         opened = self.opened()
         self.patch(os, "preadv", would_block)
         self.reactor.threads.held = True
@@ -353,7 +353,7 @@ class SlowTests(DirectoryTestCase):
         self.assertEqual(used_flags, [os.RWF_NOWAIT])
 
     def test_out_of_files(self) -> None:
-        """Without free file descriptors, opening fails: the image may exist."""
+        """Without free file descriptors, opening fails, as the image may exist."""
 
         def exhausted(*_: object) -> int:
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))

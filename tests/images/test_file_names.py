@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from devlxd.images.file_names import HEAD_SIZE, extension_of, is_filename, parts_of
 from devlxd.model import ImagePart
 
-#: How files of each format begin, by their extension.
+#: The first bytes of files of each format, by extension.
 HEADS = {
     ".tar.gz": b"\x1f\x8b\x08",
     ".tar.bz2": b"BZh9",
@@ -25,7 +25,7 @@ class FileNameTests(SynchronousTestCase):
     """The names of the files of images."""
 
     def test_extensions(self) -> None:
-        """The extension follows from the first bytes of the file, as with LXD."""
+        """The extension is chosen by the first bytes of the file, as by LXD."""
         for extension, head in HEADS.items():
             self.assertLessEqual(len(head), HEAD_SIZE)
             self.assertEqual(extension_of(head + b"..."), extension)

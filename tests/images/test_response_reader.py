@@ -23,7 +23,7 @@ class ResponseReaderTests(SynchronousTestCase):
         self.reader.makeConnection(self.transport)
 
     def read(self) -> Deferred[bytes]:
-        """Start to read."""
+        """Start to read a chunk."""
         return Deferred.fromCoroutine(self.reader.read())
 
     def end(self, reason: Exception) -> None:
@@ -50,13 +50,13 @@ class ResponseReaderTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(self.read()), b"")
 
     def test_end_while_waiting(self) -> None:
-        """The end completes a read that waits."""
+        """The end of the body completes a pending read."""
         reading = self.read()
         self.end(ResponseDone())
         self.assertEqual(self.successResultOf(reading), b"")
 
     def test_incomplete(self) -> None:
-        """An incomplete response is an error, after what came before its end."""
+        """An incomplete response is an error, after its data has been read."""
         self.reader.dataReceived(b"1")
         self.end(ResponseFailed([Failure(OSError("gone"))]))
         self.assertEqual(self.successResultOf(self.read()), b"1")
@@ -64,7 +64,7 @@ class ResponseReaderTests(SynchronousTestCase):
         self.assertIn("incomplete: gone", str(error))
 
     def test_timeout(self) -> None:
-        """A read fails if no data arrive until the timeout."""
+        """A read fails if no data arrives until the timeout."""
         reading = self.read()
         self.clock.advance(READ_TIMEOUT - 1)
         self.assertNoResult(reading)

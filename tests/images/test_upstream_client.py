@@ -20,7 +20,7 @@ from tests.images.scripted_lxd import (
 
 
 class UpstreamClientTests(ScriptedLXDTestCase):
-    """Requests to an LXD, and LXDs that fail."""
+    """Requests to an LXD, and errors of an LXD."""
 
     def test_request(self) -> None:
         """An image is requested by its complete fingerprint."""
@@ -38,7 +38,7 @@ class UpstreamClientTests(ScriptedLXDTestCase):
         self.assert_fails(opening, "/lxd/sock")
 
     def test_timeouts(self) -> None:
-        """An LXD that does not respond, or stops in a response, is not waited for."""
+        """A timeout ends the wait for LXD to respond, or to continue a response."""
         for beginning in (b"", b"HTTP/1.1 200 OK\r\n"):
             opening = self.store.open(FINGERPRINT)
             self.play(beginning)
@@ -61,7 +61,7 @@ class UpstreamClientTests(ScriptedLXDTestCase):
         self.assertEqual(events, [])
 
     def test_compressed(self) -> None:
-        """Compression is not requested, and a compressed body is not unpacked."""
+        """Compression is not requested, and a compressed body is not decompressed."""
         bomb = gzip.compress(b" " * 10**6)
         opening = self.store.open(FINGERPRINT)
         self.assertNotIn(b"ccept-", self.accept().value())

@@ -39,7 +39,7 @@ class ImagePartTests(ScriptedLXDTestCase):
         self.assertEqual((only.filename, only.size), (FINGERPRINT, 8))
 
     def test_split(self) -> None:
-        """The size of the second part follows from that of the first."""
+        """The size of the second part is computed from that of the first."""
         opened = self.opened(record(), split(SPLIT))
         sizes = [(found.name, found.size) for found in opened.image.parts]
         self.assertEqual(sizes, [("metadata", 3), ("rootfs", 5)])
@@ -77,11 +77,11 @@ class ImagePartTests(ScriptedLXDTestCase):
             self.assert_refused(content, reason)
 
     def test_connection_lost(self) -> None:
-        """If the connection is lost, that is an error."""
+        """A lost connection is an error."""
         self.assert_refused(split(SPLIT)[:-50], "incomplete", connection_lost=True)
 
     def test_endless(self) -> None:
-        """A first part that never ends is not waited for."""
+        """Opening fails after a timeout if the first part does not end."""
         content_type = "Content-Type: multipart/form-data; boundary=b"
         for body in (part("metadata", b""), b"--b\r\n"):
             opening = self.store.open(FINGERPRINT)
@@ -94,5 +94,5 @@ class ImagePartTests(ScriptedLXDTestCase):
             self.assert_fails(opening, "more than 30 s")
 
     def test_preamble(self) -> None:
-        """A preamble before the first part is refused at once."""
+        """A preamble before the first part is refused immediately."""
         self.assert_refused(split(b"x" * 1000 + SPLIT), "malformed multipart")

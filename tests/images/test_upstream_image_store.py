@@ -1,6 +1,6 @@
 """Tests of `devlxd.images.upstream_image_store`, besides the contract.
 
-LXD is slow, fails, or sends other data than it has announced.
+The LXD is slow, fails, or sends other data than announced.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class RememberTests(ScriptedLXDTestCase):
         self.opened(record())
 
     def test_limit(self) -> None:
-        """The parts of a limited number of images are remembered."""
+        """The number of images whose parts are remembered is limited."""
         self.patch(upstream_image_store, "MAX_REMEMBERED", 1)
         self.opened(record(), split(SPLIT))
         other = "f" * 64
@@ -58,7 +58,7 @@ class ReadTests(ScriptedLXDTestCase):
         return self.opened(record(), *exports).read(start, 100)
 
     def test_not_seekable(self) -> None:
-        """A split image is read from its beginning: LXD sends no range of it."""
+        """A split image is read from its beginning: LXD sends no ranges of it."""
         opened = self.opened(record(), split(SPLIT))
         self.assertFalse(opened.is_seekable)
         reading = opened.read(3, 1)
@@ -66,14 +66,14 @@ class ReadTests(ScriptedLXDTestCase):
         self.assert_fails(reading, "from its beginning")
 
     def test_connects_late(self) -> None:
-        """Data are requested when they are read, from the offset of the read."""
+        """Data is requested when it is read, from the offset of the read."""
         opened = self.opened(record(), unified("0-0/8", b"t"))
         self.assertEqual(len(self.reactor.unixClients), self.accepted)
         opened.read(5, 1)
         self.assertIn(b"\r\nRange: bytes=5-7\r\n", self.accept().value())
 
     def test_chunks(self) -> None:
-        """Data can be read as they arrive."""
+        """Data can be read as it arrives."""
         opened = self.opened(record(), unified("0-0/8", b"t"))
         reading = opened.read(0, 100)
         self.play(unified("0-7/8", b"the", length=8))
@@ -126,7 +126,7 @@ class ReadTests(ScriptedLXDTestCase):
         self.assert_fails(reading, "no data")
 
     def test_unified_changed(self) -> None:
-        """A read fails if a unified image is another than when it was opened."""
+        """A read fails if a unified image has changed since it was opened."""
         for content in (
             response(200, body=b"theimage"),
             unified("0-6/7", b"theimag"),
@@ -142,7 +142,7 @@ class ReadTests(ScriptedLXDTestCase):
             self.setUp()
 
     def test_split_changed(self) -> None:
-        """A read fails if a split image is another than when it was opened."""
+        """A read fails if a split image has changed since it was opened."""
         for body in (
             SPLIT.replace(b"the", b"they"),
             SPLIT.replace(b"the", b"th"),
@@ -178,7 +178,7 @@ class ReadTests(ScriptedLXDTestCase):
         self.assertTrue(transport.disconnecting)
 
     def test_pause(self) -> None:
-        """LXD is paused while the guest reads more slowly than it sends."""
+        """LXD is paused while the guest reads more slowly than LXD sends."""
         size = 10**6
         opened = self.opened(record(size=size), unified(f"0-0/{size}", b"t"))
         reading = opened.read(0, 100)

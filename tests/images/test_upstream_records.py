@@ -37,7 +37,7 @@ class ImageRecordTests(ScriptedLXDTestCase):
         self.assertEqual(self.opened(*responses).image.size, 8)
 
     def test_modified(self) -> None:
-        """The time of the last change is ``uploaded_at``; 0 if that is no time."""
+        """The time of the last change is ``uploaded_at``; 0 if that is not a time."""
         for uploaded_at, modified in (
             (UPLOADED_AT, 1795299084),
             ("0001-01-01T00:00:00Z", 0),
@@ -49,7 +49,7 @@ class ImageRecordTests(ScriptedLXDTestCase):
             self.assertEqual(self.opened(*responses).image.modified, modified)
 
     def test_connection_lost(self) -> None:
-        """If the connection is lost, that is an error."""
+        """A lost connection is an error."""
         for beginning in (b"", b"HTTP/1.1 200 OK\r\nConte", record()[:-1]):
             opening = self.store.open(FINGERPRINT)
             self.play(beginning)
@@ -57,14 +57,14 @@ class ImageRecordTests(ScriptedLXDTestCase):
             self.failureResultOf(opening, ImageError)
 
     def test_status(self) -> None:
-        """Statuses but 200 and 404 are errors. Redirects are not followed."""
+        """All statuses except 200 and 404 are errors; redirects are not followed."""
         for code in (403, 500, 503):
             self.assert_refused(response(code, body=b"{}"), f"status {code}")
         redirect = ("Location: http://elsewhere/", "Content-Length: 0")
         self.assert_refused(response(301, *redirect), "status 301")
 
     def test_malformed(self) -> None:
-        """Malformed records are errors, and so is the record of another image."""
+        """Malformed records and the record of another image are errors."""
         for body in (b"", b"[]", b"{}", b"\xff", b'{"metadata": []}', b"[" * 10**5):
             self.assert_refused(response(200, body=body), "malformed image record")
         self.assert_refused(record(fingerprint="0" * 64), "another image")
@@ -90,13 +90,13 @@ class ImageRecordTests(ScriptedLXDTestCase):
             self.assertIsNone(self.successResultOf(opening))
 
     def test_private_first(self) -> None:
-        """A private image is not found, whatever else its record says."""
+        """A private image is not found, even if its record has other errors."""
         opening = self.store.open(FINGERPRINT)
         self.play(record(public=False, size=0, fingerprint="0" * 64))
         self.assertIsNone(self.successResultOf(opening))
 
     def test_slow(self) -> None:
-        """A record that arrives too slowly is not waited for."""
+        """Opening fails after a timeout if the record arrives too slowly."""
         opening = self.store.open(FINGERPRINT)
         self.play(response(200, "Content-Length: 1000", body=b"{"))
         for _ in range(OPEN_TIMEOUT):

@@ -2,7 +2,7 @@
 
 Each is a template with ``{cgroup}`` in the place of the runtime's cgroup. The
 hierarchies, their order, and those in which the runtime has no cgroup are as seen
-on a real host. The tests insert paths as present runtimes create them.
+on a real host. The tests insert paths as current runtimes create them.
 """
 
 from __future__ import annotations

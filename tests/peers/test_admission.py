@@ -105,7 +105,7 @@ class CallerAdmissionTests(SynchronousTestCase):
         )
 
     def test_identified(self) -> None:
-        """A caller is identified; its pid is that of its container from now on."""
+        """A caller is identified; its pid and its container are reported."""
         caller = Caller("c1", uid=0, run=1)
         admission = self.admission({GUEST.pid: caller})
         self.assertEqual(admission.identify(StringTransport()), caller)
@@ -114,7 +114,7 @@ class CallerAdmissionTests(SynchronousTestCase):
         self.assertEqual(self.observer.notifications, [("connected", caller)])
 
     def test_not_identified(self) -> None:
-        """A peer in no container is no caller; the reason is logged."""
+        """A peer in no container has no caller; the reason is logged."""
         admission = self.admission({})
         with capturedLogs() as events:
             self.assertIsNone(admission.identify(StringTransport()))
@@ -127,7 +127,7 @@ class CallerAdmissionTests(SynchronousTestCase):
         self.assertEqual(self.identified, [])
 
     def test_not_loaded(self) -> None:
-        """While the store is not loaded nothing is logged: it is tried again."""
+        """Before the store is loaded, a refusal is not logged: there is a retry."""
         store = LoadingStore()
         admission = self.admission({}, store)
         with capturedLogs() as events:
@@ -137,7 +137,7 @@ class CallerAdmissionTests(SynchronousTestCase):
         self.assertEqual(store.pending, [])
 
     def test_failure(self) -> None:
-        """An exception is logged; the peer is no caller."""
+        """An exception is logged; the peer has no caller."""
 
         class FailingIdentifier(MemoryIdentifier):
             def identify(self, peer: object) -> Caller:
@@ -148,7 +148,7 @@ class CallerAdmissionTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_refused(self) -> None:
-        """A refused connection is logged, with its container if that is known."""
+        """A refused connection is logged, with its container if it is known."""
         admission = self.admission({})
         for owner, container in (("c1", "c1"), (object(), None)):
             with capturedLogs() as events:
@@ -160,7 +160,7 @@ class CallerAdmissionTests(SynchronousTestCase):
             )
 
     def test_ready_when_loaded(self) -> None:
-        """A retry is worth it when the store is loaded."""
+        """Identification is retried when the store has been loaded."""
         store = LoadingStore()
         ready = self.admission({}, store).when_ready()
         assert ready is not None
@@ -170,7 +170,7 @@ class CallerAdmissionTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_ready_in_time(self) -> None:
-        """A retry is due after some seconds in any case."""
+        """Identification is retried after a timeout in any case."""
         store = LoadingStore()
         ready = self.admission({}, store).when_ready()
         assert ready is not None
@@ -179,7 +179,7 @@ class CallerAdmissionTests(SynchronousTestCase):
         self.assertEqual(store.pending, [])
 
     def test_ready_is_cancelled(self) -> None:
-        """Nothing is left of a retry that is cancelled."""
+        """A cancelled retry leaves no timeout and no Deferred of the store."""
         store = LoadingStore()
         ready = self.admission({}, store).when_ready()
         assert ready is not None

@@ -32,10 +32,10 @@ except PermissionError:
 
 
 def nobody(*capabilities: str) -> list[str]:
-    """Return a command that runs a program as nobody, with some capabilities.
+    """Return a command that runs a program as the user nobody, with some capabilities.
 
     ``CAP_DAC_READ_SEARCH`` is always one of them: Python and devlxd may be
-    installed where nobody cannot read.
+    installed in a directory that the user nobody cannot read.
     """
     given = ",".join(f"+{name}" for name in ("dac_read_search", *capabilities))
     ids = ["--reuid=65534", "--regid=65534", "--clear-groups"]
@@ -57,7 +57,7 @@ class CheckMayIdentifyTests(SynchronousTestCase):
             check_may_identify(self.status(line))
 
     def test_missing(self) -> None:
-        """A process without it fails, with one line that names the capability."""
+        """A process without CAP_SYS_PTRACE fails, with one line that names it."""
         for line in ("CapEff:\t000001fffff7ffff", "CapEff:\t0000000000000000", ""):
             error = self.assertRaises(
                 PermissionError, check_may_identify, self.status(line)
@@ -66,7 +66,7 @@ class CheckMayIdentifyTests(SynchronousTestCase):
             self.assertNotIn("\n", str(error))
 
     def run_program(self, *prefix: str) -> list[str]:
-        """Run `PROGRAM` on a process of root's; return its output."""
+        """Run `PROGRAM` on a process of root; return its output."""
         with subprocess.Popen(["cat"], stdin=-1, stdout=-3) as process_of_root:
             command = [*prefix, sys.executable, "-c", PROGRAM, str(process_of_root.pid)]
             directory = Path(__file__).parents[2]

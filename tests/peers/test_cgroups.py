@@ -22,7 +22,7 @@ class ParseCgroupsTests(SynchronousTestCase):
         self.assertEqual(set(paths["v1"]), {"/lxc.payload.c1", "/user.slice"})
 
     def test_colon(self) -> None:
-        """A path may contain colons; guests choose the end of it."""
+        """A path may contain colons: guests choose its last components."""
         self.assertEqual(
             list(parse_cgroups("0::/lxc.payload.c1/a:0::/b\n")),
             ["/lxc.payload.c1/a:0::/b"],

@@ -85,13 +85,13 @@ class RecordedIDMapTests(IDMapContract, SynchronousTestCase):
         return recorded
 
     def test_current(self) -> None:
-        """The map of the running container counts."""
+        """The map of the running container is used."""
         config = {CURRENT: id_map_value(100000), LAST: id_map_value(200000)}
         recorded = recorded_id_map(Container("c1", config))
         self.assertEqual(recorded, IDMap(((0, 100000, 65536),)))
 
     def test_last(self) -> None:
-        """Without it the map of the last start counts."""
+        """If there is none of the running container, that of its last start is used."""
         for config in ({LAST: id_map_value(5)}, {CURRENT: "", LAST: id_map_value(5)}):
             recorded = recorded_id_map(Container("c1", config))
             self.assertEqual(recorded, IDMap(((0, 5, 65536),)))
@@ -101,7 +101,7 @@ class RecordedIDMapTests(IDMapContract, SynchronousTestCase):
         self.assertEqual(recorded_id_map(Container("c1", {CURRENT: "[]"})), PRIVILEGED)
 
     def test_none(self) -> None:
-        """A container without a recorded map has none."""
+        """A container without a recorded map has no map."""
         self.assertIsNone(recorded_id_map(Container("c1")))
 
     def test_no_root(self) -> None:
@@ -116,7 +116,7 @@ class RecordedIDMapTests(IDMapContract, SynchronousTestCase):
         st.text() | st.sampled_from(["{}", "[{}]", "1", "[[]]", "null", '[{"a":1}]'])
     )
     def test_unknown_format(self, text: str) -> None:
-        """A map of another format is an error, and never that of the host."""
+        """A map of another format is an error, and not replaced by the host's."""
         container = Container("c1", {CURRENT: "x" + text})
         self.assertRaises(IDMapError, recorded_id_map, container)
         try:

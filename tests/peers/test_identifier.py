@@ -1,6 +1,6 @@
 """Tests of `devlxd.peers.identifier`, and the contract of `ICallerIdentifier`.
 
-The attacks are played on the text that ``/proc`` has in the attacker's place.
+The attacks are simulated with the text that ``/proc`` shows for such processes.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class IdentifierTestCase(SynchronousTestCase):
             )
 
     def notice_ends(self) -> None:
-        """Let the reactor report all processes that have ended."""
+        """Make the reactor report all processes that have ended."""
         for reader in list(self.reactor.readers):
             if reader not in self.reactor.readers:
                 continue
@@ -138,7 +138,7 @@ class IdentifierTestCase(SynchronousTestCase):
 
 
 class AttackTests(IdentifierTestCase):
-    """What the attacker's root can do, on a host with cgroup v2."""
+    """Attacks by root in a container, on a host with cgroup v2."""
 
     def test_honest(self) -> None:
         """A process that does nothing special is the root of its own container."""
@@ -146,7 +146,7 @@ class AttackTests(IdentifierTestCase):
         self.assertEqual((caller.container, caller.uid), ("attacker", 0))
 
     def test_cgroup_of_its_own(self) -> None:
-        """A cgroup below the attacker's is the attacker's, whatever its name is."""
+        """A cgroup below the attacker's belongs to the attacker, with any name."""
         for below in (
             "/lxc.payload.victim",
             "/lxc.monitor.victim",
@@ -169,13 +169,13 @@ class AttackTests(IdentifierTestCase):
         self.assert_refused("in the pid namespace of victim", text, [VICTIM])
 
     def test_nested_namespaces(self) -> None:
-        """Of nested pid namespaces only the outermost one below the host's counts."""
+        """Of nested pid namespaces, the outermost one below the host's is decisive."""
         self.add_init(11, "/lxc.payload.victim", 101)
         caller = self.identify("/lxc.payload.attacker", [102, 101, ATTACKER])
         self.assertEqual(caller.container, "attacker")
 
     def test_nested_container(self) -> None:
-        """A nested container is the outer one, and its root is not the outer one's."""
+        """A process of a nested container belongs to the outer one; it is not root."""
         caller = self.identify(
             "/lxc.payload.attacker/lxc.payload.inner",
             [101, ATTACKER],
@@ -185,7 +185,7 @@ class AttackTests(IdentifierTestCase):
         self.assertEqual((caller.container, caller.uid), ("attacker", None))
 
     def test_user_namespace(self) -> None:
-        """The root of a user's own user namespace is that user."""
+        """Root in a user namespace that a user has created is that user."""
         caller = self.identify(
             "/lxc.payload.attacker", uid=101_000, uid_map="0 101000 1"
         )
@@ -310,14 +310,14 @@ class MonitorTests(IdentifierTestCase):
         self.assert_refused_in("its monitor is that of another container", "c1", 300)
 
     def test_title_in_a_container(self) -> None:
-        """A process of the attacker's is not a monitor, whatever its title is."""
+        """A process of the attacker is not a monitor, even with the title of one."""
         self.add_init(30, "/lxc.payload.victim", 300, "victim")
         monitor = self.table.processes[1030]
         monitor.namespaces = [ATTACKER]
         self.assert_refused_in("is in a container", "victim", 300)
         monitor.namespaces, monitor.uid = [], 100_000
         self.assert_refused_in("does not belong to the host's root", "victim", 300)
-        # Its command line is not read: that could block for ever.
+        # Its command line is not read: that could block indefinitely.
         self.patch(self.table, "command_line", lambda pid: self.fail("read"))
         self.assert_refused_in("does not belong to the host's root", "victim", 300)
 
@@ -364,7 +364,7 @@ class MonitorTests(IdentifierTestCase):
         self.assertEqual(self.container_name("c1", 300), "c1")
 
     def test_monitor_is_killed(self) -> None:
-        """When the monitor ends the run ends, even if its init is alive."""
+        """When the monitor ends, the run ends, even if its init is alive."""
         observer = RecordingRunObserver()
         self.identifier.watch(observer)
         self.add_init(30, "/lxc.payload.c1", 300, "c1")
@@ -383,7 +383,7 @@ class MonitorTests(IdentifierTestCase):
         self.assertEqual(self.container_name("c1-1", 300), "c1")
 
     def test_without_a_name(self) -> None:
-        """A runtime without a name and without monitors is used, too."""
+        """A runtime without a name and without monitors can be used."""
 
         @implementer(IRuntime)
         class OldPlugin:  # type: ignore[misc] # without a name, on purpose
@@ -405,13 +405,13 @@ class MonitorTests(IdentifierTestCase):
 
 
 class HybridMonitorTests(MonitorTests):
-    """The same on a hybrid host."""
+    """The monitor of a container's init, on a hybrid host."""
 
     host = hosts.HYBRID
 
 
 class V1MonitorTests(MonitorTests):
-    """The same on a host without cgroup v2."""
+    """The monitor of a container's init, on a host without cgroup v2."""
 
     host = hosts.V1
 
@@ -441,7 +441,7 @@ class SameNameTests(IdentifierTestCase):
         return self.identify("/lxc.payload.c1-1", [400])
 
     def test_first(self) -> None:
-        """Only the one that has asked first is served while it runs."""
+        """While both run, only the one that has connected first is served."""
         self.assertEqual(self.incus().container, "c1")
         error = self.assertRaises(NotInContainer, self.lxc)
         self.assertIn("(incus in /var/lib/incus/containers)", str(error))
@@ -495,7 +495,7 @@ class SameNameTests(IdentifierTestCase):
         self.assertRaises(NotInContainer, self.lxc)
 
     def test_document_changes(self) -> None:
-        """A run ends when its document is changed to that of another container."""
+        """A run ends when its document is changed to describe another container."""
         observer = RecordingRunObserver()
         self.identifier.watch(observer)
         self.identifier.startService()
@@ -536,7 +536,7 @@ class RefusalTests(IdentifierTestCase):
         )
 
     def test_printable(self) -> None:
-        """The text is short and printable, whatever names the peer has chosen."""
+        """The text is short and printable for any names that the peer has chosen."""
         cgroup = "/x\r\x1b[2J\udcff\u202e" + "y" * 4000
         error = self.refusal(self.host.format(cgroup=cgroup))
         self.assertTrue(str(error).isascii() and str(error).isprintable())
@@ -578,7 +578,7 @@ class RefusalTests(IdentifierTestCase):
         self.assertEqual(kinds, {("attacker", "host's pid namespace")})
 
     def test_ended(self) -> None:
-        """A peer that has ended is not described by what may be another process."""
+        """A peer that has ended is not described by facts of a later process."""
         self.table.processes[42] = MemoryProcess(self.host.format(cgroup="/a"))
         peer = Peer(42, 1000, 1000, self.table.open_pidfd(42))
         self.table.processes[42] = MemoryProcess(self.host.format(cgroup="/b"))
@@ -592,7 +592,7 @@ class RefusalTests(IdentifierTestCase):
 
 
 class HybridAttackTests(AttackTests):
-    """The same on a hybrid host."""
+    """Attacks by root in a container, on a hybrid host."""
 
     host = hosts.HYBRID
 
@@ -605,7 +605,7 @@ class HybridAttackTests(AttackTests):
 
 
 class V1AttackTests(HybridAttackTests):
-    """The same on a host without cgroup v2."""
+    """Attacks by root in a container, on a host without cgroup v2."""
 
     host = hosts.V1
 
@@ -621,7 +621,7 @@ class CallerIdentifierTests(IdentifierTestCase):
     """Callers and their runs."""
 
     def test_recorded_map_first(self) -> None:
-        """The id map that LXD has recorded counts before that of the init."""
+        """The id map that LXD has recorded takes precedence over that of the init."""
         self.store.put(Container("attacker", {CURRENT: id_map_value(500_000)}))
         self.assertIsNone(self.identify("/lxc.payload.attacker").uid)
         self.assertEqual(self.identify("/lxc.payload.attacker", uid=500_000).uid, 0)
@@ -658,7 +658,7 @@ class CallerIdentifierTests(IdentifierTestCase):
         self.assertEqual(observer.runs, [first.run])
 
     def test_stop(self) -> None:
-        """When the service is stopped all pidfds are closed."""
+        """When the service is stopped, all pidfds are closed."""
         self.identify("/lxc.payload.attacker")
         self.identifier.startService()
         self.identifier.stopService()
@@ -749,7 +749,7 @@ class AssumedIdentifierTests(CallerIdentifierContract, SynchronousTestCase):
         return Peer(1, 2, 3)
 
     def test_every_peer(self) -> None:
-        """Every peer is the root of the container."""
+        """Every peer is identified as root of the container."""
         identifier = AssumedIdentifier("c1")
         observer = RecordingRunObserver()
         identifier.watch(observer)

@@ -23,7 +23,7 @@ from devlxd.testing.contracts import (
 )
 from tests.descriptors import Descriptors
 
-#: A number of no socket option: the kernel answers as an older one does.
+#: Not a socket option: the kernel responds like an older one without the option.
 NO_OPTION = 9999
 
 
@@ -82,9 +82,9 @@ class SocketPeerSourceTests(PidfdContract, UnknownPeerContract, SynchronousTestC
             )
 
     def test_older_kernel(self) -> None:
-        """Where the kernel has no pidfds of peers they are opened by the pid.
+        """If the kernel has no pidfds of peers, they are opened by the pid.
 
-        The log has a warning then.
+        A warning is logged.
         """
         with capturedLogs() as events:
             sources = [SocketPeerSource(), SocketPeerSource(NO_OPTION)]
@@ -108,7 +108,7 @@ class SocketPeerSourceTests(PidfdContract, UnknownPeerContract, SynchronousTestC
         self.assertEqual(descriptors.opened(), [])
 
     def test_no_peer(self) -> None:
-        """A connection without a peer is refused, never taken for root's."""
+        """A connection without a peer is refused, and not identified as root's."""
         tcp = socket.socket(socket.AF_INET)
         self.addCleanup(tcp.close)
         closed = socket.socket(socket.AF_UNIX)

@@ -127,7 +127,7 @@ class ProcFSTests(SynchronousTestCase):
         self.assertRaises(OSError, self.table.init, self.pid)
 
     def test_facts(self) -> None:
-        """The facts of this process are those that it has."""
+        """The facts of this process are correct."""
         cgroups = self.table.cgroups(self.pid)
         self.assertTrue(cgroups)
         self.assertTrue(all(cgroup.startswith("/") for cgroup in cgroups))
@@ -141,7 +141,7 @@ class ProcFSTests(SynchronousTestCase):
             self.assertEqual(self.table.command_line(self.pid), file.read())
 
     def test_user_namespaces(self) -> None:
-        """In devlxd's own user namespace uids stay the same; below it they map.
+        """Uids stay the same in devlxd's own user namespace, and are mapped below it.
 
         The user is root in each of the two namespaces, and has another uid in
         the parent of the outer one.
@@ -158,7 +158,7 @@ class ProcFSTests(SynchronousTestCase):
         self.assertEqual(printed, "0 5 7\n")
 
     def test_status(self) -> None:
-        """A process cannot forge lines of its status by its name."""
+        """A process cannot forge lines of its status with its name."""
         name = "Uid:\t0\\nPPid:\t1\r"
         text = f"Name:\t{name}\nUmask:\t0022\nPPid:\t7\nUid:\t5\t0\t0\t0\n"
         self.patch(ProcFS, "_read", lambda *_: text)
@@ -175,7 +175,7 @@ class ProcFSTests(SynchronousTestCase):
         self.assertRaises(OSError, os.fstat, pidfd)
 
     def test_is_init(self) -> None:
-        """An init that is searched for is found by its pid, not by its name."""
+        """The search for an init finds it by its pid, not by its name."""
         own = os.stat("/proc/self/ns/pid").st_ino
         for status, is_init in (
             ("Name:\tx\nNSpid:\t77\t1\n", True),

@@ -26,7 +26,7 @@ INIT, OTHER = 10, 11
 
 @implementer(IRunObserver)
 class RaisingRunObserver:
-    """Fails whenever it is notified."""
+    """An observer that fails whenever it is notified."""
 
     def ended(self, run: int) -> None:
         """See `IRunObserver.ended`."""
@@ -52,7 +52,7 @@ class RunRegistryTests(SynchronousTestCase):
         self.runs.observers.append(self.observer)
 
     def identify_init(self, pid: int) -> IdentifiedInit:
-        """Take the text of its cgroup for the name of its container."""
+        """Identify an init by the text of its cgroup, as the name of its container."""
         name = self.table.processes[pid].cgroup
         if not name:
             raise NotInContainer("no cgroup")
@@ -90,7 +90,7 @@ class RunRegistryTests(SynchronousTestCase):
         self.assertEqual(self.observer.runs, [run.number])
 
     def test_end(self) -> None:
-        """A run can be ended for observers while its init is alive, but once."""
+        """A run can be ended for observers while its init is alive, but only once."""
         run = self.runs.run_in(NAMESPACE, OTHER)
         self.runs.end(run)
         self.runs.end(run)
@@ -100,7 +100,7 @@ class RunRegistryTests(SynchronousTestCase):
         self.assertNotEqual(self.runs.run_in(NAMESPACE, OTHER).number, run.number)
 
     def test_end_of_the_monitor(self) -> None:
-        """When the monitor ends the run ends, also if the reactor is late."""
+        """When the monitor ends, the run ends, even before the reactor reports it."""
         self.monitor = 5
         for in_time in (True, False):
             self.table.processes[5] = MemoryProcess("")
@@ -118,7 +118,7 @@ class RunRegistryTests(SynchronousTestCase):
             self.assertEqual(self.observer.runs, [])
 
     def test_spurious_read(self) -> None:
-        """A run whose init is alive does not end, whatever the reactor reports."""
+        """A run whose init is alive does not end, even if the reactor reports that."""
         self.runs.run_in(NAMESPACE, OTHER)
         (reader,) = self.reactor.readers
         reader.doRead()
@@ -127,7 +127,7 @@ class RunRegistryTests(SynchronousTestCase):
     def test_reused_namespace(self) -> None:
         """A new init in a namespace of the same number is a new run.
 
-        That is so also if the reactor has not reported the end of the old init.
+        This holds even if the reactor has not reported the end of the old init.
         """
         old = self.runs.run_in(NAMESPACE, OTHER)
         del self.table.processes[INIT]
@@ -149,7 +149,7 @@ class RunRegistryTests(SynchronousTestCase):
         self.assert_nothing_open()
 
     def test_not_its_init(self) -> None:
-        """A process that was given the pid of the init meanwhile is refused."""
+        """A process that has got the pid of the init meanwhile is refused."""
         self.table.processes[INIT].namespaces = [78]
         self.assertRaises(InitError, self.runs.run_in, NAMESPACE, OTHER)
         self.table.processes[INIT].namespaces = [NAMESPACE, 78]

@@ -61,8 +61,8 @@ DOCKER_CGROUPS = {
 
 ALL_CGROUPS = {**LXC_CGROUPS, **NSPAWN_CGROUPS, **PODMAN_CGROUPS, **DOCKER_CGROUPS}
 
-#: Cgroups that belong to no container, or that others than the host's root can
-#: create.
+#: Cgroups that belong to no container, or that users other than the host's root
+#: can create.
 OTHER_CGROUPS = [
     "",
     "/",
@@ -110,7 +110,7 @@ def monitor_with(
     program: str = "/usr/bin/lxc-start",
     cgroup: str = "/lxc.monitor.c1",
 ) -> Monitor:
-    """Return a monitor of LXC's."""
+    """Return a monitor of LXC."""
     return Monitor(program, command_line, ("/", cgroup))
 
 
@@ -246,10 +246,7 @@ class KnownRuntimesTests(SynchronousTestCase):
 
     @given(st.text(), st.sampled_from(list(ALL_CGROUPS)))
     def test_below(self, below: str, other: str) -> None:
-        """All cgroups below that of a container belong to the same container.
-
-        Guests choose their names.
-        """
+        """All cgroups below that of a container belong to it; guests name them."""
         for cgroup, claim in ALL_CGROUPS.items():
             for path in (f"{cgroup}/{below}", f"{cgroup}{other}", f"{cgroup}//{other}"):
                 self.assertEqual(self.claims(path), [claim])
@@ -278,7 +275,7 @@ class KnownRuntimesTests(SynchronousTestCase):
         self.assertEqual(printed, b"c1\n")
 
     def test_plugin(self) -> None:
-        """A host agent's plugin is asked as well as the built-in runtimes."""
+        """A host agent's plugin is used together with the built-in runtimes."""
         plugins = {IRuntime: [JailRuntime()]}
         self.patch(runtimes, "getPlugins", plugins.get)
         self.assertEqual(self.claims("/jails/c1/x"), [Claim(name="c1")])
@@ -344,7 +341,7 @@ class LXCMonitorTests(SynchronousTestCase):
             self.assert_refused(cgroup_name, command_line)
 
     def test_foreground(self) -> None:
-        """In the foreground the command line has the name."""
+        """If the monitor runs in the foreground, its command line has the name."""
         for words in (
             "-n\0c1-1\0",
             "-nc1-1\0",
@@ -360,7 +357,7 @@ class LXCMonitorTests(SynchronousTestCase):
         self.assert_refused("c1-1", FOREGROUND + "-n\0c1\0--\0c1-1\0")
 
     def test_untitled(self) -> None:
-        """Another program's run is refused if two containers may have its cgroup."""
+        """A run of another program is refused if two containers may have its cgroup."""
         agent = "/usr/bin/agent"
         for command_line in (
             "agent\0c1\0",
@@ -372,11 +369,11 @@ class LXCMonitorTests(SynchronousTestCase):
             self.assert_refused("c1-1", command_line, agent)
 
     def test_no_monitor(self) -> None:
-        """A parent that is not in the cgroup of a monitor is none.
+        """A parent that is not in the cgroup of a monitor is not a monitor.
 
         It may be the process that adopted the init when the monitor was killed, or
         the root of a privileged container in the host's pid namespace. Its title
-        does not count.
+        is ignored.
         """
         for command_line in (
             "/sbin/init\0",
