@@ -1,8 +1,8 @@
 """devlxd: the guest API of LXD, ``/dev/lxd/sock``, as a Twisted service.
 
-What is imported from here is what a host agent needs. `devlxd.interfaces` are the
-seams that it may provide, `devlxd.testing` is for its tests. Everything else is
-private, unless the documentation says otherwise.
+A host agent imports what it needs from here. `devlxd.interfaces` has the interfaces
+that it may provide, `devlxd.testing` has fakes and contract suites for its tests.
+Everything else is private, except the names in the API reference.
 """
 
 from __future__ import annotations

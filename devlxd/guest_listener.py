@@ -28,7 +28,7 @@ from devlxd.socket_options import refuse_descriptors
 
 
 class _UNIXAcceptor:
-    """Accepts the connections of a UNIX socket in place of Twisted's port."""
+    """The acceptor of a UNIX socket, in place of Twisted's port."""
 
     def __init__(
         self, listening: socket.socket, site: DevLXDSite, reactor: IDevLXDReactor
@@ -49,7 +49,7 @@ class _UNIXAcceptor:
 
 
 class GuestListener(Service):
-    """Listens at one endpoint while it runs; closes its connections at the end."""
+    """A service that listens at one endpoint; closes its connections at the end."""
 
     _log = Logger()
 

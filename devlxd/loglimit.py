@@ -30,7 +30,7 @@ class _Period:
 
 
 class RateLimitedLogger:
-    """Logs a limited number of lines of each kind in each period.
+    """A logger of a limited number of lines of each kind in each period.
 
     The lines beyond the limit are suppressed; their number is logged when the
     period ends. Each kind has its own limit: one container, or one fault, cannot

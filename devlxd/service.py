@@ -38,7 +38,7 @@ from devlxd.turns import Turns
 
 @implementer(IStoreObserver)
 class _ChangeReporter(Service):
-    """Passes the changes of a store on to the observer of the service."""
+    """A service that passes the changes of a store on to an observer."""
 
     def __init__(self, store: IContainerStore, observer: IServiceObserver) -> None:
         self._store = store

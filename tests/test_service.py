@@ -178,7 +178,7 @@ class DevLXDServiceTests(SynchronousTestCase):
         self.successResultOf(service.stopService())
 
     def test_never_started(self) -> None:
-        """A service that never listened is stopped at once."""
+        """A service that was never started is stopped immediately."""
         self.successResultOf(self.service.stopService())
 
 

@@ -25,7 +25,7 @@ class TurnsTests(TurnsContract, SynchronousTestCase):
         """See `TurnsContract.run_turns`."""
         self.clock.advance(0)
 
-    def take_long(self, owner: str, work: str) -> None:
+    def take_long_turn(self, owner: str, work: str) -> None:
         """Schedule a turn that lasts as long as a slice."""
 
         def do() -> None:
@@ -37,8 +37,8 @@ class TurnsTests(TurnsContract, SynchronousTestCase):
     def test_slices(self) -> None:
         """The reactor continues between slices; all turns run in order."""
         for n in range(1, 4):
-            self.take_long("a", f"a{n}")
-        self.take_long("b", "b1")
+            self.take_long_turn("a", f"a{n}")
+        self.take_long_turn("b", "b1")
         self.clock.callLater(0, self.done.append, "the reactor")
         self.clock.advance(0)
         self.assertEqual(self.done, ["a1", "the reactor", "b1", "a2", "a3"])

@@ -16,8 +16,8 @@ from devlxd.loglimit import RateLimitedLogger
 #: How many downloads one container may have at a time.
 MAX_DOWNLOADS = 4
 
-#: How long a response that an image is not found takes, in seconds. Stores need less
-#: time, whatever the reason.
+#: How long it takes to respond that an image is not found, in seconds. Stores need
+#: less time for that.
 NOT_FOUND_DELAY = 0.1
 
 #: The last part of that time, in seconds, during which a thread waits.
@@ -25,7 +25,7 @@ LEAD = 0.002
 
 
 class Downloads:
-    """Opens images, and limits the downloads of each container.
+    """The images of a store, with a limit on the downloads of each container.
 
     :param store: the images.
     :param reactor: for the time, and its threads.

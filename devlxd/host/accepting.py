@@ -54,7 +54,7 @@ class ListeningSocket(socket.socket):
 
 @implementer(IReadDescriptor)
 class Acceptor:
-    """Accepts connections for a callback, in slices of `SLICE` seconds.
+    """A reader that accepts connections, in slices of `SLICE` seconds.
 
     :param listening: a listening socket in non-blocking mode, which the caller
         closes after `stop`.

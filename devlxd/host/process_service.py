@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IReactorFromThreads
 
 
 class ProcessService(MultiService):
-    """Runs its child services as the process of ``twistd devlxd``.
+    """The parent of all services in the process of ``twistd devlxd``.
 
     :param reactor: calls ``on_hangup`` outside the signal handler.
     :param acquire_locks: called before any child starts, when a daemon has

@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.host.test_stdout -*-
-"""A standard output that never blocks: with ``twistd -n`` the log goes there.
+"""A standard output that never blocks: ``twistd -n`` writes the log to it.
 
 A pipe that no process reads, or a terminal that was stopped with Ctrl-S, would
 otherwise stop the whole server at the next log line.
@@ -89,7 +89,7 @@ def _writer_to(descriptor: int) -> _Write | None:
 
 
 class _SocketWriter:
-    """Writes to a socket, such as journald's, without blocking."""
+    """A function that writes to a socket, such as journald's, without blocking."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -105,7 +105,7 @@ class _SocketWriter:
 
 
 class _PipeWriter:
-    """Writes to a pipe or a terminal without blocking."""
+    """A function that writes to a pipe or a terminal without blocking."""
 
     def __init__(self, descriptor: int) -> None:
         self._inherited = descriptor

@@ -45,7 +45,7 @@ class Validators:
 
     @property
     def headers(self) -> Headers:
-        """The headers that send them."""
+        """The headers with these validators."""
         return ((b"ETag", self.etag), (b"Last-Modified", self.last_modified))
 
 

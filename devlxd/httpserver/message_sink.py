@@ -26,7 +26,7 @@ _TOO_SLOW = "too slow"
 
 @implementer(ISink, IPushProducer)
 class MessageSink:
-    """Writes messages in slices.
+    """A sink that writes messages in slices.
 
     Data that the client cannot receive yet is not copied: the rest of a message is
     a reference to the bytes that all receivers share.

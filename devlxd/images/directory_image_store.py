@@ -44,7 +44,7 @@ _RWF_NOWAIT = 8
 #: Errors that are not caused by the file to be opened.
 _OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
-#: How often opening an image is tried if its files are replaced meanwhile.
+#: How often to try to open an image whose files are being replaced.
 _MAX_ATTEMPTS = 5
 
 
@@ -185,7 +185,7 @@ class _File:
         return self.status.st_size
 
     def head(self) -> bytes:
-        """Return the bytes at the beginning that tell the format of the file."""
+        """Return the first bytes of the file, which determine its format."""
         return os.pread(self.fd, HEAD_SIZE, 0)
 
     def read(self, start: int, size: int) -> bytes:

@@ -21,7 +21,7 @@ from devlxd.model import ImagePart
 #: The maximum length of a filename, in characters.
 MAX_FILENAME = 255
 
-#: The number of bytes at the beginning of a file that tell its format.
+#: The number of bytes at the beginning of a file that determine its format.
 HEAD_SIZE = 262
 
 #: Formats of files: extension, offset of the magic number, magic number. These
@@ -40,8 +40,8 @@ _FORMATS = (
 )
 
 #: The extensions that the file of an image may have in the directory. Others
-#: are not allowed, as checksums, signatures and partial copies are named
-#: ``FINGERPRINT.EXTENSION``, too.
+#: are not allowed, because checksums, signatures and partial copies are named
+#: ``FINGERPRINT.EXTENSION`` as well.
 EXTENSIONS = (
     "",
     *(extension for extension, _, _ in _FORMATS),

@@ -14,7 +14,7 @@ from devlxd.interfaces import ImageError
 
 
 class MultipartReader:
-    """Reads the parts of a multipart response in their order.
+    """A reader of the parts of a multipart response, in their order.
 
     :param reader: reads the body.
     :param boundary: the parameter of its ``Content-Type``.

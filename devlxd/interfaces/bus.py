@@ -10,7 +10,7 @@ from devlxd.model import End, Event
 
 
 class IEventBus(Interface):
-    """Passes the events of containers on to subscribers."""
+    """The source of the events of containers, for subscribers."""
 
     def subscribe(
         container: str,
@@ -58,11 +58,11 @@ class ISubscription(Interface):
         """
 
     def cancel() -> None:
-        """End the subscription; the subscriber is not called any more."""
+        """End the subscription; the subscriber is not called again."""
 
 
 class ISubscriber(Interface):
-    """Receives the events of one container.
+    """A receiver of the events of one container.
 
     An exception that a method raises is logged. If `receive` raises it, the
     subscription ends with `End.FAILED`. Other subscribers are not affected.

@@ -33,7 +33,7 @@ class NotInContainer(Exception):
 
 
 class IPeerSource(Interface):
-    """Finds the process at the other end of a connection."""
+    """A source of peers: of the processes at the other ends of connections."""
 
     def open_peer(transport: ITransport) -> AbstractContextManager[Peer]:
         """Return a context manager for the peer of a connection.
@@ -46,7 +46,7 @@ class IPeerSource(Interface):
 
 
 class ICallerIdentifier(Interface):
-    """Finds the container that a peer belongs to."""
+    """The identification of peers as processes of containers."""
 
     def identify(peer: Peer) -> Caller:
         """Return the container and the user of ``peer``.
@@ -67,7 +67,7 @@ class ICallerIdentifier(Interface):
 
 
 class IRunObserver(Interface):
-    """Is notified when runs of containers end."""
+    """An observer of the ends of runs of containers."""
 
     def ended(run: int) -> None:
         """Called when a run has ended; see `devlxd.model.Caller.run`.
@@ -126,7 +126,7 @@ class IProcessTable(Interface):
 
 
 class IIDMap(Interface):
-    """Maps the ids of the host to the ids of a container."""
+    """A map from the ids of the host to the ids of a container."""
 
     def inside(host_id: int) -> int | None:
         """Return the id inside the container that ``host_id`` is mapped to.

@@ -16,7 +16,7 @@ class ImageError(Exception):
 
 
 class IImageStore(Interface):
-    """Provides the images that guests may download."""
+    """A store of images that guests may download."""
 
     def open(fingerprint: str) -> Deferred[IOpenImage | None]:
         """Open an image that every guest may download: a public or a cached one.

@@ -1,4 +1,4 @@
-"""The seam of the journal, which records events for subscribers that come later."""
+"""The seam of the journal, which records events for later subscribers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class JournalVersionError(JournalError):
 
 
 class IJournal(Interface):
-    """Records the last snapshot and the last events of each container.
+    """A record of the last snapshot and the last events of each container.
 
     Containers are identified by incarnations: numbers below 2 ** 63 that belong to
     one container each, and not to one of the same name before or after it.

@@ -8,7 +8,7 @@ from devlxd.model import Caller, Container
 
 
 class IServiceObserver(Interface):
-    """Is notified of what a service does.
+    """An observer of a service.
 
     Every method is called in the reactor's thread and must return soon. An exception
     that it raises is logged and affects no guest.

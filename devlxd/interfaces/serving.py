@@ -12,7 +12,7 @@ from zope.interface import Attribute, Interface
 
 
 class IAdmission(Interface):
-    """Identifies the callers of connections, and their owners.
+    """The identification of the callers of connections, and of their owners.
 
     A caller is the object that `identify` returns; the HTTP server only passes it
     on. Limits and turns are counted by owner: usually a container's name.
@@ -39,7 +39,7 @@ class IAdmission(Interface):
 
 
 class IRequestHandler(Interface):
-    """Responds to requests."""
+    """A handler that responds to requests."""
 
     def start(connections: IConnections) -> None:
         """Called when the first port listens.

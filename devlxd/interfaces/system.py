@@ -21,7 +21,7 @@ class IDevLXDReactor(
 
 
 class IWatcher(Interface):
-    """Watches directories for changes of their entries."""
+    """A watcher of directories, for changes of their entries."""
 
     def start(listener: IWatchListener) -> None:
         """Start watching, and notify ``listener`` from now on.
@@ -55,7 +55,7 @@ class IWatcher(Interface):
 
 
 class IWatchListener(Interface):
-    """Is notified of changes in watched directories."""
+    """A listener for changes in watched directories."""
 
     def touched(watch: int, entry: str, complete: bool) -> None:
         """Called when an entry of a directory was created, changed or removed.

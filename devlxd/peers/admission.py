@@ -29,7 +29,7 @@ LOADING_TIMEOUT = 3.0
 
 @implementer(IAdmission)
 class CallerAdmission:
-    """Identifies callers by the peers of their connections.
+    """The identification of callers by the peers of their connections.
 
     :param store: the containers; while it is not loaded, an unidentified caller
         may still turn out to be in one of them.

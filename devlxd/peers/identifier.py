@@ -38,7 +38,7 @@ from devlxd.peers.runs import Run, RunRegistry
 
 @implementer(ICallerIdentifier, IRunObserver, IStoreObserver)
 class CallerIdentifier(Service):
-    """Identifies the callers of a host.
+    """The identification of all callers of a host.
 
     While it runs as a service it observes the store, to end a run when
     the document of its container is changed to describe another container. When it
@@ -210,7 +210,7 @@ def _origin(claim: Claim) -> str:
 @implementer(ICallerIdentifier)
 @frozen
 class AssumedIdentifier:
-    """Identifies every peer as root of one container (``--assume``).
+    """The assumption that every peer is root of one container (``--assume``).
 
     :ivar container: the name of that container.
     """

@@ -33,7 +33,7 @@ class IdentifiedInit:
 
 @frozen
 class InitIdentifier:
-    """Finds the container that an init belongs to.
+    """The identification of the containers of inits.
 
     :ivar processes: the processes of the host.
     :ivar claims: which container a cgroup belongs to.

@@ -13,7 +13,7 @@ from devlxd.model import Caller, Container
 
 @implementer(IServiceObserver)
 class RecordingServiceObserver:
-    """Records what it is notified of.
+    """An observer that records its notifications.
 
     :ivar notifications: of each call the name of the method, and its arguments.
     """

@@ -11,7 +11,7 @@ from devlxd.interfaces import ISink
 
 @implementer(ISink)
 class RecordingSink:
-    """Records what a stream writes, and how it ends the response.
+    """A sink that records the data of a stream, and the end of the response.
 
     :ivar written: the data of each call of `write`.
     :ivar ends: of each call of another method its name, and its argument; ``""``

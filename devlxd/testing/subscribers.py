@@ -11,7 +11,7 @@ from devlxd.model import End, Event
 
 @implementer(ISubscriber)
 class RecordingSubscriber:
-    """Records what it receives.
+    """A subscriber that records the events that it receives.
 
     :ivar events: the events, in order.
     :ivar ends: the reasons why the subscription has ended: one at most.

@@ -20,7 +20,7 @@ WatchNotification: TypeAlias = tuple[int, str, bool] | tuple[str, int] | tuple[s
 @implementer(IWatchListener)
 @define
 class RecordingWatchListener:
-    """Records notifications; repeated ones once.
+    """A listener that records notifications; repeated ones once.
 
     :ivar notifications: what was recorded, in order.
     :ivar fails: whether to raise `ZeroDivisionError` instead of recording.

@@ -175,12 +175,12 @@ class FreedTests(ConnectionsTestCase):
             self.assertGreater(len(guest.send(big)), 1_000_000)
             guest.disconnect()
 
-        def leave(guest: SocketGuest) -> None:
+        def disconnect(guest: SocketGuest) -> None:
             guest.send_only(big)
             guest.disconnect()
 
         self.check(read)
-        self.check(leave)
+        self.check(disconnect)
 
     def test_long_list(self) -> None:
         """The connection of an incomplete list is freed, whichever side closes it."""
@@ -188,7 +188,7 @@ class FreedTests(ConnectionsTestCase):
         numbers = count()
         self.patch(turns_of(self.site), "take", lambda _, work: turns.append(work))
 
-        def ask(guest: SocketGuest) -> None:
+        def request_list(guest: SocketGuest) -> None:
             turns.clear()
             # A new list each time, as the last one is cached.
             value = str(next(numbers))
@@ -197,25 +197,25 @@ class FreedTests(ConnectionsTestCase):
             guest.send_only(GET.replace(b"/user.a", b""))
             self.assertEqual(len(turns), 1)
 
-        def leave(guest: SocketGuest) -> None:
-            ask(guest)
+        def disconnect(guest: SocketGuest) -> None:
+            request_list(guest)
             guest.disconnect()
             while turns:
                 turns.pop()()
             guest.serve()
 
         def close(guest: SocketGuest) -> None:
-            ask(guest)
+            request_list(guest)
             self.site.close_connections()
             guest.serve()
 
-        self.check(leave)
+        self.check(disconnect)
         self.check(close)
 
     def test_image(self) -> None:
         """The connection of a download is freed, whichever side closes it."""
 
-        def leave(guest: SocketGuest) -> None:
+        def disconnect(guest: SocketGuest) -> None:
             guest.send_only(self.image)
             guest.disconnect()
 
@@ -224,13 +224,13 @@ class FreedTests(ConnectionsTestCase):
             self.site.close_connections()
             guest.serve()
 
-        self.check(leave)
+        self.check(disconnect)
         self.check(close)
 
     def test_lines(self) -> None:
         """The connection of a stream of lines is freed, whichever side closes it."""
 
-        def leave(guest: SocketGuest) -> None:
+        def disconnect(guest: SocketGuest) -> None:
             guest.send(EVENTS)
             self.store.put(evolve(C1, config={"user.a": "2"}))
             self.store.put(C1)
@@ -250,13 +250,13 @@ class FreedTests(ConnectionsTestCase):
             self.clock.advance(CLOSE_TIMEOUT)
             guest.serve()
 
-        for use in (leave, close, ignore_close):
+        for use in (disconnect, close, ignore_close):
             self.check(use)
 
     def test_websocket(self) -> None:
         """A WebSocket is freed after a close, an error, or a close by the site."""
 
-        def leave(guest: SocketGuest) -> None:
+        def disconnect(guest: SocketGuest) -> None:
             guest.send(HANDSHAKE % b"")
             self.store.put(evolve(C1, config={"user.a": "2"}))
             self.store.put(C1)
@@ -295,7 +295,7 @@ class FreedTests(ConnectionsTestCase):
             guest.disconnect()
 
         for use in (
-            leave,
+            disconnect,
             close_properly,
             send_invalid_frames,
             receive_an_error,
@@ -307,7 +307,7 @@ class FreedTests(ConnectionsTestCase):
 
 
 class UnreadTests(ConnectionsTestCase):
-    """The memory that connections of guests need which read nothing."""
+    """The memory that is needed for guests that read nothing."""
 
     def assert_memory_below(
         self,

@@ -139,9 +139,9 @@ class ToyTests(SynchronousTestCase):
         self.other.get("/1.0/events")
         config = {"toy.bear": "bear", "user.a": "c"}
         self.store.put(Container("c1", config))
-        told = self.toy.send(b"")
-        self.assertIn(b"config {'key': 'toy.bear', 'old_value': 'pooh'", told)
-        self.assertNotIn(b"user.a", told)
+        received = self.toy.send(b"")
+        self.assertIn(b"config {'key': 'toy.bear', 'old_value': 'pooh'", received)
+        self.assertNotIn(b"user.a", received)
         self.assertIn(b'"key":"user.a"', self.other.send(b""))
 
     def test_gate(self) -> None:

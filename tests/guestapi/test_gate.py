@@ -26,7 +26,9 @@ class GateTests(SynchronousTestCase):
         self.container = Container("c1", {"user.secret": "x"})
         self.store = MemoryStore([self.container])
 
-    def guest(self, caller: Caller | None, dialect: Dialect = LXD) -> GuestConnection:
+    def connect_as(
+        self, caller: Caller | None, dialect: Dialect = LXD
+    ) -> GuestConnection:
         """Connect as ``caller``."""
         callers = {GUEST.pid: caller} if caller else {}
         identifier = MemoryIdentifier(callers)
@@ -46,7 +48,7 @@ class GateTests(SynchronousTestCase):
         responses = set()
         for path in PATHS:
             for method in ("GET", "POST", "BREW"):
-                guest = self.guest(caller, dialect)
+                guest = self.connect_as(caller, dialect)
                 responses.add(
                     guest.send(f"{method} {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
                 )
@@ -56,7 +58,7 @@ class GateTests(SynchronousTestCase):
 
     def test_root(self) -> None:
         """The root of the container is allowed."""
-        guest = self.guest(Caller("c1", uid=0))
+        guest = self.connect_as(Caller("c1", uid=0))
         self.assertEqual(guest.get("/1.0/config/user.secret")[9:12], b"200")
 
     def test_not_root(self) -> None:
@@ -71,7 +73,7 @@ class GateTests(SynchronousTestCase):
         caller = Caller("c1", uid=1000)
         config = {"security.devlxd": "false", "security.devlxd.uids": "1000"}
         self.store.put(evolve(self.container, config=config))
-        self.assertEqual(self.guest(caller, dialect).get("/")[9:12], b"200")
+        self.assertEqual(self.connect_as(caller, dialect).get("/")[9:12], b"200")
         config["user.guest-api"] = "no"
         self.store.put(evolve(self.container, config=config))
         self.assert_refused(caller, 403, "not authorized", dialect)
@@ -94,7 +96,7 @@ class GateTests(SynchronousTestCase):
             for dialect in (LXD, APOLLO):
                 config = {f"{dialect.permissions}.uids": uids}
                 self.store.put(evolve(self.container, config=config))
-                guest = self.guest(Caller("c1", uid), dialect)
+                guest = self.connect_as(Caller("c1", uid), dialect)
                 self.assertEqual(guest.get("/1.0")[9:12], code, (uids, uid))
 
     def test_unmapped(self) -> None:
@@ -113,13 +115,13 @@ class GateTests(SynchronousTestCase):
 
     def test_unidentified_is_disconnected(self) -> None:
         """The connection of a caller that could not be identified is closed."""
-        guest = self.guest(None)
+        guest = self.connect_as(None)
         self.assertIn(b"\r\nConnection: close\r\n", guest.get("/"))
         self.assertTrue(guest.transport.disconnecting)
 
     def test_removed_container(self) -> None:
         """A container that is removed from the store is refused."""
-        guest = self.guest(Caller("c1", uid=0))
+        guest = self.connect_as(Caller("c1", uid=0))
         guest.get("/1.0")
         self.store.remove("c1")
         self.assertEqual(guest.get("/1.0")[9:12], b"500")
@@ -137,7 +139,7 @@ class GateTests(SynchronousTestCase):
         """Each dialect has its own switch."""
         config = {**self.container.config, "security.devlxd": "false"}
         self.store.put(evolve(self.container, config=config))
-        guest = self.guest(Caller("c1", uid=0), APOLLO)
+        guest = self.connect_as(Caller("c1", uid=0), APOLLO)
         self.assertEqual(guest.get("/1.0")[9:12], b"200")
 
     @given(st.text().filter(lambda t: t.lower() not in ("false", "0", "no", "off")))
@@ -145,12 +147,12 @@ class GateTests(SynchronousTestCase):
         """No other value switches the API off."""
         config = {"security.devlxd": value}
         self.store.put(evolve(self.container, config=config))
-        guest = self.guest(Caller("c1", uid=0))
+        guest = self.connect_as(Caller("c1", uid=0))
         self.assertEqual(guest.get("/1.0")[9:12], b"200")
 
     def test_live_switch(self) -> None:
         """The switch also affects open connections."""
-        guest = self.guest(Caller("c1", uid=0))
+        guest = self.connect_as(Caller("c1", uid=0))
         codes = []
         for value in ("true", "false", ""):
             config = {"security.devlxd": value}

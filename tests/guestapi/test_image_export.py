@@ -580,7 +580,7 @@ class FlowTests(SynchronousTestCase):
             self.transport.producer.stopProducing()
         self.channel.connectionLost(Failure(ConnectionDone()))
 
-    def assert_over(self, closed: int = 1) -> None:
+    def assert_closed(self, closed: int = 1) -> None:
         """Check that the image is closed, and that no timeout is left."""
         self.assertEqual(self.pending.closed, closed)
         self.assertIsNone(self.pending.reading)
@@ -599,7 +599,7 @@ class FlowTests(SynchronousTestCase):
             self.pending.complete(b"x" * PIECE)
         self.assertEqual(self.pending.closed, 0)
         self.transport.read()
-        self.assert_over()
+        self.assert_closed()
 
     def test_small_pieces(self) -> None:
         """A read of the store may return less than was requested."""
@@ -610,7 +610,7 @@ class FlowTests(SynchronousTestCase):
             self.pending.complete(b"x" * (at + 1))
         self.disconnect()
         self.pending.complete(b"x")
-        self.assert_over()
+        self.assert_closed()
 
     def test_stalled(self) -> None:
         """A guest that does not read is disconnected after the timeout."""
@@ -683,7 +683,7 @@ class FlowTests(SynchronousTestCase):
         self.assertNotIn(b"api_version", received)
         self.clock.advance(0)
         self.assertIn(b"api_version", self.transport.read())
-        self.assert_over()
+        self.assert_closed()
 
     def test_half_close(self) -> None:
         """A guest that closes its sending half receives all of the image."""
@@ -694,7 +694,7 @@ class FlowTests(SynchronousTestCase):
             self.pending.complete(b"x" * PIECE)
         self.transport.read()
         self.assertTrue(self.transport.disconnecting)
-        self.assert_over()
+        self.assert_closed()
 
     def test_cannot_open(self) -> None:
         """If the store cannot open an image, the response is 502; this is logged."""
@@ -719,7 +719,7 @@ class FlowTests(SynchronousTestCase):
         self.assertNotIn(b"ETag", response)
         self.assertIn(b"\r\nContent-Length: 12\r\n", response)
         self.assertFalse(self.transport.disconnecting)
-        self.assert_over()
+        self.assert_closed()
 
     def test_cannot_read_and_close(self) -> None:
         """With ``Connection: close``, the connection is closed after a 502."""
@@ -747,7 +747,7 @@ class FlowTests(SynchronousTestCase):
         with capturedLogs():
             self.pending.complete(ImageError("connection to LXD lost"))
         self.assertTrue(self.transport.disconnected)
-        self.assert_over()
+        self.assert_closed()
 
     def test_fails(self) -> None:
         """If the store raises another exception, the response is 500; it is logged."""
@@ -773,7 +773,7 @@ class FlowTests(SynchronousTestCase):
         self.store.put(evolve(ALLOWED, config=off))
         self.assertTrue(self.transport.disconnected)
         self.disconnect()
-        self.assert_over()
+        self.assert_closed()
 
     def test_switched_off_while_opening(self) -> None:
         """If the API is switched off, a download that is being opened is aborted."""
@@ -795,7 +795,7 @@ class FlowTests(SynchronousTestCase):
         self.assertIn(b" 403 ", guest.get(path_of("f" * 64)))
         guest.disconnect()
         self.disconnect()
-        self.assert_over()
+        self.assert_closed()
 
     def test_removed(self) -> None:
         """If the container is removed, its download is aborted."""
@@ -803,7 +803,7 @@ class FlowTests(SynchronousTestCase):
         self.store.remove("c1")
         self.assertTrue(self.transport.disconnected)
         self.disconnect()
-        self.assert_over()
+        self.assert_closed()
 
     def test_stopped(self) -> None:
         """If devlxd stops, all downloads are aborted."""
@@ -812,7 +812,7 @@ class FlowTests(SynchronousTestCase):
         self.assertTrue(self.transport.disconnected)
         self.disconnect()
         self.successResultOf(closed)
-        self.assert_over()
+        self.assert_closed()
 
 
 class LimitTests(ImagesTestCase):

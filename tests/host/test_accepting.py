@@ -41,7 +41,7 @@ class AcceptorTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.reactor = MemoryDevLXDReactor()
         self.now = 0.0
-        self.arrived: list[socket.SocketType] = []
+        self.accepted: list[socket.SocketType] = []
         self.listening = self.listen(socket.socket(socket.AF_UNIX))
         self.acceptor = self.make_acceptor(self.listening)
 
@@ -56,12 +56,12 @@ class AcceptorTests(SynchronousTestCase):
     def make_acceptor(self, listening: socket.socket) -> Acceptor:
         """Return an acceptor; handling each connection takes a tenth of a slice."""
 
-        def arrived(connection: socket.SocketType) -> None:
+        def on_connection(connection: socket.SocketType) -> None:
             self.addCleanup(connection.close)
-            self.arrived.append(connection)
+            self.accepted.append(connection)
             self.now += SLICE / 10
 
-        return Acceptor(listening, arrived, self.reactor, lambda: self.now)
+        return Acceptor(listening, on_connection, self.reactor, lambda: self.now)
 
     def connect(self, count: int) -> None:
         """Connect some clients."""
@@ -80,9 +80,9 @@ class AcceptorTests(SynchronousTestCase):
         self.assertIn(self.acceptor, self.reactor.getReaders())
         self.connect(5)
         self.acceptor.doRead()
-        self.assertEqual(len(self.arrived), 5)
+        self.assertEqual(len(self.accepted), 5)
         self.acceptor.doRead()
-        self.assertEqual(len(self.arrived), 5)
+        self.assertEqual(len(self.accepted), 5)
 
     def test_slice(self) -> None:
         """A flood of connections is accepted in slices."""
@@ -90,7 +90,7 @@ class AcceptorTests(SynchronousTestCase):
         counts = []
         for _ in range(3):
             self.acceptor.doRead()
-            counts.append(len(self.arrived))
+            counts.append(len(self.accepted))
         self.assertEqual(counts, [10, 20, 25])
 
     def test_no_descriptors(self) -> None:
@@ -115,12 +115,12 @@ class AcceptorTests(SynchronousTestCase):
         """A connection for which the callback fails is closed; others are accepted."""
 
         def fail(connection: socket.SocketType) -> None:
-            self.arrived.append(connection)
+            self.accepted.append(connection)
             raise ValueError
 
         self.connect(2)
         Acceptor(self.listening, fail, self.reactor, lambda: self.now).doRead()
-        self.assertEqual([one.fileno() for one in self.arrived], [-1, -1])
+        self.assertEqual([one.fileno() for one in self.accepted], [-1, -1])
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 2)
 
     def test_stop(self) -> None:

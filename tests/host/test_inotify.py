@@ -28,10 +28,10 @@ from tests.descriptors import Descriptors
 def overflow(path: Path) -> None:
     """Cause more events in a directory than the kernel queues."""
     with open("/proc/sys/fs/inotify/max_queued_events") as file:
-        room = int(file.read())
+        limit = int(file.read())
     one, other = path / "one", path / "other"
     one.touch()
-    for _ in range(room // 2 + 10):
+    for _ in range(limit // 2 + 10):
         one.rename(other)
         other.rename(one)
 

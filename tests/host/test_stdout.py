@@ -119,16 +119,16 @@ class DroppingFileTests(SynchronousTestCase):
     """Lines that are written to a file that accepts only some bytes."""
 
     @given(st.lists(st.integers(1, 30), max_size=30), st.lists(st.integers(0, 40)))
-    def test_whole_lines(self, lines: list[int], room: list[int]) -> None:
+    def test_whole_lines(self, lines: list[int], accepted: list[int]) -> None:
         """Each line is written whole, or counted as dropped; the order is kept."""
         out = b""
-        rooms = iter(room)
+        limits = iter(accepted)
 
         def write(data: bytes) -> int:
             nonlocal out
-            taken = data[: next(rooms, 1000)] if data else b""
-            out += taken
-            return len(taken)
+            written = data[: next(limits, 1000)] if data else b""
+            out += written
+            return len(written)
 
         file = DroppingFile(write)
         texts = [f"{n}:{'x' * size}\n" for n, size in enumerate(lines)]
@@ -141,5 +141,5 @@ class DroppingFileTests(SynchronousTestCase):
                     next(expected)
             elif line.endswith("\n"):
                 self.assertEqual(line, next(expected))
-        if len(room) < len(lines):
+        if len(accepted) < len(lines):
             self.assertTrue(out.endswith(b"very last\n"), out)

@@ -29,6 +29,6 @@ class InterfaceTests(SynchronousTestCase):
         self.assertTrue(verifyObject(IConnections, site.server))
 
     def test_sinks(self) -> None:
-        """Each way of sending a stream is a sink; so is the one for tests."""
+        """All sinks, also the one for tests, provide `ISink`."""
         for kind in (BodySink, BodyMessageSink, WebSocketSink, RecordingSink):
             self.assertTrue(verifyClass(ISink, kind))

@@ -144,7 +144,7 @@ class AddTests(SynchronousTestCase):
         self.assertEqual(list(images.iterdir()), [])
 
     def test_directory_of_an_lxd_by_another_name(self) -> None:
-        """The directory of an LXD is refused under other paths, too."""
+        """The directory of an LXD is refused under any path."""
         (self.directory / "database").mkdir()
         images = self.directory / "images"
         images.mkdir()

@@ -72,7 +72,7 @@ class FoundTests(DirectoryTestCase):
         self.assertEqual(events, [])
 
     def test_public(self) -> None:
-        """A public image is found, and so is a cached one."""
+        """Public and cached images are found."""
         self.write("", "data")
         for content in ("public: true", "cached: yes"):
             self.write(".yaml", content)
@@ -133,7 +133,7 @@ class UnusableTests(DirectoryTestCase):
         self.assert_unusable(".yaml: public: neither")
 
     def test_links(self) -> None:
-        """Symbolic links are not followed, whatever they point to."""
+        """Symbolic links are not followed, to any target."""
         outside = Path(tempfile.mkdtemp(dir=".")).absolute() / "secret"
         outside.write_text("public: true")
         inside = self.path.absolute() / "secret"

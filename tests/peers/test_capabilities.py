@@ -31,7 +31,7 @@ except PermissionError:
 """
 
 
-def nobody(*capabilities: str) -> list[str]:
+def as_nobody(*capabilities: str) -> list[str]:
     """Return a command that runs a program as the user nobody, with some capabilities.
 
     ``CAP_DAC_READ_SEARCH`` is always one of them: Python and devlxd may be
@@ -78,7 +78,7 @@ class CheckMayIdentifyTests(SynchronousTestCase):
     def test_kernel(self) -> None:
         """The result agrees with the kernel, for root and for nobody."""
         self.assertEqual(self.run_program(), ["may", "can"])
-        self.assertEqual(self.run_program(*nobody("sys_ptrace")), ["may", "can"])
-        said, done = self.run_program(*nobody())
-        self.assertIn("CAP_SYS_PTRACE is missing", said)
-        self.assertEqual(done, "cannot")
+        self.assertEqual(self.run_program(*as_nobody("sys_ptrace")), ["may", "can"])
+        message, kernel = self.run_program(*as_nobody())
+        self.assertIn("CAP_SYS_PTRACE is missing", message)
+        self.assertEqual(kernel, "cannot")
