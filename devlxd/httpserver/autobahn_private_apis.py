@@ -39,7 +39,7 @@ class NullLogger:
 
 
 def websocket_factory(reactor: IReactorTime) -> WebSocketServerFactory:
-    """Return a factory for websockets whose timeouts are ours, not autobahn's."""
+    """Return a factory for websockets without the timeouts of autobahn."""
     factory = WebSocketServerFactory(reactor=reactor, server="")
     factory.log = NullLogger()
     factory.setProtocolOptions(

@@ -32,8 +32,8 @@ class ConnectionLimiter:
     before a transport is created. The caller of an admitted connection is
     identified in any case.
 
-    :param site: makes the channels of connections.
-    :param reactor: makes their transports.
+    :param site: creates the channels of connections.
+    :param reactor: creates their transports.
     """
 
     _log = Logger()

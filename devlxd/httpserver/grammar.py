@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.httpserver.test_site -*-
-"""Details of HTTP's grammar that Twisted is too lenient or too strict about."""
+"""Details of HTTP's grammar in which Twisted is too lenient or too strict."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def with_ascii_target(line: bytes) -> bytes:
     return b"".join(b"%c" % byte if byte < 128 else b"%%%02X" % byte for byte in line)
 
 
-def is_measured_header(line: bytes) -> bool:
-    """Return whether a header has a name, or a ``Content-Length``, of limited size."""
+def is_bounded_header(line: bytes) -> bool:
+    """Return whether the name of a header, or a ``Content-Length``, is short enough."""
     name, _, value = line.partition(b":")
     is_length = name.lower() == b"content-length"
     return len(name) <= MAX_NAME and not (is_length and len(value) > MAX_LENGTH_DIGITS)

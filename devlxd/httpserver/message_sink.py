@@ -20,7 +20,7 @@ KEEP_ALIVE = 30
 #: client that does not read.
 SLICE = 16 * 1024
 
-#: The reason that a client receives which does not read.
+#: The reason that is sent to a client that does not read.
 _TOO_SLOW = "too slow"
 
 

@@ -10,7 +10,7 @@ MAX_RANGES = 16
 
 _UNIT = re.compile(rb"\s*bytes\s*=(.*)", re.IGNORECASE | re.DOTALL)
 
-#: ``FIRST-LAST``, ``FIRST-`` and ``-LENGTH``, with more digits than any body needs.
+#: ``FIRST-LAST``, ``FIRST-`` or ``-LENGTH``; 18 digits are enough for any body.
 _RANGE = re.compile(rb"(\d{0,18})-(\d{0,18})")
 
 

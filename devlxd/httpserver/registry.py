@@ -23,7 +23,7 @@ MAX_CONNECTIONS = 1024
 #: without taking turns.
 REQUESTS_PER_ITERATION = 16
 
-#: How many requests take as much time as a new connection.
+#: The cost of a new connection, in requests, by the time that it takes.
 CONNECTION_COST = 4
 
 #: For how long the owner of a process is remembered, in seconds. Longer would be

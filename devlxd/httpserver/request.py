@@ -11,7 +11,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-# Not by way of `http`: Twisted wraps that module, and each look-up would cost.
+# Imported directly: Twisted wraps the module `http`, which makes look-ups slow.
 from twisted.web.http import parse_qs
 from twisted.web.server import Request
 

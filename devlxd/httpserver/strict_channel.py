@@ -8,7 +8,7 @@ from twisted.web import http
 from devlxd.httpserver.closing_channel import IDLE_TIMEOUT, ClosingChannel
 from devlxd.httpserver.grammar import (
     MAX_BODY,
-    is_measured_header,
+    is_bounded_header,
     tokens_of,
     with_ascii_target,
 )
@@ -48,7 +48,7 @@ class StrictChannel(ClosingChannel):
 
     def headerReceived(self, line: bytes) -> bool:
         """See `HTTPChannel.headerReceived`: refuse a header that is too long."""
-        if not is_measured_header(line):
+        if not is_bounded_header(line):
             self.refuse_bad_request()
             return False
         received: bool = super().headerReceived(line)

@@ -40,8 +40,8 @@ from devlxd.peers.runs import Run, RunRegistry
 class CallerIdentifier(Service):
     """The identification of all callers of a host.
 
-    While it runs as a service it observes the store, to end a run when
-    the document of its container is changed to describe another container. When it
+    While it runs as a service it observes the store, to end a run when the
+    document of its container is changed to describe another container. When it
     is stopped it ends all runs.
 
     :param store: the containers that callers may belong to.
