@@ -48,7 +48,7 @@ from tests.guestapi.test_event_streams import (
     frames,
 )
 from tests.guestapi.test_image_export import path_of
-from tests.httpserver.sockets import SocketGuest
+from tests.httpserver.sockets import SocketClient
 from tests.httpserver.test_site import GET
 
 C1 = Container(
@@ -89,9 +89,9 @@ class ConnectionsTestCase(SynchronousTestCase):
         self.site.doStart()
         self.addCleanup(self.site.doStop)
 
-    def connect(self) -> SocketGuest:
+    def connect(self) -> SocketClient:
         """Connect a guest."""
-        guest = SocketGuest(self.site)
+        guest = SocketClient(self.site)
         self.addCleanup(guest.close)
         return guest
 
@@ -99,7 +99,7 @@ class ConnectionsTestCase(SynchronousTestCase):
 class FreedTests(ConnectionsTestCase):
     """Closed connections are freed by reference counting."""
 
-    def check(self, use: Callable[[SocketGuest], object]) -> None:
+    def check(self, use: Callable[[SocketClient], object]) -> None:
         """Check that a connection is freed once ``use`` has closed it."""
         use(self.connect())  # creates objects that are created only once
         gc.collect()
@@ -124,7 +124,7 @@ class FreedTests(ConnectionsTestCase):
     def test_request(self) -> None:
         """A connection with ``Connection: close`` is freed."""
 
-        def use(guest: SocketGuest) -> None:
+        def use(guest: SocketClient) -> None:
             guest.send(GET.replace(b"Host: x", b"Host: x\r\nConnection: close"))
 
         self.check(use)
@@ -132,7 +132,7 @@ class FreedTests(ConnectionsTestCase):
     def test_keep_alive(self) -> None:
         """A connection with several requests is freed when the guest disconnects."""
 
-        def use(guest: SocketGuest) -> None:
+        def use(guest: SocketClient) -> None:
             guest.send(GET + GET.replace(b"user.a", b"user.none") + GET)
             guest.disconnect()
 
@@ -152,7 +152,7 @@ class FreedTests(ConnectionsTestCase):
             GET.replace(b"Host: x", b"Host: x\r\n" + chunked) + b"9\r\nabc",
         ):
 
-            def use(guest: SocketGuest, data: bytes = data) -> None:
+            def use(guest: SocketClient, data: bytes = data) -> None:
                 guest.send(data)
                 guest.disconnect()
 
@@ -161,7 +161,7 @@ class FreedTests(ConnectionsTestCase):
     def test_out_of_time(self) -> None:
         """A connection without a request is freed after its timeout."""
 
-        def use(guest: SocketGuest) -> None:
+        def use(guest: SocketClient) -> None:
             self.clock.advance(REQUEST_TIMEOUT)
             guest.serve()
 
@@ -171,11 +171,11 @@ class FreedTests(ConnectionsTestCase):
         """The connection of a large response is freed, whether it is read or not."""
         big = GET.replace(b"user.a", b"user.big")
 
-        def read(guest: SocketGuest) -> None:
+        def read(guest: SocketClient) -> None:
             self.assertGreater(len(guest.send(big)), 1_000_000)
             guest.disconnect()
 
-        def disconnect(guest: SocketGuest) -> None:
+        def disconnect(guest: SocketClient) -> None:
             guest.send_only(big)
             guest.disconnect()
 
@@ -188,7 +188,7 @@ class FreedTests(ConnectionsTestCase):
         numbers = count()
         self.patch(turns_of(self.site), "take", lambda _, work: turns.append(work))
 
-        def request_list(guest: SocketGuest) -> None:
+        def request_list(guest: SocketClient) -> None:
             turns.clear()
             # A new list each time, as the last one is cached.
             value = str(next(numbers))
@@ -197,14 +197,14 @@ class FreedTests(ConnectionsTestCase):
             guest.send_only(GET.replace(b"/user.a", b""))
             self.assertEqual(len(turns), 1)
 
-        def disconnect(guest: SocketGuest) -> None:
+        def disconnect(guest: SocketClient) -> None:
             request_list(guest)
             guest.disconnect()
             while turns:
                 turns.pop()()
             guest.serve()
 
-        def close(guest: SocketGuest) -> None:
+        def close(guest: SocketClient) -> None:
             request_list(guest)
             self.site.close_connections()
             guest.serve()
@@ -215,11 +215,11 @@ class FreedTests(ConnectionsTestCase):
     def test_image(self) -> None:
         """The connection of a download is freed, whichever side closes it."""
 
-        def disconnect(guest: SocketGuest) -> None:
+        def disconnect(guest: SocketClient) -> None:
             guest.send_only(self.image)
             guest.disconnect()
 
-        def close(guest: SocketGuest) -> None:
+        def close(guest: SocketClient) -> None:
             guest.send_only(self.image)
             self.site.close_connections()
             guest.serve()
@@ -230,18 +230,18 @@ class FreedTests(ConnectionsTestCase):
     def test_lines(self) -> None:
         """The connection of a stream of lines is freed, whichever side closes it."""
 
-        def disconnect(guest: SocketGuest) -> None:
+        def disconnect(guest: SocketClient) -> None:
             guest.send(EVENTS)
             self.store.put(evolve(C1, config={"user.a": "2"}))
             self.store.put(C1)
             guest.disconnect()
 
-        def close(guest: SocketGuest) -> None:
+        def close(guest: SocketClient) -> None:
             guest.send(EVENTS)
             self.site.close_connections()
             guest.serve()
 
-        def ignore_close(guest: SocketGuest) -> None:
+        def ignore_close(guest: SocketClient) -> None:
             guest.send(EVENTS)
             self.store.put(evolve(C1, config={"user.a": "2"}))
             self.store.put(C1)
@@ -256,38 +256,38 @@ class FreedTests(ConnectionsTestCase):
     def test_websocket(self) -> None:
         """A WebSocket is freed after a close, an error, or a close by the site."""
 
-        def disconnect(guest: SocketGuest) -> None:
+        def disconnect(guest: SocketClient) -> None:
             guest.send(HANDSHAKE % b"")
             self.store.put(evolve(C1, config={"user.a": "2"}))
             self.store.put(C1)
             guest.disconnect()
 
-        def close_properly(guest: SocketGuest) -> None:
+        def close_properly(guest: SocketClient) -> None:
             guest.send(HANDSHAKE % b"")
             guest.send(frame(TEXT, b"x") + frame(CLOSE, b"\x03\xe8"))
 
-        def send_invalid_frames(guest: SocketGuest) -> None:
+        def send_invalid_frames(guest: SocketClient) -> None:
             guest.send(HANDSHAKE % b"")
             guest.send(b"\xff" * 10)
 
-        def receive_an_error(guest: SocketGuest) -> None:
+        def receive_an_error(guest: SocketClient) -> None:
             guest.send(HANDSHAKE % b"")
             guest.send(b"\x81\x01x")
             guest.send(frame(CLOSE, b"\x03\xea"))
 
-        def close(guest: SocketGuest) -> None:
+        def close(guest: SocketClient) -> None:
             guest.send(HANDSHAKE % b"")
             self.site.close_connections()
             guest.send(frame(CLOSE, b"\x03\xe8"))
 
-        def ignore_pings(guest: SocketGuest) -> None:
+        def ignore_pings(guest: SocketClient) -> None:
             guest.send(HANDSHAKE % b"")
             for _ in range(PING_TIMEOUT // PING_INTERVAL + 1):
                 guest.serve()
                 self.clock.advance(PING_INTERVAL)
             guest.serve()
 
-        def answer_pings(guest: SocketGuest) -> None:
+        def answer_pings(guest: SocketClient) -> None:
             guest.send(HANDSHAKE % b"")
             for _ in range(PING_TIMEOUT // PING_INTERVAL + 1):
                 self.clock.advance(PING_INTERVAL)
@@ -312,7 +312,7 @@ class UnreadTests(ConnectionsTestCase):
     def assert_memory_below(
         self,
         most: int,
-        use: Callable[[SocketGuest], object],
+        use: Callable[[SocketClient], object],
         cause: Callable[[], object] = lambda: None,
     ) -> None:
         """Check the memory that each of several guests needs.
@@ -328,7 +328,7 @@ class UnreadTests(ConnectionsTestCase):
     def memory_of(
         self,
         count: int,
-        use: Callable[[SocketGuest], object],
+        use: Callable[[SocketClient], object],
         cause: Callable[[], object],
     ) -> int:
         """Return the memory that ``count`` guests need, in bytes."""

@@ -1,4 +1,4 @@
-"""A guest with a real socket; the reactor is in memory."""
+"""A client with a real socket; the reactor is in memory."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from devlxd.httpserver.site import DevLXDSite
 from devlxd.testing import MemoryDevLXDReactor
 
 
-class SocketGuest:
-    """A guest that is connected by a socket pair.
+class SocketClient:
+    """A client that is connected by a socket pair.
 
     The site writes to Twisted's own transport, so that buffers, and references
     after the connection is closed, are those of production.
@@ -94,10 +94,10 @@ class SocketGuest:
         return len(self.transport.dataBuffer) + self.transport._tempDataLen
 
     def disconnect(self) -> None:
-        """Close the connection from the guest's end."""
+        """Close the connection from the client's end."""
         self._socket.close()
         self.serve()
 
     def close(self) -> None:
-        """Close the guest's socket without running the reactor."""
+        """Close the client's socket without running the reactor."""
         self._socket.close()

@@ -135,7 +135,7 @@ class ConnectionLimiterTests(SynchronousTestCase):
         self.assertEqual(self.admitted, 1)
 
     def test_closed_while_pending(self) -> None:
-        """A pending connection that the guest closes is not admitted."""
+        """A pending connection that the client closes is not admitted."""
         self.registry.take_turn(UNIDENTIFIED, lambda: None)
         self.connect(2)
         self.guests[0].close()

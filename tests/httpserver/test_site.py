@@ -279,7 +279,7 @@ class BoundsTests(SynchronousTestCase):
         self.assert_bad_request(b"GET / HTTP/1.1\r\nA: x\r\n y\r\n\r\n")
 
     def test_file_descriptor(self) -> None:
-        """A file descriptor that a guest sends is closed, like the connection."""
+        """A file descriptor that a client sends is closed, like the connection."""
         channel = self.site.buildProtocol(UNIXAddress(""))
         self.assertTrue(verifyObject(IFileDescriptorReceiver, channel))
         transport = StringTransport()
@@ -291,7 +291,7 @@ class BoundsTests(SynchronousTestCase):
         self.assertRaises(OSError, os.fstat, reader)
 
     def test_half_close(self) -> None:
-        """A guest that has closed its writing end still receives its responses."""
+        """A client that has closed its writing end still receives its responses."""
         channel = self.site.buildProtocol(UNIXAddress(""))
         self.assertTrue(verifyObject(IHalfCloseableProtocol, channel))
         for requests in (1, 3):
@@ -305,7 +305,7 @@ class BoundsTests(SynchronousTestCase):
             self.assertTrue(transport.disconnecting)
 
     def test_large_response(self) -> None:
-        """A large response is written in slices, as fast as the guest reads."""
+        """A large response is written in slices, as fast as the client reads."""
         store = MemoryStore([Container("c1", {"user.big": BIG * 10})])
         site = site_for(store, "c1", clock=self.clock)
         channel = site.buildProtocol(UNIXAddress(""))
@@ -323,7 +323,7 @@ class BoundsTests(SynchronousTestCase):
         self.assertEqual(small[0], 404)
 
     def test_large_response_unread(self) -> None:
-        """The connection of a guest that does not read a large response is closed."""
+        """The connection of a client that does not read a large response is closed."""
         channel = self.site.buildProtocol(UNIXAddress(""))
         transport = StringTransport()
         channel.makeConnection(transport)
@@ -375,7 +375,7 @@ class BoundsTests(SynchronousTestCase):
         self.assertTrue(self.guest.transport.disconnecting)
 
     def test_turns(self) -> None:
-        """Pipelined requests are answered in turn with those of other guests."""
+        """Pipelined requests are answered in turn with those of other clients."""
         channel = self.site.buildProtocol(UNIXAddress(""))
         transport = StringTransport()
         channel.makeConnection(transport)
@@ -600,7 +600,7 @@ class LoadingTests(SynchronousTestCase):
         self.assertEqual(len(list(self.site.server.registry.of("c1"))), 1)
 
     def test_half_close(self) -> None:
-        """A guest that closes its writing end meanwhile receives its response."""
+        """A client that closes its writing end meanwhile receives its response."""
         self.guest.send(GET)
         self.guest.half_close()
         self.assertFalse(self.guest.transport.disconnecting)
@@ -683,7 +683,7 @@ class FailureTests(SynchronousTestCase):
     """Errors inside devlxd."""
 
     def test_request(self) -> None:
-        """A failure is logged in detail; the guest receives a plain 500."""
+        """A failure is logged in detail; the client receives a plain 500."""
         site = site_for(STORE, "c1")
         self.patch(site.server.handler, "respond", lambda *_: 1 // 0)
         guest = GuestConnection(site)
@@ -765,7 +765,7 @@ class RunTests(SynchronousTestCase):
         return GuestConnection(self.site)
 
     def assert_closed(self, *closed: bool) -> None:
-        """Check which of the two guests are disconnected."""
+        """Check which of the two clients are disconnected."""
         self.assertEqual(
             [guest.transport.disconnecting for guest in self.guests], list(closed)
         )
@@ -858,7 +858,7 @@ class CloseTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_stuck(self) -> None:
-        """A connection whose guest does not read is aborted after a timeout."""
+        """A connection whose client does not read is aborted after a timeout."""
         guest = GuestConnection(self.site)
         self.site.close_connections()
         self.clock.advance(CLOSE_TIMEOUT)

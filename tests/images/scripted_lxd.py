@@ -92,7 +92,7 @@ class ScriptedLXDTestCase(SynchronousTestCase):
         self.transport = transport
         return transport
 
-    def play(self, *responses: bytes) -> None:
+    def send_responses(self, *responses: bytes) -> None:
         """Accept a connection for each response, and send the response."""
         for content in responses:
             self.accept()
@@ -111,7 +111,7 @@ class ScriptedLXDTestCase(SynchronousTestCase):
     def opened(self, *responses: bytes) -> IOpenImage:
         """Open the image, with these responses of LXD."""
         opening = self.store.open(FINGERPRINT)
-        self.play(*responses)
+        self.send_responses(*responses)
         opened = self.successResultOf(opening)
         assert opened is not None
         return opened

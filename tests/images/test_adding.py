@@ -24,7 +24,7 @@ class AddTests(SynchronousTestCase):
         self.files = Path(tempfile.mkdtemp(dir="."))
         self.store = DirectoryImageStore(self.directory, MemoryDevLXDReactor())
 
-    def file(self, name: str, content: bytes) -> Path:
+    def create_file(self, name: str, content: bytes) -> Path:
         """Create a file."""
         path = self.files / name
         path.write_bytes(content)
@@ -47,13 +47,15 @@ class AddTests(SynchronousTestCase):
 
     def test_unified(self) -> None:
         """A unified image keeps its filename."""
-        added = add_image(self.directory, [self.file("größe.tar", b"data")], True)
+        added = add_image(
+            self.directory, [self.create_file("größe.tar", b"data")], True
+        )
         self.assertEqual(added, hashlib.sha256(b"data").hexdigest())
         self.assertEqual(self.assert_served(added, b"data"), ("größe.tar",))
 
     def test_split(self) -> None:
         """The fingerprint of a split image is that of both files together."""
-        files = [self.file("meta", b"meta"), self.file("root", b"hsqs")]
+        files = [self.create_file("meta", b"meta"), self.create_file("root", b"hsqs")]
         added = add_image(self.directory, files, True)
         self.assertEqual(added, hashlib.sha256(b"metahsqs").hexdigest())
         self.assertEqual(
@@ -63,19 +65,19 @@ class AddTests(SynchronousTestCase):
 
     def test_private(self) -> None:
         """An image that is not public cannot be downloaded."""
-        added = add_image(self.directory, [self.file("x", b"data")], False)
+        added = add_image(self.directory, [self.create_file("x", b"data")], False)
         self.assertIsNone(self.open(added))
         self.assertTrue((self.directory / added).exists())
 
     def test_mode(self) -> None:
         """Other users of the host cannot read the files."""
-        add_image(self.directory, [self.file("x", b"data")], True)
+        add_image(self.directory, [self.create_file("x", b"data")], True)
         for path in self.directory.iterdir():
             self.assertEqual(path.stat().st_mode & 0o777, 0o600, path)
 
     def test_again(self) -> None:
         """Adding an image again can make it public or private."""
-        path = self.file("x", b"data")
+        path = self.create_file("x", b"data")
         added = add_image(self.directory, [path], False)
         self.assertEqual(add_image(self.directory, [path], True), added)
         self.assert_served(added, b"data")
@@ -84,7 +86,7 @@ class AddTests(SynchronousTestCase):
 
     def test_unprintable_name(self) -> None:
         """A filename that is not printable is replaced by the fingerprint."""
-        added = add_image(self.directory, [self.file("a\nb", b"data")], True)
+        added = add_image(self.directory, [self.create_file("a\nb", b"data")], True)
         self.assertEqual(self.assert_served(added, b"data"), (added,))
 
     def assert_refused(self, reason: str, *files: Path, **options: str) -> None:
@@ -98,17 +100,17 @@ class AddTests(SynchronousTestCase):
 
     def test_refused(self) -> None:
         """Missing, empty and not regular files are refused."""
-        good = self.file("good", b"data")
+        good = self.create_file("good", b"data")
         self.assert_refused("none: No such file", self.files / "none")
         self.assert_refused("none: No such file", good, self.files / "none")
-        self.assert_refused("empty: empty file", self.file("empty", b""))
+        self.assert_refused("empty: empty file", self.create_file("empty", b""))
         self.assert_refused("directory", self.files)
         os.mkfifo(self.files / "fifo")
         self.assert_refused("not a regular file", self.files / "fifo")
 
     def test_fingerprint(self) -> None:
         """An image with another fingerprint than expected is refused."""
-        path = self.file("x", b"data")
+        path = self.create_file("x", b"data")
         expected = hashlib.sha256(b"other").hexdigest()
         self.assert_refused(f"not {expected}", path, expected=expected)
         good = hashlib.sha256(b"data").hexdigest()
@@ -116,8 +118,11 @@ class AddTests(SynchronousTestCase):
 
     def test_other_files(self) -> None:
         """Files with the same data, split differently, are never mixed."""
-        whole = self.file("whole", b"metaroot")
-        meta, root = self.file("meta", b"meta"), self.file("root", b"root")
+        whole = self.create_file("whole", b"metaroot")
+        meta, root = (
+            self.create_file("meta", b"meta"),
+            self.create_file("root", b"root"),
+        )
         added = add_image(self.directory, [whole], True)
         (self.directory / added).rename(self.directory / f"{added}.tar")
         self.assert_refused("consists of other files", whole)
@@ -128,7 +133,7 @@ class AddTests(SynchronousTestCase):
 
     def test_no_directory(self) -> None:
         """A missing directory is an error, and is not created."""
-        path = self.file("x", b"data")
+        path = self.create_file("x", b"data")
         nowhere = self.directory / "none"
         error = self.assertRaises(AddError, add_image, nowhere, [path], True)
         self.assertEqual(str(error), f"{nowhere}: no such directory")
@@ -138,7 +143,7 @@ class AddTests(SynchronousTestCase):
         images = self.directory / "images"
         images.mkdir()
         (self.directory / "database").mkdir()
-        path = self.file("x", b"data")
+        path = self.create_file("x", b"data")
         error = self.assertRaises(AddError, add_image, images, [path], True)
         self.assertIn("belongs to an LXD", str(error))
         self.assertEqual(list(images.iterdir()), [])
@@ -150,7 +155,7 @@ class AddTests(SynchronousTestCase):
         images.mkdir()
         link = self.directory / "link"
         link.symlink_to("images")
-        path = self.file("x", b"data").absolute()
+        path = self.create_file("x", b"data").absolute()
         here = os.getcwd()
         self.addCleanup(os.chdir, here)
         link = link.absolute()
@@ -161,7 +166,7 @@ class AddTests(SynchronousTestCase):
 
     def test_growing(self) -> None:
         """A file that grows while it is copied is refused."""
-        path = self.file("x", b"data")
+        path = self.create_file("x", b"data")
 
         class Digest:
             """A digest that appends to the file while it is copied."""
@@ -188,7 +193,7 @@ class AddTests(SynchronousTestCase):
 
         self.patch(Path, "rename", record_rename)
         self.patch(os, "fsync", record_fsync)
-        files = [self.file("meta", b"meta"), self.file("root", b"root")]
+        files = [self.create_file("meta", b"meta"), self.create_file("root", b"root")]
         add_image(self.directory, files, True)
         self.assertEqual(
             calls,
@@ -201,9 +206,9 @@ class AddTests(SynchronousTestCase):
 
     def test_interrupted_with_other_files(self) -> None:
         """While an image is split differently, it is private."""
-        whole = self.file("whole", b"metaroot")
+        whole = self.create_file("whole", b"metaroot")
         added = add_image(self.directory, [whole], True)
-        files = [self.file("meta", b"meta"), self.file("root", b"root")]
+        files = [self.create_file("meta", b"meta"), self.create_file("root", b"root")]
         rename = Path.rename
 
         def interrupt(path: Path, target: Path) -> Path:
@@ -223,11 +228,14 @@ class AddTests(SynchronousTestCase):
             raise OSError(28, "No space left on device")
 
         self.patch(os, "fsync", full)
-        self.assert_refused("No space left", self.file("x", b"data"))
+        self.assert_refused("No space left", self.create_file("x", b"data"))
 
     def test_interrupted(self) -> None:
         """If adding is interrupted at any step, no guest can download half an image."""
-        meta, root = self.file("meta", b"meta"), self.file("root", b"root")
+        meta, root = (
+            self.create_file("meta", b"meta"),
+            self.create_file("root", b"root"),
+        )
         fingerprint = hashlib.sha256(b"metaroot").hexdigest()
         rename = Path.rename
         left = 0

@@ -41,11 +41,11 @@ class UpstreamClientTests(ScriptedLXDTestCase):
         """A timeout ends the wait for LXD to respond, or to continue a response."""
         for beginning in (b"", b"HTTP/1.1 200 OK\r\n"):
             opening = self.store.open(FINGERPRINT)
-            self.play(beginning)
+            self.send_responses(beginning)
             self.reactor.advance(RESPONSE_TIMEOUT)
             self.assert_fails(opening, "no response within 10 s")
         opening = self.store.open(FINGERPRINT)
-        self.play(response(200, "Content-Length: 100", body=b"{"))
+        self.send_responses(response(200, "Content-Length: 100", body=b"{"))
         self.reactor.advance(response_reader.READ_TIMEOUT)
         self.assert_fails(opening, "more than 30 s")
 
@@ -55,7 +55,7 @@ class UpstreamClientTests(ScriptedLXDTestCase):
             opening = self.store.open(FINGERPRINT)
             _, factory, *_ = self.reactor.unixClients[0]
             factory.doStart()
-            self.play(response(404, body=b"{}"))
+            self.send_responses(response(404, body=b"{}"))
             factory.doStop()
         self.assertIsNone(self.successResultOf(opening))
         self.assertEqual(events, [])

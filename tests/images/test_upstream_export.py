@@ -27,7 +27,7 @@ class ImagePartTests(ScriptedLXDTestCase):
     ) -> None:
         """Check that an export is an error."""
         opening = self.store.open(FINGERPRINT)
-        self.play(record(), content)
+        self.send_responses(record(), content)
         if connection_lost:
             self.close_connection()
         self.assert_fails(opening, reason)
@@ -51,7 +51,7 @@ class ImagePartTests(ScriptedLXDTestCase):
             self.setUp()
             opening = self.store.open(FINGERPRINT)
             incomplete = response(code, content_type, "Content-Length: 9999", body=body)
-            self.play(record(), incomplete)
+            self.send_responses(record(), incomplete)
             self.assertTrue(self.transport.disconnecting, body)
             opening.addErrback(lambda failure: failure.trap(ImageError) and None)
             self.successResultOf(opening)
@@ -86,7 +86,7 @@ class ImagePartTests(ScriptedLXDTestCase):
         for body in (part("metadata", b""), b"--b\r\n"):
             opening = self.store.open(FINGERPRINT)
             endless = response(200, content_type, "X: y", body=body)
-            self.play(record(size=10**9), endless)
+            self.send_responses(record(size=10**9), endless)
             for _ in range(OPEN_TIMEOUT):
                 self.protocol.dataReceived(b"x")
                 self.assertNoResult(opening)

@@ -45,7 +45,7 @@ class RememberTests(ScriptedLXDTestCase):
         self.opened(record(), split(SPLIT))
         other = "f" * 64
         opening = self.store.open(other)
-        self.play(record(fingerprint=other), unified("0-0/8", b"t"))
+        self.send_responses(record(fingerprint=other), unified("0-0/8", b"t"))
         self.successResultOf(opening)
         self.opened(record(), split(SPLIT))
 
@@ -62,7 +62,7 @@ class ReadTests(ScriptedLXDTestCase):
         opened = self.opened(record(), split(SPLIT))
         self.assertFalse(opened.is_seekable)
         reading = opened.read(3, 1)
-        self.play(split(SPLIT))
+        self.send_responses(split(SPLIT))
         self.assert_fails(reading, "from its beginning")
 
     def test_connects_late(self) -> None:
@@ -76,7 +76,7 @@ class ReadTests(ScriptedLXDTestCase):
         """Data can be read as it arrives."""
         opened = self.opened(record(), unified("0-0/8", b"t"))
         reading = opened.read(0, 100)
-        self.play(unified("0-7/8", b"the", length=8))
+        self.send_responses(unified("0-7/8", b"the", length=8))
         self.assertEqual(self.successResultOf(reading), b"the")
         reading = opened.read(3, 2)
         self.assertNoResult(reading)
@@ -91,7 +91,7 @@ class ReadTests(ScriptedLXDTestCase):
         """If the connection is lost, the next read fails."""
         opened = self.opened(record(), unified("0-0/8", b"t"))
         reading = opened.read(0, 100)
-        self.play(unified("0-7/8", b"the", length=8))
+        self.send_responses(unified("0-7/8", b"the", length=8))
         self.assertEqual(self.successResultOf(reading), b"the")
         reading = opened.read(3, 100)
         self.close_connection()
@@ -103,7 +103,7 @@ class ReadTests(ScriptedLXDTestCase):
         opened.read(0, 100)
         longer = SPLIT.replace(b"image", b"images")
         position = longer.index(b"images") + 5
-        self.play(split(longer)[: position - len(longer)])
+        self.send_responses(split(longer)[: position - len(longer)])
         reading = opened.read(3, 100)
         self.assertNoResult(reading)
         self.protocol.dataReceived(longer[position:])
@@ -121,7 +121,7 @@ class ReadTests(ScriptedLXDTestCase):
     def test_timeout(self) -> None:
         """A read fails if LXD sends no data until the timeout."""
         reading = self.reading(unified("0-0/8", b"t"))
-        self.play(unified("0-7/8", b"", length=8))
+        self.send_responses(unified("0-7/8", b"", length=8))
         self.reactor.advance(response_reader.READ_TIMEOUT)
         self.assert_fails(reading, "no data")
 
@@ -137,7 +137,7 @@ class ReadTests(ScriptedLXDTestCase):
             split(SPLIT),
         ):
             reading = self.reading(unified("0-0/8", b"t"))
-            self.play(content)
+            self.send_responses(content)
             self.failureResultOf(reading, ImageError)
             self.setUp()
 
@@ -153,7 +153,7 @@ class ReadTests(ScriptedLXDTestCase):
         ):
             opened = self.opened(record(), split(SPLIT))
             reading = Deferred.fromCoroutine(read_all(opened))
-            self.play(split(body))
+            self.send_responses(split(body))
             self.close_connection()
             self.failureResultOf(reading, ImageError)
             self.setUp()
@@ -161,7 +161,7 @@ class ReadTests(ScriptedLXDTestCase):
     def test_unified_for_split(self) -> None:
         """A read of a split image fails if LXD sends a unified one."""
         reading = self.reading(split(SPLIT))
-        self.play(unified("0-7/8", b"theimage"))
+        self.send_responses(unified("0-7/8", b"theimage"))
         self.assert_fails(reading, "another image")
         # The store has forgotten the parts, and fetches them again.
         self.opened(record(), unified("0-0/8", b"t"))

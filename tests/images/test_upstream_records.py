@@ -21,14 +21,14 @@ class ImageRecordTests(ScriptedLXDTestCase):
     def assert_refused(self, content: bytes, reason: str) -> None:
         """Check that a response is an error."""
         opening = self.store.open(FINGERPRINT)
-        self.play(content)
+        self.send_responses(content)
         self.assert_fails(opening, reason)
 
     def test_not_available(self) -> None:
         """An image is not found if it is neither public nor cached, or missing."""
         for content in (record(public=False), response(404, body=b"{}")):
             opening = self.store.open(FINGERPRINT)
-            self.play(content)
+            self.send_responses(content)
             self.assertIsNone(self.successResultOf(opening))
 
     def test_cached(self) -> None:
@@ -52,7 +52,7 @@ class ImageRecordTests(ScriptedLXDTestCase):
         """A lost connection is an error."""
         for beginning in (b"", b"HTTP/1.1 200 OK\r\nConte", record()[:-1]):
             opening = self.store.open(FINGERPRINT)
-            self.play(beginning)
+            self.send_responses(beginning)
             self.close_connection()
             self.failureResultOf(opening, ImageError)
 
@@ -75,7 +75,9 @@ class ImageRecordTests(ScriptedLXDTestCase):
     def test_too_long(self) -> None:
         """The length of a record is limited."""
         opening = self.store.open(FINGERPRINT)
-        self.play(response(200, "Content-Length: 10000000", body=b" " * MAX_RECORD))
+        self.send_responses(
+            response(200, "Content-Length: 10000000", body=b" " * MAX_RECORD)
+        )
         self.assertNoResult(opening)
         self.protocol.dataReceived(b" ")
         self.assert_fails(opening, "too long")
@@ -84,7 +86,7 @@ class ImageRecordTests(ScriptedLXDTestCase):
         """The body of an error is not read: the connection is closed."""
         for code in (404, 500):
             opening = self.store.open(FINGERPRINT)
-            self.play(response(code, "Content-Length: 9999", body=b"{"))
+            self.send_responses(response(code, "Content-Length: 9999", body=b"{"))
             self.assertTrue(self.transport.disconnecting, code)
             opening.addErrback(lambda failure: failure.trap(ImageError) and None)
             self.assertIsNone(self.successResultOf(opening))
@@ -92,13 +94,13 @@ class ImageRecordTests(ScriptedLXDTestCase):
     def test_private_first(self) -> None:
         """A private image is not found, even if its record has other errors."""
         opening = self.store.open(FINGERPRINT)
-        self.play(record(public=False, size=0, fingerprint="0" * 64))
+        self.send_responses(record(public=False, size=0, fingerprint="0" * 64))
         self.assertIsNone(self.successResultOf(opening))
 
     def test_slow(self) -> None:
         """Opening fails after a timeout if the record arrives too slowly."""
         opening = self.store.open(FINGERPRINT)
-        self.play(response(200, "Content-Length: 1000", body=b"{"))
+        self.send_responses(response(200, "Content-Length: 1000", body=b"{"))
         for _ in range(OPEN_TIMEOUT):
             self.protocol.dataReceived(b" ")
             self.assertNoResult(opening)
@@ -109,5 +111,5 @@ class ImageRecordTests(ScriptedLXDTestCase):
         """An image is public only if ``public`` is ``true``."""
         for value in ("true", 1, None, [True]):
             opening = self.store.open(FINGERPRINT)
-            self.play(record(public=value))
+            self.send_responses(record(public=value))
             self.assertIsNone(self.successResultOf(opening))

@@ -95,7 +95,7 @@ class IdentifierTestCase(SynchronousTestCase):
                 program=program,
             )
 
-    def notice_ends(self) -> None:
+    def report_ended(self) -> None:
         """Make the reactor report all processes that have ended."""
         for reader in list(self.reactor.readers):
             if reader not in self.reactor.readers:
@@ -651,7 +651,7 @@ class CallerIdentifierTests(IdentifierTestCase):
         second = self.identify("/lxc.payload.attacker", [ATTACKER + 1])
         self.assertNotEqual(first.run, second.run)
         self.assertEqual(observer.runs, [])
-        self.notice_ends()
+        self.report_ended()
         self.assertEqual(observer.runs, [first.run])
         self.identifier.unwatch(observer)
         self.identifier.stopService()
@@ -691,7 +691,7 @@ class CallerIdentifierContractTests(
 
     def end_run(self) -> None:
         del self.table.processes[10]
-        self.notice_ends()
+        self.report_ended()
 
 
 class RunObserverContractTests(RunObserverContract, IdentifierTestCase):
