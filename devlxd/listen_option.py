@@ -29,7 +29,7 @@ class ListenOption:
 
         The defaults are the default dialect and the dialect's own endpoint.
 
-        :raises ValueError: when it is empty, or there is no such dialect.
+        :raises ValueError: if it is empty, or there is no such dialect.
         """
         match = _WITH_DIALECT.fullmatch(value)
         name, endpoint = match.groups() if match else (DEFAULT_DIALECT.name, value)
@@ -48,7 +48,7 @@ class ListenOption:
     def check(self, identified: bool) -> str:
         """Check the endpoint; return its address. See `check_endpoint`.
 
-        :raises ValueError: when devlxd cannot listen there; the text is the reason.
+        :raises ValueError: if devlxd cannot listen there; the text is the reason.
         """
         try:
             return check_endpoint(self.endpoint, identified)

@@ -219,7 +219,7 @@ class Options(usage.Options):
     def check_privileges(self) -> None:
         """Check that guests can still be identified, after ``twistd --uid``.
 
-        :raises SystemExit: when they cannot.
+        :raises SystemExit: if they cannot.
         """
         with _exiting_on_error():
             self._check_privileges()
@@ -227,7 +227,7 @@ class Options(usage.Options):
     def acquire_locks(self) -> None:
         """Lock the state of the containers that are served until the process ends.
 
-        :raises SystemExit: when another process has locked it.
+        :raises SystemExit: if another process has locked it.
         """
         dialects = [at.dialect for at in self["listen"] if at.dialect.events]
         directories = [self.containers(dialect) for dialect in dialects]

@@ -46,7 +46,7 @@ def credentials_of(connection: socket.SocketType) -> tuple[int, int, int]:
 
     The kernel has recorded them at ``connect()``.
 
-    :raises OSError: when the kernel does not know them.
+    :raises OSError: if the kernel does not know them.
     """
     ucred = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
     pid, uid, gid = _UCRED.unpack(ucred)
@@ -68,7 +68,7 @@ def cgroup_of(connection: socket.SocketType, pid: int) -> Hashable:
 
     :param pid: the pid of the peer.
     :return: the id of the cgroup, or a hash of all its cgroups where the kernel
-        is older than Linux 6.13; ``None`` when the peer has ended.
+        is older than Linux 6.13; ``None`` if the peer has ended.
     """
     return _cgroup_id_of(connection) or _hash_of_cgroups(pid)
 

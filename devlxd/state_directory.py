@@ -38,7 +38,7 @@ class StateDirectory:
     def check(self, containers: Path) -> None:
         """Create the directory; check that the journal of ``containers`` is usable.
 
-        :raises StateError: when it is not usable, or another process uses it.
+        :raises StateError: if it is not usable, or another process uses it.
         """
         with _raising_state_errors(containers):
             try:
@@ -54,7 +54,7 @@ class StateDirectory:
     def acquire_lock(self, containers: Path) -> None:
         """Lock the state of ``containers`` until this process ends.
 
-        :raises StateError: when another process has locked it.
+        :raises StateError: if another process has locked it.
         """
         with _raising_state_errors(containers), suppress(OSError):
             self._lock(containers).acquire()

@@ -1,7 +1,7 @@
 # -*- test-case-name: tests.host.test_accepting -*-
 """Accepting connections on listening sockets, as many at a time as are queued.
 
-An `Acceptor` takes the place of a Twisted port, which makes a transport and a
+An `Acceptor` takes the place of a Twisted port, which creates a transport and a
 protocol for each connection before anything can refuse it.
 """
 

@@ -56,7 +56,7 @@ def endpoint_at(reactor: IReactorUNIX, description: str) -> IStreamServerEndpoin
         * any other path: a directory, created when it is missing, with the UNIX
           socket ``sock`` in it;
         * a Twisted endpoint string, such as ``unix:PATH``.
-    :raises ValueError: when it is none of these.
+    :raises ValueError: if it is none of these.
     """
     kind = _kind_of(description)
     if not description:
@@ -92,8 +92,8 @@ def check_endpoint(description: str, identified: bool = True) -> str:
         too, at a loopback address.
     :return: the address, which must be different for each endpoint: for a UNIX
         socket the path without symbolic links.
-    :raises CannotListenError: when listening would fail.
-    :raises ValueError: when ``description`` is not an endpoint for guests.
+    :raises CannotListenError: if listening would fail.
+    :raises ValueError: if ``description`` is not an endpoint for guests.
     """
     kind = _kind_of(description)
     if kind in _ANONYMOUS or (kind == "tcp" and identified):
@@ -119,7 +119,7 @@ def listen_now(
 
     :return: a Deferred that fires with the listening port; it fails with errors that
         happen later.
-    :raises CannotListenError: when listening fails before this returns.
+    :raises CannotListenError: if listening fails before this returns.
     """
     listening = endpoint.listen(factory)
     failures: list[Failure] = []

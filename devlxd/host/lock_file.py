@@ -40,8 +40,8 @@ class LockFile:
         This releases the lock if this process holds it: closing any descriptor
         of the file releases it (``fcntl_locking(2)``).
 
-        :raises LockedError: when another process holds it.
-        :raises OSError: when the file cannot be opened.
+        :raises LockedError: if another process holds it.
+        :raises OSError: if the file cannot be opened.
         """
         descriptor = self._open()
         try:
@@ -54,8 +54,8 @@ class LockFile:
 
         A forked child does not inherit the lock: a daemon must fork first.
 
-        :raises LockedError: when another process holds it.
-        :raises OSError: when the file cannot be opened.
+        :raises LockedError: if another process holds it.
+        :raises OSError: if the file cannot be opened.
         """
         descriptor = self._open()
         try:

@@ -53,7 +53,7 @@ class StaleSocketReplacer:
     ) -> IListeningPort:
         """See `IReactorUNIX.listenUNIX`; ``wantPID`` is ignored.
 
-        :raises CannotListenError: when the path cannot be used, or another
+        :raises CannotListenError: if the path cannot be used, or another
             server listens there.
         """
         if self.creates_directory:
@@ -76,7 +76,7 @@ class StaleSocketReplacer:
 def remove_stale_socket(path: str) -> None:
     """Check that a UNIX socket can be bound at ``path``; remove a stale one.
 
-    :raises CannotListenError: when the path cannot be used.
+    :raises CannotListenError: if the path cannot be used.
     """
     try:
         _check_path(path)
@@ -94,7 +94,7 @@ def _directory_of(path: str) -> str:
 def _create_directory(path: str) -> None:
     """Create a directory that guests may enter, and its parents.
 
-    :raises CannotListenError: when that fails.
+    :raises CannotListenError: if that fails.
     """
     try:
         if os.path.lexists(path) and not os.path.isdir(path):
@@ -115,7 +115,7 @@ def _create_directory(path: str) -> None:
 def _check_path(path: str) -> None:
     """Check the length and the directory of a socket's path.
 
-    :raises OSError: when no socket can be created there.
+    :raises OSError: if no socket can be created there.
     """
     if not path:
         raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
@@ -146,7 +146,7 @@ def _remove(path: str) -> None:
 def _check_stale(path: str) -> None:
     """Check that ``path`` is a socket on which no process listens.
 
-    :raises OSError: when it is not a socket, or a process listens.
+    :raises OSError: if it is not a socket, or a process listens.
     """
     if not stat.S_ISSOCK(os.lstat(path).st_mode):
         raise OSError(errno.EEXIST, "it exists and is not a socket")

@@ -29,7 +29,7 @@ def range_of(header: bytes | None, size: int) -> tuple[int, int] | None:
     :return: the offset of the first byte, and the offset after the last byte;
         ``None`` for the whole body, also when the header is not valid, or has too
         many ranges.
-    :raises UnsatisfiableError: when no byte of the body is in the ranges.
+    :raises UnsatisfiableError: if no byte of the body is in the ranges.
     """
     match = _UNIT.fullmatch(header or b"")
     if match is None:
@@ -53,7 +53,7 @@ def _range(text: bytes, size: int) -> tuple[int, int]:
     """Parse one range; the result may be empty.
 
     :return: the offset of the first byte, and the offset after the last byte.
-    :raises ValueError: when it is not a range.
+    :raises ValueError: if it is not a range.
     """
     match = _RANGE.fullmatch(text)
     if match is None or text == b"-":

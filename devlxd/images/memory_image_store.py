@@ -67,7 +67,7 @@ class MemoryImageStore:
 
 @implementer(IOpenImage)
 class _OpenMemoryImage:
-    """An open image whose data are in memory."""
+    """An open image whose data is in memory."""
 
     is_seekable = True
 

@@ -52,7 +52,7 @@ class ICallerIdentifier(Interface):
         """Return the container and the user of ``peer``.
 
         :param peer: a peer whose ``pidfd`` is open.
-        :raises NotInContainer: when it is not certain that ``peer`` belongs to
+        :raises NotInContainer: if it is not certain that ``peer`` belongs to
             one container.
         """
 
@@ -62,7 +62,7 @@ class ICallerIdentifier(Interface):
     def unwatch(observer: IRunObserver) -> None:
         """Stop notifying ``observer``.
 
-        :raises ValueError: when ``observer`` is not being notified.
+        :raises ValueError: if ``observer`` is not being notified.
         """
 
 
@@ -96,7 +96,7 @@ class IProcessTable(Interface):
     def init(pid: int) -> int:
         """Return the pid of the init of the outermost pid namespace of ``pid``.
 
-        :raises OSError: also when ``pid`` is in the host's pid namespace.
+        :raises OSError: also if ``pid`` is in the host's pid namespace.
         """
 
     def id_map(pid: int) -> IIDMap:
@@ -131,12 +131,12 @@ class IIDMap(Interface):
     def inside(host_id: int) -> int | None:
         """Return the id inside the container that ``host_id`` is mapped to.
 
-        :return: ``None`` when it is not mapped.
+        :return: ``None`` if it is not mapped.
         """
 
 
 class IRuntime(Interface):
-    """How one container runtime names the cgroups of its containers.
+    """A container runtime, by the names of the cgroups of its containers.
 
     Twisted plugins that provide this interface and `twisted.plugin.IPlugin` are
     used as well as the built-in runtimes.
@@ -150,21 +150,21 @@ class IRuntime(Interface):
     def claim(cgroup: str) -> Claim | None:
         """Return the container that a cgroup belongs to, by its path.
 
-        Only the components that the host's root has created may count. Read the
-        path from its root: a guest chooses everything below the cgroup of its
-        container, and a user everything below ``user.slice``.
+        Decide by the components that only the host's root can create. Read the path
+        from its root: a guest chooses everything below the cgroup of its container,
+        and a user everything below ``user.slice``.
 
         :param cgroup: a path as in ``/proc/PID/cgroup``, for example
             ``/lxc.payload.c1/init.scope``.
-        :return: ``None`` when it is not a cgroup of a container of this runtime.
+        :return: ``None`` if it is not a cgroup of a container of this runtime.
         """
 
 
 class IMonitoredRuntime(IRuntime):
     """A runtime whose cgroups may have the name of another container.
 
-    Each of its containers has a monitor: the parent of the container's init. The
-    runtime is asked once for each run, when the init is first seen.
+    Each of its containers has a monitor: the parent of the container's init.
+    `confirm` is called once for each run, when the init is first seen.
     """
 
     def confirm(claim: Claim, monitor: Monitor) -> Claim:
@@ -175,6 +175,6 @@ class IMonitoredRuntime(IRuntime):
             is in no container. Guests cannot choose its command line.
         :return: the container's claim, with the name of the runtime and, where
             it has one, the LXC path.
-        :raises NotInContainer: when ``monitor`` contradicts ``claim``, or does
+        :raises NotInContainer: if ``monitor`` contradicts ``claim``, or does
             not say which of several containers it belongs to.
         """

@@ -54,7 +54,7 @@ class IOpenImage(Interface):
         :param start: the offset in bytes, less than the size of the image.
         :param size: the maximum number of bytes, at least 1.
         :return: a Deferred that fires with at least one byte. It fails with
-            `ImageError` if the data cannot be read, or if they have changed
+            `ImageError` if the data cannot be read, or if it has changed
             since the image was opened.
         """
 

@@ -31,14 +31,14 @@ class IJournal(Interface):
     Containers are identified by incarnations: numbers below 2 ** 63 that belong to
     one container each, and not to one of the same name before or after it.
 
-    Recorded snapshots have of the config only the keys of the namespaces and
-    ``volatile.uuid``, all devices, the id and the origin.
+    A recorded snapshot has the config keys of the namespaces, ``volatile.uuid``, all
+    devices, the id and the origin.
 
     :raises JournalError: by any method, when the journal cannot be read or written.
     """
 
     def open(namespaces: Collection[str]) -> None:
-        """Open the journal, unless it is open. All other methods fail before.
+        """Open the journal, unless it is open. All other methods fail before that.
 
         A journal that was recorded with other namespaces is emptied: its snapshots
         lack keys, which would look like changes.
@@ -50,7 +50,7 @@ class IJournal(Interface):
         """Close the journal; harmless if it is closed."""
 
     def set_complete(complete: bool) -> None:
-        """Note whether everything was recorded that should be.
+        """Note whether the journal is complete.
 
         A journal that is incomplete when it is closed is emptied when it is opened.
         """
@@ -62,7 +62,7 @@ class IJournal(Interface):
         """Return all incarnations."""
 
     def latest() -> int:
-        """Return the timestamp of the last event of all containers, or 0."""
+        """Return the timestamp of the last event of any container, or 0."""
 
     def last(incarnation: int) -> tuple[Container, int] | None:
         """Return the last snapshot of an incarnation, and its timestamp.

@@ -66,7 +66,7 @@ class IContainerStore(Interface):
     def unwatch(observer: IStoreObserver) -> None:
         """Stop notifying ``observer``.
 
-        :raises ValueError: when ``observer`` is not watching.
+        :raises ValueError: if ``observer`` is not watching.
         """
 
 

@@ -32,7 +32,7 @@ def _text_mapping(
 
     :param what: the name of the mapping in error messages: ``config``.
     :param key_kind: the name of its keys in error messages: ``config key``.
-    :raises TypeError: when it is not a mapping of text to text.
+    :raises TypeError: if it is not a mapping of text to text.
     """
     if isinstance(values, MappingProxyType):
         return values
@@ -116,9 +116,9 @@ class Container:
         inode and the birth time. Default: empty, unknown; a container that has
         neither an origin nor ``volatile.uuid`` nor an id has no past events
         after a restart of devlxd.
-    :raises TypeError: when a value has the wrong type. The message names the key:
+    :raises TypeError: if a value has the wrong type. The message names the key:
         ``config key 'user.x' must be text, not int``.
-    :raises ValueError: when the name is not a valid container name.
+    :raises ValueError: if the name is not a valid container name.
     """
 
     name: str = field(validator=_check_name)

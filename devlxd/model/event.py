@@ -45,7 +45,7 @@ class Event:
         and ``config``, the device's keys to their values. Empty for ``lost``.
     :ivar size: the length of the metadata as compact JSON, in bytes; not counting
         escapes. The bounds of queues and batches limit the sum of sizes.
-    :raises UnicodeEncodeError: when UTF-8 cannot encode a value.
+    :raises UnicodeEncodeError: if UTF-8 cannot encode a value.
     """
 
     container: str

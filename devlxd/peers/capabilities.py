@@ -23,7 +23,7 @@ def check_may_identify(status: Path = _STATUS) -> None:
 
     :param status: the file ``/proc/PID/status`` of this process
         (``proc_pid_status(5)``).
-    :raises PermissionError: when the capability is missing; its text is one
+    :raises PermissionError: if the capability is missing; its text is one
         line for the operator.
     """
     effective = re.search(r"^CapEff:\t([0-9a-f]+)$", status.read_text(), re.MULTILINE)

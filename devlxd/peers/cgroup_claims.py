@@ -16,7 +16,7 @@ class CgroupClaims:
     """The claims of the runtimes to cgroups: the containers of these cgroups.
 
     :ivar processes: the processes of the host.
-    :ivar runtimes: the runtimes, in the order in which they are asked.
+    :ivar runtimes: the runtimes; of those that make the same claim, the first is used.
     """
 
     processes: IProcessTable
@@ -30,8 +30,8 @@ class CgroupClaims:
 
         :param subject: the name of the process in error texts.
         :return: the claim, and the first runtime that makes it.
-        :raises NotInContainer: when there is no claim, or more than one.
-        :raises OSError: when ``pid`` cannot be examined.
+        :raises NotInContainer: if there is no claim, or more than one.
+        :raises OSError: if ``pid`` cannot be examined.
         """
         claims = self._claims(self.processes.cgroups(pid))
         if not claims:
@@ -48,7 +48,7 @@ class CgroupClaims:
     def of_cgroup(self, cgroup: str) -> Claim | None:
         """Return the claim to one cgroup.
 
-        :return: ``None`` when no runtime claims it.
+        :return: ``None`` if no runtime claims it.
         """
         return next(iter(self._claims([cgroup])), None)
 

@@ -16,7 +16,7 @@ def parse_cgroups(text: str) -> Sequence[str]:
     Only ``\n`` ends a line: the kernel forbids it in the names of cgroups. Guests
     may use all other characters at which `str.splitlines` splits.
 
-    :raises ValueError: when ``text`` has another format.
+    :raises ValueError: if ``text`` has another format.
     """
     paths = []
     for line in text.removesuffix("\n").split("\n"):

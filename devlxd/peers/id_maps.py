@@ -50,7 +50,7 @@ PRIVILEGED = IDMap(((0, 0, _ALL),))
 def parse_uid_map(text: str) -> IDMap:
     """Return the map in ``/proc/PID/uid_map``.
 
-    :raises IDMapError: when ``text`` has another format.
+    :raises IDMapError: if ``text`` has another format.
     """
     try:
         return IDMap(tuple(_parse_range(line.split()) for line in text.splitlines()))
@@ -68,8 +68,8 @@ def recorded_id_map(container: Container) -> IDMap | None:
 
     An empty list is the map of a privileged container.
 
-    :return: ``None`` when none is recorded.
-    :raises IDMapError: when the recorded map has an unknown format.
+    :return: ``None`` if none is recorded.
+    :raises IDMapError: if the recorded map has an unknown format.
     """
     for key in _IDMAP_KEYS:
         if container.config.get(key):

@@ -46,7 +46,7 @@ class CallerIdentifier(Service):
 
     :param store: the containers that callers may belong to.
     :param processes: the processes of the host.
-    :param runtimes: the runtimes, in the order in which they are asked.
+    :param runtimes: the runtimes; of those that make the same claim, the first is used.
     :param reactor: watches processes to notice the end of runs.
     """
 
@@ -108,7 +108,7 @@ class CallerIdentifier(Service):
     def _container_of(self, claim: Claim) -> Container:
         """Return the container of a confirmed claim, from the store.
 
-        :raises NotInContainer: when the store does not have it, or its document
+        :raises NotInContainer: if the store does not have it, or its document
             describes another container of the same name.
         """
         container = (
@@ -136,7 +136,7 @@ class CallerIdentifier(Service):
     def _serve(self, container: Container, run: Run) -> None:
         """Make ``run`` the served run of its container.
 
-        :raises NotInContainer: when another run with the same name is served.
+        :raises NotInContainer: if another run with the same name is served.
         """
         other = self._served.setdefault(container.name, run)
         if other is run:

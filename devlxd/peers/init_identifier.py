@@ -23,7 +23,7 @@ class IdentifiedInit:
         another name where the runtime could not use the container's own name
         for the cgroup.
     :ivar monitor_pidfd: a pidfd of its monitor, which the receiver of this
-        value closes; ``None`` where the runtime has no monitors.
+        value closes; ``None`` if the runtime has no monitors.
     """
 
     cgroup_claim: Claim
@@ -45,9 +45,9 @@ class InitIdentifier:
     def identify(self, init: int) -> IdentifiedInit:
         """Return the container that the process ``init`` belongs to.
 
-        :raises NotInContainer: when no container, or more than one, claims its
+        :raises NotInContainer: if no container, or more than one, claims its
             cgroups, or its monitor contradicts the claim.
-        :raises OSError: when ``init`` or its monitor cannot be examined.
+        :raises OSError: if ``init`` or its monitor cannot be examined.
         """
         claim, runtime = self.claims.of_process(init, f"its init (pid {init})")
         if IMonitoredRuntime.providedBy(runtime):

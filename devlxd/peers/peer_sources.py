@@ -75,7 +75,7 @@ class SocketPeerSource:
         On kernels without the socket option it is opened by ``pid``, which may
         belong to another process by now.
 
-        :raises OSError: when the peer has ended.
+        :raises OSError: if the peer has ended.
         """
         try:
             return pidfd_of(connection, self._peerpidfd)
@@ -88,7 +88,7 @@ class SocketPeerSource:
 def _unix_socket_of(transport: ITransport) -> socket.socket:
     """Return the UNIX socket of ``transport``.
 
-    :raises NotInContainer: when it has none.
+    :raises NotInContainer: if it has none.
     """
     system_handle = ISystemHandle(transport, None)
     handle = system_handle.getHandle() if system_handle is not None else None

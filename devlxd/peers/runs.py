@@ -52,7 +52,7 @@ class InitError(NotInContainer):
 class RunRegistry:
     """The known runs, each by the number of its pid namespace.
 
-    The init of each run is identified once, when the run is first asked for. The
+    The init of each run is identified once, when `run_in` is first called for it. The
     reactor watches the pidfds of each run to notice its end.
 
     :param processes: the processes of the host.
@@ -82,10 +82,10 @@ class RunRegistry:
 
         :param namespace: the number of the pid namespace.
         :param pid: a process in it, or in a namespace below it.
-        :raises InitError: when the init of ``pid`` is in another namespace, or
+        :raises InitError: if the init of ``pid`` is in another namespace, or
             has just ended.
-        :raises NotInContainer: when the init belongs to no container.
-        :raises OSError: when the init cannot be examined.
+        :raises NotInContainer: if the init belongs to no container.
+        :raises OSError: if the init cannot be examined.
         """
         run, _ = self._runs.get(namespace, (None, None))
         if run is not None:

@@ -47,7 +47,7 @@ class GuestConnection:
         self._protocol.makeConnection(self.transport)
 
     def send(self, data: bytes) -> bytes:
-        """Send ``data``, and return the data that have been received; see `receive`."""
+        """Send ``data``, and return the received data; see `receive`."""
         self._protocol.dataReceived(data)
         assert isinstance(self._clock, Clock)
         # Pipelined requests take turns.

@@ -25,7 +25,7 @@ class RecordingSink:
     def write(self, data: bytes) -> None:
         """See `ISink.write`.
 
-        :raises AssertionError: when the response has ended.
+        :raises AssertionError: if the response has ended.
         """
         assert not self.ends, "data after the end"
         self.written.append(data)
@@ -47,7 +47,7 @@ class RecordingSink:
         self.ends.append(("fail", failure))
 
     def data(self) -> bytes:
-        """Return all data that were written."""
+        """Return all written data."""
         return b"".join(self.written)
 
     def how_ended(self) -> list[str]:

@@ -24,7 +24,7 @@ class RecordingSubscriber:
     def receive(self, event: Event) -> None:
         """See `ISubscriber.receive`.
 
-        :raises AssertionError: when the subscription has ended, or when the event is
+        :raises AssertionError: if the subscription has ended, or when the event is
             not later than the last one.
         """
         assert not self.ends, "an event after the end"

@@ -23,7 +23,7 @@ FINGERPRINT = "0123456789abcdef" * 4
 
 
 def would_block(*_: object) -> int:
-    """Fail as `os.preadv` does if the data are not in the page cache."""
+    """Fail as `os.preadv` does if the data is not in the page cache."""
     raise BlockingIOError
 
 
