@@ -23,7 +23,7 @@ LAYERS = [
     {"guest_listener", "guest_sites"},
     {"guestapi"},
     {"httpserver", "events", "peers", "containers", "images", "host"},
-    {"turns", "loglimit", "files", "observers", "socket_options"},
+    {"turns", "log_limit", "files", "observers", "socket_options"},
     {"interfaces"},
     {"model", "timestamps", "booleans", "compact_json"},
 ]

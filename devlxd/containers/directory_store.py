@@ -38,7 +38,7 @@ from devlxd.containers.removals import Removals
 from devlxd.containers.store_base import ContainerStoreBase
 from devlxd.containers.warning_log import WarningLog
 from devlxd.interfaces import IWatcher, IWatchListener
-from devlxd.loglimit import RateLimitedLogger
+from devlxd.log_limit import RateLimitedLogger
 from devlxd.model import Container
 from devlxd.turns import Slices
 

@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from devlxd.containers.document_paths import UnreadableError
 from devlxd.containers.document_trees import printable
-from devlxd.loglimit import RateLimitedLogger
+from devlxd.log_limit import RateLimitedLogger
 
 #: The delays of the first retries, in seconds. A failure is logged after these: a
 #: document that is being written may be unreadable for a moment.

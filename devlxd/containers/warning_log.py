@@ -9,7 +9,7 @@ from twisted.logger import Logger
 
 from devlxd.containers.document_paths import DocumentPath
 from devlxd.containers.document_warnings import DocumentWarning
-from devlxd.loglimit import RateLimitedLogger
+from devlxd.log_limit import RateLimitedLogger
 
 
 class WarningLog:

@@ -11,7 +11,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
 from devlxd.interfaces import IDevLXDReactor, IImageStore, ImageError, IOpenImage
-from devlxd.loglimit import RateLimitedLogger
+from devlxd.log_limit import RateLimitedLogger
 
 #: How many downloads one container may have at a time.
 MAX_DOWNLOADS = 4

@@ -19,7 +19,7 @@ from zope.interface import implementer
 
 from devlxd.host.private_apis import accept_descriptor
 from devlxd.interfaces import IDevLXDReactor
-from devlxd.loglimit import RateLimitedLogger
+from devlxd.log_limit import RateLimitedLogger
 
 #: For how long connections are accepted before the reactor continues, in seconds.
 #: All containers share the queue of a socket: the sooner it is empty, the sooner

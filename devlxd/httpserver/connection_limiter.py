@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from devlxd.httpserver.registry import UNIDENTIFIED
 from devlxd.httpserver.site import DevLXDSite
 from devlxd.interfaces import IDevLXDReactor
-from devlxd.loglimit import RateLimitedLogger
+from devlxd.log_limit import RateLimitedLogger
 from devlxd.socket_options import cgroup_of, credentials_of
 
 #: Looks for data without reading it. Combining the flags for each call is slow.

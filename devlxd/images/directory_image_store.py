@@ -34,7 +34,7 @@ from devlxd.images.file_names import (
     rootfs_path,
 )
 from devlxd.interfaces import IDevLXDReactor, IImageStore, ImageError, IOpenImage
-from devlxd.loglimit import RateLimitedLogger
+from devlxd.log_limit import RateLimitedLogger
 from devlxd.model import Image
 
 #: See ``preadv2(2)``: read only what is in the page cache. Python has the name

@@ -18,7 +18,7 @@ from devlxd.interfaces import (
     IServiceObserver,
     NotInContainer,
 )
-from devlxd.loglimit import RateLimitedLogger
+from devlxd.log_limit import RateLimitedLogger
 from devlxd.model import Caller
 from devlxd.observers import NullObserver
 

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.test_loglimit -*-
+# -*- test-case-name: tests.test_log_limit -*-
 """A limit on the log lines that a guest, or a document, can cause."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Tests of `devlxd.loglimit`."""
+"""Tests of `devlxd.log_limit`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from twisted.internet.task import Clock
 from twisted.logger import Logger, LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from devlxd import loglimit
-from devlxd.loglimit import RateLimitedLogger
+from devlxd import log_limit
+from devlxd.log_limit import RateLimitedLogger
 
 
 class RateLimitedLoggerTests(SynchronousTestCase):
@@ -73,7 +73,7 @@ class RateLimitedLoggerTests(SynchronousTestCase):
 
     def test_too_many_kinds(self) -> None:
         """The number of suppressed lines is logged when their kind is evicted."""
-        self.patch(loglimit, "MAX_KINDS", 3)
+        self.patch(log_limit, "MAX_KINDS", 3)
         for _ in range(5):
             self.log.warn("line", of="first")
         with capturedLogs() as events:
