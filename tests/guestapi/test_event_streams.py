@@ -117,7 +117,7 @@ class EventsTestCase(SynchronousTestCase):
         """Change the container's value."""
         self.store.put(evolve(C1, config={"user.a": value, **config}))
 
-    def stall(self, guest: GuestConnection) -> None:
+    def stop_reading(self, guest: GuestConnection) -> None:
         """Stop reading as the guest: its transport is full."""
         assert guest.transport.producer is not None
         guest.transport.producer.pauseProducing()
@@ -217,10 +217,12 @@ class RequestTests(EventsTestCase):
             (b"Upgrade", b"WebSocket ,h2c"),
             (b"Upgrade", b"h2c\r\nUpgrade: websocket"),
         ):
-            asked = good.replace(b"Upgrade: websocket", b"Upgrade: " + upgrade)
-            asked = asked.replace(b"Connection: Upgrade", b"Connection: " + connection)
-            response = GuestConnection(self.site).send(asked)
-            self.assertEqual(response[9:12], b"101", asked)
+            request = good.replace(b"Upgrade: websocket", b"Upgrade: " + upgrade)
+            request = request.replace(
+                b"Connection: Upgrade", b"Connection: " + connection
+            )
+            response = GuestConnection(self.site).send(request)
+            self.assertEqual(response[9:12], b"101", request)
 
     def test_handshake_with_body(self) -> None:
         """A handshake with a body is refused (RFC 9110, 9.3.1)."""
@@ -412,7 +414,7 @@ class BodyMessageSinkTests(EventsTestCase):
     def test_stalls(self) -> None:
         """A guest that does not read for a while misses no event."""
         self.begin()
-        self.stall(self.guest)
+        self.stop_reading(self.guest)
         for value in "12345":
             self.put(value)
         self.clock.advance(KEEP_ALIVE - 1)
@@ -424,7 +426,7 @@ class BodyMessageSinkTests(EventsTestCase):
         """The stream of a guest that reads too slowly is aborted."""
         self.patch(subscriptions, "MAX_QUEUED_EVENTS", 3)
         self.begin()
-        self.stall(self.guest)
+        self.stop_reading(self.guest)
         for value in "12345":
             self.put(value)
         self.assertTrue(self.guest.transport.disconnected)
@@ -434,7 +436,7 @@ class BodyMessageSinkTests(EventsTestCase):
     def test_never_reads(self) -> None:
         """The stream of a guest that stops reading is aborted after a timeout."""
         self.begin()
-        self.stall(self.guest)
+        self.stop_reading(self.guest)
         self.put("1")
         self.clock.pump([KEEP_ALIVE, KEEP_ALIVE])
         self.assertTrue(self.guest.transport.disconnected)
@@ -451,7 +453,7 @@ class BodyMessageSinkTests(EventsTestCase):
     def test_container_removed_unread(self) -> None:
         """If the end of a stream is not read, the connection is aborted."""
         self.begin()
-        self.stall(self.guest)
+        self.stop_reading(self.guest)
         self.store.remove("c1")
         self.assertFalse(self.guest.transport.disconnected)
         self.clock.advance(IDLE_TIMEOUT)
@@ -586,13 +588,13 @@ class WebSocketSinkTests(EventsTestCase):
         """Pings of the guest are answered while it reads."""
         self.begin()
         self.assertEqual(self.received(frame(PING, b"hi")), [(PONG, b"hi")])
-        self.stall(self.guest)
+        self.stop_reading(self.guest)
         self.assertEqual(self.received(frame(PING, b"hi") * 100), [])
 
     def test_never_reads(self) -> None:
         """A guest that stops reading is disconnected, although it sends pongs."""
         self.begin()
-        self.stall(self.guest)
+        self.stop_reading(self.guest)
         found = []
         for _ in range(PING_TIMEOUT // PING_INTERVAL + 1):
             self.clock.advance(PING_INTERVAL)
@@ -678,7 +680,7 @@ class WebSocketSinkTests(EventsTestCase):
     def test_stalls(self) -> None:
         """A guest that does not read for a while misses no event."""
         self.begin()
-        self.stall(self.guest)
+        self.stop_reading(self.guest)
         for value in "12345":
             self.put(value)
         self.assertEqual(self.messages(), [])
@@ -690,7 +692,7 @@ class WebSocketSinkTests(EventsTestCase):
         """A guest that reads too slowly receives a close code, and is disconnected."""
         self.patch(subscriptions, "MAX_QUEUED_EVENTS", 3)
         self.begin()
-        self.stall(self.guest)
+        self.stop_reading(self.guest)
         for value in "12345":
             self.put(value)
         ((opcode, payload),) = self.received()
