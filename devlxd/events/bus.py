@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.events.test_bus -*-
-"""The event bus: makes events of the changes of a store, and delivers them."""
+"""The event bus: turns the changes of a store into events, and delivers them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ from devlxd.interfaces import (
 from devlxd.model import Container, End, Event
 from devlxd.turns import Turns
 
-#: How many events of one change are made at a time, and how many bytes of them.
+#: The maximum number and size, in bytes, of the events of one change that are
+#: created in one slice.
 _SLICE = 128
 _SLICE_BYTES = 256 * 1024
 
@@ -39,22 +40,22 @@ _SLICE_BYTES = 256 * 1024
 class EventBus(Service):
     """See `IEventBus`.
 
-    Events are recorded before they are delivered: when the process is killed,
-    subscribers that come back to the next one with ``since`` miss none, and receive
-    none twice. When the journal fails such subscribers receive ``lost``.
+    Events are recorded before they are delivered. If the process is killed, a
+    subscriber that reconnects to the next process with ``since`` receives every event
+    exactly once. If the journal has failed, it receives ``lost``.
 
-    At the start, a container continues the events of the journal only if its uuid, its
-    id or its origin is the recorded one. Otherwise it begins without past events.
+    At the start, the recorded events of a container are kept only if its uuid, its id
+    or its origin is the recorded one. Otherwise it starts without past events.
 
-    :param store: has the containers.
+    :param store: the store of the containers.
     :param journal: records the events.
-    :param reactor: for delayed work.
+    :param reactor: schedules delayed work.
     :param now: returns the time, in nanoseconds since 1970. The timestamps of a
         container increase even if this does not.
-    :param turns: give turns to long work; default: those of this bus.
-    :param namespaces: the prefixes of the config keys whose changes are events: all
-        that some subscriber may see, and no others. There is no default: keys outside
-        these must never reach a guest.
+    :param turns: schedules long work; default: a scheduler of this bus alone.
+    :param namespaces: the prefixes of the config keys whose changes are events:
+        exactly those keys that some subscriber may see. There is no default, as other
+        keys must never reach a guest.
     """
 
     def __init__(
@@ -82,7 +83,7 @@ class EventBus(Service):
     def startService(self) -> None:
         """See `IService.startService`.
 
-        Changes since the last event of the journal become events now.
+        Creates the events of changes since the last event in the journal.
         """
         super().startService()
         self._latest = max(self._latest, self._recorder.start())
@@ -129,7 +130,7 @@ class EventBus(Service):
             types,
             self._turns,
             ended=partial(self._subscription_ended, incarnation),
-            place=incarnation.last if since is None else None,
+            position=incarnation.last if since is None else None,
             recorded=self._replay(incarnation, types, since),
         )
         incarnation.subscriptions[subscription] = None
@@ -158,7 +159,7 @@ class EventBus(Service):
         self._clean_up(incarnation)
 
     def _clean_up(self, incarnation: Incarnation) -> None:
-        """Remove all that is kept of a removed container, once it is not read."""
+        """Remove the data of a removed container when nothing reads its events."""
         if not incarnation.has_ended or incarnation not in self._removed:
             return
         if not incarnation.replays and incarnation.number:
@@ -179,7 +180,7 @@ class EventBus(Service):
         if present is not None and (
             new is None or old is None or new.is_another_than(old)
         ):
-            # Subscribers of this container receive no events of the next one of its
+            # Subscribers of this container receive no events of the next one with its
             # name, even if that is added while they are notified of the removal.
             del self._present[name]
             self._removed[present] = None
@@ -192,29 +193,29 @@ class EventBus(Service):
             present.changes.add(new)
 
     def _incarnation_of(self, container: Container) -> Incarnation:
-        incarnation = self._recorder.known(container)
+        incarnation = self._recorder.restore_incarnation(container)
         if incarnation is None:
             self._latest = max(self._now(), self._latest + 1)
             incarnation = Incarnation(new_number(), container, self._latest)
         incarnation.changes = ChangeQueue(
             container.name,
             self._turns,
-            partial(self._work_on, incarnation),
+            partial(self._process_change, incarnation),
             partial(self._end, incarnation),
         )
         return incarnation
 
-    def _work_on(
+    def _process_change(
         self, incarnation: Incarnation, new: Container | None
     ) -> Iterator[None]:
-        """Make, record and deliver the events of a change, in slices."""
+        """Create, record and deliver the events of a change, in slices."""
         chain = Chain(incarnation.last)
-        yield from self._make_events(incarnation, new, chain)
+        yield from self._create_events(incarnation, new, chain)
         # Without config and devices if the container was removed.
         snapshot = new or Container(incarnation.container.name)
         if _is_to_be_recorded(incarnation, new, chain.events):
             yield from self._recorder.prepare(snapshot, chain.events)
-        # Subscriptions may have come and gone, and retries been made, since then.
+        # A replay or a retry may have ended since the last check.
         incarnation.is_recorded = not _is_to_be_recorded(incarnation, new, chain.events)
         since, incarnation.container = incarnation.timestamp, snapshot
         if chain.events:
@@ -224,7 +225,7 @@ class EventBus(Service):
             self._recorder.record(incarnation, since, chain.events)
         _deliver(incarnation, chain)
 
-    def _make_events(
+    def _create_events(
         self, incarnation: Incarnation, new: Container | None, chain: Chain
     ) -> Iterator[None]:
         """Add the events of a change to ``chain``, in slices."""
@@ -257,8 +258,8 @@ def _is_to_be_recorded(
 ) -> bool:
     """Return whether a change must be written to the journal.
 
-    The removal of a container is written only if its events are still read: they are
-    removed from the journal next.
+    The removal of a container is written only if its events are still read.
+    Otherwise they are removed from the journal immediately afterwards.
     """
     if new is None:
         return incarnation.replays > 0
@@ -270,13 +271,13 @@ def _is_to_be_recorded(
 
 
 def _deliver(incarnation: Incarnation, chain: Chain) -> None:
-    """Deliver events; end subscriptions that were too far behind before them."""
+    """Deliver events, and end the subscriptions that were already too far behind."""
     subscriptions = list(incarnation.subscriptions)
     behind = [s for s in subscriptions if s.is_behind]
     incarnation.last = chain.last
     chain.link()
-    most = BATCH
+    remaining = BATCH
     for subscription in subscriptions:
-        most -= subscription.notify(most)
+        remaining -= subscription.notify(remaining)
     for subscription in behind:
         subscription.end_if_slow(chain.last)

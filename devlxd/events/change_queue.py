@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.events.test_bus -*-
-"""The changes of one container, in turns: a huge one does not keep others waiting."""
+"""The queue of the changes of one container, which are processed in turns."""
 
 from __future__ import annotations
 
@@ -11,19 +11,22 @@ from twisted.logger import Logger
 from devlxd.interfaces import ITurn, ITurns
 from devlxd.model import Container
 
-#: Returned by ``next()`` when a change is done.
+#: The result of ``next()`` when all changes are processed.
 _DONE = object()
 
 
 class ChangeQueue:
-    """Works on the changes of one container, one after the other.
+    """A queue that processes the changes of one container one after the other.
+
+    A huge change is processed in several turns, so that it does not delay other
+    containers.
 
     :param container: the container's name.
-    :param turns: give turns to the container.
-    :param work: works on one change: gets the new snapshot, or ``None`` if the
-        container was removed, and yields whenever others should have their turns.
-    :param ended: called after the work on the removal.
-    :ivar pending: the changes that wait for the present one.
+    :param turns: schedules the turns.
+    :param process: processes one change. It receives the new snapshot, or ``None`` if
+        the container was removed, and yields where a turn may end.
+    :param ended: called when a removal has been processed.
+    :ivar pending: the changes that wait until the current one is processed.
     """
 
     _log = Logger()
@@ -32,36 +35,36 @@ class ChangeQueue:
         self,
         container: str,
         turns: ITurns,
-        work: Callable[[Container | None], Iterator[None]],
+        process: Callable[[Container | None], Iterator[None]],
         ended: Callable[[], None],
     ) -> None:
         self._container = container
         self._turns = turns
-        self._work: Callable[[Container | None], Iterator[None]] | None = work
+        self._process: Callable[[Container | None], Iterator[None]] | None = process
         self._ended: Callable[[], None] | None = ended
         self._steps: Iterator[None] | None = None
         self._turn: ITurn | None = None
         self.pending: deque[Container | None] = deque()
 
     def add(self, new: Container | None) -> None:
-        """Work on a change after those before it: at once, if it is not a huge one.
+        """Process a change: immediately, unless an earlier one is not complete.
 
-        A snapshot that waits is replaced by the next one: however fast a container
-        changes, one change waits at most, and its removal.
+        A pending snapshot is replaced by the next one. However fast a container
+        changes, at most one snapshot and one removal are pending.
         """
         if new is not None and self._turn is not None and self.pending:
             self.pending.pop()
         self.pending.append(new)
-        if self._steps is None and self._work is not None:
-            self._steps = self._steps_of(self._work)
+        if self._steps is None and self._process is not None:
+            self._steps = self._steps_of(self._process)
             self._step()
 
     def cancel(self) -> None:
-        """Work on no change any more."""
+        """Cancel the current change, and process no further ones."""
         if self._turn is not None:
             self._turn.cancel()
-        # What these refer to refers to this queue.
-        self._steps = self._turn = self._work = self._ended = None
+        # Break the circles of references through these to this queue.
+        self._steps = self._turn = self._process = self._ended = None
 
     def _step(self) -> None:
         self._turn = None
@@ -71,16 +74,16 @@ class ChangeQueue:
             self._turn = self._turns.take(self._container, self._step)
 
     def _steps_of(
-        self, work: Callable[[Container | None], Iterator[None]]
+        self, process: Callable[[Container | None], Iterator[None]]
     ) -> Iterator[None]:
         while self.pending:
             new = self.pending.popleft()
             try:
-                yield from work(new)
+                yield from process(new)
             except Exception:
                 self._log.failure(
-                    "cannot make the events of a change of {container}; devlxd makes "
-                    "them with those of its next change",
+                    "cannot create the events of a change of {container}; devlxd "
+                    "creates them with those of its next change",
                     container=self._container,
                 )
             if new is None:

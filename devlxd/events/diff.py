@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.events.test_diff -*-
-"""The difference of two snapshots, and the events that are made of it."""
+"""The changes between two snapshots, and their events."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from devlxd.model import Container, Event
 #: specification of the API (LXD's dev-lxd document).
 Change = tuple[str, Mapping[str, object]]
 
-#: How many names are compared in one step.
+#: The number of names that are compared in one step.
 _STEP = 4096
 
 _T = TypeVar("_T")
@@ -26,7 +26,7 @@ _Devices = Mapping[str, Mapping[str, str]]
 def changes(
     old: Container | None, new: Container | None, namespaces: tuple[str, ...]
 ) -> Iterator[Change | None]:
-    """Compare two snapshots; ``None`` is a container without config and devices.
+    """Compare two snapshots; ``None`` stands for one without config and devices.
 
     Changes of the config come before those of devices, removed devices before
     updated and added ones; otherwise they are sorted by name.
@@ -43,7 +43,7 @@ def changes(
 def _config_changes(
     old: Mapping[str, str], new: Mapping[str, str], namespaces: tuple[str, ...]
 ) -> Iterator[Change | None]:
-    # A heap: sorting very many keys at once would block the reactor.
+    # A heap, as sorting very many keys in one step would block the reactor.
     keys: list[str] = []
     for key in _differing(old, new, ""):
         if key is None:
@@ -70,18 +70,18 @@ def _device_changes(old: _Devices, new: _Devices) -> Iterator[Change | None]:
 
 
 def _differing(
-    old: Mapping[str, _T], new: Mapping[str, _T], none: _T | None
+    old: Mapping[str, _T], new: Mapping[str, _T], absent: _T | None
 ) -> Iterator[str | None]:
-    """Return the names of what differs, and ``None`` after each full step.
+    """Return the names with different values, and ``None`` after each full step.
 
-    :param none: the value that counts as none at all.
+    :param absent: the value that is equal to no value.
     """
     for step in _steps_of(new):
-        yield from [name for name in step if new[name] != old.get(name, none)]
+        yield from [name for name in step if new[name] != old.get(name, absent)]
         if len(step) == _STEP:
             yield None
     for step in _steps_of(old):
-        yield from [name for name in step if name not in new and old[name] != none]
+        yield from [name for name in step if name not in new and old[name] != absent]
         if len(step) == _STEP:
             yield None
 
@@ -99,7 +99,7 @@ def _device_change(name: str, action: str, device: Mapping[str, str]) -> Change:
 
 
 def event_of(container: str, change: Change, timestamp: int) -> Event:
-    """Make an event of a change.
+    """Return the event of a change.
 
     :param timestamp: the time of the change, in nanoseconds since 1970.
     :raises UnicodeEncodeError: when UTF-8 cannot encode a value.
@@ -108,9 +108,9 @@ def event_of(container: str, change: Change, timestamp: int) -> Event:
     return Event(container, kind, timestamp, metadata)
 
 
-def lost(container: str, timestamp: int) -> Event:
-    """Make the event that says that events are missing.
+def lost_event(container: str, timestamp: int) -> Event:
+    """Return an event of the type ``lost``, for missing events.
 
-    :param timestamp: the time after which none is missing.
+    :param timestamp: the time after which no event is missing.
     """
     return Event(container, "lost", timestamp, {})

@@ -7,16 +7,17 @@ from devlxd.model import Event
 
 
 class Node:
-    """A place in the list: after one event, and before the next.
+    """A position in the list, after one event and before the next.
 
-    A node refers to the following nodes only. Events that no subscription has before
-    it are freed.
+    A node refers to later nodes only, so that an event is freed when all
+    subscriptions are past it.
 
     :ivar event: the event; ``None`` at the beginning.
     :ivar next: the next node; ``None`` at the end.
-    :ivar group: the last node of a group of successive events of one type, in a list
-        that all nodes of the group share but the last. To skip a group is one step.
-    :ivar count: the number of events up to here.
+    :ivar group: a list with one item: the last node of a group of successive events of
+        one type. All other nodes of the group share this list, so that a subscription
+        skips the group in one step.
+    :ivar count: the number of events up to this one.
     :ivar size: the size of these events, in bytes.
     """
 
@@ -34,7 +35,7 @@ class Node:
 
 
 class Chain:
-    """New events, before they are linked to the list.
+    """New events that are not linked to the list yet.
 
     :param end: the last node of the list.
     :ivar events: the events.
@@ -68,5 +69,5 @@ class Chain:
         self.events.append(event)
 
     def link(self) -> None:
-        """Link the events to the list, for subscriptions to find."""
+        """Link the events to the list, so that subscriptions find them."""
         self._end.next = self._first

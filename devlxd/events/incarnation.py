@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.events.test_bus -*-
-"""The incarnation: one container, as the bus and the journal know it."""
+"""Incarnations: containers, told apart from others with the same name."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ from devlxd.model import Container
 
 
 class Incarnation:
-    """One container, from when its store has it until it is removed.
+    """One container, from its addition to the store until its removal.
 
-    A container that replaces one of the same name is another incarnation.
+    A container that replaces one with the same name is another incarnation.
 
-    :ivar number: the number of `IJournal`. It is a new one whenever something was not
-        recorded, for nobody to read events with a gap.
+    :ivar number: the number in the journal, see `IJournal`. It changes whenever
+        recording fails, so that no subscription reads events with a gap.
     :ivar container: the last snapshot whose events were delivered.
-    :ivar timestamp: that of the last event, or of the first snapshot.
+    :ivar timestamp: the timestamp of the last event, or of the first snapshot, in
+        nanoseconds since 1970.
     :ivar last: the last node of the list of events.
-    :ivar subscriptions: all subscriptions, in their order.
-    :ivar changes: the changes whose events were not delivered yet.
-    :ivar replays: how many subscriptions read recorded events.
+    :ivar subscriptions: all subscriptions, the oldest first.
+    :ivar changes: the queue of the changes with undelivered events.
+    :ivar replays: the number of subscriptions that read recorded events.
     :ivar is_recorded: whether the journal has the identity of the container.
     :ivar is_removed: whether the container was removed.
-    :ivar has_ended: whether the subscriptions were notified of that.
+    :ivar has_ended: whether the subscriptions were notified of the removal.
     """
 
     changes: ChangeQueue
@@ -44,21 +45,21 @@ class Incarnation:
 
 
 def new_number() -> int:
-    """Return a number that no incarnation has."""
+    """Return a random number for an incarnation."""
     return secrets.randbits(63)
 
 
 def identity_of(container: Container) -> tuple[str, str, str]:
-    """Return what distinguishes a container from others of its name.
+    """Return the values that distinguish a container from others with its name.
 
-    :return: the uuid, the id and the origin, the most reliable first; empty where
-        they are not known.
+    :return: the uuid, the id and the origin, the most reliable first; empty if
+        unknown.
     """
     return container.config.get("volatile.uuid", ""), container.id, container.origin
 
 
-def is_certainly(new: Container, known: Container) -> bool:
-    """Return whether two snapshots of one name certainly are of one container."""
+def are_certainly_same(new: Container, known: Container) -> bool:
+    """Return whether two snapshots with one name are certainly of one container."""
     if not new.is_another_than(known):
         for one, other in zip(identity_of(new), identity_of(known), strict=True):
             if one and other:

@@ -25,7 +25,7 @@ from devlxd.events.journal_schema import FACTS
 from devlxd.interfaces import IJournal
 from devlxd.model import Container, Event
 
-#: How many events `IJournal.since` returns at most.
+#: The maximum number of events that `IJournal.since` returns.
 MAX_ROWS = 256
 
 _RECORD = f"""
@@ -48,14 +48,14 @@ _SINCE = """
 class SQLiteJournal:
     """A journal in an SQLite file.
 
-    When the process is killed nothing is lost. When the host crashes events may be
-    missing, but its guests start anew, too. A damaged file is renamed, to a name with
-    the date, and replaced by a new one.
+    If the process is killed, no event is lost. If the host crashes, events may be
+    missing, but its guests restart, too. A damaged file is renamed, with the date in
+    its name, and replaced by a new one.
 
     :param path: the path of the file; default: ``:memory:``, which `close` discards.
-    :param container_bytes: the size of the events of one container, in bytes.
-    :param all_bytes: the size of all events, in bytes: of the container that has most
-        of them the oldest are deleted.
+    :param container_bytes: the maximum size of the events of one container, in bytes.
+    :param all_bytes: the maximum size of all events, in bytes. Beyond it, the oldest
+        events of the container with the most bytes are deleted.
     """
 
     def __init__(
@@ -69,10 +69,10 @@ class SQLiteJournal:
         self._file = JournalFile(path, self._bounds.load)
 
     def check(self) -> None:
-        """Look whether the file may be used, without reading more than its version.
+        """Check that the file may be used; read its version only.
 
         :raises JournalLockedError: when another process uses it.
-        :raises JournalVersionError: when a newer devlxd has made it.
+        :raises JournalVersionError: when a newer devlxd has written it.
         """
         self._file.check()
 
@@ -80,7 +80,7 @@ class SQLiteJournal:
         """See `IJournal.open`.
 
         :raises JournalLockedError: when another process uses the file.
-        :raises JournalVersionError: when a newer devlxd has made it.
+        :raises JournalVersionError: when a newer devlxd has written it.
         :raises JournalError: when the file cannot be used for another reason.
         """
         if not self._file.is_open:
@@ -137,7 +137,7 @@ class SQLiteJournal:
         events: Sequence[Event],
     ) -> None:
         """See `IJournal.record`."""
-        change = self._encoder.take(container, events)
+        change = self._encoder.pop(container, events)
         document_checksum = checksum_of(data=change.document)
         facts = (incarnation, container.name, timestamp, document_checksum)
         row = (*facts, checksum_of(*facts), since, change.document)
@@ -146,8 +146,8 @@ class SQLiteJournal:
             if events:
                 self._insert(connection, incarnation, change.rows)
                 if len(change.rows) < len(events):
-                    last_left_out = events[-len(change.rows) - 1].timestamp
-                    self._bounds.delete_until(connection, incarnation, last_left_out)
+                    last_omitted = events[-len(change.rows) - 1].timestamp
+                    self._bounds.delete_until(connection, incarnation, last_omitted)
                 self._bounds.prune(connection, incarnation)
 
     def remove(self, incarnation: int) -> None:

@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.events.test_journal -*-
-"""How many events the journal keeps: of each container, and of all."""
+"""The limits of the journal: how many events it keeps."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from contextlib import closing, contextmanager
 from devlxd.events.journal_integrity import DamagedError
 from devlxd.events.journal_schema import number_of
 
-#: How many events of each container are kept at least, if they are not too large.
+#: The number of events of each container that are kept, if they are not too large.
 KEPT = 1000
 
-#: The size of the events that are kept, in bytes: of one container, and of all. The
-#: last snapshots, which are no longer than their documents, are not counted.
+#: The maximum size of the events that are kept, in bytes: of one container, and of
+#: all. The last snapshots are not counted: they are no longer than their documents.
 MAX_CONTAINER_BYTES = 8 * 1024 * 1024
 MAX_BYTES = 256 * 1024 * 1024
 
-#: By how much a container may exceed its bounds before events are deleted.
+#: How far a container may exceed its limits before events are deleted: by events,
+#: and by bytes.
 _SLACK = 200
 _SLACK_BYTES = 1024 * 1024
 
 
 class JournalBounds:
-    """Counts the events of the journal, and deletes the oldest of too many.
+    """The limits of the journal, which counts events and deletes the oldest ones.
 
-    :param container_bytes: the size of the events of one container.
-    :param all_bytes: the size of all events: of the container that has most of them
-        the oldest are deleted.
+    :param container_bytes: see `SQLiteJournal`.
+    :param all_bytes: see `SQLiteJournal`.
     """
 
     def __init__(self, container_bytes: int, all_bytes: int) -> None:
@@ -37,12 +37,12 @@ class JournalBounds:
         self._bytes = 0
 
     def load(self, connection: sqlite3.Connection) -> None:
-        """Begin with the events of a database."""
+        """Read the present size of the events from a database."""
         self._bytes = number_of(connection, "SELECT sum(bytes) FROM incarnations")
 
     @contextmanager
     def restored_on_failure(self) -> Iterator[None]:
-        """Do not count what the block has added if it raises an exception."""
+        """Restore the counted size if the block raises an exception."""
         before = self._bytes
         try:
             yield
@@ -53,7 +53,7 @@ class JournalBounds:
     def count(
         self, connection: sqlite3.Connection, incarnation: int, events: int, size: int
     ) -> None:
-        """Count events that were inserted or, by negative numbers, deleted."""
+        """Count inserted events; negative numbers count deleted ones."""
         connection.execute(
             "UPDATE incarnations SET events = events + ?, bytes = bytes + ? "
             "WHERE number = ?",
@@ -62,7 +62,7 @@ class JournalBounds:
         self._bytes += size
 
     def prune(self, connection: sqlite3.Connection, incarnation: int) -> None:
-        """Delete the events of a container, then those of all, that are too many."""
+        """Delete events beyond the limits of a container, then beyond that of all."""
         count, size = connection.execute(
             "SELECT events, bytes FROM incarnations WHERE number = ?", (incarnation,)
         ).fetchone()

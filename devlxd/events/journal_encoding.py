@@ -15,12 +15,12 @@ from devlxd.events.journal_bounds import KEPT
 from devlxd.events.journal_integrity import checksum_of
 from devlxd.model import Container, Event
 
-#: How many keys are encoded in one piece, and how many pieces in one step: more than
-#: a small snapshot has.
+#: The number of keys in one piece, and of pieces that are encoded in one step. A
+#: small snapshot has fewer.
 _PIECE = 400
 _PIECES = 6
 
-#: How many events are encoded in one step, and how many bytes of them.
+#: The maximum number and size, in bytes, of the events that are encoded in one step.
 _EVENTS = 128
 _EVENTS_BYTES = 256 * 1024
 
@@ -30,7 +30,7 @@ EventRow = tuple[int, str, int, bytes]
 
 @frozen
 class EncodedChange:
-    """A snapshot and the events that led to it, encoded.
+    """An encoded change: a snapshot, and the events that led to it.
 
     :ivar container: the snapshot.
     :ivar events: the events.
@@ -45,11 +45,11 @@ class EncodedChange:
 
 
 class ChangeEncoder:
-    """Encodes changes, before they are recorded or then.
+    """An encoder of changes, which keeps prepared ones until they are recorded.
 
-    :param most: the size of the events of a change, in bytes: of more only the newest
-        are encoded.
-    :ivar namespaces: the prefixes of the config keys that are kept.
+    :param most: the maximum size of the encoded events of a change, in bytes. Older
+        events are omitted.
+    :ivar namespaces: the prefixes of the config keys that are encoded.
     """
 
     def __init__(self, most: int) -> None:
@@ -58,7 +58,7 @@ class ChangeEncoder:
         self.namespaces: tuple[str, ...] = ()
 
     def prepare(self, container: Container, events: Sequence[Event]) -> Iterator[None]:
-        """Encode a change in small steps; yield after each."""
+        """Encode and keep a change, in small steps; yield after each."""
         pieces = []
         for number, piece in enumerate(_pieces_of(container, self.namespaces), start=1):
             pieces.append(piece)
@@ -76,8 +76,8 @@ class ChangeEncoder:
         change = EncodedChange(container, events, document, rows)
         self._encoded[id(container)] = change
 
-    def take(self, container: Container, events: Sequence[Event]) -> EncodedChange:
-        """Return a change, encoded, and keep it no longer."""
+    def pop(self, container: Container, events: Sequence[Event]) -> EncodedChange:
+        """Remove and return a prepared change; encode it if it was not prepared."""
         change = self._encoded.pop(id(container), None)
         if change is None or change.events is not events:
             for _ in self.prepare(container, events):
@@ -86,11 +86,11 @@ class ChangeEncoder:
         return change
 
     def clear(self) -> None:
-        """Keep no change any longer."""
+        """Remove all prepared changes."""
         self._encoded.clear()
 
     def _rows_of(self, events: Sequence[Event]) -> Iterator[EventRow]:
-        """Encode the newest events, the newest first, as many as are kept."""
+        """Encode as many events as are kept, the newest first."""
         size = 0
         for event in events[: -KEPT - 1 : -1]:
             metadata = compact_json(event.metadata).encode()
@@ -113,9 +113,9 @@ def decoded_container(name: str, document: bytes) -> Container:
 
 
 def _pieces_of(container: Container, namespaces: tuple[str, ...]) -> Iterator[str]:
-    """Encode a snapshot: what events are made of, and its identity.
+    """Encode the devices, the keys of the namespaces and the identity of a snapshot.
 
-    Other keys may be secret, and are not needed.
+    Other keys are not needed, and may be secret.
     """
     identity = {"id": container.id, "origin": container.origin}
     yield json.dumps(identity)[:-1] + ', "devices": {'

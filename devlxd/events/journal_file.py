@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.events.test_journal -*-
-"""The file of the journal: its connection, its lock, and what is done about damage."""
+"""The file of the journal: its connection, its lock, and its replacement."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from devlxd.interfaces import (
     JournalVersionError,
 )
 
-#: The path that SQLite takes for a database in memory.
+#: The path of a database in memory, as SQLite defines it.
 MEMORY = ":memory:"
 
 _PRAGMAS = (
@@ -35,25 +35,25 @@ _PRAGMAS = (
     "journal_mode = WAL",
     "wal_autocheckpoint = 256",
     "journal_size_limit = 1048576",
-    # No fsync, which may take long: when the host crashes its guests do too, and
-    # have missed nothing.
+    # No fsync, which may take long. It is not needed: if the host crashes, all
+    # subscribers crash, too.
     "synchronous = OFF",
 )
 
-#: How many free pages the file may have, and how many are returned to the file
-#: system at a time.
+#: The number of free pages that the file may have, and of those that are returned to
+#: the file system after one transaction.
 _FREE_PAGES = 512
 _FREED_PAGES = 128
 
-#: The sticky bit of the file, which means nothing to the kernel. It marks a file
-#: that lacks events. Setting it needs no space on the disk.
+#: The sticky bit of the file, which the kernel ignores. It marks a file that lacks
+#: events: setting it needs no disk space.
 _INCOMPLETE = stat.S_ISVTX
 
 
 class JournalFile:
-    """An SQLite database that one process at a time uses.
+    """An SQLite database that one process at a time may use.
 
-    A damaged file is renamed, to a name with the date, and replaced by a new one.
+    A damaged file is renamed, with the date in its name, and replaced by a new one.
 
     :param path: the path of the file, or ``:memory:``.
     :param connected: called with each new connection, before it is used.
@@ -88,10 +88,10 @@ class JournalFile:
         return self._connection
 
     def check(self) -> None:
-        """Look whether the file may be used, without reading more than its version.
+        """Check that the file may be used; read its version only.
 
         :raises JournalLockedError: when another process uses it.
-        :raises JournalVersionError: when a newer devlxd has made it.
+        :raises JournalVersionError: when a newer devlxd has written it.
         """
         self._refusal = None
         with suppress(JournalError), self.reported():
@@ -105,7 +105,7 @@ class JournalFile:
         """Open the file, unless it is open; see `IJournal.open`.
 
         :raises JournalLockedError: when another process uses the file.
-        :raises JournalVersionError: when a newer devlxd has made it.
+        :raises JournalVersionError: when a newer devlxd has written it.
         :raises JournalError: when the file cannot be used for another reason.
         """
         if self._connection is not None:
@@ -144,7 +144,7 @@ class JournalFile:
 
     @contextmanager
     def reported(self) -> Iterator[None]:
-        """Turn errors of the block into `JournalError`; replace a damaged file."""
+        """Convert errors of the block to `JournalError`; replace a damaged file."""
         try:
             yield
         except JournalVersionError as error:
@@ -163,7 +163,7 @@ class JournalFile:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Do all that the block does, or nothing if it raises an exception."""
+        """Commit the changes of the block; roll back if it raises an exception."""
         connection = self.connection
         connection.execute("BEGIN")
         try:
@@ -200,7 +200,7 @@ class JournalFile:
         return connection
 
     def _make_private(self) -> bool:
-        """Create the file, if it is missing, for this user only.
+        """Create a missing file, which only this user may read.
 
         :return: whether it is marked as incomplete.
         """
@@ -215,7 +215,7 @@ class JournalFile:
         version = version_of(connection)
         if version > VERSION:
             raise JournalVersionError(
-                f"{self._path}: a newer devlxd has made it: its format is {version}, "
+                f"{self._path}: written by a newer devlxd: its format is {version}, "
                 f"this one's {VERSION}"
             )
 
@@ -234,7 +234,7 @@ class JournalFile:
         self._load()
 
     def _move(self, path: str | None) -> None:
-        """Rename the file and those that SQLite adds; delete them for ``None``."""
+        """Rename the file and those that SQLite adds; ``None`` deletes them."""
         for suffix in ("-wal", "-shm", ""):
             with suppress(FileNotFoundError):
                 if path is None:
@@ -244,7 +244,7 @@ class JournalFile:
 
 
 def _shrink(connection: sqlite3.Connection) -> None:
-    """Return some pages that the file does not need to the file system."""
+    """Return some unused pages of the file to the file system."""
     if number_of(connection, "PRAGMA freelist_count") > _FREE_PAGES:
         with suppress(sqlite3.OperationalError):
             # execute() would free one page only.

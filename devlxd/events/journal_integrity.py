@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.events.test_journal_damage -*-
-"""Recognition of damaged journals: checksums, and errors of SQLite."""
+"""Detection of damaged journals: checksums, and errors of SQLite."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ import zlib
 #: The `sqlite3` module has no names of errors before Python 3.11.
 _SHORT_READ = 522
 
-#: Raised where a value has not the type, or the range, of what was written.
+#: The exceptions of code that reads a value of an unexpected type or range.
 MISREAD = (KeyError, OverflowError, TypeError, ValueError)
 
 
 class DamagedError(Exception):
-    """The content of a journal is not what was written."""
+    """The content of a journal differs from the written content."""
 
 
 class UnusableError(Exception):
-    """A journal is not damaged, but cannot be used; the text says why."""
+    """An undamaged journal cannot be used; the message is the reason."""
 
 
 def is_damage(error: Exception) -> bool:
-    """Return whether ``error`` says that a journal is damaged."""
+    """Return whether ``error`` means that a journal is damaged."""
     if getattr(error, "sqlite_errorcode", None) == _SHORT_READ:
         return True
     if isinstance(error, sqlite3.OperationalError):
-        # The schema, or a text, is not what was written.
+        # The schema or a text differs from the written one.
         return str(error).startswith(("no such", "Could not decode"))
     # SQLITE_CORRUPT and SQLITE_NOTADB have no class of their own.
     damage = (DamagedError, IsADirectoryError, *MISREAD)
@@ -35,14 +35,18 @@ def is_damage(error: Exception) -> bool:
 
 
 def checksum_of(*facts: object, data: bytes = b"") -> int:
-    """Return the checksum of a row: of its ``data``, and of its other values."""
+    """Return the checksum of a row.
+
+    :param facts: its short values.
+    :param data: its long value.
+    """
     return zlib.crc32(data, zlib.crc32(repr(facts).encode()))
 
 
 def verify(checksum: int, *facts: object, data: bytes = b"") -> None:
-    """Compare a checksum with that of the values, as in `checksum_of`.
+    """Check the checksum of values, see `checksum_of`.
 
-    :raises DamagedError: when they differ.
+    :raises DamagedError: when it is wrong.
     """
     if not isinstance(data, bytes) or checksum_of(*facts, data=data) != checksum:
         raise DamagedError("a checksum is wrong")

@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.events.test_journal_schema -*-
-"""The SQLite schema of the journal, and how older files are brought up to date."""
+"""The SQLite schema of the journal, and the migration of older files."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from devlxd.events.journal_integrity import (
 #: The version of the schema, in ``PRAGMA user_version``.
 VERSION = 2
 
-#: The statements that make a file of `VERSION`. Of two incarnations of a name the
-#: newer one has the greater id. Long columns come last: SQLite reads a row no
-#: further than it has to.
+#: The statements that create a file of `VERSION`. Of two incarnations of a name the
+#: newer one has the greater id. Long columns are the last ones: SQLite reads a row
+#: only up to the last column that a query needs.
 _SCHEMA = (
     "CREATE TABLE namespaces (namespace TEXT PRIMARY KEY)",
     """CREATE TABLE incarnations (
@@ -47,8 +47,8 @@ _SCHEMA = (
     f"PRAGMA user_version = {VERSION}",
 )
 
-#: The columns that the checksum of an incarnation covers: not those that are only
-#: counted.
+#: The columns that the checksum of an incarnation covers. Counters are not among
+#: them.
 FACTS = "number, name, last_timestamp, document_checksum"
 
 #: Version 1 had rendered messages instead of metadata, and events of the namespace
@@ -74,21 +74,21 @@ def version_of(connection: sqlite3.Connection) -> int:
 
 
 def prepare_schema(connection: sqlite3.Connection, namespaces: Collection[str]) -> None:
-    """Make the tables of an empty file; bring those of an older one up to date.
+    """Create the tables of an empty file, or migrate those of an older one.
 
-    :param namespaces: those that the events of the file must be of.
+    :param namespaces: the namespaces that the file must have been recorded with.
     :raises UnusableError: when the file cannot be used, and a new one should be.
     """
     version = version_of(connection)
     if not number_of(connection, "SELECT count(*) FROM sqlite_master"):
         _create(connection, namespaces)
     elif version == 0:
-        raise UnusableError("an older devlxd has made it")
+        raise UnusableError("an older devlxd has written it")
     elif version == 1:
         _migrate(connection)
     rows = connection.execute("SELECT namespace FROM namespaces")
     if {namespace for (namespace,) in rows} != set(namespaces):
-        raise UnusableError("its events are of other config keys")
+        raise UnusableError("it was recorded for other config keys")
 
 
 def _create(connection: sqlite3.Connection, namespaces: Collection[str]) -> None:
@@ -102,7 +102,7 @@ def _create(connection: sqlite3.Connection, namespaces: Collection[str]) -> None
 
 
 def _migrate(connection: sqlite3.Connection) -> None:
-    """Bring a file of version 1 up to date, wholly or not at all."""
+    """Migrate a file of version 1, in one transaction."""
     try:
         connection.execute("BEGIN")
         connection.execute(_BEGIN_MIGRATION)
@@ -116,7 +116,7 @@ def _migrate(connection: sqlite3.Connection) -> None:
         if is_damage(error):
             raise
         # A retry would block the reactor for seconds, again and again.
-        raise UnusableError(f"it cannot be brought up to date ({error})") from error
+        raise UnusableError(f"it cannot be migrated ({error})") from error
 
 
 def _migrate_events(connection: sqlite3.Connection, incarnation: int) -> None:

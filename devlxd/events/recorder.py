@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.events.test_recorder -*-
-"""The recorder: writes events to the journal, and retries what has failed."""
+"""The recorder: writes events to the journal, and retries after failures."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import partial
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from devlxd.events.incarnation import Incarnation, is_certainly, new_number
+from devlxd.events.incarnation import Incarnation, are_certainly_same, new_number
 from devlxd.events.journal_bounds import KEPT
 from devlxd.events.replay import Replay, SharedEvents
 from devlxd.interfaces import (
@@ -26,20 +26,24 @@ from devlxd.model import Container, Event
 #: in seconds.
 FORGET_AFTER = 60.0
 
-#: How long after a failure of the journal devlxd tries again, in seconds.
+#: The delay of the retry after a failure of the journal, in seconds.
 RETRY = 10.0
 
 
 class Recorder:
-    """Keeps the journal in step with the containers of the bus.
+    """A recorder, which keeps the journal consistent with the containers of the bus.
 
-    A failure of the journal is logged once. Live subscribers receive all events, those
-    that subscribe later receive ``lost``. Every `RETRY` seconds the recorder tries to
-    write what the journal lacks, and to remove what it should not have.
+    When the journal fails:
 
-    :param journal: has the events.
-    :param reactor: for retries.
-    :param turns: give turns to retries.
+    * The failure is logged, once.
+    * Present subscribers receive all events. Those that subscribe later, with a time
+      before the failure, receive ``lost``.
+    * Every `RETRY` seconds the recorder tries to write the missing snapshots, and to
+      remove the events of removed containers.
+
+    :param journal: contains the events.
+    :param reactor: schedules retries.
+    :param turns: divides retries into turns.
     :param namespaces: see `IJournal.open`.
     :param in_use: returns the incarnations whose events may be read.
     """
@@ -59,7 +63,7 @@ class Recorder:
         self._turns = turns
         self._namespaces = namespaces
         self._in_use = in_use
-        #: Events in memory; see `Replay`.
+        #: The events in memory; see `Replay`.
         self._shared: SharedEvents = SharedEvents()
         #: The incarnations of the last process whose containers are still missing.
         self._missing: dict[str, int] = {}
@@ -96,10 +100,10 @@ class Recorder:
         self._unrecorded.clear()
         self._journal.close()
 
-    def known(self, container: Container) -> Incarnation | None:
-        """Return the incarnation of a container that the last process had recorded.
+    def restore_incarnation(self, container: Container) -> Incarnation | None:
+        """Return the incarnation of a container that the last process has recorded.
 
-        :return: ``None`` unless it certainly is the same container.
+        :return: ``None`` unless it is certainly the same container.
         """
         number = self._missing.pop(container.name, None)
         if number is None:
@@ -109,7 +113,7 @@ class Recorder:
         except JournalError as error:
             self._failed(error)
             return None
-        if last is None or not is_certainly(container, last[0]):
+        if last is None or not are_certainly_same(container, last[0]):
             return None
         incarnation = Incarnation(number, *last)
         incarnation.is_recorded = True
@@ -124,9 +128,9 @@ class Recorder:
     ) -> None:
         """Record the present snapshot of an incarnation, and its last events.
 
-        :param since: the timestamp before the events.
+        :param since: the timestamp of the incarnation before these events.
         """
-        # A replay has no more than these.
+        # A replay reads no earlier ones.
         for event in events[-KEPT:]:
             self._shared[incarnation.number, event.timestamp] = event
         try:
@@ -158,10 +162,10 @@ class Recorder:
             self._failed(error)
 
     def remove_missing_later(self, store: IContainerStore) -> None:
-        """Remove the events of containers that are missing `FORGET_AFTER` seconds.
+        """Remove the events of missing containers in `FORGET_AFTER` seconds.
 
-        :param store: has the containers. While it has none at all, none is removed:
-            more likely they are not mounted yet.
+        :param store: the store of the containers. If it is empty, nothing is removed:
+            more likely its directory is not mounted yet.
         """
         if self._is_running and self._removal is None:
             self._removal = self._reactor.callLater(
@@ -190,7 +194,7 @@ class Recorder:
         self._unrecorded.pop(incarnation, None)
 
     def _failed(self, error: JournalError) -> None:
-        """Log a failure, unless the last one was not mended yet, and retry later."""
+        """Log a failure, unless an earlier one persists, and retry later."""
         if not self._is_failure_logged and not isinstance(error, JournalReplacedError):
             self._is_failure_logged = True
             self._log.error(
@@ -205,7 +209,7 @@ class Recorder:
     def _retry_in(self, seconds: float) -> None:
         if self._is_running and self._retry is None:
             self._retry = self._reactor.callLater(
-                seconds, self._step, self._synchronized()
+                seconds, self._step, self._synchronize()
             )
 
     def _step(self, steps: Iterator[None]) -> None:
@@ -217,8 +221,8 @@ class Recorder:
         except JournalError as error:
             self._failed(error)
 
-    def _synchronized(self) -> Iterator[None]:
-        """Write what the journal lacks, and remove what is too much, in steps."""
+    def _synchronize(self) -> Iterator[None]:
+        """Write missing snapshots, and remove superfluous incarnations, in steps."""
         failures = self._failures
         self._journal.open(self._namespaces)
         for incarnation in list(self._unrecorded):
@@ -245,7 +249,7 @@ class Recorder:
                 incarnation not in self._unrecorded
                 or incarnation.container is not container
             ):
-                # A change since then was recorded, or failed to be.
+                # A later change was recorded, or could not be recorded.
                 return
         self._write(incarnation, incarnation.timestamp, ())
         yield

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from weakref import WeakValueDictionary
 
-from devlxd.events.diff import lost
+from devlxd.events.diff import lost_event
 from devlxd.events.event_list import Node
 from devlxd.events.incarnation import Incarnation
 from devlxd.events.subscription import BATCH
@@ -19,13 +19,15 @@ SharedEvents = WeakValueDictionary[tuple[int, int], Event]
 
 
 class Replay:
-    """See `devlxd.events.subscription.RecordedEvents`.
+    """The recorded events of one container after a timestamp.
 
-    :param journal: has the events.
+    See `devlxd.events.subscription.RecordedEvents`.
+
+    :param journal: contains the events.
     :param shared: the events in memory.
     :param incarnation: the container.
     :param types: the types of the events.
-    :param since: the timestamp to begin after.
+    :param since: the timestamp, in nanoseconds since 1970.
     :param close: called when no more events will be fetched.
     """
 
@@ -47,7 +49,7 @@ class Replay:
         self.end: Node | None = None
 
     def fetch(self) -> Sequence[Event]:
-        """See `RecordedEvents.fetch`: ``lost`` comes first where events are missing."""
+        """See `RecordedEvents.fetch`. If events are missing, the first is ``lost``."""
         incarnation = self._incarnation
         complete_since, events, is_all = self._read(incarnation.number)
         if complete_since is None:
@@ -57,7 +59,7 @@ class Replay:
             for event in events
         ]
         if self._since < complete_since:
-            found.insert(0, lost(incarnation.container.name, complete_since))
+            found.insert(0, lost_event(incarnation.container.name, complete_since))
         if is_all:
             self.end = incarnation.last
         else:
@@ -68,5 +70,5 @@ class Replay:
         try:
             return self._journal.since(number, self._since, self._types, BATCH)
         except JournalError:
-            # The next attempt to record something logs the reason.
+            # The next write that fails logs the reason.
             return None, [], True

@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.events.test_subscription -*-
-"""The subscription: a position in the list of a container's events."""
+"""Subscriptions: positions in the list of a container's events."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from devlxd.model import End, Event
 
 _Argument = TypeVar("_Argument")
 
-#: How many bytes of events a subscription delivers in one turn, and how many bytes an
-#: event counts at least.
+#: The size of the events that a subscription delivers in one turn, in bytes, and the
+#: minimum size with which an event is counted.
 BATCH = 64 * 1024
 _LEAST = 512
 
-#: How far a paused subscription may be behind.
+#: How far a paused subscription may be behind: in events, and in bytes.
 MAX_QUEUED_EVENTS = 2000
 MAX_QUEUED_BYTES = 4 * 1024 * 1024
 
 
 class RecordedEvents(Protocol):
-    """The recorded events that a subscription begins with."""
+    """The recorded events that a subscription delivers first."""
 
     def fetch(self) -> Sequence[Event]:
         """Return the next events, the oldest first."""
@@ -47,11 +47,11 @@ class Subscription:
     :param container: the container's name.
     :param subscriber: receives the events.
     :param types: the types of events to deliver.
-    :param turns: give turns to the container.
+    :param turns: schedules deliveries.
     :param ended: called once, when the subscription has ended.
-    :param place: the node to begin after.
-    :param recorded: the events to begin with, instead of ``place``.
-    :param end: the reason to end with after all events; default: does not end.
+    :param position: the node to start after.
+    :param recorded: the events to start with, instead of ``position``.
+    :param end: the reason for which it ends after all events; default: it does not.
     """
 
     _log = Logger()
@@ -64,7 +64,7 @@ class Subscription:
         turns: ITurns,
         *,
         ended: Callable[[Subscription], None] = lambda _: None,
-        place: Node | None = None,
+        position: Node | None = None,
         recorded: RecordedEvents | None = None,
         end: End | None = None,
     ) -> None:
@@ -73,7 +73,7 @@ class Subscription:
         self._types = types
         self._turns = turns
         self._ended: Callable[[Subscription], None] | None = ended
-        self._place = place
+        self._position = position
         self._recorded = recorded
         self._end = end
         self._fetched: deque[Event] = deque()
@@ -94,7 +94,7 @@ class Subscription:
     def cancel(self) -> None:
         """See `ISubscription.cancel`.
 
-        Drops all references, for the subscriber to be freed at once.
+        Releases all references, so that the subscriber is freed immediately.
         """
         ended, self._ended = self._ended, None
         if ended is None:
@@ -103,7 +103,7 @@ class Subscription:
             self._turn.cancel()
         if self._recorded is not None:
             self._recorded.close()
-        self._subscriber = self._place = self._recorded = self._turn = None
+        self._subscriber = self._position = self._recorded = self._turn = None
         self._fetched.clear()
         ended(self)
 
@@ -115,9 +115,9 @@ class Subscription:
     def notify(self, most: int) -> int:
         """Deliver new events, unless the subscription is paused or waits for a turn.
 
-        :param most: how many bytes may be delivered before this returns. If it is not
-            positive the subscription takes a turn instead.
-        :return: how many bytes were delivered.
+        :param most: the number of bytes that may be delivered immediately. If it is
+            not positive, events are delivered in the next turn instead.
+        :return: the number of bytes that were delivered.
         """
         if self._is_paused or self._recorded is not None or self._turn is not None:
             return 0
@@ -132,13 +132,13 @@ class Subscription:
 
         :param last: the last node of the list.
         """
-        place = self._place
+        position = self._position
         if (
             self._is_paused
-            and place is not None
+            and position is not None
             and (
-                last.count - place.count > MAX_QUEUED_EVENTS
-                or last.size - place.size > MAX_QUEUED_BYTES
+                last.count - position.count > MAX_QUEUED_EVENTS
+                or last.size - position.size > MAX_QUEUED_BYTES
             )
         ):
             self.end_now(End.TOO_SLOW)
@@ -150,7 +150,7 @@ class Subscription:
             self._deliver()
 
     def end_now(self, reason: End) -> None:
-        """End the subscription; events that are not delivered yet are dropped."""
+        """End the subscription; drop events that are not delivered yet."""
         subscriber = self._subscriber
         if subscriber is not None:
             self.cancel()
@@ -160,25 +160,25 @@ class Subscription:
         """Return the next event to deliver; skip those of other types."""
         if self._fetched:
             return self._fetched[0]
-        place = self._place
-        while place is not None and place.next is not None:
-            event = place.next.event
+        position = self._position
+        while position is not None and position.next is not None:
+            event = position.next.event
             if event is not None and event.type in self._types:
                 return event
-            group = place.next.group
-            self._place = place = group[0] if group else place.next
+            group = position.next.group
+            self._position = position = group[0] if group else position.next
         return None
 
     def _advance(self) -> None:
         if self._fetched:
             self._fetched.popleft()
-        elif self._place is not None:
-            self._place = self._place.next
+        elif self._position is not None:
+            self._position = self._position.next
 
     def _deliver(self) -> int:
         """Deliver a batch of events, and take a turn for the rest.
 
-        :return: how many bytes were delivered.
+        :return: the number of bytes that were delivered.
         """
         # A subscriber may pause, cancel or cause events while it receives one.
         if self._is_delivering or self._subscriber is None:
@@ -211,7 +211,7 @@ class Subscription:
     def _fetch(self, recorded: RecordedEvents) -> None:
         self._fetched.extend(recorded.fetch())
         if recorded.end is not None:
-            self._place, self._recorded = recorded.end, None
+            self._position, self._recorded = recorded.end, None
             recorded.close()
 
     def _take_turn(self) -> None:

@@ -21,14 +21,14 @@ def long_event(timestamp: int, size: int) -> Event:
 
 
 class JournalFileTestCase(SynchronousTestCase):
-    """Has the path of a file."""
+    """A base class with the path of a file for a journal."""
 
     def setUp(self) -> None:
         """See `SynchronousTestCase.setUp`."""
         super().setUp()
         self.path = Path(tempfile.mkdtemp(dir=".")).absolute() / "journal"
 
-    def opened(self, **bounds: int) -> SQLiteJournal:
+    def open_journal(self, **bounds: int) -> SQLiteJournal:
         """Open a journal in the file."""
         journal = SQLiteJournal(str(self.path), **bounds)
         journal.open(NAMESPACES)
@@ -36,11 +36,11 @@ class JournalFileTestCase(SynchronousTestCase):
         return journal
 
     def since(self, journal: SQLiteJournal) -> tuple[int | None, Sequence[Event]]:
-        """Return since when no event is missing, and the first events."""
+        """Return the time after which no event is missing, and the first events."""
         return journal.since(ONE, 0, TYPES, 10**6)[:2]
 
     def all_since(self, journal: SQLiteJournal) -> tuple[int | None, Sequence[Event]]:
-        """Return since when no event is missing, and all events."""
+        """Return the time after which no event is missing, and all events."""
         found: list[Event] = []
         is_all = False
         while not is_all:

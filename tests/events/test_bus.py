@@ -38,10 +38,10 @@ NAMESPACES = ("user.",)
 
 
 class ViewingSubscriber(RecordingSubscriber):
-    """Records events, and applies them to a view of its container.
+    """A subscriber with a view of its container, updated by the events.
 
-    :ivar config: the config, as the events say.
-    :ivar devices: the devices, as the events say.
+    :ivar config: the config.
+    :ivar devices: the devices.
     """
 
     def __init__(self, start: Container | None = None) -> None:
@@ -70,18 +70,18 @@ class LastingJournal(SQLiteJournal):
         """See `IJournal.close`. Keeps the events."""
 
     def events(self, name: str, since: int = 0) -> list[Event]:
-        """Return the recorded events of the last container of a name."""
+        """Return the recorded events of the last container with this name."""
         incarnation = self.names().get(name, 0)
         return list(self.since(incarnation, since, TYPES, 10**9)[1])
 
 
 def fail(*_: object) -> NoReturn:
-    """Raise what a journal raises when the disk is full."""
+    """Raise the error of a journal on a full disk."""
     raise JournalError("disk full")
 
 
 class BusTestCase(SynchronousTestCase):
-    """Has a store with a container, and a bus."""
+    """A base class with a store of one container, and a bus."""
 
     def setUp(self) -> None:
         self.store = MemoryStore([C1])
@@ -95,11 +95,11 @@ class BusTestCase(SynchronousTestCase):
         self.addCleanup(self.bus.stopService)
 
     def now(self) -> int:
-        """Return a time that may stand still or go back."""
+        """Return a time that may stay the same or decrease."""
         return self.time
 
     def put(self, *values: str) -> None:
-        """Set the key to one value after the other."""
+        """Set the key ``user.a`` to one value after the other."""
         for value in values:
             self.store.put(evolve(C1, config={"user.a": value}))
 
@@ -118,7 +118,7 @@ class BusTestCase(SynchronousTestCase):
 
 
 class EventBusContractTests(EventBusContract, SynchronousTestCase):
-    """The bus keeps the contract of `IEventBus`."""
+    """The contract of `IEventBus`, run on `EventBus`."""
 
     def make_bus(self) -> EventBus:
         """See `EventBusContract.make_bus`."""
@@ -131,15 +131,15 @@ class EventBusContractTests(EventBusContract, SynchronousTestCase):
 
     def change_config(self, value: str, container: str = "c1") -> None:
         """See `EventBusContract.change_config`."""
-        known = self.store.get(container)
-        assert known is not None
-        self.store.put(evolve(known, config={"user.a": value}))
+        snapshot = self.store.get(container)
+        assert snapshot is not None
+        self.store.put(evolve(snapshot, config={"user.a": value}))
 
     def change_device(self) -> None:
         """See `EventBusContract.change_device`."""
-        known = self.store.get("c1")
-        assert known is not None
-        self.store.put(evolve(known, devices={"eth0": {"type": "nic"}}))
+        snapshot = self.store.get("c1")
+        assert snapshot is not None
+        self.store.put(evolve(snapshot, devices={"eth0": {"type": "nic"}}))
 
     def remove(self) -> None:
         """See `EventBusContract.remove`."""
@@ -156,7 +156,7 @@ class EventBusContractTests(EventBusContract, SynchronousTestCase):
 
 
 class RecordingSubscriberTests(SubscriberContract, SynchronousTestCase):
-    """The fake keeps the contract of `ISubscriber`."""
+    """The contract of `ISubscriber`, run on `RecordingSubscriber`."""
 
     def make_subscriber(self) -> RecordingSubscriber:
         """See `SubscriberContract.make_subscriber`."""
@@ -164,10 +164,10 @@ class RecordingSubscriberTests(SubscriberContract, SynchronousTestCase):
 
 
 class EventBusTests(BusTestCase):
-    """What the contract does not know."""
+    """The behaviour of `EventBus` that is not part of the contract."""
 
     def test_too_slow(self) -> None:
-        """A subscription that is too far behind ends; others do not notice."""
+        """A subscription that is too far behind ends; others are unaffected."""
         for bound in ("MAX_QUEUED_EVENTS", "MAX_QUEUED_BYTES"):
             self.patch(subscriptions, bound, 3 if bound.endswith("EVENTS") else 300)
             slow, subscription = self.subscribe()
@@ -181,7 +181,7 @@ class EventBusTests(BusTestCase):
             self.put("0")
 
     def test_removed(self) -> None:
-        """When a container is removed its keys are removed by events first."""
+        """The removal of a container causes events that remove its keys."""
         subscriber, _ = self.subscribe()
         paused, subscription = self.subscribe()
         subscription.pause()
@@ -194,8 +194,8 @@ class EventBusTests(BusTestCase):
         self.assertEqual(paused.ends, [End.REMOVED])
         self.assertEqual(list(self.journal.incarnations()), [])
 
-    def test_made_anew_while_paused(self) -> None:
-        """A paused subscription receives nothing of the next container of the name."""
+    def test_recreated_while_paused(self) -> None:
+        """A paused subscription receives nothing of a recreated container."""
         subscriber, subscription = self.subscribe()
         subscription.pause()
         self.store.remove("c1")
@@ -205,8 +205,8 @@ class EventBusTests(BusTestCase):
         self.assertEqual(subscriber.values(), [""])
         self.assertEqual(subscriber.ends, [End.REMOVED])
 
-    def test_made_anew(self) -> None:
-        """A container with another uuid is another one: subscriptions end."""
+    def test_recreated(self) -> None:
+        """If the uuid changes the container is another one: subscriptions end."""
         self.store.put(evolve(C1, config={"user.a": "0", "volatile.uuid": "1"}))
         subscriber, _ = self.subscribe()
         self.put("old")
@@ -218,7 +218,7 @@ class EventBusTests(BusTestCase):
         self.assertEqual([event.type for event in late.events], ["lost"])
 
     def test_large_change(self) -> None:
-        """One large change does not end a subscription that was not behind."""
+        """One large change does not end a subscription that was up to date."""
         self.patch(subscriptions, "MAX_QUEUED_EVENTS", 3)
         subscriber, subscription = self.subscribe()
         subscription.pause()
@@ -250,7 +250,7 @@ class EventBusTests(BusTestCase):
         self.assertEqual(subscriber.ends, [End.REMOVED])
 
     def test_failing(self) -> None:
-        """A change whose events cannot be made is logged, and part of the next one."""
+        """A change without events due to an error is part of the next change."""
         subscriber, _ = self.subscribe()
         with mock.patch.object(bus, "event_of", side_effect=UnicodeError):
             self.put("1")
@@ -259,7 +259,7 @@ class EventBusTests(BusTestCase):
         self.assertEqual(subscriber.values(), ["2"])
 
     def test_failing_end(self) -> None:
-        """Subscriptions to a removed container end even if no events can be made."""
+        """Subscriptions to a removed container end even if creating events fails."""
         subscriber, _ = self.subscribe()
         with mock.patch.object(bus, "event_of", side_effect=UnicodeError):
             self.store.remove("c1")
@@ -286,18 +286,18 @@ class EventBusTests(BusTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_stopped(self) -> None:
-        """When the bus stops all subscriptions end, however far behind they are."""
+        """When the bus stops, all subscriptions end, even if they are behind."""
         self.put("1")
         now = evolve(C1, config={"user.a": "1"})
         live, _ = self.subscribe(ViewingSubscriber(now))
         paused, subscription = self.subscribe(ViewingSubscriber(now))
         subscription.pause()
         self.put("2")
-        gone = ViewingSubscriber()
-        self.bus.subscribe("c1", gone, TYPES, since=0)
+        removed = ViewingSubscriber()
+        self.bus.subscribe("c1", removed, TYPES, since=0)
         self.store.remove("c1")
         self.bus.stopService()
-        for subscriber, end in ((paused, End.STOPPED), (gone, End.STOPPED)):
+        for subscriber, end in ((paused, End.STOPPED), (removed, End.STOPPED)):
             self.assertEqual((subscriber.events, subscriber.ends), ([], [end]))
         self.assertEqual(live.ends, [End.REMOVED])
         late = ViewingSubscriber()
@@ -306,10 +306,10 @@ class EventBusTests(BusTestCase):
 
 
 class SinceTests(BusTestCase):
-    """Subscriptions that begin in the past."""
+    """Subscriptions with ``since``."""
 
     def test_since(self) -> None:
-        """Recorded events come first, then new ones, each once."""
+        """Recorded events are delivered first, then new ones, each once."""
         subscriber, subscription = self.subscribe()
         self.put("1", "2", "3")
         subscription.cancel()
@@ -320,7 +320,7 @@ class SinceTests(BusTestCase):
         self.assertEqual(again.values(), ["3", "4", "5", "6"])
 
     def test_many(self) -> None:
-        """Recorded events are read in batches, one a turn."""
+        """Recorded events are read in batches, one in each turn."""
         start, _ = self.subscribe()
         self.put("x")
         late = ViewingSubscriber()
@@ -331,7 +331,7 @@ class SinceTests(BusTestCase):
         )
         self.put("now")
         subscription.resume()
-        # Others wait for one batch.
+        # Only one batch delays other containers.
         self.assertLess(
             sum(event.size for event in late.events), 2 * subscriptions.BATCH
         )
@@ -353,13 +353,13 @@ class SinceTests(BusTestCase):
         self.assertEqual(rest[0].timestamp, first.timestamp + 1)
 
     def test_future(self) -> None:
-        """A timestamp in the future does not hold new events back."""
+        """A timestamp in the future does not delay new events."""
         subscriber, _ = self.subscribe(since=2**62)
         self.put("1")
         self.assertEqual(subscriber.values(), ["1"])
 
     def test_distant_past(self) -> None:
-        """A timestamp before 1970 is one before the first event."""
+        """A timestamp before 1970 is before the first event."""
         self.put("1")
         subscriber, _ = self.subscribe(since=-(2**70))
         self.assertEqual(
@@ -377,7 +377,7 @@ class SinceTests(BusTestCase):
         self.assertEqual(again.values(), ["2"])
 
     def restart(self, meanwhile: Callable[[], object] = lambda: None) -> None:
-        """Start another bus, as if in another process."""
+        """Start another bus, like another process."""
         self.bus.stopService()
         meanwhile()
         self.bus = EventBus(
@@ -413,7 +413,7 @@ class SinceTests(BusTestCase):
         self.assertEqual(list(self.journal.names()), ["c1"])
 
     def test_removed_while_behind(self) -> None:
-        """A replay goes on, to its end, when its container is removed."""
+        """A replay continues to its end when its container is removed."""
         start, subscription = self.subscribe()
         self.put("1")
         subscription.cancel()
@@ -434,7 +434,7 @@ class SinceTests(BusTestCase):
         self.assertEqual(len(self.journal.incarnations()), 1)
 
     def test_removed_again_while_behind(self) -> None:
-        """Replays of two removed containers of one name do not mix."""
+        """Replays of two removed containers with one name are separate."""
         readers = []
         for value in ("1", "2"):
             self.store.put(C1)
@@ -468,7 +468,7 @@ DEVICES = st.dictionaries(
 
 
 class BusMachine(RuleBasedStateMachine):
-    """Any sequence of changes, subscriptions, pauses and returns."""
+    """Changes, subscriptions, pauses and renewed subscriptions, in any order."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -480,8 +480,8 @@ class BusMachine(RuleBasedStateMachine):
         )
         self.bus.startService()
         self.live: list[tuple[str, ViewingSubscriber, ISubscription]] = []
-        self.stalled: list[tuple[str, ViewingSubscriber, ISubscription]] = []
-        self.away: list[tuple[str, ViewingSubscriber]] = []
+        self.paused: list[tuple[str, ViewingSubscriber, ISubscription]] = []
+        self.cancelled: list[tuple[str, ViewingSubscriber]] = []
 
     @rule(name=NAMES, config=CONFIGS, devices=DEVICES)
     def put(
@@ -494,7 +494,7 @@ class BusMachine(RuleBasedStateMachine):
     def remove(self, name: str) -> None:
         """Remove a container."""
         self.store.remove(name)
-        self.away = [(n, s) for n, s in self.away if n != name]
+        self.cancelled = [(n, s) for n, s in self.cancelled if n != name]
 
     @rule(name=NAMES)
     def subscribe(self, name: str) -> None:
@@ -507,33 +507,33 @@ class BusMachine(RuleBasedStateMachine):
             self.live.append((name, subscriber, subscription))
 
     @rule()
-    def stall(self) -> None:
+    def pause(self) -> None:
         """Pause a subscription."""
         if self.live:
-            self.stalled.append(self.live.pop())
-            self.stalled[-1][2].pause()
+            self.paused.append(self.live.pop())
+            self.paused[-1][2].pause()
 
     @rule()
-    def go_on(self) -> None:
+    def resume(self) -> None:
         """Resume a subscription."""
-        if self.stalled:
-            self.live.append(self.stalled.pop())
+        if self.paused:
+            self.live.append(self.paused.pop())
             self.live[-1][2].resume()
 
     @rule()
-    def leave(self) -> None:
+    def cancel(self) -> None:
         """Cancel a subscription."""
         if self.live:
             name, subscriber, subscription = self.live.pop(0)
             subscription.cancel()
             if subscriber.events and not subscriber.ends:
-                self.away.append((name, subscriber))
+                self.cancelled.append((name, subscriber))
 
     @rule()
-    def come_back(self) -> None:
-        """Subscribe again, after the last event that was received."""
-        if self.away:
-            name, subscriber = self.away.pop(0)
+    def subscribe_again(self) -> None:
+        """Subscribe again, after the last received event."""
+        if self.cancelled:
+            name, subscriber = self.cancelled.pop(0)
             since = subscriber.events[-1].timestamp
             subscription = self.bus.subscribe(name, subscriber, TYPES, since)
             subscription.resume()
@@ -546,7 +546,7 @@ class BusMachine(RuleBasedStateMachine):
         if container is not None:
             subscriber = ViewingSubscriber(container)
             subscription = self.bus.subscribe(name, subscriber, TYPES, since)
-            self.stalled.append((name, subscriber, subscription))
+            self.paused.append((name, subscriber, subscription))
 
     @invariant()
     def views_agree(self) -> None:
@@ -570,7 +570,7 @@ class BusMachine(RuleBasedStateMachine):
 
 
 class AnySequenceTests(SynchronousTestCase):
-    """Any sequence of what may happen."""
+    """Any sequence of changes and subscriptions."""
 
     def test_any_sequence(self) -> None:
         """The views of subscribers that read agree with the store."""

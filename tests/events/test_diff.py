@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from devlxd.events.diff import Change, changes, event_of, lost
+from devlxd.events.diff import Change, changes, event_of, lost_event
 from devlxd.model import Container, Event
 
 OLD = Container(
@@ -30,7 +30,7 @@ def changed(
     new: Container | None,
     namespaces: tuple[str, ...] = ("user.",),
 ) -> list[Change]:
-    """Return all changes."""
+    """Return all changes between two snapshots."""
     return [change for change in changes(old, new, namespaces) if change is not None]
 
 
@@ -88,11 +88,11 @@ class ChangesTests(SynchronousTestCase):
         self.assertEqual(changed(None, None), [])
 
     def test_all(self) -> None:
-        """A container that is removed loses all its keys and devices."""
-        gone = changed(OLD, None)
-        self.assertEqual([m["value"] for t, m in gone if t == "config"], [""] * 3)
+        """The removal of a container removes all of its keys and devices."""
+        removed = changed(OLD, None)
+        self.assertEqual([m["value"] for t, m in removed if t == "config"], [""] * 3)
         self.assertEqual(
-            [m["action"] for t, m in gone if t == "device"], ["removed"] * 3
+            [m["action"] for t, m in removed if t == "device"], ["removed"] * 3
         )
 
     def test_large(self) -> None:
@@ -138,7 +138,7 @@ class ChangesTests(SynchronousTestCase):
 
 
 class EventTests(SynchronousTestCase):
-    """The events that are made of changes."""
+    """The events of changes."""
 
     def test_event_of(self) -> None:
         """An event has the type and the metadata of its change."""
@@ -148,5 +148,5 @@ class EventTests(SynchronousTestCase):
         self.assertEqual((event.type, event.metadata), change)
 
     def test_lost(self) -> None:
-        """An event that others are missing has no metadata."""
-        self.assertEqual(lost("c1", 5), Event("c1", "lost", 5, {}))
+        """The event for missing events has no metadata."""
+        self.assertEqual(lost_event("c1", 5), Event("c1", "lost", 5, {}))

@@ -17,7 +17,7 @@ METADATA = st.dictionaries(TEXT, TEXT | st.dictionaries(TEXT, TEXT))
 
 
 class EventTests(SynchronousTestCase):
-    """One change of one container."""
+    """Tests of `Event`."""
 
     def test_read_only(self) -> None:
         """The metadata cannot be changed, and large values are not copied."""
@@ -31,18 +31,18 @@ class EventTests(SynchronousTestCase):
 
     @given(METADATA)
     def test_size(self, metadata: dict[str, object]) -> None:
-        """Its size is that of compact JSON."""
+        """The size of an event is that of its metadata as compact JSON."""
         text = json.dumps(metadata, ensure_ascii=False, separators=(",", ":"))
         event = Event("c1", "config", 1, metadata)
         self.assertEqual(event.size, len(text.encode()))
 
     def test_not_unicode(self) -> None:
-        """What UTF-8 cannot encode cannot be made an event."""
+        """An event cannot have metadata that UTF-8 cannot encode."""
         for metadata in ({"value": "\ud800"}, {"config": {"\udfff": ""}}):
             self.assertRaises(UnicodeEncodeError, Event, "c1", "config", 1, metadata)
 
     def test_rendered_once(self) -> None:
-        """Each function renders it once, and gets it."""
+        """Each function renders an event once, and its result is reused."""
         event = Event("c1", "config", 1, {"value": "x"})
         calls: list[Event] = []
 
@@ -59,7 +59,7 @@ class EventTests(SynchronousTestCase):
         self.assertEqual(calls, [event, event])
 
     def test_equal(self) -> None:
-        """Whether it has been rendered makes no difference."""
+        """Rendered and other events compare equal if their values do."""
         one, other = (Event("c1", "config", 1, {"value": "x"}) for _ in "12")
         one.rendered(lambda event: b"")
         self.assertEqual(one, other)

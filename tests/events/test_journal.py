@@ -1,4 +1,4 @@
-"""Tests of `devlxd.events.journal`: the contract, what only files have, bounds."""
+"""Tests of `devlxd.events.journal`: contracts, files, and limits."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tests.events.journals import JournalFileTestCase, long_event
 
 
 class MemoryJournalTests(JournalContract, SynchronousTestCase):
-    """A journal in memory."""
+    """The contract of `IJournal`, run on a journal in memory."""
 
     kept = KEPT
 
@@ -41,7 +41,7 @@ class MemoryJournalTests(JournalContract, SynchronousTestCase):
 
 
 class FileJournalTests(DurableJournalContract, SynchronousTestCase):
-    """A journal in a file."""
+    """The contract of a durable journal, run on a journal in a file."""
 
     kept = KEPT
 
@@ -59,50 +59,50 @@ class FileJournalTests(DurableJournalContract, SynchronousTestCase):
 
 
 class SQLiteJournalTests(JournalFileTestCase):
-    """A journal in a file: what the contract does not know."""
+    """The behaviour of a journal in a file that is not part of the contract."""
 
     def test_one_at_a_time(self) -> None:
         """A journal that another process uses is neither read nor changed."""
-        one = self.opened()
+        one = self.open_journal()
         for _ in range(2):
-            self.assertRaises(JournalLockedError, self.opened)
+            self.assertRaises(JournalLockedError, self.open_journal)
         other = SQLiteJournal(str(self.path))
         self.assertRaises(JournalLockedError, other.check)
         other.set_complete(False)
         one.record(ONE, C1, 5, 5, [])
         one.close()
         other.check()
-        self.assertEqual(self.since(self.opened()), (5, []))
+        self.assertEqual(self.since(self.open_journal()), (5, []))
 
-    def test_not_there(self) -> None:
-        """The error names a file that cannot be created; `check` accepts that."""
+    def test_missing_directory(self) -> None:
+        """The error contains the path of a file that cannot be created."""
         self.path = self.path / "none" / "journal"
-        error = self.assertRaises(JournalError, self.opened)
+        error = self.assertRaises(JournalError, self.open_journal)
         self.assertIn(f"{self.path}: No such file", str(error))
         SQLiteJournal(str(self.path)).check()
 
     def test_private(self) -> None:
         """Other users may not read the file."""
-        self.opened().set_complete(False)
+        self.open_journal().set_complete(False)
         self.assertEqual(self.path.stat().st_mode & 0o077, 0)
 
     def test_incomplete(self) -> None:
-        """The log has a line when an incomplete journal is emptied, and only then."""
+        """Emptying an incomplete journal is logged."""
         for complete in (True, False):
-            journal = self.opened()
+            journal = self.open_journal()
             journal.record(ONE, C1, 5, 5, [])
             journal.set_complete(False)
             journal.set_complete(complete)
             journal.close()
             with capturedLogs() as logged:
-                journal = self.opened()
+                journal = self.open_journal()
             self.assertEqual(self.since(journal), (5 if complete else None, []))
             self.assertEqual(len(logged), not complete)
             journal.close()
 
     def test_check_reads_the_version(self) -> None:
-        """`check` reads the version only, however large the file is."""
-        journal = self.opened()
+        """`check` reads only the version, even of a large file."""
+        journal = self.open_journal()
         journal.record(ONE, C1, 4, 5, [make_event(5)])
         journal.close()
         executed: list[str] = []
@@ -137,7 +137,7 @@ class SQLiteJournalTests(JournalFileTestCase):
             config={f"user.{n}": str(n) for n in range(10_000)},
             devices={f"d{n}": {"type": "nic"} for n in range(10_000)},
         )
-        journal = self.opened()
+        journal = self.open_journal()
         self.patch(json, "dumps", counting)
         before = steps = 0
         for _ in journal.prepare(large, ()):
@@ -149,8 +149,8 @@ class SQLiteJournalTests(JournalFileTestCase):
         self.assertEqual(journal.last(ONE), (large, 5))
 
     def test_prepared_events(self) -> None:
-        """Large events are encoded in steps, only those that are kept."""
-        journal = self.opened()
+        """Large events are encoded in steps, and only those that are kept."""
+        journal = self.open_journal()
         events = [long_event(n, 100_000) for n in range(300)]
         steps = sum(1 for _ in journal.prepare(C1, events))
         self.assertGreater(steps, MAX_CONTAINER_BYTES // 100_000 // 4)
@@ -159,8 +159,8 @@ class SQLiteJournalTests(JournalFileTestCase):
         self.assertEqual(sum(1 for _ in journal.prepare(C1, small)), KEPT // 128)
 
     def test_bounded_work(self) -> None:
-        """However many events there are, `since` reads some of them only."""
-        journal = self.opened()
+        """`since` reads a limited number of events."""
+        journal = self.open_journal()
         events = [make_event(n, kind="x" if n < 900 else "y") for n in range(1000)]
         journal.record(ONE, C1, 0, 999, events)
         _, found, is_all = journal.since(ONE, 0, ["x", "y"], 10**6)
@@ -172,8 +172,8 @@ class BoundTests(JournalFileTestCase):
     """The size of the journal."""
 
     def test_count(self) -> None:
-        """Of very many small events `KEPT` are kept, and at most as many more."""
-        journal = self.opened()
+        """Between `KEPT` and twice as many small events are kept."""
+        journal = self.open_journal()
         journal.record(ONE, C1, 1, 1, [])
         for n in range(2, 3 * KEPT + 2):
             journal.record(ONE, C1, 1, n, [make_event(n)])
@@ -183,8 +183,8 @@ class BoundTests(JournalFileTestCase):
         self.assertEqual(found[-1], make_event(3 * KEPT + 1))
 
     def test_huge_change(self) -> None:
-        """Of a huge change exactly `KEPT` events are kept."""
-        journal = self.opened()
+        """Exactly `KEPT` events of a huge change are kept."""
+        journal = self.open_journal()
         journal.record(ONE, C1, 1, 2, [make_event(2)])
         events = [make_event(n) for n in range(3, 5 * KEPT)]
         journal.record(ONE, C1, 2, events[-1].timestamp, events)
@@ -193,8 +193,8 @@ class BoundTests(JournalFileTestCase):
         )
 
     def test_container(self) -> None:
-        """Of each container the newest events are kept, up to a size."""
-        journal = self.opened(container_bytes=2_000_000)
+        """The newest events of each container are kept, up to a size."""
+        journal = self.open_journal(container_bytes=2_000_000)
         for n in range(1, 200):
             journal.record(ONE, C1, 0, n, [long_event(n, 100_000)])
             journal.record(TWO, C2, 0, n, [make_event(n, "c2")])
@@ -204,9 +204,9 @@ class BoundTests(JournalFileTestCase):
         self.assertTrue(20 <= len(events) <= 31)
         self.assertEqual(len(journal.since(TWO, 0, TYPES, 10**9)[1]), 199)
 
-    def test_altogether(self) -> None:
-        """Of all events a size is kept; the container with most of them loses some."""
-        journal = self.opened(all_bytes=3_000_000)
+    def test_total(self) -> None:
+        """Beyond the total size, events of the largest container are deleted."""
+        journal = self.open_journal(all_bytes=3_000_000)
         journal.record(TWO, C2, 0, 1, [make_event(1, "c2")])
         for n in range(1, 100):
             journal.record(ONE, C1, 0, n, [long_event(n, 100_000)])
@@ -220,8 +220,8 @@ class BoundTests(JournalFileTestCase):
         self.assertEqual(len(journal.since(TWO, 0, TYPES, 10**9)[1]), 1)
 
     def test_one_too_long(self) -> None:
-        """An event that is larger than the bound of its container is not kept."""
-        journal = self.opened(container_bytes=1000)
+        """An event that is larger than the limit of its container is not kept."""
+        journal = self.open_journal(container_bytes=1000)
         journal.record(ONE, C1, 0, 1, [long_event(1, 2000)])
         self.assertEqual(self.since(journal), (1, []))
         journal.record(ONE, C1, 1, 3, [make_event(2), make_event(3)])
@@ -229,7 +229,7 @@ class BoundTests(JournalFileTestCase):
 
     def test_file(self) -> None:
         """The file shrinks in steps when containers are removed."""
-        journal = self.opened()
+        journal = self.open_journal()
         for number in (1, 2, 3):
             journal.record(number, C1, 0, 1, [long_event(1, 5_000_000)])
         for number in (1, 2):
@@ -244,8 +244,8 @@ class BoundTests(JournalFileTestCase):
         self.assertLess(sizes[-1], 9_000_000)
 
     def test_write_ahead(self) -> None:
-        """The write-ahead log of SQLite has a bound, too."""
-        journal = self.opened()
+        """The size of the write-ahead log of SQLite is limited, too."""
+        journal = self.open_journal()
         for n in range(1, 300):
             journal.record(ONE, C1, 0, n, [long_event(n, 100_000)])
         written = self.path.with_name("journal-wal").stat().st_size

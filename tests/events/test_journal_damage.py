@@ -20,15 +20,18 @@ from tests.events.journals import JournalFileTestCase
 
 
 def overwrite(path: Path, part: float) -> None:
-    """Write 2 KB of nonsense into a file, at a part of its length."""
+    """Overwrite 2 KiB of a file.
+
+    :param part: where, from 0, the beginning, to 1, the end.
+    """
     size = path.stat().st_size
     with open(path, "r+b") as file:
         file.seek(int((size - 2048) * part))
         file.write(b"nonsense" * 256)
 
 
-def write_over(path: Path) -> None:
-    """Replace the content of a file by text."""
+def overwrite_all(path: Path) -> None:
+    """Overwrite the whole content of a file with text."""
     path.write_text("x" * 5000)
 
 
@@ -48,7 +51,7 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
     "middle": partial(overwrite, part=0.5),
     "tail": partial(overwrite, part=1),
     "truncated": truncate,
-    "all": write_over,
+    "all": overwrite_all,
     "directory": replace,
 }
 
@@ -61,9 +64,9 @@ def text_of(timestamp: int) -> str:
 class DamageTests(JournalFileTestCase):
     """A damaged file."""
 
-    def filled(self) -> SQLiteJournal:
+    def fill_journal(self) -> SQLiteJournal:
         """Open a journal, and record long events."""
-        journal = self.opened()
+        journal = self.open_journal()
         for n in range(1, 200):
             journal.record(
                 ONE, C1, 0, n, [evolve(make_event(n), metadata={"value": text_of(n)})]
@@ -71,53 +74,53 @@ class DamageTests(JournalFileTestCase):
         return journal
 
     def execute(self, statement: str) -> None:
-        """Change the content of the file through SQLite."""
+        """Change the content of the file with SQLite."""
         with contextlib.closing(sqlite3.connect(self.path)) as database, database:
             database.execute(statement)
 
-    def renamed(self) -> list[str]:
+    def renamed_files(self) -> list[str]:
         """Return the names of damaged files that were renamed."""
         names = os.listdir(self.path.parent)
         return [name for name in names if re.fullmatch(r"journal\.damaged-\w+", name)]
 
     def test_found_at_the_start(self) -> None:
-        """A damaged file is renamed, to a name with the date, and replaced."""
+        """A damaged file is renamed, with the date in its name, and replaced."""
         for name, damage in DAMAGES.items():
             self.setUp()
-            self.filled().close()
+            self.fill_journal().close()
             damage(self.path)
             with capturedLogs() as logged:
-                journal = self.opened()
+                journal = self.open_journal()
                 if name == "tail":
-                    # Found by the checksum of a row, when that is read.
+                    # Detected by the checksum of a row when that is read.
                     self.assertRaises(JournalError, self.read_all, journal)
             self.assertEqual(len(logged), 1, name)
             self.assertRegex(
                 formatEvent(logged[0]) or "", r"to \S+damaged-\d{8}T\d{6},"
             )
-            self.assertEqual(len(self.renamed()), 1, name)
+            self.assertEqual(len(self.renamed_files()), 1, name)
             self.assertEqual(self.since(journal), (None, []), name)
             journal.record(ONE, C1, 5, 5, [])
             journal.close()
-            self.assertEqual(self.since(self.opened()), (5, []), name)
+            self.assertEqual(self.since(self.open_journal()), (5, []), name)
 
     def test_found_later(self) -> None:
-        """Damage that is found while the journal is used has the same result."""
+        """Damage that is detected while a journal is used is logged, too."""
         for name in ("tail", "truncated"):
             self.setUp()
-            self.filled().close()
-            journal = self.opened()
-            # The cache of SQLite is not damaged.
+            self.fill_journal().close()
+            journal = self.open_journal()
+            # Without the cache of SQLite, which is not damaged.
             journal._file.connection.execute("PRAGMA cache_size = 1")
             DAMAGES[name](self.path)
             with capturedLogs() as logged:
                 self.assertRaises(JournalError, self.read_all, journal)
             self.assertEqual(len(logged), 1, name)
-            self.assertEqual(len(self.renamed()), 1, name)
+            self.assertEqual(len(self.renamed_files()), 1, name)
             self.assertEqual(journal.names(), {}, name)
 
     def read_all(self, journal: SQLiteJournal) -> None:
-        """Read everything, and check that it is what was recorded."""
+        """Read all events, and check that they were recorded."""
         since, is_all = 0, False
         while not is_all:
             _, events, is_all = journal.since(ONE, since, TYPES, 1)
@@ -126,8 +129,8 @@ class DamageTests(JournalFileTestCase):
                 self.assertEqual(found.metadata["value"], text_of(since))
         journal.last(ONE)
 
-    def test_garbled(self) -> None:
-        """Values that were changed behind the journal's back are not returned."""
+    def test_changed_values(self) -> None:
+        """Values that were changed by others are not returned."""
         for statement in (
             "UPDATE events SET metadata = x'ff' WHERE timestamp = 7",
             "UPDATE events SET metadata = 5 WHERE timestamp = 7",
@@ -142,22 +145,22 @@ class DamageTests(JournalFileTestCase):
             "DROP TABLE incarnations",
         ):
             self.setUp()
-            self.filled().close()
+            self.fill_journal().close()
             self.execute(statement)
             with capturedLogs(), contextlib.suppress(JournalError):
-                self.read_all(self.opened())
-            self.assertEqual(len(self.renamed()), 1, statement)
+                self.read_all(self.open_journal())
+            self.assertEqual(len(self.renamed_files()), 1, statement)
 
     def test_wrong_lengths(self) -> None:
-        """Impossible lengths are damage, and no reason to prune forever."""
-        self.filled().close()
+        """Impossible lengths are damage, and do not cause an endless loop."""
+        self.fill_journal().close()
         self.execute("UPDATE incarnations SET bytes = bytes + (1 << 40)")
-        journal = self.opened()
+        journal = self.open_journal()
         with capturedLogs():
             self.assertRaises(
                 JournalError, journal.record, ONE, C1, 0, 500, [make_event(500)]
             )
-        self.assertEqual(len(self.renamed()), 1)
+        self.assertEqual(len(self.renamed_files()), 1)
         journal.record(ONE, C1, 5, 6, [make_event(6)])
         self.assertEqual(self.since(journal), (5, [make_event(6)]))
 
@@ -165,18 +168,18 @@ class DamageTests(JournalFileTestCase):
         """A timestamp that was changed is not returned as the latest."""
         for method in (SQLiteJournal.latest, SQLiteJournal.names):
             self.setUp()
-            self.filled().close()
+            self.fill_journal().close()
             self.execute("UPDATE incarnations SET last_timestamp = (1 << 62)")
-            journal = self.opened()
+            journal = self.open_journal()
             with capturedLogs():
                 self.assertRaises(JournalError, method, journal)
             self.assertEqual(journal.latest(), 0)
 
     def test_too_large(self) -> None:
-        """A number that SQLite cannot store is damage as well."""
-        journal = self.filled()
+        """A number that SQLite cannot store is damage."""
+        journal = self.fill_journal()
         with capturedLogs():
             self.assertRaises(
                 JournalError, journal.record, ONE, C1, 0, 2**63, [make_event(2**63)]
             )
-        self.assertEqual(len(self.renamed()), 1)
+        self.assertEqual(len(self.renamed_files()), 1)

@@ -55,7 +55,7 @@ VERSION_1 = """
 def make_version_1(
     path: Path, incarnation: int, container: Container, events: Sequence[Event]
 ) -> None:
-    """Write a file of version 1, as devlxd did then."""
+    """Write a file of version 1, like a devlxd of that time."""
 
     def checksum(*facts: object, data: bytes) -> int:
         return zlib.crc32(data, zlib.crc32(repr(facts).encode()))
@@ -118,44 +118,44 @@ def make_version_1(
 
 
 class VersionTests(JournalFileTestCase):
-    """A file that another version of devlxd has made."""
+    """Files of other versions of devlxd."""
 
     def test_older(self) -> None:
-        """A file without a version is replaced by a new one, with a line in the log."""
+        """A file without a version is replaced by a new one, which is logged."""
         with contextlib.closing(sqlite3.connect(self.path)) as old:
             old.execute("CREATE TABLE containers (id INTEGER PRIMARY KEY)")
         with capturedLogs() as logged:
-            journal = self.opened()
+            journal = self.open_journal()
         self.assertEqual(len(logged), 1)
         journal.record(ONE, C1, 5, 5, [])
         journal.close()
         with capturedLogs() as logged:
-            self.assertEqual(self.since(self.opened()), (5, []))
+            self.assertEqual(self.since(self.open_journal()), (5, []))
         self.assertEqual(logged, [])
 
     def test_version_1(self) -> None:
-        """Version 1, which had rendered messages, is brought up to date."""
+        """A file of version 1, with rendered messages, is migrated."""
         config = {"key": "user.a", "old_value": "", "value": "\u20ac \n"}
         device = {"name": "eth0", "action": "added", "config": {"type": "nic"}}
         events = [Event("c1", "config", 5, config), Event("c1", "device", 6, device)]
         make_version_1(self.path, ONE, RECORDED, events)
         for _ in range(2):
             with capturedLogs() as logged:
-                journal = self.opened(container_bytes=1000)
+                journal = self.open_journal(container_bytes=1000)
             self.assertEqual(logged, [])
             self.assertEqual(journal.last(ONE), (RECORDED, 6))
             complete_since, found = self.since(journal)
             self.assertEqual((complete_since, list(found)), (4, events))
             self.assertEqual([e.size for e in found], [e.size for e in events])
             journal.close()
-        journal = self.opened()
+        journal = self.open_journal()
         lengths = "SELECT sum(length(metadata)), bytes FROM events, incarnations"
         self.assertEqual(*journal._file.connection.execute(lengths).fetchone())
         journal.record(ONE, C1, 5, 7, [make_event(7)])
         self.assertEqual(len(self.since(journal)[1]), 3)
 
     def test_version_1_of_other_keys(self) -> None:
-        """Version 1 has events of ``user.`` only; for others it is emptied."""
+        """A file of version 1 is emptied for namespaces other than ``user.``."""
         make_version_1(self.path, ONE, RECORDED, [make_event(5)])
         journal = SQLiteJournal(str(self.path))
         self.addCleanup(journal.close)
@@ -170,12 +170,12 @@ class VersionTests(JournalFileTestCase):
         with contextlib.closing(sqlite3.connect(self.path)) as damaged, damaged:
             damaged.execute("UPDATE events SET text = x'7b7d'")
         with capturedLogs() as logged:
-            journal = self.opened()
+            journal = self.open_journal()
         self.assertRegex(formatEvent(logged[0]) or "", r"to \S+damaged-\d{8}T\d{6},")
         self.assertEqual(self.since(journal), (None, []))
 
     def test_version_1_on_a_full_disk(self) -> None:
-        """If the disk is full version 1 is emptied: migration is tried once."""
+        """A file of version 1 that cannot be migrated on a full disk is emptied."""
         make_version_1(self.path, ONE, RECORDED, [make_event(5)])
 
         def fail(*_: object) -> None:
@@ -183,19 +183,19 @@ class VersionTests(JournalFileTestCase):
 
         self.patch(journal_schema, "_migrate_events", fail)
         with capturedLogs() as logged:
-            journal = self.opened()
+            journal = self.open_journal()
         self.assertEqual(
             [formatEvent(line) for line in logged],
             [
-                f"{self.path}: it cannot be brought up to date (database or disk is "
-                "full); devlxd starts a new journal"
+                f"{self.path}: it cannot be migrated (database or disk is full); "
+                "devlxd starts a new journal"
             ],
         )
         self.assertEqual(self.since(journal), (None, []))
 
     def test_other_namespaces(self) -> None:
-        """The log has a line when a journal of other namespaces is emptied."""
-        self.opened().close()
+        """Emptying a journal of other namespaces is logged."""
+        self.open_journal().close()
         journal = SQLiteJournal(str(self.path))
         self.addCleanup(journal.close)
         for namespaces, lines in ((("user.", "cloud-init."), 1), (NAMESPACES, 1)):
@@ -208,7 +208,7 @@ class VersionTests(JournalFileTestCase):
 
     def test_newer(self) -> None:
         """A newer file is not changed; the error names both versions."""
-        self.opened().close()
+        self.open_journal().close()
         with contextlib.closing(sqlite3.connect(self.path)) as newer:
             newer.execute("PRAGMA user_version = 77")
         before = self.path.read_bytes()

@@ -1,6 +1,6 @@
-"""The directory store and the bus together, in any sequence.
+"""Tests of the directory store and the bus together.
 
-The disk is real, the watcher and the clock are in memory: hypothesis decides which
+The disk is real; the watcher and the clock are in memory. Hypothesis decides which
 changes the watcher reports, and when.
 """
 
@@ -42,23 +42,23 @@ NAMES = st.sampled_from(["c1", "c2"])
 
 FORMS = st.sampled_from(["{}.yaml", "{}.json", "{}/config.yaml"])
 
-Listening = tuple[str, ViewingSubscriber, ISubscription]
+Subscribed = tuple[str, ViewingSubscriber, ISubscription]
 
 
 class LiveDirectoryMachine(RuleBasedStateMachine):
-    """Writes, renames, deletions, overflows, subscriptions, pauses."""
+    """Writes, renames, deletions, overflows, subscriptions and pauses."""
 
     def __init__(self) -> None:
         super().__init__()
         self.path = Path(tempfile.mkdtemp(dir=".")).absolute()
         self.clock = Clock()
         self.watcher = MemoryWatcher()
-        began = time.time()
+        started = time.time()
         self.store = DirectoryStore(
             self.path,
             self.clock,
             self.watcher,
-            wall=lambda: began + self.clock.seconds(),
+            wall=lambda: started + self.clock.seconds(),
         )
         self.bus = EventBus(
             self.store, SQLiteJournal(), Clock(), lambda: 0, namespaces=NAMESPACES
@@ -66,8 +66,8 @@ class LiveDirectoryMachine(RuleBasedStateMachine):
         self.bus.startService()
         self.store.startService()
         self.clock.advance(0)
-        self.listening: list[Listening] = []
-        self.stalled: list[Listening] = []
+        self.subscribed: list[Subscribed] = []
+        self.paused: list[Subscribed] = []
 
     def report(self, path: Path, complete: bool = True) -> None:
         """Report a change to the store."""
@@ -107,7 +107,7 @@ class LiveDirectoryMachine(RuleBasedStateMachine):
             self.report(path)
 
     @rule(name=NAMES, form=FORMS, text=st.sampled_from(["", "{", "config: ["]))
-    def write_badly(self, name: str, form: str, text: str) -> None:
+    def write_invalid(self, name: str, form: str, text: str) -> None:
         """Write an invalid document."""
         path = self.document(name, form)
         path.write_text(text)
@@ -115,15 +115,15 @@ class LiveDirectoryMachine(RuleBasedStateMachine):
 
     @rule(name=NAMES, form=FORMS, config=CONFIGS)
     def rename(self, name: str, form: str, config: dict[str, str]) -> None:
-        """Write a document like vim, which renames the old one first."""
+        """Replace a document like vim, which renames the old one first."""
         path = self.document(name, form)
-        away = path.with_name(path.name + "~")
+        backup = path.with_name(path.name + "~")
         if path.exists():
-            path.rename(away)
+            path.rename(backup)
             self.report(path)
         path.write_text(json.dumps({"config": config}))
         self.report(path)
-        away.unlink(missing_ok=True)
+        backup.unlink(missing_ok=True)
 
     @rule(name=NAMES, form=FORMS, is_reported=st.booleans())
     def delete(self, name: str, form: str, is_reported: bool) -> None:
@@ -147,25 +147,25 @@ class LiveDirectoryMachine(RuleBasedStateMachine):
             subscriber = ViewingSubscriber(container)
             subscription = self.bus.subscribe(name, subscriber, TYPES)
             subscription.resume()
-            self.listening.append((name, subscriber, subscription))
+            self.subscribed.append((name, subscriber, subscription))
 
     @rule()
-    def stall(self) -> None:
+    def pause(self) -> None:
         """Pause a subscription."""
-        if self.listening:
-            self.stalled.append(self.listening.pop(0))
-            self.stalled[-1][2].pause()
+        if self.subscribed:
+            self.paused.append(self.subscribed.pop(0))
+            self.paused[-1][2].pause()
 
     @rule()
     def overflow(self) -> None:
-        """Lose reports of the watcher, wait until all is read, and compare."""
+        """Drop reports of the watcher, wait until all is read, and compare."""
         with capturedLogs():
             self.watcher.listener.overflowed()
             self.clock.pump([0, GRACE, 0, GRACE])
-        for _, _, subscription in self.stalled:
+        for _, _, subscription in self.paused:
             subscription.resume()
-        self.listening += self.stalled
-        self.stalled = []
+        self.subscribed += self.paused
+        self.paused = []
         self.compare()
 
     def compare(self) -> None:
@@ -182,7 +182,7 @@ class LiveDirectoryMachine(RuleBasedStateMachine):
                 assert container is not None
                 assert dict(container.config) == document["config"]
                 assert dict(container.devices) == document.get("devices", {})
-        for name, subscriber, _ in self.listening:
+        for name, subscriber, _ in self.subscribed:
             if subscriber.ends:
                 assert subscriber.ends == [End.REMOVED]
                 assert not any(
@@ -207,10 +207,10 @@ class LiveDirectoryMachine(RuleBasedStateMachine):
 
 
 class LiveDirectoryTests(SynchronousTestCase):
-    """From the disk to the subscriber."""
+    """Events of changes on disk."""
 
     def test_any_sequence(self) -> None:
-        """In the end all views agree with the disk."""
+        """The views of all subscribers finally agree with the disk."""
         run_state_machine_as_test(
             LiveDirectoryMachine,
             settings=settings(max_examples=100, stateful_step_count=30, deadline=None),

@@ -1,4 +1,4 @@
-"""Tests of `devlxd.events.recorder`: journals that fail."""
+"""Tests of `devlxd.events.recorder`: failing journals, and restarts."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ C1 = Container("c1", {"user.a": "0"}, origin="1")
 
 
 class FailingTestCase(SynchronousTestCase):
-    """Has a bus with a journal that may fail."""
+    """A base class with a bus, and a journal that may fail."""
 
     def setUp(self) -> None:
         self.store = MemoryStore([C1])
@@ -82,7 +82,7 @@ class FailingTestCase(SynchronousTestCase):
         self.start()
 
     def make_journal(self) -> SQLiteJournal:
-        """Make the journal."""
+        """Return the journal."""
         return FailingJournal()
 
     def start(self) -> None:
@@ -98,25 +98,25 @@ class FailingTestCase(SynchronousTestCase):
         self.addCleanup(self.bus.stopService)
 
     def restart(self) -> None:
-        """Start another bus, as if in another process."""
+        """Start another bus, like another process."""
         self.bus.stopService()
         self.start()
 
     def put(self, *values: str, origin: str = "1") -> None:
-        """Set the key to one value after the other."""
+        """Set the key ``user.a`` to one value after the other."""
         for value in values:
             self.store.put(evolve(C1, config={"user.a": value}, origin=origin))
 
     def since(self, timestamp: int) -> RecordingSubscriber:
         """Return a subscriber that has received the events after a timestamp."""
-        listener = RecordingSubscriber()
-        self.bus.subscribe("c1", listener, TYPES, timestamp).resume()
+        subscriber = RecordingSubscriber()
+        self.bus.subscribe("c1", subscriber, TYPES, timestamp).resume()
         self.clock.advance(0)
-        return listener
+        return subscriber
 
 
 class FullDiskTests(FailingTestCase):
-    """A disk that is full for a while."""
+    """A disk that is full temporarily."""
 
     journal: FailingJournal
 
@@ -125,15 +125,15 @@ class FullDiskTests(FailingTestCase):
         self.journal.full = full
 
     def test_live(self) -> None:
-        """Live subscribers receive all events, and the log has one line."""
-        listener = self.since(self.bus.latest("c1"))
+        """Present subscribers receive all events, and the log has one line."""
+        subscriber = self.since(self.bus.latest("c1"))
         with capturedLogs() as logged:
             self.set_full(True)
             self.put("1", "2")
             self.clock.advance(10 * recorder.RETRY)
             self.set_full(False)
             self.put("3")
-        self.assertEqual(listener.values(), ["1", "2", "3"])
+        self.assertEqual(subscriber.values(), ["1", "2", "3"])
         self.assertEqual(
             [formatEvent(line) for line in logged],
             [
@@ -142,20 +142,20 @@ class FullDiskTests(FailingTestCase):
             ],
         )
 
-    def test_lost_at_once(self) -> None:
+    def test_lost_immediately(self) -> None:
         """A replay of events that were not recorded begins with ``lost``."""
         before = self.bus.latest("c1")
         self.set_full(True)
         self.put("1", "2")
-        listener = self.since(before)
-        self.assertEqual(listener.kinds(), ["lost"])
-        self.assertEqual(listener.events[0].timestamp, self.bus.latest("c1"))
+        subscriber = self.since(before)
+        self.assertEqual(subscriber.kinds(), ["lost"])
+        self.assertEqual(subscriber.events[0].timestamp, self.bus.latest("c1"))
         self.assertEqual(self.since(self.bus.latest("c1")).events, [])
         self.put("3")
-        self.assertEqual(listener.kinds(), ["lost", "config"])
+        self.assertEqual(subscriber.kinds(), ["lost", "config"])
 
     def test_recorded_again(self) -> None:
-        """When the disk has space again events are recorded again."""
+        """When the disk is no longer full, events are recorded again."""
         before = self.bus.latest("c1")
         self.set_full(True)
         self.put("1")
@@ -174,7 +174,7 @@ class FullDiskTests(FailingTestCase):
         self.assertEqual(self.since(before).kinds(), ["lost", "config"])
 
     def test_retry(self) -> None:
-        """A retry records the snapshot, without waiting for a change."""
+        """A retry records the snapshot; no further change is needed."""
         self.set_full(True)
         self.put("1")
         since = self.bus.latest("c1")
@@ -209,7 +209,7 @@ class FullDiskTests(FailingTestCase):
         self.assertEqual(self.journal._encoder._encoded, {})
 
     def test_ended_meanwhile(self) -> None:
-        """After a restart on a full disk, replays begin with ``lost``."""
+        """After a stop on a full disk, replays begin with ``lost``."""
         before = self.bus.latest("c1")
         self.set_full(True)
         self.put("1", "0")
@@ -221,7 +221,7 @@ class FullDiskTests(FailingTestCase):
             self.assertEqual(self.since(since).kinds()[:1], ["lost"])
 
     def test_predecessor(self) -> None:
-        """Events that could not be removed are not those of the next container."""
+        """A container does not receive events of its predecessor after a failure."""
         self.put("secret")
         self.set_full(True)
         self.store.remove("c1")
@@ -243,22 +243,22 @@ class FullDiskTests(FailingTestCase):
         self.assertEqual(list(self.journal.incarnations()), [])
 
     def test_removed_while_behind(self) -> None:
-        """A replay of a removed container whose end was not recorded says ``lost``."""
+        """A replay of a removed container starts with ``lost`` after a failure."""
         self.put("1")
-        listener = RecordingSubscriber()
-        subscription = self.bus.subscribe("c1", listener, TYPES, since=0)
+        subscriber = RecordingSubscriber()
+        subscription = self.bus.subscribe("c1", subscriber, TYPES, since=0)
         self.set_full(True)
         self.store.remove("c1")
         subscription.resume()
-        self.assertEqual(listener.kinds(), ["lost"])
-        self.assertEqual(len(listener.ends), 1)
+        self.assertEqual(subscriber.kinds(), ["lost"])
+        self.assertEqual(len(subscriber.ends), 1)
 
 
 class RestartTests(FailingTestCase):
-    """Which events of the journal belong to a container."""
+    """The recorded events of a container after a restart."""
 
     def test_another(self) -> None:
-        """Recorded events belong to the same container, not to the same name."""
+        """Recorded events belong to one container, not to its successor."""
         cases: list[tuple[dict[str, Any], dict[str, Any], bool]] = [
             ({"origin": "1"}, {"origin": "1"}, True),
             ({"origin": "1"}, {"origin": "2"}, False),
@@ -289,7 +289,7 @@ class RestartTests(FailingTestCase):
                 kinds = ["config"] if still_same else ["lost"]
                 self.assertEqual(self.since(since).kinds(), kinds, (old, new, uuids))
 
-    def test_brought_up_to_date(self) -> None:
+    def test_new_identity(self) -> None:
         """A new identity of a container is recorded."""
         since = self.bus.latest("c1")
         self.put("0", origin="2")
@@ -299,7 +299,7 @@ class RestartTests(FailingTestCase):
         self.assertEqual(self.since(since).kinds(), ["config"])
 
     def test_clock_set_back(self) -> None:
-        """Subscribers of a predecessor receive ``lost``, whatever the clock says."""
+        """Subscribers of a predecessor receive ``lost`` even if the clock is wrong."""
         self.put("1", "2")
         since = self.bus.latest("c1")
         self.bus.stopService()
@@ -313,12 +313,12 @@ class FileTests(FailingTestCase):
     """A journal in a file."""
 
     def make_journal(self) -> SQLiteJournal:
-        """Make the journal."""
+        """Return the journal."""
         self.path = Path(tempfile.mkdtemp(dir=".")).absolute() / "journal"
         return SQLiteJournal(str(self.path))
 
-    def fails_to(self, name: str) -> None:
-        """Let a method of the journal fail like SQLite."""
+    def make_fail(self, name: str) -> None:
+        """Make a method of the journal fail like SQLite."""
 
         def fail(*_: object) -> None:
             with self.journal._file.reported():
@@ -328,30 +328,30 @@ class FileTests(FailingTestCase):
         self.addCleanup(patch.restore)
 
     def test_reading(self) -> None:
-        """When the journal cannot be read, ``lost`` comes, then new events."""
-        self.fails_to("since")
-        listener = self.since(0)
+        """If the journal cannot be read, ``lost`` and new events are delivered."""
+        self.make_fail("since")
+        subscriber = self.since(0)
         self.put("1")
-        self.assertEqual(listener.kinds(), ["lost", "config"])
+        self.assertEqual(subscriber.kinds(), ["lost", "config"])
 
     def test_starting(self) -> None:
-        """Whatever fails at the start, new events are delivered."""
+        """New events are delivered, whichever method fails at the start."""
         for name in ("open", "names", "latest", "last", "record", "incarnations"):
-            self.fails_to(name)
+            self.make_fail(name)
             with capturedLogs() as logged:
                 self.restart()
                 self.clock.advance(recorder.FORGET_AFTER)
-                listener = self.since(0)
+                subscriber = self.since(0)
                 self.put(name)
             levels = [line["log_level"] for line in logged]
             self.assertEqual(levels.count(LogLevel.error), 1, name)
-            self.assertEqual(listener.values(), [name])
-            self.assertEqual(listener.kinds()[0], "lost")
+            self.assertEqual(subscriber.values(), [name])
+            self.assertEqual(subscriber.kinds()[0], "lost")
             self.doCleanups()
             self.setUp()
 
     def test_opened_later(self) -> None:
-        """When the directory is missing, the file is created once it is there."""
+        """If the directory is missing, the file is created when it exists."""
         self.bus.stopService()
         self.path = self.path.parent / "state" / "journal"
         self.journal = SQLiteJournal(str(self.path))
@@ -367,7 +367,7 @@ class FileTests(FailingTestCase):
         self.assertEqual(self.since(since).values(), ["1"])
 
     def test_other_namespaces(self) -> None:
-        """Other namespaces cause no events of keys that have not changed."""
+        """A change of the namespaces causes no events of unchanged keys."""
         config = {"user.a": "0", "cloud-init.b": "1"}
         self.store.put(evolve(C1, config=config))
         since = self.bus.latest("c1")
@@ -380,8 +380,8 @@ class FileTests(FailingTestCase):
             since = self.bus.latest("c1")
 
     def test_damaged_later(self) -> None:
-        """Damage that is found later costs the recorded events, and a log line."""
-        listener = self.since(self.bus.latest("c1"))
+        """Damage that is detected later is logged; recorded events are lost."""
+        subscriber = self.since(self.bus.latest("c1"))
         self.put(*(f"{n}{'x' * 10_000}" for n in range(300)))
         self.restart()
         self.journal._file.connection.execute("PRAGMA cache_size = 1")
@@ -389,7 +389,7 @@ class FileTests(FailingTestCase):
             file.truncate(self.path.stat().st_size // 2)
         with capturedLogs() as logged:
             live = self.since(self.bus.latest("c1"))
-            late = self.since(listener.events[0].timestamp)
+            late = self.since(subscriber.events[0].timestamp)
             self.assertEqual(late.kinds()[-1], "lost")
             self.put("1")
             self.clock.advance(recorder.RETRY)
@@ -405,11 +405,11 @@ class FileTests(FailingTestCase):
 NAMES = st.sampled_from(["c1", "c2"])
 
 #: A paused replay: name, since, all events, subscriber, subscription.
-Behind = tuple[str, int, list[Event], RecordingSubscriber, ISubscription]
+Replay = tuple[str, int, list[Event], RecordingSubscriber, ISubscription]
 
 
 class FailuresMachine(RuleBasedStateMachine):
-    """Any sequence of changes, full disks, restarts and replaced containers."""
+    """Changes, full disks, restarts and replaced containers, in any order."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -419,9 +419,7 @@ class FailuresMachine(RuleBasedStateMachine):
         self.now = count(10**18, 10**6).__next__
         self.count = 0
         self.events: dict[str, list[Event]] = {}
-        self.behind: list[
-            tuple[str, int, list[Event], RecordingSubscriber, ISubscription]
-        ] = []
+        self.replays: list[Replay] = []
         self.start()
 
     def start(self) -> None:
@@ -432,14 +430,14 @@ class FailuresMachine(RuleBasedStateMachine):
         with capturedLogs():
             self.bus.startService()
         for name in self.store.names():
-            self.listen(name)
+            self.add_subscriber(name)
 
-    def listen(self, name: str) -> None:
+    def add_subscriber(self, name: str) -> None:
         """Subscribe to the events of a container."""
         events = self.events.setdefault(name, [])
-        listener = RecordingSubscriber()
-        listener.events = events
-        self.bus.subscribe(name, listener, TYPES).resume()
+        subscriber = RecordingSubscriber()
+        subscriber.events = events
+        self.bus.subscribe(name, subscriber, TYPES).resume()
 
     @rule(name=NAMES)
     def change(self, name: str) -> None:
@@ -451,7 +449,7 @@ class FailuresMachine(RuleBasedStateMachine):
             with capturedLogs():
                 self.store.put(Container(name, config, origin=str(self.count)))
             self.events[name] = []
-            self.listen(name)
+            self.add_subscriber(name)
         else:
             with capturedLogs():
                 self.store.put(evolve(known, config=config))
@@ -478,7 +476,7 @@ class FailuresMachine(RuleBasedStateMachine):
     def restart(self, replaced: bool) -> None:
         """Stop the bus, and start another one."""
         self.bus.stopService()
-        self.behind = []
+        self.replays = []
         full, self.journal.full = self.journal.full, False
         if replaced and self.store.names():
             name = min(self.store.names())
@@ -490,36 +488,36 @@ class FailuresMachine(RuleBasedStateMachine):
         self.start()
 
     @rule(name=NAMES, back=st.integers(0, 5))
-    def ask(self, name: str, back: int) -> None:
+    def subscribe_paused(self, name: str, back: int) -> None:
         """Subscribe with ``since``, and stay paused."""
         if name in self.events:
             events = self.events[name]
             since = events[-back - 1].timestamp if back < len(events) else 0
-            listener = RecordingSubscriber()
-            subscription = self.bus.subscribe(name, listener, TYPES, since)
-            self.behind.append((name, since, events, listener, subscription))
+            subscriber = RecordingSubscriber()
+            subscription = self.bus.subscribe(name, subscriber, TYPES, since)
+            self.replays.append((name, since, events, subscriber, subscription))
 
     @rule()
     def read(self) -> None:
         """Resume all replays, and check what they deliver."""
-        for _, since, events, listener, subscription in self.behind:
+        for _, since, events, subscriber, subscription in self.replays:
             with capturedLogs():
                 subscription.resume()
                 self.clock.advance(0)
             expected = [event for event in events if event.timestamp > since]
-            found = listener.events
+            found = subscriber.events
             lost = [event.timestamp for event in found if event.type == "lost"]
             assert len(lost) <= 1
             complete_since = max(lost, default=since)
             received = [event for event in found if event.type != "lost"]
-            # No events of other containers, and all of its own after ``lost``.
+            # No events of other containers, and all its own events after ``lost``.
             missing = [e for e in expected if e not in received]
             assert all(event in expected for event in received), (received, expected)
             assert all(event.timestamp <= complete_since for event in missing)
             if since == 0:
                 assert lost, "events before the first one are not recorded"
             subscription.cancel()
-        self.behind = []
+        self.replays = []
 
     def teardown(self) -> None:
         """Resume all replays, and stop the bus."""
@@ -531,7 +529,7 @@ class AnyFailureTests(SynchronousTestCase):
     """Any sequence of failures."""
 
     def test_any_failure(self) -> None:
-        """No events of other containers are delivered, and none is missing silently."""
+        """No events of others are delivered, and no event is missing silently."""
         run_state_machine_as_test(
             FailuresMachine,
             settings=settings(max_examples=150, stateful_step_count=40, deadline=None),

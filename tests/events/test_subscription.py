@@ -1,4 +1,4 @@
-"""Tests of the list of events and of subscriptions: memory, turns, bounds."""
+"""Tests of the list of events and of subscriptions: memory, turns, limits."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.events.test_bus import C1, TYPES, BusTestCase, ViewingSubscriber
 
 
 class MemoryTests(BusTestCase):
-    """What is in memory, and for how long."""
+    """The memory of events and subscriptions."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -33,7 +33,7 @@ class MemoryTests(BusTestCase):
         gc.disable()
         self.addCleanup(gc.enable)
 
-    def listeners(self, since: int | None = None) -> list[ViewingSubscriber]:
+    def add_subscribers(self, since: int | None = None) -> list[ViewingSubscriber]:
         """Add three subscribers."""
         found = []
         for _ in range(3):
@@ -44,17 +44,17 @@ class MemoryTests(BusTestCase):
 
     def test_shared(self) -> None:
         """Subscribers share each event."""
-        one, *others = self.listeners()
+        one, *others = self.add_subscribers()
         self.put("1", "2")
         for other in others:
             for mine, theirs in zip(one.events, other.events, strict=True):
                 self.assertIs(mine, theirs)
 
     def test_shared_replay(self) -> None:
-        """They share events that were read from the journal as well."""
+        """Subscribers share each event that is read from the journal."""
         since = self.bus.latest("c1")
         self.put("1", "2")
-        one, *others = self.listeners(since)
+        one, *others = self.add_subscribers(since)
         for other in others:
             for mine, theirs in zip(one.events, other.events, strict=True):
                 self.assertIs(mine, theirs)
@@ -80,14 +80,16 @@ class MemoryTests(BusTestCase):
         self.assertEqual([ref() is None for ref in received[:2]], [True, True])
 
     def test_cancelled(self) -> None:
-        """Ended subscriptions are freed at once, without the garbage collector."""
-        for since, paused, goes in product((None, 0), (False, True), (False, True)):
+        """Ended subscriptions are freed without the garbage collector."""
+        for since, paused, is_removed in product(
+            (None, 0), (False, True), (False, True)
+        ):
             self.store.put(C1)
             subscriber, subscription = self.subscribe(since=since)
             if paused:
                 subscription.pause()
             self.put("1")
-            if goes:
+            if is_removed:
                 self.store.remove("c1")
                 subscription.resume()
                 self.clock.advance(0)
@@ -113,8 +115,8 @@ class MemoryTests(BusTestCase):
         self.bus.stopService()
         self.assertEqual([ref() for ref in refs], [None, None])
 
-    def test_gone(self) -> None:
-        """Nothing is kept of containers that were removed."""
+    def test_removed(self) -> None:
+        """Removed containers use no memory."""
         for n in range(100):
             container = Container(f"d{n}", {"user.a": "1"})
             self.store.put(container)
@@ -141,13 +143,15 @@ class MemoryTests(BusTestCase):
 
 
 class TurnsTests(BusTestCase):
-    """Turns of subscriptions."""
+    """The turns of subscriptions."""
 
     def count_of(self, subscribers: list[ViewingSubscriber], count: int = 1) -> int:
         """Return how many subscribers have received ``count`` events."""
         return sum(len(subscriber.events) >= count for subscriber in subscribers)
 
-    def many(self, number: int, since: int | None = None) -> list[ViewingSubscriber]:
+    def add_many(
+        self, number: int, since: int | None = None
+    ) -> list[ViewingSubscriber]:
         """Add many subscribers."""
         found = []
         for _ in range(number):
@@ -157,22 +161,22 @@ class TurnsTests(BusTestCase):
         return found
 
     def test_few(self) -> None:
-        """A small change is delivered to a few subscribers at once."""
-        subscribers = self.many(50)
+        """A small change is delivered to a few subscribers immediately."""
+        subscribers = self.add_many(50)
         self.put("1")
         self.assertEqual(self.count_of(subscribers), 50)
 
     def test_many(self) -> None:
-        """Of many subscribers some receive it at once, and others in turns."""
-        subscribers = self.many(500)
+        """Some of many subscribers receive a change immediately, others in turns."""
+        subscribers = self.add_many(500)
         self.put("1", "2")
         self.assertLessEqual(self.count_of(subscribers, 2), 200)
         self.clock.advance(0)
         self.assertEqual({tuple(s.values()) for s in subscribers}, {("1", "2")})
 
     def test_long(self) -> None:
-        """A large event is delivered to one subscriber a turn."""
-        subscribers = self.many(50)
+        """A large event is delivered to one subscriber in each turn."""
+        subscribers = self.add_many(50)
         self.put("x" * BATCH)
         self.assertEqual(self.count_of(subscribers), 1)
         self.clock.advance(0)
@@ -187,7 +191,7 @@ class TurnsTests(BusTestCase):
         def counting(*arguments: object) -> object:
             nonlocal turns
             turns += 1
-            return take(*arguments)  # type: ignore[arg-type] # whatever they are
+            return take(*arguments)  # type: ignore[arg-type]  # passed on
 
         self.patch(self.bus._turns, "take", counting)
         subscriber = ViewingSubscriber()
@@ -201,7 +205,7 @@ class TurnsTests(BusTestCase):
     def test_waiting_for_a_turn(self) -> None:
         """A subscription that waits for its turn does not end as too slow."""
         self.patch(subscriptions, "MAX_QUEUED_EVENTS", 3)
-        subscribers = self.many(300)
+        subscribers = self.add_many(300)
         self.put(*map(str, range(1, 20)))
         self.clock.advance(0)
         self.assertEqual(self.count_of(subscribers, 19), 300)
@@ -228,7 +232,7 @@ class HugeTests(BusTestCase):
         return evolve(C1, config={f"user.{n}": value for n in range(self.HUGE)})
 
     def test_slices(self) -> None:
-        """It is worked on in slices, between which other containers have turns."""
+        """A huge change is processed in slices, between turns of others."""
         subscriber, _ = self.subscribe()
         self.store.put(Container("c2"))
         other = ViewingSubscriber()
@@ -274,7 +278,7 @@ class HugeTests(BusTestCase):
         self.assertEqual(subscriber.ends, [End.REMOVED])
 
     def test_failing_meanwhile(self) -> None:
-        """A change whose events cannot be made does not hold up the next ones."""
+        """A change without events due to an error does not delay later ones."""
         subscriber, _ = self.subscribe()
         self.store.put(self.huge("x"))
         self.put("1")
@@ -285,8 +289,8 @@ class HugeTests(BusTestCase):
         self.assertEqual(subscriber.ends, [End.REMOVED])
         self.assertEqual(self.bus._removed, {})
 
-    def test_made_anew_meanwhile(self) -> None:
-        """The next container of the name has none of the events."""
+    def test_recreated_meanwhile(self) -> None:
+        """A recreated container has no events of its predecessor."""
         subscriber, _ = self.subscribe()
         self.store.put(self.huge("x"))
         self.store.remove("c1")
@@ -299,7 +303,7 @@ class HugeTests(BusTestCase):
         self.assertEqual(len(self.journal.incarnations()), 1)
 
     def test_stopped_meanwhile(self) -> None:
-        """Events that were not made when the bus stops are made at the next start."""
+        """Events that are not created when the bus stops are created at its start."""
         subscriber, _ = self.subscribe()
         since = self.bus.latest("c1")
         self.store.put(self.huge("x"))
@@ -327,21 +331,21 @@ class LongListTests(SynchronousTestCase):
         self.assertEqual((chain.last.count, chain.last.size), (5, 5 * 9))
 
     def subscription(
-        self, subscriber: ViewingSubscriber, types: Collection[str], place: Node
+        self, subscriber: ViewingSubscriber, types: Collection[str], position: Node
     ) -> Subscription:
         """Return a subscription that begins after a node."""
-        return Subscription("c1", subscriber, types, Turns(Clock()), place=place)
+        return Subscription("c1", subscriber, types, Turns(Clock()), position=position)
 
     def test_skipped(self) -> None:
-        """To skip a group of events of one type is one step."""
-        asked = 0
+        """A group of events of one type is skipped in one step."""
+        lookups = 0
 
         class Types(frozenset[str]):
-            """Counts the look-ups."""
+            """A set that counts lookups."""
 
             def __contains__(self, kind: object) -> bool:
-                nonlocal asked
-                asked += 1
+                nonlocal lookups
+                lookups += 1
                 return super().__contains__(kind)
 
         chain = Chain(start := Node())
@@ -352,7 +356,7 @@ class LongListTests(SynchronousTestCase):
         self.assertTrue(
             self.subscription(subscriber, Types(["device"]), start).is_behind
         )
-        self.assertLess(asked, 5)
+        self.assertLess(lookups, 5)
 
     @settings(deadline=None)
     @given(
@@ -364,20 +368,20 @@ class LongListTests(SynchronousTestCase):
         st.integers(0, 20),
     )
     def test_any(self, lists: list[list[str]], types: set[str], first: int) -> None:
-        """From any node on, exactly the events of the given types are delivered."""
-        place = start = Node()
-        heard: list[Event] = []
+        """After any node, exactly the events of the given types are delivered."""
+        position = start = Node()
+        sent: list[Event] = []
         for kinds in lists:
-            chain = Chain(place)
+            chain = Chain(position)
             for kind in kinds:
-                chain.add(Event("c1", kind, len(heard), {}))
-                heard.append(chain.events[-1])
+                chain.add(Event("c1", kind, len(sent), {}))
+                sent.append(chain.events[-1])
             chain.link()
-            place = chain.last
+            position = chain.last
         for _ in range(first):
             start = start.next or start
         found: list[Event] = []
         subscriber = ViewingSubscriber()
         with mock.patch.object(subscriber, "receive", found.append):
             self.subscription(subscriber, types, start).resume()
-        self.assertEqual(found, [e for e in heard[first:] if e.type in types])
+        self.assertEqual(found, [e for e in sent[first:] if e.type in types])

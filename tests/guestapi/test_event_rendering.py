@@ -6,7 +6,7 @@ import json
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from devlxd.events.diff import changes, event_of, lost
+from devlxd.events.diff import changes, event_of, lost_event
 from devlxd.guestapi.event_rendering import json_line
 from devlxd.model import Container, Event
 from devlxd.timestamps import timestamp_text
