@@ -18,7 +18,7 @@ from twisted.copyright import version as twisted_version
 from twisted.python import usage
 
 from devlxd import __version__
-from devlxd.events.journal_bounds import KEPT, MAX_BYTES, MAX_CONTAINER_BYTES
+from devlxd.events.journal_limits import KEPT_EVENTS, MAX_BYTES, MAX_CONTAINER_BYTES
 from devlxd.guestapi.dialect import Dialect
 from devlxd.guestapi.dialects import DEFAULT_DIALECT, DIALECTS
 from devlxd.guestapi.downloads import MAX_DOWNLOADS
@@ -50,9 +50,9 @@ class Options(usage.Options):
         "Serves the guest API of LXD, /dev/lxd/sock, to the containers of this "
         "host. Mount the directory of the socket into each container, as the "
         f"README explains. One container has at most {MAX_CONNECTIONS} connections "
-        f"and {MAX_DOWNLOADS} downloads at a time. The last {KEPT} events of each "
-        f"container are kept, in at most {MAX_CONTAINER_BYTES >> 20} MiB, and in at "
-        f"most {MAX_BYTES >> 20} MiB for all containers. docs/limits.rst lists all "
+        f"and {MAX_DOWNLOADS} downloads at a time. The last {KEPT_EVENTS} events of "
+        f"each container are kept, in at most {MAX_CONTAINER_BYTES >> 20} MiB, and in "
+        f"at most {MAX_BYTES >> 20} MiB for all containers. docs/limits.rst lists all "
         "limits."
     )
 

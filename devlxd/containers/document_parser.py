@@ -1,7 +1,7 @@
 # -*- test-case-name: tests.containers.test_document_parser -*-
 """Parsing a document: from the bytes of a file to a container.
 
-A document is either what ``lxc config show --expanded NAME`` prints, as YAML or
+A document is either the output of ``lxc config show --expanded NAME``, as YAML or
 JSON, or the file ``backup.yaml`` that LXD writes itself. All values are text and
 stay as they were written: ``true``, ``1`` and ``2017-12-21`` do not become a
 boolean, a number or a date.
@@ -48,9 +48,9 @@ _ABSENT = ("", "~", "null")
 class Format(enum.Enum):
     """The format of a document."""
 
-    #: What ``lxc config show --expanded`` prints.
+    #: The output of ``lxc config show --expanded``.
     YAML = "yaml"
-    #: The same as JSON.
+    #: The same content as JSON.
     JSON = "json"
     #: LXD's ``backup.yaml``.
     BACKUP = "backup"

@@ -15,7 +15,7 @@ from devlxd.turns import Slices, cooperator, finish
 #: How long documents are read until the reactor does other work, in seconds.
 SLICE = 0.002
 
-#: The minimum length of a large document, in bytes: it is read beside the others.
+#: The minimum length of a large document, in bytes. It is read in turns with others.
 LARGE = 64 * 1024
 
 #: The maximum number of large documents that are read concurrently. Each needs
@@ -98,7 +98,7 @@ class ReadingQueue:
         self._work()
 
     def write_begun(self, name: str) -> None:
-        """Record that a document is being written: it is not read meanwhile."""
+        """Record that a document is being written, and must not be read."""
         self._written[name] = self._reactor.seconds()
         self._changed.pop(name, None)
 
@@ -154,7 +154,7 @@ class ReadingQueue:
             finish(self._guard(name, self._read(name)))
 
     def parse(self, name: str, size: int, slices: Slices[None]) -> Slices[None]:
-        """Parse a document; if it is large, beside the others.
+        """Parse a document; if it is large, in turns with others.
 
         :param size: the length of the document, in bytes.
         :param slices: the slices that parse it. They are dropped if `MAX_LARGE`

@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.events.test_bus -*-
-"""Incarnations: containers, told apart from others with the same name."""
+"""Incarnations: containers, each distinct from others with the same name."""
 
 from __future__ import annotations
 

@@ -12,7 +12,6 @@ from typing import Any
 
 from zope.interface import implementer
 
-from devlxd.events.journal_bounds import MAX_BYTES, MAX_CONTAINER_BYTES, JournalBounds
 from devlxd.events.journal_encoding import (
     ChangeEncoder,
     EventRow,
@@ -21,6 +20,7 @@ from devlxd.events.journal_encoding import (
 )
 from devlxd.events.journal_file import MEMORY, JournalFile
 from devlxd.events.journal_integrity import checksum_of, verify
+from devlxd.events.journal_limits import MAX_BYTES, MAX_CONTAINER_BYTES, JournalLimits
 from devlxd.events.journal_schema import FACTS
 from devlxd.interfaces import IJournal
 from devlxd.model import Container, Event
@@ -64,9 +64,9 @@ class SQLiteJournal:
         container_bytes: int = MAX_CONTAINER_BYTES,
         all_bytes: int = MAX_BYTES,
     ) -> None:
-        self._bounds = JournalBounds(container_bytes, all_bytes)
+        self._limits = JournalLimits(container_bytes, all_bytes)
         self._encoder = ChangeEncoder(container_bytes)
-        self._file = JournalFile(path, self._bounds.load)
+        self._file = JournalFile(path, self._limits.load)
 
     def check(self) -> None:
         """Check that the file may be used; read its version only.
@@ -147,14 +147,14 @@ class SQLiteJournal:
                 self._insert(connection, incarnation, change.rows)
                 if len(change.rows) < len(events):
                     last_omitted = events[-len(change.rows) - 1].timestamp
-                    self._bounds.delete_until(connection, incarnation, last_omitted)
-                self._bounds.prune(connection, incarnation)
+                    self._limits.delete_until(connection, incarnation, last_omitted)
+                self._limits.prune(connection, incarnation)
 
     def remove(self, incarnation: int) -> None:
         """See `IJournal.remove`."""
         with self._transaction() as connection:
             (size,) = self._row("bytes", incarnation) or (0,)
-            self._bounds.count(connection, incarnation, 0, -size)
+            self._limits.count(connection, incarnation, 0, -size)
             for statement in (
                 "DELETE FROM events WHERE incarnation = ?",
                 "DELETE FROM incarnations WHERE number = ?",
@@ -190,7 +190,7 @@ class SQLiteJournal:
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         with (
             self._file.reported(),
-            self._bounds.restored_on_failure(),
+            self._limits.restored_on_failure(),
             self._file.transaction() as connection,
         ):
             yield connection
@@ -203,7 +203,7 @@ class SQLiteJournal:
             [(incarnation, *row) for row in reversed(rows)],
         )
         size = sum(len(metadata) for *_, metadata in rows)
-        self._bounds.count(connection, incarnation, len(rows), size)
+        self._limits.count(connection, incarnation, len(rows), size)
 
     def _all(self) -> Iterator[tuple[int, str, int, int]]:
         """Return the `FACTS` of all incarnations, the oldest first."""

@@ -11,8 +11,8 @@ from types import MappingProxyType
 from attrs import frozen
 
 from devlxd.compact_json import compact_json
-from devlxd.events.journal_bounds import KEPT
 from devlxd.events.journal_integrity import checksum_of
+from devlxd.events.journal_limits import KEPT_EVENTS
 from devlxd.model import Container, Event
 
 #: The number of keys in one piece, and of pieces that are encoded in one step. A
@@ -92,7 +92,7 @@ class ChangeEncoder:
     def _rows_of(self, events: Sequence[Event]) -> Iterator[EventRow]:
         """Encode as many events as are kept, the newest first."""
         size = 0
-        for event in events[: -KEPT - 1 : -1]:
+        for event in events[: -KEPT_EVENTS - 1 : -1]:
             metadata = compact_json(event.metadata).encode()
             size += len(metadata)
             if size > self._most:

@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from devlxd.events.incarnation import Incarnation, are_certainly_same, new_number
-from devlxd.events.journal_bounds import KEPT
+from devlxd.events.journal_limits import KEPT_EVENTS
 from devlxd.events.replay import Replay, SharedEvents
 from devlxd.interfaces import (
     IContainerStore,
@@ -131,7 +131,7 @@ class Recorder:
         :param since: the timestamp of the incarnation before these events.
         """
         # A replay reads no earlier ones.
-        for event in events[-KEPT:]:
+        for event in events[-KEPT_EVENTS:]:
             self._shared[incarnation.number, event.timestamp] = event
         try:
             self._write(incarnation, since, events)

@@ -1,4 +1,4 @@
-"""Tests of reading large documents beside the others."""
+"""Tests of reading large documents in turns with others."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.containers.directory_test_case import DirectoryStoreTestCase, Ticking
 
 
 class LargeTests(DirectoryStoreTestCase):
-    """Large documents, which are read beside the others."""
+    """Large documents, which are read in turns with others."""
 
     def setUp(self) -> None:
         self.patch(reading_queue, "SLICE", 0)
@@ -40,7 +40,7 @@ class LargeTests(DirectoryStoreTestCase):
             self.clock.advance(0.01)
         raise AssertionError("not done")
 
-    def test_beside(self) -> None:
+    def test_concurrent(self) -> None:
         """While a large document is read, others are, too, and its snapshot stays."""
         self.start()
         self.write_large("c1", "1")

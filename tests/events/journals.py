@@ -28,9 +28,9 @@ class JournalFileTestCase(SynchronousTestCase):
         super().setUp()
         self.path = Path(tempfile.mkdtemp(dir=".")).absolute() / "journal"
 
-    def open_journal(self, **bounds: int) -> SQLiteJournal:
+    def open_journal(self, **limits: int) -> SQLiteJournal:
         """Open a journal in the file."""
-        journal = SQLiteJournal(str(self.path), **bounds)
+        journal = SQLiteJournal(str(self.path), **limits)
         journal.open(NAMESPACES)
         self.addCleanup(journal.close)
         return journal

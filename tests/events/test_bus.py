@@ -24,7 +24,7 @@ from devlxd.events import bus, recorder
 from devlxd.events import subscription as subscriptions
 from devlxd.events.bus import EventBus
 from devlxd.events.journal import SQLiteJournal
-from devlxd.events.journal_bounds import KEPT
+from devlxd.events.journal_limits import KEPT_EVENTS
 from devlxd.interfaces import ISubscription, JournalError
 from devlxd.model import Container, End, Event
 from devlxd.testing import RecordingSubscriber
@@ -325,7 +325,7 @@ class SinceTests(BusTestCase):
         self.put("x")
         late = ViewingSubscriber()
         late.config["user.a"] = "x"
-        self.put(*map(str, range(KEPT - 10)))
+        self.put(*map(str, range(KEPT_EVENTS - 10)))
         subscription = self.bus.subscribe(
             "c1", late, TYPES, since=start.events[0].timestamp
         )
@@ -335,21 +335,21 @@ class SinceTests(BusTestCase):
         self.assertLess(
             sum(event.size for event in late.events), 2 * subscriptions.BATCH
         )
-        self.assertLess(len(late.events), KEPT // 2)
+        self.assertLess(len(late.events), KEPT_EVENTS // 2)
         self.clock.advance(0)
         self.put("then")
-        expected = [*map(str, range(KEPT - 10)), "now", "then"]
+        expected = [*map(str, range(KEPT_EVENTS - 10)), "now", "then"]
         self.assertEqual(late.values(), expected)
 
     def test_lost(self) -> None:
         """``lost`` has the timestamp after which no event is missing."""
-        self.put(*map(str, range(1, 2 * KEPT)))
+        self.put(*map(str, range(1, 2 * KEPT_EVENTS)))
         late = ViewingSubscriber()
         self.patch(late, "receive", late.events.append)
         self.subscribe(late, since=0)
         first, *rest = late.events
         self.assertEqual(first.type, "lost")
-        self.assertGreaterEqual(len(rest), KEPT)
+        self.assertGreaterEqual(len(rest), KEPT_EVENTS)
         self.assertEqual(rest[0].timestamp, first.timestamp + 1)
 
     def test_future(self) -> None:

@@ -13,7 +13,7 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from devlxd.events.journal import MAX_ROWS, SQLiteJournal
-from devlxd.events.journal_bounds import KEPT, MAX_CONTAINER_BYTES
+from devlxd.events.journal_limits import KEPT_EVENTS, MAX_CONTAINER_BYTES
 from devlxd.interfaces import JournalError, JournalLockedError
 from devlxd.testing.contracts.journal import (
     C1,
@@ -33,7 +33,7 @@ from tests.events.journals import JournalFileTestCase, long_event
 class MemoryJournalTests(JournalContract, SynchronousTestCase):
     """The contract of `IJournal`, run on a journal in memory."""
 
-    kept = KEPT
+    kept = KEPT_EVENTS
 
     def make_journal(self) -> SQLiteJournal:
         """See `JournalContract.make_journal`."""
@@ -43,7 +43,7 @@ class MemoryJournalTests(JournalContract, SynchronousTestCase):
 class FileJournalTests(DurableJournalContract, SynchronousTestCase):
     """The contract of a durable journal, run on a journal in a file."""
 
-    kept = KEPT
+    kept = KEPT_EVENTS
 
     def make_journal(self) -> SQLiteJournal:
         """See `JournalContract.make_journal`."""
@@ -156,7 +156,7 @@ class SQLiteJournalTests(JournalFileTestCase):
         self.assertGreater(steps, MAX_CONTAINER_BYTES // 100_000 // 4)
         self.assertLess(steps, MAX_CONTAINER_BYTES // 100_000)
         small = [make_event(n) for n in range(2000)]
-        self.assertEqual(sum(1 for _ in journal.prepare(C1, small)), KEPT // 128)
+        self.assertEqual(sum(1 for _ in journal.prepare(C1, small)), KEPT_EVENTS // 128)
 
     def test_bounded_work(self) -> None:
         """`since` reads a limited number of events."""
@@ -168,28 +168,29 @@ class SQLiteJournalTests(JournalFileTestCase):
         self.assertEqual(found[-1].timestamp, MAX_ROWS)
 
 
-class BoundTests(JournalFileTestCase):
+class LimitTests(JournalFileTestCase):
     """The size of the journal."""
 
     def test_count(self) -> None:
-        """Between `KEPT` and twice as many small events are kept."""
+        """Between `KEPT_EVENTS` and twice as many small events are kept."""
         journal = self.open_journal()
         journal.record(ONE, C1, 1, 1, [])
-        for n in range(2, 3 * KEPT + 2):
+        for n in range(2, 3 * KEPT_EVENTS + 2):
             journal.record(ONE, C1, 1, n, [make_event(n)])
         complete_since, found = self.all_since(journal)
-        self.assertTrue(KEPT <= len(found) < 2 * KEPT)
+        self.assertTrue(KEPT_EVENTS <= len(found) < 2 * KEPT_EVENTS)
         self.assertEqual(found[0].timestamp, (complete_since or 0) + 1)
-        self.assertEqual(found[-1], make_event(3 * KEPT + 1))
+        self.assertEqual(found[-1], make_event(3 * KEPT_EVENTS + 1))
 
     def test_huge_change(self) -> None:
-        """Exactly `KEPT` events of a huge change are kept."""
+        """Exactly `KEPT_EVENTS` events of a huge change are kept."""
         journal = self.open_journal()
         journal.record(ONE, C1, 1, 2, [make_event(2)])
-        events = [make_event(n) for n in range(3, 5 * KEPT)]
+        events = [make_event(n) for n in range(3, 5 * KEPT_EVENTS)]
         journal.record(ONE, C1, 2, events[-1].timestamp, events)
         self.assertEqual(
-            self.all_since(journal), (events[-KEPT - 1].timestamp, events[-KEPT:])
+            self.all_since(journal),
+            (events[-KEPT_EVENTS - 1].timestamp, events[-KEPT_EVENTS:]),
         )
 
     def test_container(self) -> None:

@@ -11,7 +11,7 @@ from devlxd.events.journal_integrity import DamagedError
 from devlxd.events.journal_schema import number_of
 
 #: The number of events of each container that are kept, if they are not too large.
-KEPT = 1000
+KEPT_EVENTS = 1000
 
 #: The maximum size of the events that are kept, in bytes: of one container, and of
 #: all. The last snapshots are not counted: they are no longer than their documents.
@@ -24,7 +24,7 @@ _SLACK = 200
 _SLACK_BYTES = 1024 * 1024
 
 
-class JournalBounds:
+class JournalLimits:
     """The limits of the journal, which counts events and deletes the oldest ones.
 
     :param container_bytes: see `SQLiteJournal`.
@@ -66,7 +66,7 @@ class JournalBounds:
         count, size = connection.execute(
             "SELECT events, bytes FROM incarnations WHERE number = ?", (incarnation,)
         ).fetchone()
-        if count > KEPT + _SLACK or size > self._container_bytes + _SLACK_BYTES:
+        if count > KEPT_EVENTS + _SLACK or size > self._container_bytes + _SLACK_BYTES:
             self._keep_newest(connection, incarnation, self._container_bytes)
         while (before := self._bytes) > self._all_bytes:
             largest, size = connection.execute(
@@ -98,7 +98,7 @@ class JournalBounds:
     def _keep_newest(
         self, connection: sqlite3.Connection, incarnation: int, size: int
     ) -> None:
-        """Keep the newest events of a container: `KEPT`, of ``size`` bytes at most."""
+        """Delete all but the newest `KEPT_EVENTS` events of at most ``size`` bytes."""
         lengths = connection.execute(
             "SELECT timestamp, length(metadata) FROM events WHERE incarnation = ? "
             "ORDER BY timestamp DESC",
@@ -107,6 +107,6 @@ class JournalBounds:
         with closing(lengths):
             for number, (timestamp, length) in enumerate(lengths):
                 size -= length
-                if number == KEPT or size < 0:
+                if number == KEPT_EVENTS or size < 0:
                     self.delete_until(connection, incarnation, timestamp)
                     return
