@@ -50,7 +50,7 @@ class _Failure:
 
 
 class FailedReads:
-    """The containers that cannot be read at present.
+    """The containers that cannot be read currently.
 
     :param reactor: schedules the retries.
     :param log: a failure is logged once for each container and reason.

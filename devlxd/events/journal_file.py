@@ -13,7 +13,7 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from twisted.logger import Logger
 
 from devlxd.events.journal_integrity import (
-    MISREAD,
+    CONTENT_ERRORS,
     DamagedError,
     UnusableError,
     is_damage,
@@ -150,7 +150,7 @@ class JournalFile:
         except JournalVersionError as error:
             self._refusal = error
             raise
-        except (OSError, sqlite3.Error, DamagedError, *MISREAD) as error:
+        except (OSError, sqlite3.Error, DamagedError, *CONTENT_ERRORS) as error:
             reason = f"{self._path}: {_reason_of(error)}"
             if "database is locked" in reason:
                 self._refusal = JournalLockedError(reason)

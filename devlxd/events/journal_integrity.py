@@ -11,7 +11,7 @@ import zlib
 _SHORT_READ = 522
 
 #: The exceptions of code that reads a value of an unexpected type or range.
-MISREAD = (KeyError, OverflowError, TypeError, ValueError)
+CONTENT_ERRORS = (KeyError, OverflowError, TypeError, ValueError)
 
 
 class DamagedError(Exception):
@@ -30,7 +30,7 @@ def is_damage(error: Exception) -> bool:
         # The schema or a text differs from the written one.
         return str(error).startswith(("no such", "Could not decode"))
     # SQLITE_CORRUPT and SQLITE_NOTADB have no class of their own.
-    damage = (DamagedError, IsADirectoryError, *MISREAD)
+    damage = (DamagedError, IsADirectoryError, *CONTENT_ERRORS)
     return isinstance(error, damage) or type(error) is sqlite3.DatabaseError
 
 

@@ -37,7 +37,7 @@ class JournalLimits:
         self._bytes = 0
 
     def load(self, connection: sqlite3.Connection) -> None:
-        """Read the present size of the events from a database."""
+        """Read the current size of the events from a database."""
         self._bytes = number_of(connection, "SELECT sum(bytes) FROM incarnations")
 
     @contextmanager

@@ -36,8 +36,8 @@ class Recorder:
     When the journal fails:
 
     * The failure is logged, once.
-    * Present subscribers receive all events. Those that subscribe later, with a time
-      before the failure, receive ``lost``.
+    * Existing subscriptions receive all events. Later ones with a ``since`` before the
+      failure receive ``lost``.
     * Every `RETRY` seconds the recorder tries to write the missing snapshots, and to
       remove the events of removed containers.
 
@@ -126,7 +126,7 @@ class Recorder:
     def record(
         self, incarnation: Incarnation, since: int, events: Sequence[Event]
     ) -> None:
-        """Record the present snapshot of an incarnation, and its last events.
+        """Record the current snapshot of an incarnation, and its last events.
 
         :param since: the timestamp of the incarnation before these events.
         """

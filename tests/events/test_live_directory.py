@@ -141,7 +141,7 @@ class LiveDirectoryMachine(RuleBasedStateMachine):
 
     @rule(name=NAMES)
     def subscribe(self, name: str) -> None:
-        """Add a subscriber that knows the present snapshot."""
+        """Add a subscriber that knows the current snapshot."""
         container = self.store.get(name)
         if container is not None:
             subscriber = ViewingSubscriber(container)

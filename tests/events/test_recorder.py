@@ -125,7 +125,7 @@ class FullDiskTests(FailingTestCase):
         self.journal.full = full
 
     def test_live(self) -> None:
-        """Present subscribers receive all events, and the log has one line."""
+        """Existing subscriptions receive all events, and the log has one line."""
         subscriber = self.since(self.bus.latest("c1"))
         with capturedLogs() as logged:
             self.set_full(True)
