@@ -45,7 +45,7 @@ class WarningLog:
             self._logged[name] = {*lines}
 
     def discard(self, name: str) -> None:
-        """Forget the warnings about the container ``name``: log them again."""
+        """Forget the warnings about the container ``name``."""
         self._logged.pop(name, None)
 
     def update_ignored_file(self, name: str, path: str) -> None:
@@ -65,6 +65,6 @@ class WarningLog:
             )
 
     def forget_all(self) -> None:
-        """Forget all warnings: log them again."""
+        """Forget all warnings, so that they are logged again."""
         self._logged.clear()
         self._ignored_files.clear()

@@ -113,9 +113,9 @@ class AttackTests(ProcessTestCase):
         self.assertEqual(got, OWN)
 
     def test_cgroups(self) -> None:
-        """A cgroup of the attacker's with the victim's name does not change a caller.
+        """A cgroup with the victim's name does not make the attacker the victim.
 
-        Wherever it is below the cgroup of the attacker's container.
+        It is at several depths below the cgroup of the attacker's container.
         """
         for name in ("lxc.payload", "lxc.monitor"):
             for depth in range(4):
@@ -220,7 +220,7 @@ class AttackTests(ProcessTestCase):
         self.assertEqual(self.attacker.run("/tmp/curl", *CURL[1:]), NOT_ROOT)
 
     def test_recycled_pid(self) -> None:
-        """A caller that ended before accept() is not the next owner of its pid."""
+        """A caller that ends before it is accepted is not taken for the victim."""
         wait_until(self.recycle_pid, "a pid that is recycled")
 
     def recycle_pid(self) -> bool:
@@ -399,7 +399,7 @@ class NameTests(ProcessTestCase):
         self.assertEqual(victim.run(*CURL), OF_VICTIM)
 
     def test_beside_the_victim(self) -> None:
-        """An attacker beside the cgroup of the victim is not the victim."""
+        """The attacker is not the victim if the victim has the cgroup of its name."""
         self.make_stale_cgroup(self.name)
         victim, attacker = self.start(self.victim_name), self.start(self.name)
         self.assertEqual(self.cgroup_of(victim), f"{self.name}-1")
@@ -512,7 +512,7 @@ class CrowdTests(ProcessTestCase):
     skip = missing_requirement()
 
     def test_five_containers(self) -> None:
-        """Each of many callers reads its own secret; no file of theirs stays open."""
+        """Each of many callers reads its own secret; all connections are closed."""
         home = make_home()
         self.addCleanup(shutil.rmtree, home)
         (home / "documents").mkdir()
