@@ -189,10 +189,10 @@ class EventBus(Service):
             present = None
         if new is not None:
             if present is None:
-                present = self._present[name] = self._incarnation_of(new)
+                present = self._present[name] = self._make_incarnation(new)
             present.changes.add(new)
 
-    def _incarnation_of(self, container: Container) -> Incarnation:
+    def _make_incarnation(self, container: Container) -> Incarnation:
         incarnation = self._recorder.restore_incarnation(container)
         if incarnation is None:
             self._latest = max(self._now(), self._latest + 1)

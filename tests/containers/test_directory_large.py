@@ -41,7 +41,7 @@ class LargeTests(DirectoryStoreTestCase):
         raise AssertionError("not done")
 
     def test_concurrent(self) -> None:
-        """While a large document is read, others are, too, and its snapshot stays."""
+        """While a large document is read, other documents are read, too."""
         self.start()
         self.write_large("c1", "1")
         self.steps_until(lambda: self.value() == "1")

@@ -250,7 +250,7 @@ class EventBusTests(BusTestCase):
         self.assertEqual(subscriber.ends, [End.REMOVED])
 
     def test_failing(self) -> None:
-        """A change without events due to an error is part of the next change."""
+        """If creating events fails, they are created with those of the next change."""
         subscriber, _ = self.subscribe()
         with mock.patch.object(bus, "event_of", side_effect=UnicodeError):
             self.put("1")

@@ -148,5 +148,5 @@ class EventTests(SynchronousTestCase):
         self.assertEqual((event.type, event.metadata), change)
 
     def test_lost(self) -> None:
-        """The event for missing events has no metadata."""
+        """An event of the type ``lost`` has no metadata."""
         self.assertEqual(lost_event("c1", 5), Event("c1", "lost", 5, {}))

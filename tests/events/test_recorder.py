@@ -351,7 +351,7 @@ class FileTests(FailingTestCase):
             self.setUp()
 
     def test_opened_later(self) -> None:
-        """If the directory is missing, the file is created when it exists."""
+        """A journal in a missing directory is created when the directory exists."""
         self.bus.stopService()
         self.path = self.path.parent / "state" / "journal"
         self.journal = SQLiteJournal(str(self.path))

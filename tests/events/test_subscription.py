@@ -278,7 +278,7 @@ class HugeTests(BusTestCase):
         self.assertEqual(subscriber.ends, [End.REMOVED])
 
     def test_failing_meanwhile(self) -> None:
-        """A change without events due to an error does not delay later ones."""
+        """A failure to create events does not delay later changes."""
         subscriber, _ = self.subscribe()
         self.store.put(self.huge("x"))
         self.put("1")
