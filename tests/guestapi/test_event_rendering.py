@@ -55,6 +55,6 @@ class JSONLineTests(SynchronousTestCase):
 
     def test_lost(self) -> None:
         """An event ``lost`` has the time after which no event is missing."""
-        message = json.loads(json_line(lost("c1", 5)))
+        message = json.loads(json_line(lost_event("c1", 5)))
         self.assertEqual(message["type"], "lost")
         self.assertEqual(message["timestamp"], timestamp_text(5))
