@@ -6,7 +6,7 @@ busy machine the figures per second of processor time are more reliable.
 
 Then one subscriber receives the event of one change at a time: the time from
 closing the document to the event, in milliseconds. Both are measured with
-lines and with WebSockets.
+lines and with websockets.
 
 Where LXD is installed (Debian: ``apt-get install lxc lxd lxd-client``; needs
 root), one of its containers subscribes both to it and to a devlxd that reads

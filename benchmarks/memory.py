@@ -1,6 +1,6 @@
 """Measure the memory and the disk space that devlxd needs for unread events.
 
-* 100 and 300 subscribers, with lines and with WebSockets, that read nothing:
+* 100 and 300 subscribers, with lines and with websockets, that read nothing:
   the resident memory of each, after they have subscribed, after a change of a
   value of 1 MB, and after two more.
 * Three times 1 000 subscribers that disconnect after a change of 1 MB: the

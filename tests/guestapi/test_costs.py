@@ -254,7 +254,7 @@ class FreedTests(ConnectionsTestCase):
             self.check(use)
 
     def test_websocket(self) -> None:
-        """A WebSocket is freed after a close, an error, or a close by the site."""
+        """A websocket is freed after a close, an error, or a close by the site."""
 
         def disconnect(guest: SocketClient) -> None:
             guest.send(HANDSHAKE % b"")
@@ -360,7 +360,7 @@ class UnreadTests(ConnectionsTestCase):
         )
 
     def test_websocket(self) -> None:
-        """An event of 1 MB is buffered in slices for each WebSocket."""
+        """An event of 1 MB is buffered in slices for each websocket."""
         self.assert_memory_below(
             64 * 1024, lambda guest: guest.send(HANDSHAKE % b""), self.change
         )
@@ -408,7 +408,7 @@ class SlowReaderTests(ConnectionsTestCase):
         self.assertLess(max(map(len, lines)), 20_000)
 
     def test_too_slow(self) -> None:
-        """Streams of guests that stop reading are closed, WebSockets with a code."""
+        """Streams of guests that stop reading are closed, websockets with a code."""
         for _ in range(KEEP_ALIVE // PING_INTERVAL + 1):
             self.clock.advance(PING_INTERVAL)
         self.lines.serve()
@@ -449,7 +449,7 @@ class SlowReaderTests(ConnectionsTestCase):
         self.assert_proper_end()
 
     def test_guest_closes(self) -> None:
-        """A guest may close the WebSocket before it has read the whole event."""
+        """A guest may close the websocket before it has read the whole event."""
         self.websocket.send_only(frame(CLOSE, b"\x03\xe8"))
         *_, (opcode, payload) = frames(self.websocket.send())
         self.assertEqual((opcode, payload), (CLOSE, b"\x03\xe8"))

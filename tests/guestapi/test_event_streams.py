@@ -148,7 +148,7 @@ class RequestTests(EventsTestCase):
         return response
 
     def test_interfaces(self) -> None:
-        """A stream is a subscriber; bodies and WebSockets are sinks."""
+        """A stream is a subscriber; bodies and websockets are sinks."""
         self.assertTrue(verifyClass(ISubscriber, EventStream))
         self.assertTrue(verifyClass(IStream, EventStream))
         for kind in (BodyMessageSink, WebSocketSink):
@@ -495,7 +495,7 @@ class BodyMessageSinkTests(EventsTestCase):
 
 
 class WebSocketSinkTests(EventsTestCase):
-    """Events as WebSocket messages."""
+    """Events as websocket messages."""
 
     def begin(self, query: bytes = b"", early: bytes = b"") -> bytes:
         """Perform the handshake; return the head of the response."""
@@ -720,7 +720,7 @@ class WebSocketSinkTests(EventsTestCase):
         self.assertEqual(payload, struct.pack("!H", 1000) + b"devlxd stops")
 
     def test_ends(self) -> None:
-        """The end of the run, the switch and the end of devlxd close the WebSocket."""
+        """The end of the run, the switch and the end of devlxd close the websocket."""
         for end in (
             lambda: self.identifier.end(1),
             lambda: self.put("1", **{"security.devlxd": "no"}),
