@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.test_service -*-
-"""Listens for guests at one endpoint."""
+"""Listening for guests at one endpoint."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.images.test_upstream_records -*-
-"""Image records: what the REST API of LXD returns for one image.
+"""Image records: the descriptions of images in the REST API of LXD.
 
 See ``GET /1.0/images/{fingerprint}`` in LXD's REST API documentation,
 https://documentation.ubuntu.com/lxd/en/latest/api/.
