@@ -12,7 +12,7 @@ from tests.integration.processes import TIMEOUT
 #: The start of every program in a guest: functions that send requests, and
 #: ``arrive``, which connects to the test's `Barrier`.
 PRELUDE = """
-import array, os, socket, sys
+import os, socket, sys
 
 def connect():
     connection = socket.socket(socket.AF_UNIX)

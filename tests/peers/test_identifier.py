@@ -31,9 +31,9 @@ from devlxd.testing import (
 from devlxd.testing.contracts import (
     CallerIdentifierContract,
     EndingRunsContract,
+    OutsidePeerContract,
     RunObserverContract,
     StoreObserverContract,
-    StrangerContract,
 )
 from tests.peers import hosts
 from tests.peers.test_id_maps import CURRENT, id_map_value
@@ -667,7 +667,7 @@ class CallerIdentifierTests(IdentifierTestCase):
 
 
 class CallerIdentifierContractTests(
-    EndingRunsContract, StrangerContract, IdentifierTestCase
+    EndingRunsContract, OutsidePeerContract, IdentifierTestCase
 ):
     """`CallerIdentifier`, on a process table in memory."""
 
@@ -686,7 +686,7 @@ class CallerIdentifierContractTests(
     def make_peer(self) -> Peer:
         return self.make_process(42, "/lxc.payload.attacker")
 
-    def make_stranger(self) -> Peer:
+    def make_outside_peer(self) -> Peer:
         return self.make_process(43, "/user.slice")
 
     def end_run(self) -> None:
@@ -722,7 +722,9 @@ class RecordingRunObserverTests(RunObserverContract, SynchronousTestCase):
         self.assertEqual(observer.runs, [3, 1])
 
 
-class MemoryIdentifierTests(EndingRunsContract, StrangerContract, SynchronousTestCase):
+class MemoryIdentifierTests(
+    EndingRunsContract, OutsidePeerContract, SynchronousTestCase
+):
     """`MemoryIdentifier`."""
 
     def make_identifier(self) -> ICallerIdentifier:
@@ -732,7 +734,7 @@ class MemoryIdentifierTests(EndingRunsContract, StrangerContract, SynchronousTes
     def make_peer(self) -> Peer:
         return Peer(1, 0, 0)
 
-    def make_stranger(self) -> Peer:
+    def make_outside_peer(self) -> Peer:
         return Peer(2, 0, 0)
 
     def end_run(self) -> None:

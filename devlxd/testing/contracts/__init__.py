@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.test_testing -*-
-"""Contract suites: what every provider of an interface has to do.
+"""Contract suites: the tests that every provider of an interface has to pass.
 
 Each suite is a mixin for a test case of trial. To run it on a provider of your
 own, override its hooks::
@@ -8,14 +8,14 @@ own, override its hooks::
         def make_store(self) -> MyImageStore:
             return MyImageStore()
 
-devlxd runs the suites on its own providers, too. What only some providers do is
-tested by a suite that extends the one for all; use the suites for what yours does,
-several at once if need be. No suite skips a test.
+devlxd runs the suites on its own providers, too. Suites for optional behaviour
+extend the suite for all providers. A test case may use several of them: those for
+the behaviour of its provider. No suite skips a test.
 
 The suites of each interface:
 
 * `IAdmission`: `AdmissionContract`, `LoadingAdmissionContract`
-* `ICallerIdentifier`: `CallerIdentifierContract`, `StrangerContract`,
+* `ICallerIdentifier`: `CallerIdentifierContract`, `OutsidePeerContract`,
   `EndingRunsContract`
 * `IContainerStore`: `ContainerStoreContract`, `LoadingStoreContract`
 * `IEventBus`, `ISubscription`: `EventBusContract`
@@ -68,10 +68,10 @@ from devlxd.testing.contracts.observation import (
 from devlxd.testing.contracts.peers import (
     CallerIdentifierContract,
     EndingRunsContract,
+    OutsidePeerContract,
     PeerSourceContract,
     PidfdContract,
     RunObserverContract,
-    StrangerContract,
     UnknownPeerContract,
 )
 from devlxd.testing.contracts.processes import (
@@ -114,6 +114,7 @@ __all__ = [
     "LoadingStoreContract",
     "MessageStreamContract",
     "MonitoredRuntimeContract",
+    "OutsidePeerContract",
     "PeerSourceContract",
     "PidfdContract",
     "PrivateImageContract",
@@ -122,7 +123,6 @@ __all__ = [
     "RuntimeContract",
     "ServiceObserverContract",
     "StoreObserverContract",
-    "StrangerContract",
     "StreamContract",
     "SubscriberContract",
     "TurnsContract",

@@ -24,7 +24,7 @@ class AdmissionContract(ContractBase):
     admission: IAdmission
 
     def make_admission(self) -> IAdmission:
-        """Hook: return a new admission, which knows everything that it ever will."""
+        """Hook: return a new admission that can identify all callers."""
         raise NotImplementedError
 
     def make_transport(self) -> ITransport:
@@ -71,7 +71,7 @@ class AdmissionContract(ContractBase):
         self.assertIsNotNone(self.admission.identify(self.make_transport()))
 
     def test_ready(self) -> None:
-        """An admission that knows everything is not worth a retry."""
+        """An admission that can identify all callers needs no retry."""
         self.assertIsNone(self.admission.when_ready())
 
 
@@ -87,11 +87,11 @@ class LoadingAdmissionContract(AdmissionContract):
         raise NotImplementedError
 
     def finish_loading(self) -> None:
-        """Hook: let the admission of `make_loading_admission` know all callers."""
+        """Hook: make the admission of `make_loading_admission` know all callers."""
         raise NotImplementedError
 
     def test_ready_later(self) -> None:
-        """The Deferreds fire when a retry is worth it; then no more are needed."""
+        """The Deferreds fire when a retry may succeed; there are none from then on."""
         admission = self.make_loading_admission()
         ready, other = admission.when_ready(), admission.when_ready()
         assert ready is not None and other is not None

@@ -20,7 +20,7 @@ class EventBusContract(ContractBase):
     """Tests of an event bus, and of its subscriptions.
 
     Override `make_bus`, `change_config`, `change_device`, `remove` and `stop`; and
-    `settle` if events are not delivered at once.
+    `settle` if events are not delivered immediately.
 
     :ivar bus: a new bus for each test, which runs.
     """
@@ -32,7 +32,7 @@ class EventBusContract(ContractBase):
         raise NotImplementedError
 
     def change_config(self, value: str, container: str = "c1") -> None:
-        """Hook: cause one event ``config`` with this value, which is a new one."""
+        """Hook: cause one event ``config``, from another value to this one."""
         raise NotImplementedError
 
     def change_device(self) -> None:
@@ -40,7 +40,7 @@ class EventBusContract(ContractBase):
         raise NotImplementedError
 
     def remove(self) -> None:
-        """Hook: remove ``c1``. What it had may cause events."""
+        """Hook: remove ``c1``. This may cause events."""
         raise NotImplementedError
 
     def stop(self) -> None:
@@ -61,7 +61,7 @@ class EventBusContract(ContractBase):
             self.change_config(value)
         self.settle()
 
-    def listen(
+    def subscribe(
         self, types: Collection[str] = TYPES, since: int | None = None
     ) -> tuple[RecordingSubscriber, ISubscription]:
         """Subscribe to the events of ``c1``, and resume the subscription."""
@@ -74,25 +74,25 @@ class EventBusContract(ContractBase):
     def test_interfaces(self) -> None:
         """The bus and its subscriptions provide the interfaces."""
         self.assertTrue(verifyObject(IEventBus, self.bus))
-        self.assertTrue(verifyObject(ISubscription, self.listen()[1]))
+        self.assertTrue(verifyObject(ISubscription, self.subscribe()[1]))
 
     def test_order(self) -> None:
         """Each subscriber receives each event once, in order."""
-        one, other = self.listen()[0], self.listen()[0]
+        one, other = self.subscribe()[0], self.subscribe()[0]
         self.change("1", "2", "3")
         self.assertEqual(one.values(), ["1", "2", "3"])
         self.assertEqual(other.events, one.events)
 
     def test_other_container(self) -> None:
         """Events of other containers are not delivered."""
-        subscriber, _ = self.listen()
+        subscriber, _ = self.subscribe()
         self.change_config("x", container="c2")
         self.settle()
         self.assertEqual(subscriber.events, [])
 
     def test_types(self) -> None:
         """Events of other types are not delivered."""
-        subscriber, _ = self.listen(types=["device"])
+        subscriber, _ = self.subscribe(types=["device"])
         self.change("1")
         self.change_device()
         self.settle()
@@ -109,8 +109,8 @@ class EventBusContract(ContractBase):
         self.assertEqual(subscriber.values(), ["1", "2"])
 
     def test_pause(self) -> None:
-        """A subscriber that pauses while it receives gets the rest later."""
-        subscriber, subscription = self.listen()
+        """A subscriber may pause while it receives an event; the rest comes later."""
+        subscriber, subscription = self.subscribe()
         receive = subscriber.receive
 
         def receive_one(event: Event) -> None:
@@ -125,8 +125,8 @@ class EventBusContract(ContractBase):
         self.assertEqual(subscriber.values(), ["1", "2"])
 
     def test_cancel(self) -> None:
-        """A subscriber that has cancelled is not called any more."""
-        subscriber, subscription = self.listen()
+        """The subscriber of a cancelled subscription is not called."""
+        subscriber, subscription = self.subscribe()
         subscription.cancel()
         subscription.cancel()
         self.change("1")
@@ -136,19 +136,19 @@ class EventBusContract(ContractBase):
         self.assertEqual((subscriber.events, subscriber.ends), ([], []))
 
     def test_raising(self) -> None:
-        """A subscriber that fails loses its subscription; others do not notice."""
-        failing, _ = self.listen()
+        """The subscription of a failing subscriber ends; others are unaffected."""
+        failing, _ = self.subscribe()
         self.patch(failing, "receive", lambda event: 1 // 0)
-        working, _ = self.listen()
+        working, _ = self.subscribe()
         self.change("1", "2")
         self.assertEqual(working.values(), ["1", "2"])
         self.assertEqual(failing.ends, [End.FAILED])
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_removed(self) -> None:
-        """When a container is removed subscriptions end, after all events."""
-        subscriber, _ = self.listen()
-        paused, subscription = self.listen()
+        """When a container is removed, its subscriptions end, after all events."""
+        subscriber, _ = self.subscribe()
+        paused, subscription = self.subscribe()
         subscription.pause()
         self.change("1")
         self.remove()
@@ -170,26 +170,26 @@ class EventBusContract(ContractBase):
         self.assertEqual(subscriber.ends, [End.REMOVED])
 
     def test_since(self) -> None:
-        """Events after a timestamp come first, then new ones, each once."""
-        subscriber, subscription = self.listen()
+        """Events after a timestamp are delivered first, then new ones, each once."""
+        subscriber, subscription = self.subscribe()
         self.change("1", "2", "3")
         subscription.cancel()
         self.change("4", "5")
-        again, _ = self.listen(since=subscriber.events[1].timestamp)
+        again, _ = self.subscribe(since=subscriber.events[1].timestamp)
         self.change("6")
         self.assertEqual(again.kinds(), ["config"] * 4)
         self.assertEqual(again.values(), ["3", "4", "5", "6"])
 
     def test_lost(self) -> None:
-        """A subscriber from before the first event learns that some are missing."""
+        """A subscription from before the first event receives ``lost`` first."""
         self.change("1")
-        subscriber, _ = self.listen(since=0)
+        subscriber, _ = self.subscribe(since=0)
         self.assertEqual(subscriber.kinds()[0], "lost")
         self.assertEqual(subscriber.kinds().count("lost"), 1)
 
     def test_future(self) -> None:
-        """Subscribed after a future timestamp, all new events are delivered."""
-        subscriber, _ = self.listen(since=2**62)
+        """With a timestamp in the future, all new events are delivered."""
+        subscriber, _ = self.subscribe(since=2**62)
         self.change("1")
         self.assertEqual(subscriber.values(), ["1"])
 
@@ -198,21 +198,21 @@ class EventBusContract(ContractBase):
         self.change("1")
         since = self.bus.latest("c1")
         self.change("2")
-        subscriber, _ = self.listen(since=since)
+        subscriber, _ = self.subscribe(since=since)
         self.change("3")
         self.assertEqual(subscriber.values(), ["2", "3"])
         self.assertEqual(self.bus.latest("c1"), subscriber.events[-1].timestamp)
 
     def test_stopped(self) -> None:
-        """When the bus stops all subscriptions end, paused ones as well."""
-        live, _ = self.listen()
-        paused, subscription = self.listen()
+        """When the bus stops, all subscriptions end, also paused ones."""
+        live, _ = self.subscribe()
+        paused, subscription = self.subscribe()
         subscription.pause()
         self.change("1")
         self.stop()
         self.assertEqual((live.values(), live.ends), (["1"], [End.STOPPED]))
         self.assertEqual((paused.events, paused.ends), ([], [End.STOPPED]))
-        late, _ = self.listen()
+        late, _ = self.subscribe()
         self.assertEqual(late.ends, [End.STOPPED])
 
 

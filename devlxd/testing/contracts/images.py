@@ -18,7 +18,7 @@ T = TypeVar("T")
 UNIFIED = b"\x1f\x8b" + bytes(range(256)) * 1000
 
 #: The data of a split image: metadata (xz) and root file system (squashfs).
-#: The metadata contain what looks like a boundary of a multipart body.
+#: The metadata contain text that resembles a boundary of a multipart body.
 METADATA = b"\xfd7zXZ\x00" + b"\r\n--" * 1000
 
 ROOTFS = b"hsqs" + bytes(reversed(range(256))) * 1000
@@ -28,7 +28,7 @@ class ImageStoreContract(ContractBase):
     """Tests of a store of images.
 
     Override `make_store`, `add_image` and `remove_image`; and `settle` if the
-    Deferreds of the store do not fire at once. The names of the parts of an
+    Deferreds of the store do not fire immediately. The names of the parts of an
     image have to be those that LXD gives to them. Use `PrivateImageContract` for
     a store that has private images too.
 
@@ -55,10 +55,10 @@ class ImageStoreContract(ContractBase):
         raise NotImplementedError
 
     def settle(self) -> None:
-        """Hook: let pending Deferreds of the store fire; default: do nothing.
+        """Hook: make pending Deferreds of the store fire; default: do nothing.
 
-        A store that needs the network gets one in memory, for example an agent
-        of `treq.testing`, whose data are delivered here.
+        A store that needs the network uses one in memory, for example an agent
+        of `treq.testing`, and delivers its data here.
         """
 
     def setUp(self) -> None:
@@ -152,7 +152,7 @@ class ImageStoreContract(ContractBase):
         second.close()
 
     def test_removed(self) -> None:
-        """A removed image cannot be opened any more."""
+        """A removed image cannot be opened."""
         fingerprint = self.add_image(UNIFIED)
         self.open_image(fingerprint).close()
         self.remove_image(fingerprint)

@@ -15,7 +15,7 @@ from devlxd.testing.contracts.base import ContractBase
 #: The namespaces that the journals of the suite are opened with.
 NAMESPACES = ("user.",)
 
-#: The types of events that `JournalContract.since` asks for.
+#: The types of events that `JournalContract.since` requests.
 TYPES = ("config", "device")
 
 #: Two containers, and an incarnation of each.
@@ -29,7 +29,7 @@ C1 = Container(
 C2 = Container("c2")
 ONE, TWO = 2**62 + 1, 5
 
-#: What is recorded of the first container: no keys of other namespaces.
+#: The recorded snapshot of the first container: without keys of other namespaces.
 RECORDED = evolve(C1, config={"user.a": "1", "volatile.uuid": "u"})
 
 
@@ -48,11 +48,11 @@ class JournalContract(ContractBase):
 
     journal: IJournal
 
-    #: How many small events of one container the journal keeps at least.
+    #: The minimum number of small events of one container that the journal keeps.
     kept = 1
 
     def make_journal(self) -> IJournal:
-        """Hook: return a new journal, not open."""
+        """Hook: return a new journal that is not open."""
         raise NotImplementedError
 
     def setUp(self) -> None:
@@ -65,7 +65,7 @@ class JournalContract(ContractBase):
     def since(
         self, timestamp: int, incarnation: int = ONE
     ) -> tuple[int | None, Sequence[Event]]:
-        """Return all events after a timestamp, and since when none is missing."""
+        """Return all events after a timestamp, as `IJournal.since` returns some."""
         found: list[Event] = []
         is_all = False
         while not is_all:
@@ -90,7 +90,7 @@ class JournalContract(ContractBase):
         self.journal.remove(ONE)
 
     def test_last(self) -> None:
-        """The last snapshot is kept, as far as events are made of it."""
+        """The last snapshot is kept, except for keys of other namespaces."""
         self.journal.record(ONE, C1, 5, 5, [])
         self.assertEqual(self.journal.last(ONE), (RECORDED, 5))
         changed = evolve(C1, config={})
@@ -113,8 +113,8 @@ class JournalContract(ContractBase):
         self.assertEqual(self.journal.last(ONE), (large, 7))
         self.assertEqual(self.since(0), (5, events))
 
-    def test_prepared_in_vain(self) -> None:
-        """A change that was prepared, and is not recorded, has no effect."""
+    def test_prepared_only(self) -> None:
+        """A change that was prepared but not recorded has no effect."""
         for _ in self.journal.prepare(C1, [make_event(6)]):
             pass
         events = [make_event(7)]
@@ -137,7 +137,7 @@ class JournalContract(ContractBase):
             self.assertEqual((len(found), is_all), (number, number == 3))
 
     def test_metadata(self) -> None:
-        """Events are what they were: text of any kind, and mappings in it."""
+        """Events are returned unchanged, with text of any kind and mappings."""
         values = {"key": "user.a", "old_value": "\u20ac\U0001f4a1", "value": '"\n\0'}
         device = {"name": "e", "action": "added", "config": {"type": "nic", "a": ""}}
         events = [Event("c1", "config", 6, values), Event("c1", "device", 7, device)]
@@ -174,7 +174,7 @@ class JournalContract(ContractBase):
         self.assertEqual(self.since(0), (1, [make_event(3)]))
 
     def test_many_events(self) -> None:
-        """The newest events are kept, and since when none is missing is known."""
+        """The newest events are kept, and the time after which none is missing."""
         count = 3 * self.kept + 1
         self.journal.record(ONE, C1, 1, 1, [])
         for n in range(2, count + 1):
@@ -185,7 +185,7 @@ class JournalContract(ContractBase):
         self.assertEqual(events[-1], make_event(count))
 
     def test_huge_change(self) -> None:
-        """Of a change of very many events the newest are kept as well."""
+        """The newest events of a huge change are kept."""
         self.journal.record(ONE, C1, 1, 2, [make_event(2)])
         changed = [make_event(n) for n in range(3, 5 * self.kept + 3)]
         self.journal.record(ONE, C1, 2, changed[-1].timestamp, changed)
@@ -206,7 +206,7 @@ class JournalContract(ContractBase):
         self.assertEqual(len(self.since(0, TWO)[1]), 1)
 
     def test_both_or_nothing(self) -> None:
-        """A change with events of one timestamp is refused, and changes nothing."""
+        """A change with a recorded timestamp is refused, and changes nothing."""
         self.journal.record(ONE, C1, 4, 5, [make_event(5)])
         changed = evolve(C1, config={})
         events = [make_event(6), make_event(5)]
@@ -233,7 +233,7 @@ class JournalContract(ContractBase):
 
 
 class DurableJournalContract(JournalContract):
-    """Tests of a journal that outlives its process.
+    """Tests of a journal whose data outlive its process.
 
     Override `make_journal`, and `reopen`.
     """
@@ -243,7 +243,7 @@ class DurableJournalContract(JournalContract):
         raise NotImplementedError
 
     def test_outlives_its_process(self) -> None:
-        """What was recorded is there when the journal is opened again."""
+        """Recorded data are available when the journal is opened again."""
         self.journal.record(ONE, C1, 4, 5, [make_event(5)])
         self.reopen()
         self.assertEqual(self.journal.last(ONE), (RECORDED, 5))

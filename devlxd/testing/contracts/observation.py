@@ -37,7 +37,7 @@ class ServiceObserverContract(ContractBase):
         self.assertTrue(verifyObject(IServiceObserver, self.observer))
 
     def test_connections(self) -> None:
-        """An observer accepts callers of all kinds, also one that comes again."""
+        """An observer accepts callers of all kinds, also repeatedly."""
         for caller in (Caller("c1", 0, run=1), Caller("c1", None), Caller("c2", 7)):
             self.observer.connected(caller)
             self.observer.connected(caller)
@@ -56,7 +56,7 @@ class ServiceObserverContract(ContractBase):
             self.observer.asked("c1", path, code)
 
     def test_changes(self) -> None:
-        """An observer accepts all changes, also of a container that it never saw."""
+        """An observer accepts all changes, also those of an unknown container."""
         self.observer.changed("c1", None, _C1)
         self.observer.changed("c1", _C1, _NEWER)
         self.observer.changed("c1", _NEWER, None)

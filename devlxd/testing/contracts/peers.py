@@ -60,7 +60,7 @@ class PeerSourceContract(ContractBase):
         self.assertEqual(peers[0], peers[1])
 
     def test_exception(self) -> None:
-        """An exception leaves the block; a pidfd, if there is one, is closed."""
+        """An exception of the block is raised, and a pidfd is closed."""
         opening = self.source.open_peer(self.make_transport())
         peer = opening.__enter__()
         error = ZeroDivisionError()
@@ -95,7 +95,7 @@ class UnknownPeerContract(PeerSourceContract):
         raise NotImplementedError
 
     def test_unknown(self) -> None:
-        """A connection whose peer is not known has none; there is a reason to log."""
+        """A connection with an unknown peer is refused, with a reason for the log."""
         opening = self.open_unknown_peer()
         error = self.assertRaises(NotInContainer, opening.__enter__)
         self.assertNotEqual(str(error), "")
@@ -103,7 +103,7 @@ class UnknownPeerContract(PeerSourceContract):
 
 @implementer(IRunObserver)
 class _RaisingRunObserver:
-    """Fails whenever it is notified."""
+    """An observer that raises an exception for each notification."""
 
     def ended(self, run: int) -> None:
         """See `IRunObserver.ended`."""
@@ -131,7 +131,7 @@ class RunObserverContract(ContractBase):
 class CallerIdentifierContract(ContractBase):
     """Tests of an identifier of callers.
 
-    Override `make_identifier` and `make_peer`. Use `StrangerContract` as well,
+    Override `make_identifier` and `make_peer`. Use `OutsidePeerContract` as well,
     unless every peer is in a container, and `EndingRunsContract` if runs end.
 
     :ivar identifier: a new identifier for each test.
@@ -160,7 +160,7 @@ class CallerIdentifierContract(ContractBase):
         self.assertTrue(verifyObject(ICallerIdentifier, self.identifier))
 
     def test_same_caller(self) -> None:
-        """A peer is the same caller each time."""
+        """A peer is identified as the same caller each time."""
         caller = self.identifier.identify(self.make_peer())
         self.assertNotEqual(caller.container, "")
         self.assertEqual(self.identifier.identify(self.make_peer()), caller)
@@ -173,25 +173,25 @@ class CallerIdentifierContract(ContractBase):
         self.assertRaises(ValueError, self.identifier.unwatch, observer)
 
 
-class StrangerContract(CallerIdentifierContract):
-    """Tests of an identifier that meets peers which are in no container.
+class OutsidePeerContract(CallerIdentifierContract):
+    """Tests of an identifier of peers that may be outside of all containers.
 
-    Override `make_stranger`, and the hooks of `CallerIdentifierContract`.
+    Override `make_outside_peer`, and the hooks of `CallerIdentifierContract`.
     """
 
-    def make_stranger(self) -> Peer:
+    def make_outside_peer(self) -> Peer:
         """Hook: return a peer that is in no container."""
         raise NotImplementedError
 
-    def test_stranger(self) -> None:
-        """A peer that is in no container is refused; there is a reason to log."""
-        stranger = self.make_stranger()
-        error = self.assertRaises(NotInContainer, self.identifier.identify, stranger)
-        self.assertIn(f"pid {stranger.pid}", str(error))
+    def test_outside_peer(self) -> None:
+        """A peer that is in no container is refused, with a reason for the log."""
+        peer = self.make_outside_peer()
+        error = self.assertRaises(NotInContainer, self.identifier.identify, peer)
+        self.assertIn(f"pid {peer.pid}", str(error))
 
 
 class EndingRunsContract(CallerIdentifierContract):
-    """Tests of an identifier that notices when runs end.
+    """Tests of an identifier that detects the ends of runs.
 
     Override `end_run`, and the hooks of `CallerIdentifierContract`.
     """
@@ -216,7 +216,7 @@ class EndingRunsContract(CallerIdentifierContract):
             self.assertEqual(observer.runs, [caller.run])
 
     def test_end_unwatched(self) -> None:
-        """An observer that was removed is not notified any more."""
+        """An observer that was removed is not notified."""
         observer = RecordingRunObserver()
         self.identifier.watch(observer)
         self.identifier.unwatch(observer)

@@ -16,7 +16,7 @@ class ProcessTableContract(ContractBase):
     """Tests of a process table.
 
     Override `make_table`, `start_process`, `end_process`, `start_in_namespace` and
-    the three facts that `start_process` names.
+    the three attributes that `start_process` refers to.
 
     :ivar table: a new table for each test.
     """
@@ -62,7 +62,7 @@ class ProcessTableContract(ContractBase):
         self.assertTrue(verifyObject(IProcessTable, self.table))
 
     def test_host(self) -> None:
-        """A process in the host's pid namespace has none below it, and no init."""
+        """A process of the host is in no other pid namespace, and has no init."""
         pid = self.start_process()
         self.assertEqual(list(self.table.pid_namespaces(pid)), [])
         self.assertRaises(OSError, self.table.init, pid)
@@ -85,13 +85,13 @@ class ProcessTableContract(ContractBase):
             self.assertTrue(cgroup.startswith("/"), cgroup)
 
     def test_namespace(self) -> None:
-        """An init is the init of the only namespace that it has below the host's."""
+        """An init is in one pid namespace below the host's, and is its init."""
         init = self.start_in_namespace()
         self.assertEqual(len(self.table.pid_namespaces(init)), 1)
         self.assertEqual(self.table.init(init), init)
 
     def test_pidfd(self) -> None:
-        """A pidfd says whether its process has ended."""
+        """A pidfd shows whether its process has ended."""
         pid = self.start_process()
         pidfds = [self.table.open_pidfd(pid) for _ in range(2)]
         self.assertNotEqual(*pidfds)

@@ -11,7 +11,7 @@ from devlxd.interfaces import IMonitoredRuntime, IRuntime, NotInContainer
 from devlxd.model import Claim, Monitor
 from devlxd.testing.contracts.base import ContractBase
 
-#: What the root of a container may append to the path of its cgroup.
+#: Paths that the root of a container may append to that of its cgroup.
 BELOW = (
     "/",
     "/init.scope",
@@ -23,7 +23,7 @@ BELOW = (
     "/\r\u2028\udcff",
 )
 
-#: What a user of the host, or nobody at all, may put before a path.
+#: Paths that a user of the host may put before that of a cgroup, or that do not exist.
 ABOVE = ("/user.slice", "/user.slice/user-1000.slice/user@1000.service", "/..", "/")
 
 #: Cgroups that belong to no container of any runtime.

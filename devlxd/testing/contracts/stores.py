@@ -47,7 +47,7 @@ class ContainerStoreContract(ContractBase):
         """Hook: add or replace a container in the source of `store`.
 
         Called with containers that have a config, devices and possibly an id.
-        Returns when the store has learned of the change. A store on a
+        Returns when the store has noticed the change. A store on a
         `twisted.internet.task.Clock` advances it here, for example.
         """
         raise NotImplementedError
@@ -55,7 +55,7 @@ class ContainerStoreContract(ContractBase):
     def remove_container(self, name: str) -> None:
         """Hook: remove a container from the source of `store`, if it is there.
 
-        Returns when the store has learned of the change.
+        Returns when the store has noticed the change.
         """
         raise NotImplementedError
 
@@ -141,16 +141,16 @@ class ContainerStoreContract(ContractBase):
         self.assertIsNone(self.store.get("c1"))
 
     def test_current_snapshot(self) -> None:
-        """An observer that asks the store gets the snapshot that it is notified of."""
-        observer = _AskingObserver(self.store)
+        """The store returns the new snapshot when observers are notified of it."""
+        observer = _LookupObserver(self.store)
         self.store.watch(observer)
         self.put_container(_C1)
         self.put_container(_NEWER)
         self.remove_container("c1")
-        self.assertEqual(observer.answers, [True, True, True])
+        self.assertEqual(observer.matches, [True, True, True])
 
     def test_unwatch(self) -> None:
-        """An observer that does not watch any more is not notified."""
+        """An observer that has stopped watching is not notified."""
         observer = RecordingStoreObserver()
         self.store.watch(observer)
         self.store.unwatch(observer)
@@ -159,7 +159,7 @@ class ContainerStoreContract(ContractBase):
         self.assertRaises(ValueError, self.store.unwatch, observer)
 
     def test_unwatch_while_notified(self) -> None:
-        """An observer may stop watching while it is notified; others notice nothing."""
+        """An observer may stop watching while it is notified; others are unaffected."""
         observer = RecordingStoreObserver()
         self.store.watch(_OnceObserver(self.store))
         self.store.watch(observer)
@@ -178,7 +178,7 @@ class ContainerStoreContract(ContractBase):
 
 
 class LoadingStoreContract(ContainerStoreContract):
-    """Tests of a container store that takes its time to load.
+    """Tests of a container store that is not loaded from the start.
 
     Override `make_loading_store` and `finish_loading`, and the hooks of
     `ContainerStoreContract`.
@@ -189,7 +189,7 @@ class LoadingStoreContract(ContainerStoreContract):
         raise NotImplementedError
 
     def finish_loading(self, store: IContainerStore) -> None:
-        """Hook: let a store of `make_loading_store` finish to load."""
+        """Hook: finish the loading of a store of `make_loading_store`."""
         raise NotImplementedError
 
     def test_loaded_later(self) -> None:
@@ -203,7 +203,7 @@ class LoadingStoreContract(ContainerStoreContract):
             self.assertIsNone(self.successResultOf(deferred))
 
     def test_loading_cancelled(self) -> None:
-        """A store that is loading keeps no cancelled Deferred either."""
+        """A store that is loading keeps no reference to a cancelled Deferred."""
         store = self.make_loading_store()
         self.assert_cancelled_is_freed(store)
         self.finish_loading(store)
@@ -222,7 +222,7 @@ class LoadingStoreContract(ContainerStoreContract):
 
 @implementer(IStoreObserver)
 class _RaisingObserver:
-    """Raises an exception at each change."""
+    """An observer that raises an exception for each change."""
 
     def changed(self, name: str, old: Container | None, new: Container | None) -> None:
         """See `IStoreObserver.changed`."""
@@ -230,24 +230,24 @@ class _RaisingObserver:
 
 
 @implementer(IStoreObserver)
-class _AskingObserver:
-    """Asks its store for each changed container.
+class _LookupObserver:
+    """An observer that looks up each changed container in its store.
 
-    :ivar answers: whether the store returned the new snapshot, for each change.
+    :ivar matches: whether the store returned the new snapshot, for each change.
     """
 
     def __init__(self, store: IContainerStore) -> None:
         self._store = store
-        self.answers: list[bool] = []
+        self.matches: list[bool] = []
 
     def changed(self, name: str, old: Container | None, new: Container | None) -> None:
         """See `IStoreObserver.changed`."""
-        self.answers.append(self._store.get(name) is new)
+        self.matches.append(self._store.get(name) is new)
 
 
 @implementer(IStoreObserver)
 class _OnceObserver:
-    """Stops watching its store at the first change."""
+    """An observer that stops watching its store at the first change."""
 
     def __init__(self, store: IContainerStore) -> None:
         self._store = store
@@ -269,7 +269,7 @@ class StoreObserverContract(ContractBase):
         self.assertTrue(verifyObject(IStoreObserver, self.make_observer()))
 
     def test_changes(self) -> None:
-        """An observer accepts all changes of a container, and the same ones again."""
+        """An observer accepts all changes of a container, also repeated ones."""
         observer = self.make_observer()
         for _ in range(2):
             observer.changed("c1", None, _C1)

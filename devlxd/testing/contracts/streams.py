@@ -14,8 +14,8 @@ class StreamContract(ContractBase):
     """Tests of all streams.
 
     Use `BodyStreamContract` or `MessageStreamContract`, which extend this suite.
-    Override `make_stream`, `settle` if the source of the stream is not read at
-    once, and `assert_released` if the stream holds anything.
+    Override `make_stream`, `settle` if the source of the stream is not read
+    immediately, and `assert_released` if the stream holds resources.
 
     :ivar stream: a new stream for each test.
     :ivar sink: a sink for it.
@@ -29,10 +29,10 @@ class StreamContract(ContractBase):
         raise NotImplementedError
 
     def settle(self) -> None:
-        """Hook: let the stream write what it can; default: do nothing."""
+        """Hook: wait until the stream has written all it can; default: do nothing."""
 
     def assert_released(self) -> None:
-        """Hook: check that `stream` holds nothing any more; default: do nothing."""
+        """Hook: check that `stream` holds no resources; default: do nothing."""
 
     def setUp(self) -> None:
         """See `SynchronousTestCase.setUp`. Makes the stream and the sink."""
@@ -76,11 +76,11 @@ class BodyStreamContract(StreamContract):
     Override the hooks of `StreamContract`, and `body`.
     """
 
-    #: What each stream of `make_stream` writes, in two pieces or more.
+    #: The body that each stream of `make_stream` writes, in at least two pieces.
     body: bytes
 
     def pause_after_each_piece(self) -> None:
-        """Let the sink pause the stream whenever it has written."""
+        """Make the sink pause the stream after each piece."""
         write = self.sink.write
 
         def write_and_pause(data: bytes) -> None:
@@ -98,7 +98,7 @@ class BodyStreamContract(StreamContract):
         self.assert_released()
 
     def test_pause(self) -> None:
-        """A paused stream writes nothing; it continues where it was."""
+        """A paused stream writes nothing, and continues when it is resumed."""
         self.pause_after_each_piece()
         self.start()
         self.assertEqual((len(self.sink.written), self.sink.ends), (1, []))
@@ -132,7 +132,7 @@ class MessageStreamContract(StreamContract):
         raise NotImplementedError
 
     def end(self) -> None:
-        """Hook: let the messages of `stream` end. This may cause some more."""
+        """Hook: end the messages of `stream`. This may cause some more."""
         raise NotImplementedError
 
     def start(self) -> None:
@@ -162,7 +162,7 @@ class MessageStreamContract(StreamContract):
         self.assertEqual(self.sink.ends, [])
 
     def test_pause(self) -> None:
-        """A paused stream writes nothing; the messages come when it is resumed."""
+        """A paused stream writes nothing, and the messages when it is resumed."""
         self.start()
         self.stream.pause()
         self.stream.pause()

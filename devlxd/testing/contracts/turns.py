@@ -26,7 +26,7 @@ class TurnsContract(ContractBase):
         raise NotImplementedError
 
     def run_turns(self) -> None:
-        """Hook: let the scheduler run until no turn is pending."""
+        """Hook: run the scheduler until no turn is pending."""
         raise NotImplementedError
 
     def setUp(self) -> None:
@@ -45,8 +45,8 @@ class TurnsContract(ContractBase):
         verifyObject(ITurn, self.take("a", "a1"))
         self.run_turns()
 
-    def test_not_at_once(self) -> None:
-        """No work is done before `take` returns, not even the first."""
+    def test_not_immediately(self) -> None:
+        """No work is done before `take` returns, not even that of the first turn."""
         self.take("a", "a1")
         self.assertEqual(self.done, [])
         self.run_turns()
@@ -63,7 +63,7 @@ class TurnsContract(ContractBase):
         self.assertEqual(self.done, ["a1", "b1", "c1", "a2", "a3"])
 
     def test_take_again(self) -> None:
-        """A turn that is taken in a turn comes after the turns of the others."""
+        """A turn that is taken in a turn runs after the turns of the others."""
 
         def take_rest() -> None:
             self.take("a", "rest")

@@ -43,7 +43,7 @@ class WatcherContract(ContractBase):
         """Hook: called when a directory was removed; default: do nothing."""
 
     def overflow(self) -> None:
-        """Hook: let so much happen in `path` that the watcher loses changes."""
+        """Hook: cause so many changes in `path` that the watcher loses some."""
         raise NotImplementedError
 
     def setUp(self) -> None:
@@ -103,7 +103,7 @@ class WatcherContract(ContractBase):
         self.assertEqual(self.watcher.watch(link), self.watch)
 
     def test_unwatch(self) -> None:
-        """Changes in a directory that is not watched any more are not reported."""
+        """Changes in a directory that is no longer watched are not reported."""
         self.watcher.unwatch(self.watch)
         self.watcher.unwatch(self.watch)
         self.write(os.path.join(self.path, "a"))
