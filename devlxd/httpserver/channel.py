@@ -69,8 +69,8 @@ class DevLXDChannel(StrictChannel):
         self.owner = admission.owner(self.caller)
         if self.server.add(self, self.owner):
             return True
-        admission.refused(self.owner)
         self.forceAbortClient()
+        admission.refused(self.owner)
         return False
 
     def _wait_until_ready(self) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -38,6 +39,8 @@ class MessageSink:
 
     #: See `devlxd.httpserver.closing_channel.ActiveResponse.endless`.
     endless = True
+
+    _log = Logger()
 
     def __init__(
         self,
@@ -181,7 +184,8 @@ class MessageSink:
         self._channel.forceAbortClient()
 
     def fail(self, failure: Failure) -> None:
-        """See `ISink.fail`: the head is sent already, so abort."""
+        """See `ISink.fail`: log it, and abort what cannot be replaced any more."""
+        self._log.failure("a stream of messages failed", failure)
         self.abort()
 
 

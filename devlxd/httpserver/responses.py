@@ -75,7 +75,8 @@ class PendingStream:
     aborted. A Deferred alone stands for a whole response, which is still sent on a
     connection that is being closed.
 
-    :ivar response: fires with a `Response` or a `StreamResponse`.
+    :ivar response: fires with a `Response` or a `StreamResponse`. It is never
+        cancelled, and the stream is closed if the client has disconnected.
     """
 
     response: Deferred[Response | StreamResponse]

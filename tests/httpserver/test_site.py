@@ -21,6 +21,7 @@ from twisted.internet.interfaces import (
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.logger import capturedLogs
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
@@ -657,22 +658,28 @@ class LoadingTests(SynchronousTestCase):
 
 @implementer(IStream)
 class FailingStream:
-    """A stream that cannot start.
+    """A stream that cannot start, or else fails when it is resumed.
 
     :ivar is_closed: whether it was closed.
     """
 
     is_closed = False
 
+    def __init__(self, starts: bool = False) -> None:
+        self._starts = starts
+
     def start(self, sink: ISink) -> None:
         """See `IStream.start`."""
-        raise ZeroDivisionError
+        if not self._starts:
+            raise ZeroDivisionError
+        self._sink = sink
 
     def pause(self) -> None:
         """See `IStream.pause`."""
 
     def resume(self) -> None:
         """See `IStream.resume`."""
+        self._sink.fail(Failure(ZeroDivisionError()))
 
     def close(self) -> None:
         """See `IStream.close`."""
@@ -709,6 +716,32 @@ class FailureTests(SynchronousTestCase):
             self.assertTrue(stream.is_closed)
             guest.disconnect()
             self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_messages(self) -> None:
+        """If a stream of messages fails, that is logged; the guest is disconnected."""
+        site = site_for(STORE, "c1")
+        stream = FailingStream(starts=True)
+        self.patch(
+            site.server.handler, "respond", lambda *_: MessageResponse((), (), stream)
+        )
+        guest = GuestConnection(site)
+        guest.send(GET)
+        self.assertTrue(guest.transport.disconnected)
+        guest.disconnect()
+        self.assertTrue(stream.is_closed)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_refusal(self) -> None:
+        """If an admission fails to note a refusal, the guest is still disconnected."""
+        sites = GuestSites(
+            STORE, MemoryIdentifier(), MemoryPeerSource(), Clock(), max_connections=1
+        )
+        site = sites.site(LXD)
+        GuestConnection(site)
+        self.patch(site.server.admission, "refused", lambda _: 1 // 0)
+        channel, transport = site.buildProtocol(None), StringTransport()
+        self.assertRaises(ZeroDivisionError, channel.makeConnection, transport)
+        self.assertTrue(transport.disconnected)
 
     def test_identifier(self) -> None:
         """If the identifier fails, the caller is unidentified."""
