@@ -120,12 +120,13 @@ class GuestAPI:
         """See `IStoreObserver.changed`."""
         if new is None:
             self.services.cache.forget(name)
+        is_over = new is None or (old is not None and new.is_another_than(old))
         assert self._connections is not None
         for connection in self._connections.of(name):
             caller = connection.caller
             if not isinstance(caller, Caller):
                 continue
-            if new is None or (old is not None and new.is_another_than(old)):
+            if is_over:
                 # The bus ends streams of events itself, after the last event.
                 connection.retire()
             elif self._gate.refusal(caller, new) is not None:
