@@ -87,6 +87,6 @@ class End(enum.Enum):
     #: The subscriber has raised an exception.
     FAILED = "failed"
     #: The container was removed.
-    REMOVED = "the container was removed"
+    REMOVED = "the container is gone"
     #: devlxd stops. A subscriber that reconnects with ``since`` misses nothing.
     STOPPED = "devlxd stops"
