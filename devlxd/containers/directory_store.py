@@ -42,9 +42,8 @@ from devlxd.log_limit import RateLimitedLogger
 from devlxd.model import Container
 from devlxd.turns import Slices
 
-#: How often the directory is scanned if everything is watched, in seconds. This
-#: finds what no watch reports: a changed link in the middle of a chain of links,
-#: for example.
+#: How often the directory is scanned if everything is watched, in seconds: no watch
+#: reports a changed link inside a chain of links, for example.
 IDLE_SCAN_INTERVAL = 60.0
 
 
