@@ -57,13 +57,13 @@ class ContainerTests(SynchronousTestCase):
     def test_another(self) -> None:
         """A container that was created again has another uuid or another id."""
         uuid = Container("c1", {"volatile.uuid": "1"})
-        self.assertFalse(uuid.is_another_than(Container("c1")))
-        self.assertFalse(Container("c1").is_another_than(uuid))
-        self.assertFalse(uuid.is_another_than(evolve(uuid, devices={"a": {}})))
+        self.assertFalse(uuid.is_different_from(Container("c1")))
+        self.assertFalse(Container("c1").is_different_from(uuid))
+        self.assertFalse(uuid.is_different_from(evolve(uuid, devices={"a": {}})))
         self.assertTrue(
-            uuid.is_another_than(evolve(uuid, config={"volatile.uuid": "2"}))
+            uuid.is_different_from(evolve(uuid, config={"volatile.uuid": "2"}))
         )
-        self.assertTrue(uuid.is_another_than(evolve(uuid, id="2")))
+        self.assertTrue(uuid.is_different_from(evolve(uuid, id="2")))
 
     def test_equal_by_value(self) -> None:
         """Two snapshots with the same values are equal."""

@@ -178,7 +178,7 @@ class EventBus(Service):
         """See `IStoreObserver.changed`."""
         present = self._present.get(name)
         if present is not None and (
-            new is None or old is None or new.is_another_than(old)
+            new is None or old is None or new.is_different_from(old)
         ):
             # Subscribers of this container receive no events of the next one with its
             # name, even if that is added while they are notified of the removal.

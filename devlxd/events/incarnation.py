@@ -60,7 +60,7 @@ def identity_of(container: Container) -> tuple[str, str, str]:
 
 def are_certainly_same(new: Container, known: Container) -> bool:
     """Return whether two snapshots with one name are certainly of one container."""
-    if not new.is_another_than(known):
+    if not new.is_different_from(known):
         for one, other in zip(identity_of(new), identity_of(known), strict=True):
             if one and other:
                 return one == other

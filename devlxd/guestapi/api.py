@@ -120,7 +120,7 @@ class GuestAPI:
         """See `IStoreObserver.changed`."""
         if new is None:
             self.services.cache.forget(name)
-        is_over = new is None or (old is not None and new.is_another_than(old))
+        is_over = new is None or (old is not None and new.is_different_from(old))
         assert self._connections is not None
         for connection in self._connections.of(name):
             caller = connection.caller

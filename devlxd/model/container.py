@@ -136,7 +136,7 @@ class Container:
     def _default_hostname(self) -> str:
         return self.name
 
-    def is_another_than(self, other: Container) -> bool:
+    def is_different_from(self, other: Container) -> bool:
         """Return whether this is a different container with the name of ``other``.
 
         A container that was removed and created again is a different one. It has
