@@ -28,7 +28,7 @@ config:
   user.foo: bar
   user.greeting: hello from the host
   volatile.cloud-init.instance-id: demo-1
-  {DEFAULT_DIALECT.permissions}.images: "true"
+  {DEFAULT_DIALECT.images_key}: "true"
 devices:
   eth0: {{type: nic, nictype: ipvlan, ipv4.address: 80.80.90.60}}
 """

@@ -20,8 +20,10 @@ from twisted.internet.interfaces import IReactorCore
 from twisted.logger import Logger
 
 from devlxd.containers.directory_store import DirectoryStore
+from devlxd.containers.document_warnings import AccessKeys
 from devlxd.demo import DemoService
 from devlxd.guestapi.dialect import Dialect
+from devlxd.guestapi.dialects import DIALECTS
 from devlxd.host.garbage_collection import disable_gc_until
 from devlxd.host.inotify import INotify
 from devlxd.host.listening import endpoint_at
@@ -81,7 +83,9 @@ def _process_service(options: Options, reactor: IDevLXDReactor) -> ProcessServic
         on_hangup=reload,
     )
     for directory, listens in by_directory.items():
-        store = DirectoryStore(directory, reactor, INotify(reactor))
+        store = DirectoryStore(
+            directory, reactor, INotify(reactor), access_keys=access_keys()
+        )
         store.setServiceParent(service)
         stores.append(store)
         endpoints = [(at.dialect, endpoint_at(reactor, at.endpoint)) for at in listens]
@@ -94,6 +98,15 @@ def _process_service(options: Options, reactor: IDevLXDReactor) -> ProcessServic
     disable_gc_until(loaded)
     loaded.addErrback(lambda why: _log.failure("containers cannot be loaded", why))
     return service
+
+
+def access_keys() -> AccessKeys:
+    """Return the config keys that decide what guests may do, of all dialects."""
+    dialects = DIALECTS.values()
+    switches = [dialect.switch for dialect in dialects]
+    images = [dialect.images_key for dialect in dialects if dialect.images]
+    uids = [dialect.uids_key for dialect in dialects]
+    return AccessKeys(booleans=(*switches, *images), others=tuple(uids))
 
 
 def make_image_store(

@@ -293,6 +293,20 @@ class MakeServiceTests(OptionsTestCase):
         assert service.store.parent is service.parent
         return service.store.directory
 
+    def test_access_keys(self) -> None:
+        """Mistakes in the access keys of every dialect are logged, served or not."""
+        keys = tap.access_keys()
+        for dialect in DIALECTS.values():
+            self.assertIn(dialect.switch, keys.booleans)
+            self.assertIn(dialect.uids_key, keys.others)
+        self.assertIn(LXD.images_key, keys.booleans)
+        self.assertNotIn(APOLLO.images_key, keys.booleans)
+        (service,) = self.make(
+            f"--containers={self.containers}", f"--listen={self.socket}"
+        )
+        assert isinstance(service.store, DirectoryStore)
+        self.assertEqual(service.store._access_keys, keys)
+
     def test_one_store(self) -> None:
         """With ``--containers``, all dialects serve the same containers."""
         (service,) = self.make(

@@ -25,13 +25,14 @@ from devlxd.containers.directory_watches import SCAN_INTERVAL, DirectoryWatches
 from devlxd.containers.document_files import Document, parse, read_document
 from devlxd.containers.document_parser import ParsedDocument
 from devlxd.containers.document_paths import (
+    DocumentPath,
     UnreadableError,
     find_documents,
     ignored_file,
     list_containers,
 )
 from devlxd.containers.document_versions import DocumentVersions, Signature
-from devlxd.containers.document_warnings import id_warning
+from devlxd.containers.document_warnings import NO_ACCESS_KEYS, AccessKeys
 from devlxd.containers.failed_reads import FailedReads
 from devlxd.containers.reading_queue import ReadingQueue
 from devlxd.containers.removals import Removals
@@ -53,13 +54,14 @@ class DirectoryStore(ContainerStoreBase, Service):
 
     The directory has ``NAME.yaml``, ``NAME.yml``, ``NAME.json``,
     ``NAME/config.yaml`` or ``NAME/backup.yaml``, one of them for each container.
-    A document that cannot be read is logged, and the last snapshot of its
-    container stays. The store never writes to the directory.
+    If a document cannot be read, this is logged, and the last snapshot stays. The
+    store never writes to the directory.
 
     :ivar directory: the directory.
     :param reactor: schedules reads, retries and scans.
     :param watcher: reports changes; the store starts and stops it.
     :param wall: returns the time as file systems count it, in seconds since 1970.
+    :param access_keys: the config keys whose mistakes are logged.
     """
 
     _log = Logger()
@@ -70,11 +72,13 @@ class DirectoryStore(ContainerStoreBase, Service):
         reactor: IReactorTime,
         watcher: IWatcher,
         wall: Callable[[], float] = time.time,
+        access_keys: AccessKeys = NO_ACCESS_KEYS,
     ) -> None:
         super().__init__()
         self.directory = directory
         self._reactor = reactor
         self._wall = wall
+        self._access_keys = access_keys
         self._watcher = watcher
         self._limited_log = RateLimitedLogger(self._log, reactor)
         self._reset()
@@ -133,9 +137,8 @@ class DirectoryStore(ContainerStoreBase, Service):
         """
         if not self.running:
             return
-        self._log.info(
-            "reading all documents in {path} again", path=str(self.directory)
-        )
+        path = str(self.directory)
+        self._log.info("reading all documents in {path} again", path=path)
         self._versions.discard_all()
         self._warnings.forget_all()
         self._scan()
@@ -242,7 +245,7 @@ class DirectoryStore(ContainerStoreBase, Service):
     ) -> Slices[None]:
         """Parse a document, and replace the snapshot if it differs."""
         try:
-            parsed = yield from parse(name, document)
+            parsed = yield from parse(name, document, self._access_keys)
             old = super().get(name)
             is_equal = old and (yield from are_equal(old, parsed.container))
         except UnreadableError as error:
@@ -255,17 +258,13 @@ class DirectoryStore(ContainerStoreBase, Service):
         # The container may have been removed while it was compared.
         if not is_equal or super().get(name) is not old:
             self.replace(parsed.container)
-        self._log_warnings(name, document, parsed)
+        self._log_warnings(name, document.path, parsed)
 
     def _log_warnings(
-        self, name: str, document: Document, parsed: ParsedDocument
+        self, name: str, path: DocumentPath, parsed: ParsedDocument
     ) -> None:
-        warnings = [*parsed.warnings]
-        container_id = parsed.container.id
-        others = {*self.names_with_id(container_id)} - {name}
-        if others:
-            warnings.append(id_warning(container_id, parsed.id_line, min(others)))
-        self._warnings.update(name, document.path, warnings)
+        same_id = {*self.names_with_id(parsed.container.id)} - {name}
+        self._warnings.update(name, path, parsed.warnings_with(same_id))
 
     def _read_failed(self, name: str, error: UnreadableError) -> None:
         """Keep the last snapshot, and retry."""

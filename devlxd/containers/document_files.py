@@ -12,6 +12,7 @@ from attrs import frozen
 from devlxd.containers.document_parser import ParsedDocument, parse_document
 from devlxd.containers.document_paths import DocumentPath, UnreadableError
 from devlxd.containers.document_trees import MAX_DOCUMENT, DocumentError
+from devlxd.containers.document_warnings import AccessKeys
 from devlxd.files import birth_time_ns, open_regular
 from devlxd.model import is_container_name
 from devlxd.turns import Slices
@@ -59,7 +60,9 @@ def read_document(name: str, paths: list[DocumentPath]) -> Document | None:
         raise UnreadableError.from_os_error(error, path.path) from None
 
 
-def parse(name: str, document: Document) -> Slices[ParsedDocument]:
+def parse(
+    name: str, document: Document, access_keys: AccessKeys
+) -> Slices[ParsedDocument]:
     """Parse the document of the container ``name``, in slices.
 
     :raises UnreadableError: when the document is rejected.
@@ -68,7 +71,7 @@ def parse(name: str, document: Document) -> Slices[ParsedDocument]:
     try:
         return (
             yield from parse_document(
-                name, document.content, path.format, document.origin
+                name, document.content, path.format, document.origin, access_keys
             )
         )
     except DocumentError as error:

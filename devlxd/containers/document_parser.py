@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import enum
 import os.path
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from itertools import islice
 from types import MappingProxyType
 
@@ -28,8 +28,11 @@ from devlxd.containers.document_trees import (
 )
 from devlxd.containers.document_warnings import (
     MAX_WARNINGS,
+    NO_ACCESS_KEYS,
+    AccessKeys,
     DocumentWarning,
     config_warnings,
+    id_warning,
     top_level_warnings,
 )
 from devlxd.containers.json_trees import read_json, read_simple_json
@@ -69,6 +72,16 @@ class ParsedDocument:
     warnings: tuple[DocumentWarning, ...] = ()
     id_line: int | None = None
 
+    def warnings_with(self, same_id: Collection[str]) -> list[DocumentWarning]:
+        """Return the warnings, with one about the id if other containers have it.
+
+        :param same_id: the names of the other containers.
+        """
+        if not same_id:
+            return [*self.warnings]
+        warning = id_warning(self.container.id, self.id_line, min(same_id))
+        return [*self.warnings, warning]
+
 
 def parse_container(name: str, content: bytes, format: Format) -> Container:
     """Parse the document of the container ``name`` in one slice.
@@ -79,25 +92,30 @@ def parse_container(name: str, content: bytes, format: Format) -> Container:
 
 
 def parse_document(
-    name: str, content: bytes, format: Format, origin: str = ""
+    name: str,
+    content: bytes,
+    format: Format,
+    origin: str = "",
+    access_keys: AccessKeys = NO_ACCESS_KEYS,
 ) -> Slices[ParsedDocument]:
     """Parse the document of the container ``name``, in slices.
 
     :param content: the bytes of the document.
     :param origin: see `Container.origin`.
+    :param access_keys: the config keys whose mistakes are warned of.
     :raises DocumentError: when the document is rejected.
     """
     if len(content) > MAX_DOCUMENT:
         raise DocumentError(f"longer than {MAX_DOCUMENT} bytes")
     text = _decode(content)
     if format is Format.JSON:
-        parsed = _parse_simple_json(name, text, origin)
+        parsed = _parse_simple_json(name, text, origin, access_keys)
         if parsed is not None:
             return parsed
         tree = yield from read_json(text)
     else:
         tree = yield from read_yaml(text)
-    return (yield from _parse_tree(name, tree, format, origin))
+    return (yield from _parse_tree(name, tree, format, origin, access_keys))
 
 
 def _decode(content: bytes) -> str:
@@ -108,7 +126,9 @@ def _decode(content: bytes) -> str:
         raise DocumentError("not UTF-8", line) from None
 
 
-def _parse_simple_json(name: str, text: str, origin: str) -> ParsedDocument | None:
+def _parse_simple_json(
+    name: str, text: str, origin: str, access_keys: AccessKeys
+) -> ParsedDocument | None:
     """Parse a short JSON document if no message needs to name a line of it.
 
     :return: ``None`` if the document needs `read_json`.
@@ -117,14 +137,14 @@ def _parse_simple_json(name: str, text: str, origin: str) -> ParsedDocument | No
     if tree is None:
         return None
     try:
-        parsed = finish(_parse_tree(name, tree, Format.JSON, origin))
+        parsed = finish(_parse_tree(name, tree, Format.JSON, origin, access_keys))
     except DocumentError:
         return None
     return parsed if parsed.id_line is None and not parsed.warnings else None
 
 
 def _parse_tree(
-    name: str, tree: Tree, format: Format, origin: str
+    name: str, tree: Tree, format: Format, origin: str, access_keys: AccessKeys
 ) -> Slices[ParsedDocument]:
     document = _mapping(tree.root, "the document", tree.line)
     prefix = ""
@@ -136,7 +156,7 @@ def _parse_tree(
         warnings += islice(top_level_warnings(document.lines), MAX_WARNINGS)
     section = _section(document, f"{prefix}config")
     config = yield from _text_mapping(section, f"{prefix}config")
-    warnings += yield from config_warnings(config, section.lines)
+    warnings += yield from config_warnings(config, section.lines, access_keys)
     container = Container(
         name,
         config,

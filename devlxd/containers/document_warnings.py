@@ -44,13 +44,7 @@ _PRINTED_KEYS = (
     "type",
 )
 
-#: The config keys that are booleans and decide what guests may do.
-_SWITCHES = ("security.devapollo", "security.devlxd", "security.devlxd.images")
-
-#: The other config keys that decide what guests may do.
-_PERMISSIONS = ("security.devapollo.uids", "security.devlxd.uids")
-
-#: Config keys of LXD that are similar to these, but are no mistakes.
+#: Config keys of LXD that are similar to access keys, but are no mistakes.
 _SIMILAR_KEYS = ("security.devlxd.management.volumes",)
 
 #: How similar a top-level key must be to a known key to be taken for a misspelling
@@ -66,6 +60,27 @@ _MAX_COMPARISONS = 64
 
 #: Keys of this length or more, in characters, are not compared.
 _MAX_LENGTH = 64
+
+
+@frozen
+class AccessKeys:
+    """The config keys that decide what guests may do.
+
+    :ivar booleans: those whose values are true or false.
+    :ivar others: those with other values.
+    """
+
+    booleans: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """All of them."""
+        return (*self.booleans, *self.others)
+
+
+#: No keys: of their mistakes there are no warnings.
+NO_ACCESS_KEYS = AccessKeys()
 
 
 @frozen
@@ -94,9 +109,9 @@ def top_level_warnings(lines: Mapping[str, int]) -> Iterator[DocumentWarning]:
 
 
 def config_warnings(
-    config: Mapping[str, str], lines: Mapping[str, int]
+    config: Mapping[str, str], lines: Mapping[str, int], access_keys: AccessKeys
 ) -> Slices[list[DocumentWarning]]:
-    """Find misspelled config keys, and switches that are not booleans, in slices.
+    """Find misspelled access keys, and those that are not booleans, in slices.
 
     :param lines: each key with its line.
     """
@@ -104,10 +119,10 @@ def config_warnings(
     comparisons = 0
     for number, (key, value) in enumerate(config.items(), 1):
         text = ""
-        if key in _SWITCHES:
+        if key in access_keys.booleans:
             text = _warning_of_value(key, value)
         elif key.startswith("sec") and comparisons < _MAX_COMPARISONS:
-            text = _warning_of_key(key)
+            text = _warning_of_key(key, access_keys)
             comparisons += 1
             yield
         if text and len(warnings) < MAX_WARNINGS:
@@ -130,17 +145,17 @@ def id_warning(container_id: str, line: int | None, other: str) -> DocumentWarni
     return DocumentWarning(text, line or 1)
 
 
-def _warning_of_value(switch: str, value: str) -> str:
+def _warning_of_value(key: str, value: str) -> str:
     if not value or is_true(value) or is_false(value):
         return ""
-    return f"{switch} is neither true nor false: {printable(value)}"
+    return f"{key} is neither true nor false: {printable(value)}"
 
 
-def _warning_of_key(key: str) -> str:
-    if key in (*_PERMISSIONS, *_SIMILAR_KEYS):
+def _warning_of_key(key: str, access_keys: AccessKeys) -> str:
+    if key in (*access_keys.others, *_SIMILAR_KEYS):
         return ""
-    suggestion = _suggestion(key, (*_SWITCHES, *_PERMISSIONS), _CONFIG_SIMILARITY)
-    if not suggestion and not key.startswith(_SWITCHES):
+    suggestion = _suggestion(key, access_keys.all, _CONFIG_SIMILARITY)
+    if not suggestion and not key.startswith(access_keys.booleans):
         return ""
     return f"{printable(key)} has no effect{suggestion}"
 

@@ -96,6 +96,16 @@ class Dialect:
     rank: int = 100
 
     @property
+    def uids_key(self) -> str:
+        """The config key with the users, besides root, that may send requests."""
+        return f"{self.permissions}.uids"
+
+    @property
+    def images_key(self) -> str:
+        """The config key that permits a container to download images."""
+        return f"{self.permissions}.images"
+
+    @property
     def events(self) -> bool:
         """Whether it has events."""
         return bool(self.event_types)

@@ -17,12 +17,12 @@ def is_switched_off(container: Container, switch: str) -> bool:
     return is_false(container.config.get(switch, ""))
 
 
-def allowed_uids(container: Container, permissions: str) -> frozenset[str]:
-    """Return the users besides root that the key ``PERMISSIONS.uids`` permits.
+def allowed_uids(container: Container, key: str) -> frozenset[str]:
+    """Return the users, besides root, that the config key ``key`` permits.
 
-    :return: its comma-separated values: uids inside the container, or ``*``.
+    :return: its comma-separated values: uids as seen in the container, or ``*``.
     """
-    uids = container.config.get(f"{permissions}.uids", "")
+    uids = container.config.get(key, "")
     return frozenset(uid.strip() for uid in uids.split(","))
 
 
@@ -55,5 +55,5 @@ class Gate:
     def _is_permitted(self, uid: int | None, container: Container) -> bool:
         if uid == 0:
             return True
-        allowed = allowed_uids(container, self._dialect.permissions)
+        allowed = allowed_uids(container, self._dialect.uids_key)
         return "*" in allowed or (uid is not None and str(uid) in allowed)

@@ -74,7 +74,7 @@ class ImageExportResource(GuestResource):
 
     def get(self, request: Request, container: Container) -> AnyResponse:
         """See `GuestResource.get`."""
-        if not is_true(container.config.get(f"{self.dialect.permissions}.images", "")):
+        if not is_true(container.config.get(self.dialect.images_key, "")):
             return self.not_authorized
         raw = self.path.variable_in(request.path) or b""
         fingerprint = unquote_to_bytes(raw).decode("latin-1").lower()

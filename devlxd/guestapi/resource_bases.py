@@ -112,8 +112,8 @@ class SnapshotResource(GuestResource):
         raise NotImplementedError
 
 
-class ListResource(GuestResource):
-    """A path that lists paths, possibly many: it is rendered in turns."""
+class SlicedResource(GuestResource):
+    """A path whose response may be long, and is rendered in the container's turns."""
 
     def get(self, request: Request, container: Container) -> AnyResponse:
         """See `GuestResource.get`."""

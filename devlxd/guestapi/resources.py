@@ -8,7 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from devlxd.guestapi.resource_bases import ListResource, NamedResource, SnapshotResource
+from devlxd.guestapi.resource_bases import (
+    NamedResource,
+    SlicedResource,
+    SnapshotResource,
+)
 from devlxd.guestapi.snapshot_responses import (
     json_response,
     list_response,
@@ -19,7 +23,7 @@ from devlxd.model import Container
 from devlxd.turns import Slices
 
 
-class ConfigListResource(ListResource):
+class ConfigListResource(SlicedResource):
     """``/1.0/config``: the paths of the config keys that the guest may read.
 
     They are not percent-encoded, like those of LXD and Incus: cloud-init encodes
@@ -27,7 +31,7 @@ class ConfigListResource(ListResource):
     """
 
     def slices(self, container: Container) -> Slices[Response]:
-        """See `ListResource.slices`."""
+        """See `SlicedResource.slices`."""
         return list_response("/1.0/config/", container.config, self._is_listed)
 
     def _is_listed(self, key: str, value: str) -> bool:
@@ -49,11 +53,11 @@ class ConfigValueResource(NamedResource):
         )
 
 
-class DeviceListResource(ListResource):
+class DeviceListResource(SlicedResource):
     """``/1.0/devices``: the paths of the devices that are shown."""
 
     def slices(self, container: Container) -> Slices[Response]:
-        """See `ListResource.slices`."""
+        """See `SlicedResource.slices`."""
         return list_response("/1.0/device/", container.devices, self._is_listed)
 
     def _is_listed(self, name: str, device: Mapping[str, str]) -> bool:

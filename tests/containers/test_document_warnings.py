@@ -8,9 +8,14 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from devlxd.containers import document_warnings
 from devlxd.containers.document_parser import Format, parse_document
-from devlxd.containers.document_warnings import MAX_WARNINGS
+from devlxd.containers.document_warnings import MAX_WARNINGS, AccessKeys
 from devlxd.turns import finish
 from tests.containers.test_document_parser import BACKUP, SHOWN
+
+ACCESS_KEYS = AccessKeys(
+    booleans=("security.devapollo", "security.devlxd", "security.devlxd.images"),
+    others=("security.devapollo.uids", "security.devlxd.uids"),
+)
 
 
 class WarningTests(SynchronousTestCase):
@@ -20,7 +25,8 @@ class WarningTests(SynchronousTestCase):
         self, content: bytes, format: Format = Format.YAML
     ) -> list[tuple[str, int]]:
         """Return the warnings about a document, each with its line."""
-        parsed = finish(parse_document("c1", content, format))
+        slices = parse_document("c1", content, format, access_keys=ACCESS_KEYS)
+        parsed = finish(slices)
         return [(warning.text, warning.line) for warning in parsed.warnings]
 
     def test_none(self) -> None:
@@ -92,7 +98,7 @@ lxcpath: /var/lib/lxc
             return []
 
         self.patch(document_warnings, "get_close_matches", compare)
-        slices = parse_document("c1", content, Format.YAML)
+        slices = parse_document("c1", content, Format.YAML, access_keys=ACCESS_KEYS)
         most = 0
         with contextlib.suppress(StopIteration):
             while True:
