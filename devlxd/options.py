@@ -47,8 +47,7 @@ class Options(usage.Options):
     """The options of ``twistd devlxd``."""
 
     longdesc = (
-        "Serves the guest API of LXD, /dev/lxd/sock, to the containers of this "
-        "host. Mount the directory of the socket into each container, as the "
+        "Serves the guest API of LXD to the containers of this host. Mount the directory of the socket into each container, as the "
         f"README explains. One container has at most {MAX_CONNECTIONS} connections "
         f"and {MAX_DOWNLOADS} downloads at a time. The last {KEPT_EVENTS} events of "
         f"each container are kept, in at most {MAX_CONTAINER_BYTES >> 20} MiB, and in "

@@ -11,8 +11,8 @@ from typing import TypeVar
 
 from devlxd.model import Container, Event
 
-#: The type and the metadata of an event, the fields in the order of the published
-#: specification of the API (LXD's dev-lxd document).
+#: The type and the metadata of an event. The fields are in a fixed order, in which
+#: dialects may render them.
 Change = tuple[str, Mapping[str, object]]
 
 #: The number of names that are compared in one step.

@@ -158,7 +158,8 @@ class DialectsTests(SynchronousTestCase):
         """The dialect with the lowest rank is the default."""
         self.assertIs(next(iter(DIALECTS.values())), DEFAULT_DIALECT)
         ranks = [dialect.rank for dialect in DIALECTS.values()]
-        self.assertEqual(ranks, sorted(set(ranks)))
+        self.assertEqual(ranks, sorted(ranks))
+        self.assertEqual(ranks.count(DEFAULT_DIALECT.rank), 1)
 
     def test_modules(self) -> None:
         """Each module of the package is one dialect, with the module's name."""
