@@ -47,8 +47,9 @@ class Options(usage.Options):
     """The options of ``twistd devlxd``."""
 
     longdesc = (
-        "Serves the guest API of LXD to the containers of this host. Mount the directory of the socket into each container, as the "
-        f"README explains. One container has at most {MAX_CONNECTIONS} connections "
+        "Serves the guest API of LXD to the containers of this host. Mount the "
+        "directory of the socket into each container, as the README explains. One "
+        f"container has at most {MAX_CONNECTIONS} connections "
         f"and {MAX_DOWNLOADS} downloads at a time. The last {KEPT_EVENTS} events of "
         f"each container are kept, in at most {MAX_CONTAINER_BYTES >> 20} MiB, and in "
         f"at most {MAX_BYTES >> 20} MiB for all containers. docs/limits.rst lists all "
