@@ -25,7 +25,7 @@ from devlxd.model import Caller
 
 @implementer(IServiceObserver)
 class RequestLog:
-    """Logs the requests of guests."""
+    """An observer that logs the requests of guests."""
 
     _log = Logger()
 

@@ -17,7 +17,7 @@ from devlxd import Container, ContainerStoreBase
 
 
 class InventoryStore(ContainerStoreBase, TimerService):
-    """Reads the file every ten seconds while the service runs."""
+    """A store that reads the file every ten seconds while the service runs."""
 
     def __init__(self, path: Path, reactor: IReactorTime) -> None:
         ContainerStoreBase.__init__(self)

@@ -16,7 +16,7 @@ from devlxd.model import Claim, is_container_name
 
 @implementer(IPlugin, IRuntime)
 class JailRuntime:
-    """Finds the containers of jails by their cgroups."""
+    """A runtime whose containers are in the cgroups ``/jails/NAME``."""
 
     #: Documents select this runtime with ``runtime: jails``.
     name = "jails"
