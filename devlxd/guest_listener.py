@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.test_service -*-
-"""Listening for guests at one endpoint."""
+"""Listening for guests on one endpoint."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class _UNIXAcceptor:
 
 
 class GuestListener(Service):
-    """A service that listens at one endpoint; closes its connections at the end."""
+    """A service that listens on one endpoint, and closes its connections at the end."""
 
     _log = Logger()
 
@@ -88,9 +88,10 @@ class GuestListener(Service):
     def _listened(self, port: IListeningPort) -> IListeningPort:
         listening = getattr(port, "socket", None)
         if isinstance(listening, socket.socket) and listening.family == socket.AF_UNIX:
-            accepts_itself = IReadDescriptor(port, None)
-            if accepts_itself is not None:
-                self._reactor.removeReader(accepts_itself)
+            reader = IReadDescriptor(port, None)
+            if reader is not None:
+                # The acceptor accepts connections instead of the port.
+                self._reactor.removeReader(reader)
             self._unix_acceptor = _UNIXAcceptor(listening, self.site, self._reactor)
         self._log.info(
             "{dialect} guests are served at {address}",
@@ -101,7 +102,7 @@ class GuestListener(Service):
 
     def _log_failure(self, failure: Failure) -> None:
         self._log.failure(
-            "cannot listen at {endpoint}", failure, endpoint=self.endpoint
+            "cannot listen on {endpoint}", failure, endpoint=self.endpoint
         )
 
     def stopService(self) -> Deferred[None]:
