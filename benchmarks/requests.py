@@ -58,7 +58,7 @@ def serve(
 ) -> tuple[subprocess.Popen[str], str]:
     """Start a server.
 
-    :param ready: a text that it prints when it is ready.
+    :param ready: the text that it prints when it is ready.
     :return: its process, and the line with ``ready``.
     """
     process = subprocess.Popen(

@@ -106,7 +106,7 @@ class CheckoutServer(ServerProcess):
             environment=environment_for(checkout),
         )
         path = str(sockets / "sock")
-        wait_until(lambda: self._listens(path), f"devlxd listens at {path}")
+        wait_until(lambda: self._listens(path), f"devlxd listens on {path}")
 
     def _listens(self, path: str) -> bool:
         self.check_running()
@@ -123,7 +123,7 @@ class CheckoutServer(ServerProcess):
 
 
 class OneContainerServer:
-    """A devlxd that identifies every caller as the root of its only container.
+    """A devlxd that identifies every caller as root of its only container.
 
     :param checkout: the checkout that is run.
     :ivar document: the container's document.

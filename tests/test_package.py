@@ -20,7 +20,7 @@ class ExportsTests(SynchronousTestCase):
             self.assertIn(name, dir(devlxd))
 
     def test_unknown(self) -> None:
-        """Any other name is an `AttributeError` that names it."""
+        """Any other name raises an `AttributeError` that contains it."""
         error = self.assertRaises(AttributeError, getattr, devlxd, "Nope")
         self.assertEqual(str(error), "module 'devlxd' has no attribute 'Nope'")
 

@@ -1,1 +1,1 @@
-"""Tests of devlxd.commands."""
+"""Tests of `devlxd.commands`."""

@@ -1,1 +1,1 @@
-"""Tests of ``devlxd.containers``."""
+"""Tests of `devlxd.containers`."""

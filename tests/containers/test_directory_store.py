@@ -341,7 +341,7 @@ class ChangeTests(DirectoryStoreTestCase):
         self.assertEqual(self.store.names(), [])
 
     def test_linked_document(self) -> None:
-        """The target of a symbolic link is watched, also when the link changes."""
+        """The target of a symbolic link is watched, even after the link changes."""
         pools = [Path(tempfile.mkdtemp(dir=".")).absolute() for _ in range(2)]
         for n, pool in enumerate(pools):
             (pool / "doc").write_text(f"config: {{user.a: {n}}}")

@@ -333,7 +333,7 @@ class RejectedTests(SynchronousTestCase):
     @settings(deadline=None)
     @given(text=st.text('{}[]",:\\u0d8-1.eE tfn\n', max_size=30))
     def test_any_json(self, text: str) -> None:
-        """A text is accepted as JSON if Python's own parser accepts it."""
+        """Text is accepted as JSON if Python's own parser accepts it."""
         try:
             json.loads(text)
             is_json = True

@@ -88,7 +88,7 @@ lxcpath: /var/lib/lxc
         )
 
     def test_many_similar(self) -> None:
-        """At most one key in a slice is compared with known keys, up to a bound."""
+        """At most one key in a slice, and 100 in all, are compared with known keys."""
         lines = "".join(f"  security.devl{n}: x\n" for n in range(1000))
         content = f"config:\n{lines}  security.devlxd: flase\n".encode()
         compared: list[str] = []

@@ -1,1 +1,1 @@
-"""Tests of ``devlxd.events``."""
+"""Tests of `devlxd.events`."""

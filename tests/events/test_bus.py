@@ -405,7 +405,7 @@ class SinceTests(BusTestCase):
         self.assertEqual(len(self.journal.incarnations()), 4)
 
     def test_nothing_after_the_start(self) -> None:
-        """While the store has no container at all no events are removed."""
+        """While the store has no containers, no events are removed."""
         self.bus.stopService()
         self.patch(self.store, "names", list)
         self.restart()

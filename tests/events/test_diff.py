@@ -82,7 +82,7 @@ class ChangesTests(SynchronousTestCase):
             self.assertEqual(found, expected)
 
     def test_nothing(self) -> None:
-        """Keys of other namespaces, and empty values of new keys, are no changes."""
+        """Keys of other namespaces, and empty values of new keys, are not changes."""
         hidden = evolve(OLD, config={**OLD.config, "limits.cpu": "9", "user.b": ""})
         self.assertEqual(changed(OLD, hidden), [])
         self.assertEqual(changed(None, None), [])

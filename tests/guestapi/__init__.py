@@ -1,1 +1,1 @@
-"""Tests of devlxd.guestapi."""
+"""Tests of `devlxd.guestapi`."""

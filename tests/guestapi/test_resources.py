@@ -34,7 +34,7 @@ ANY_CONFIG = st.dictionaries(TEXT.map("user.".__add__) | TEXT, TEXT, max_size=5)
 
 
 def guest_of(container: Container, dialect: Dialect = LXD) -> GuestConnection:
-    """Connect as the root of ``container``."""
+    """Connect as root of ``container``."""
     return GuestConnection(site_for(MemoryStore([container]), container.name, dialect))
 
 

@@ -1,1 +1,1 @@
-"""Tests of devlxd.host."""
+"""Tests of `devlxd.host`."""

@@ -46,7 +46,7 @@ class AcceptorTests(SynchronousTestCase):
         self.acceptor = self.make_acceptor(self.listening)
 
     def listen(self, listening: socket.socket) -> socket.socket:
-        """Make a socket listen at an address that the kernel chooses."""
+        """Make a socket listen on an address that the kernel chooses."""
         self.addCleanup(listening.close)
         listening.setblocking(False)
         listening.bind("")

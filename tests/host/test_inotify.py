@@ -1,4 +1,4 @@
-"""Tests of `devlxd.host.inotify`, on the kernel's inotify; the reactor is in memory."""
+"""Tests of `devlxd.host.inotify` with the kernel's inotify."""
 
 from __future__ import annotations
 

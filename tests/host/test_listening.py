@@ -52,7 +52,7 @@ class DescriptionTests(ListeningTestCase):
     """The descriptions of endpoints that an operator may write."""
 
     def test_path(self) -> None:
-        """A path of a socket is listened at; every user may connect."""
+        """The socket is created at a path that names it; every user may connect."""
         self.assertEqual(self.listen(self.path), (self.path, BACKLOG, 0o666, False))
 
     def test_directory(self) -> None:

@@ -1,1 +1,1 @@
-"""Tests of devlxd.httpserver."""
+"""Tests of `devlxd.httpserver`."""

@@ -2,7 +2,7 @@
 
 Its guests are processes of the host. Each binds its socket to an abstract address
 that names a container, see `address_of`. Run this file as a program with two
-arguments: the directory of the containers, and the path of the socket to listen at.
+arguments: the directory of the containers, and the path of the socket to listen on.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Tests of attacks by the root of one container on the secret of another.
+"""Tests of attacks by root of one container on the secret of another.
 
 The table in ``docs/security.rst`` names the test of each attack.
 """

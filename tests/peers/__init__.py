@@ -1,1 +1,1 @@
-"""Tests of ``devlxd.peers``."""
+"""Tests of `devlxd.peers`."""

@@ -32,7 +32,7 @@ except PermissionError:
 
 
 def as_nobody(*capabilities: str) -> list[str]:
-    """Return a command that runs a program as the user nobody, with some capabilities.
+    """Return a command that runs a program as ``nobody`` with some capabilities.
 
     ``CAP_DAC_READ_SEARCH`` is always one of them: Python and devlxd may be
     installed in a directory that the user nobody cannot read.

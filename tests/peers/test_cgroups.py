@@ -36,5 +36,5 @@ class ParseCgroupsTests(SynchronousTestCase):
                 self.assertEqual(set(parse_cgroups(text)), {path})
 
     def test_unknown_format(self) -> None:
-        """A text of another format raises ValueError."""
+        """Text in another format raises `ValueError`."""
         self.assertRaises(ValueError, parse_cgroups, "nonsense\n")

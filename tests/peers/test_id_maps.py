@@ -70,7 +70,7 @@ class ParseUIDMapTests(IDMapContract, SynchronousTestCase):
         self.assertIsNone(parse_uid_map("").inside(0))
 
     def test_unknown_format(self) -> None:
-        """A text of another format is an error."""
+        """Text in another format is an error."""
         for text in ("x", "0 0", "0 0 1 2", "a b c"):
             self.assertRaises(IDMapError, parse_uid_map, text)
 

@@ -141,7 +141,7 @@ class AttackTests(IdentifierTestCase):
     """Attacks by root in a container, on a host with cgroup v2."""
 
     def test_honest(self) -> None:
-        """A process that does nothing special is the root of its own container."""
+        """A process that does nothing special is root of its own container."""
         caller = self.identify("/lxc.payload.attacker")
         self.assertEqual((caller.container, caller.uid), ("attacker", 0))
 
@@ -192,7 +192,7 @@ class AttackTests(IdentifierTestCase):
         self.assertEqual(caller.uid, 1000)
 
     def test_host_root(self) -> None:
-        """The host's root is not the root of an unprivileged container."""
+        """The host's root is not root of an unprivileged container."""
         self.assertIsNone(self.identify("/lxc.payload.attacker", uid=0).uid)
 
     def test_line_ends(self) -> None:

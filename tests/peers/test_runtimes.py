@@ -372,7 +372,7 @@ class LXCMonitorTests(SynchronousTestCase):
         """A parent that is not in the cgroup of a monitor is not a monitor.
 
         It may be the process that adopted the init when the monitor was killed, or
-        the root of a privileged container in the host's pid namespace. Its title
+        root of a privileged container in the host's pid namespace. Its title
         is ignored.
         """
         for command_line in (
