@@ -54,7 +54,7 @@ def websocket_factory(reactor: IReactorTime) -> WebSocketServerFactory:
 
 
 class WebSocketBase(WebSocketServerProtocol):
-    """A websocket that discards the messages of the client, with hooks for subclasses.
+    """A websocket that discards the client's messages, with hooks for subclasses.
 
     :param factory: see `websocket_factory`.
     :param headers: further headers of the response to the handshake.

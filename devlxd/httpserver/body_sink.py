@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.httpserver.test_paced_body -*-
-"""The body of one response; the connection of a stalled client is aborted."""
+"""Sending the body of one response to a client, which may stop reading."""
 
 from __future__ import annotations
 
@@ -45,12 +45,15 @@ class Exchange(Protocol):
 
 @implementer(ISink, IPushProducer)
 class BodySink:
-    """The body of a response, of the length that its headers give.
+    """A sink for the body of a response, whose headers give its length.
 
     The head is sent with the first data: before that, an error can still replace
     the response.
 
-    :param stall_timeout: for how long the client may stop reading, in seconds.
+    :param request: the request to respond to.
+    :param stream: writes the body.
+    :param stall_timeout: for how long the client may stop reading, in seconds. After
+        that the connection is aborted.
     """
 
     #: See `devlxd.httpserver.closing_channel.ActiveResponse.endless`.

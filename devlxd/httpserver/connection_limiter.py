@@ -17,10 +17,10 @@ from devlxd.interfaces import IDevLXDReactor
 from devlxd.log_limit import RateLimitedLogger
 from devlxd.socket_options import cgroup_of, credentials_of
 
-#: Looks for data without reading it. Combining the flags for each call is slow.
+#: The flags to look for data without reading it. Combining them for each call is slow.
 _PEEK = int(socket.MSG_PEEK | socket.MSG_DONTWAIT)
 
-#: Stands for an owner that is not known; ``None`` may be an owner.
+#: The owner of an unknown process; ``None`` may be an owner.
 _UNKNOWN = object()
 
 
@@ -46,7 +46,8 @@ class ConnectionLimiter:
         self._site = site
         self._registry = site.server.registry
         self._reactor = reactor
-        self._waiting: Counter[Hashable] = Counter()
+        # The number of connections of each owner that wait for a turn.
+        self._pending: Counter[Hashable] = Counter()
         # Processes whose connections are refused in this reactor iteration.
         self._refused_pids: set[int] = set()
         self._is_closed = False
@@ -67,13 +68,13 @@ class ConnectionLimiter:
         if owner is _UNKNOWN:
             cgroup = cgroup_of(connection, pid)
             owner = self._registry.cgroups.get(cgroup, UNIDENTIFIED)
-        if not self._registry.may_add(owner, self._waiting[owner]):
+        if not self._registry.may_add(owner, self._pending[owner]):
             connection.close()
             self._refuse(owner, pid)
         elif self._registry.may_connect_now(owner):
             self._admit(connection, pid, cgroup)
         else:
-            self._waiting[owner] += 1
+            self._pending[owner] += 1
             turn = partial(self._admit_in_turn, owner, connection, pid, cgroup)
             self._registry.take_turn(owner, turn)
 
@@ -95,9 +96,9 @@ class ConnectionLimiter:
         pid: int,
         cgroup: Hashable,
     ) -> None:
-        self._waiting[owner] -= 1
-        if not self._waiting[owner]:
-            del self._waiting[owner]
+        self._pending[owner] -= 1
+        if not self._pending[owner]:
+            del self._pending[owner]
         if self._is_closed or _is_closed_by_peer(connection):
             connection.close()
         else:

@@ -14,15 +14,16 @@ from devlxd.httpserver.body_sink import Exchange
 from devlxd.httpserver.channel import DevLXDChannel
 from devlxd.interfaces import ISink, IStream
 
-#: How often a stream of lines is kept alive with an empty line, in seconds.
+#: How often an empty line is sent in a stream of lines, in seconds. It shows that
+#: the connection is open.
 KEEP_ALIVE = 30
 
 #: How much of a message is written at a time, in bytes. No more is buffered for a
 #: client that does not read.
 SLICE = 16 * 1024
 
-#: The reason that is sent to a client that does not read.
-_TOO_SLOW = "too slow"
+#: Why a client that does not read is disconnected.
+TOO_SLOW = "too slow"
 
 
 @implementer(ISink, IPushProducer)
@@ -34,7 +35,8 @@ class MessageSink:
 
     :param channel: the connection.
     :param stream: writes the messages.
-    :param interval: how often the client is checked, in seconds.
+    :param reactor: for timeouts.
+    :param interval: the time between two checks of the client, in seconds.
     """
 
     #: See `devlxd.httpserver.closing_channel.ActiveResponse.endless`.
@@ -184,13 +186,13 @@ class MessageSink:
         self._channel.forceAbortClient()
 
     def fail(self, failure: Failure) -> None:
-        """See `ISink.fail`: log it, and abort what cannot be replaced any more."""
+        """See `ISink.fail`: log the failure, and abort the connection."""
         self._log.failure("a stream of messages failed", failure)
         self.abort()
 
 
 class BodyMessageSink(MessageSink):
-    """Messages as the body of an endless response."""
+    """A sink that writes messages as the body of an endless response."""
 
     def __init__(
         self, request: Exchange, stream: IStream, reactor: IReactorTime
@@ -208,12 +210,15 @@ class BodyMessageSink(MessageSink):
         self.resumeProducing()
 
     def check(self) -> None:
-        """See `MessageSink.check`: write an empty line, which fails if it is closed."""
+        """See `MessageSink.check`.
+
+        Writing an empty line shows whether the connection is still open.
+        """
         paused_for = self.paused_for
         if paused_for is None:
             self._request.write(b"\n")
         elif paused_for >= KEEP_ALIVE:
-            self.cut_off(_TOO_SLOW)
+            self.cut_off(TOO_SLOW)
 
     def write_slice(self, data: bytes, *, is_first: bool, is_last: bool) -> None:
         """See `MessageSink.write_slice`."""

@@ -27,8 +27,8 @@ def range_of(header: bytes | None, size: int) -> tuple[int, int] | None:
     :param header: the value of ``Range``.
     :param size: the length of the body, in bytes.
     :return: the offset of the first byte, and the offset after the last byte;
-        ``None`` for the whole body, also when the header is not valid, or has too
-        many ranges.
+        ``None`` for the whole body, including the case that the header is not
+        valid, or has too many ranges.
     :raises UnsatisfiableError: if no byte of the body is in the ranges.
     """
     match = _UNIT.fullmatch(header or b"")

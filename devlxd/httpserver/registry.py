@@ -10,6 +10,7 @@ from __future__ import annotations
 import enum
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Iterable
+from itertools import chain
 from typing import Generic, TypeVar
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -40,7 +41,7 @@ MAX_RECENT_OF_OWNER = 64
 
 
 class Unidentified(enum.Enum):
-    """The common owner of all connections that are not identified yet."""
+    """The common owner of all connections whose owner cannot be guessed."""
 
     UNIDENTIFIED = "unidentified callers"
 
@@ -71,7 +72,7 @@ class RecentOwners:
         self._keys: dict[Hashable, dict[Hashable, None]] = {}
 
     def put(self, key: Hashable, owner: Hashable) -> None:
-        """Remember the owner of ``key`` from now on; do nothing for ``None``."""
+        """Remember the owner of ``key``; do nothing if ``key`` is ``None``."""
         if key is None:
             return
         self._forget(key)
@@ -100,7 +101,7 @@ Connection = TypeVar("Connection", bound=Hashable)
 
 
 class ConnectionRegistry(Generic[Connection]):
-    """All connections of a service, of all its sites.
+    """The open connections of all sites of a service.
 
     :param turns: schedules the requests of owners that send many.
     :param reactor: provides the time.
@@ -148,7 +149,7 @@ class ConnectionRegistry(Generic[Connection]):
 
     def all(self) -> Iterable[Connection]:
         """Return all connections."""
-        return [one for some in self._connections.values() for one in some]
+        return list(chain.from_iterable(self._connections.values()))
 
     def may_add(self, owner: Hashable, more: int = 0) -> bool:
         """Return whether an owner may have one connection besides ``more`` new ones."""
@@ -161,8 +162,8 @@ class ConnectionRegistry(Generic[Connection]):
         """Return whether a request is served immediately; if not, it takes a turn."""
         # With few connections the work is limited: each has one request, and
         # pipelined requests take turns in any case.
-        is_few = len(self._connections.get(owner, ())) <= REQUESTS_PER_ITERATION
-        return is_few or self._is_within_share(owner, 1)
+        has_few = len(self._connections.get(owner, ())) <= REQUESTS_PER_ITERATION
+        return has_few or self._is_within_share(owner, 1)
 
     def may_connect_now(self, owner: Hashable) -> bool:
         """Return whether a connection is admitted immediately; see `may_serve_now`."""

@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.httpserver.test_site -*-
-"""One request, and sending its response."""
+"""One request, and the sending of its response."""
 
 from __future__ import annotations
 
@@ -48,18 +48,18 @@ from devlxd.httpserver.websocket import (
 #: client that does not read. Larger slices are not faster.
 SLICE = 32 * 1024
 
-#: For how long a client may stop reading a response, in seconds.
+#: For how long a client may stop reading a response in memory, in seconds.
 READ_TIMEOUT = 30
 
-#: For how long it may stop reading a stream, in seconds: its disk may be slow.
+#: For how long a client may stop reading a stream, in seconds: its disk may be slow.
 STALL_TIMEOUT = 300
 
 #: The reason phrases that Twisted does not know.
 _REASONS: dict[int, bytes] = {HTTPStatus.TOO_MANY_REQUESTS: b"Too Many Requests"}
 
 
-class _PendingStream:
-    """A stream that the handler does not have yet."""
+class _PendingResponse:
+    """The response of a connection while a `PendingStream` has no result."""
 
     #: See `devlxd.httpserver.closing_channel.ActiveResponse.endless`.
     endless = False
@@ -88,7 +88,7 @@ class DevLXDRequest(Request):
         super().connectionLost(reason)
 
     def gotLength(self, length: int | None) -> None:
-        """See `Request.gotLength`: the body is kept in memory, and bounded."""
+        """See `Request.gotLength`: keep the body in memory; its length is limited."""
         self.content = BytesIO()
 
     def handleContentChunk(self, data: bytes) -> None:
@@ -138,7 +138,7 @@ class DevLXDRequest(Request):
         elif isinstance(response, MessageResponse):
             self._send_messages(response)
         elif isinstance(response, PendingStream):
-            self.channel.response = _PendingStream(self.channel)
+            self.channel.response = _PendingResponse(self.channel)
             self._deliver(response.response.addBoth(self._not_pending))
         else:
             assert isinstance(response, Deferred)
@@ -228,7 +228,7 @@ class DevLXDRequest(Request):
             self._replace(INTERNAL_ERROR)
 
     def _replace(self, response: Response) -> None:
-        """Send ``response`` instead of the current one; abort if that was begun."""
+        """Send ``response`` instead of the current one; abort if that has begun."""
         if self.is_disconnected:
             return
         if self.startedWriting:

@@ -9,6 +9,7 @@ from twisted.web import http
 
 from devlxd.interfaces import IStream
 
+#: The names and values of header fields.
 Headers = tuple[tuple[bytes, bytes], ...]
 
 TEXT: Headers = ((b"Content-Type", b"text/plain; charset=utf-8"),)
@@ -58,7 +59,7 @@ class MessageResponse:
     :ivar headers: its headers in both cases.
     :ivar body_headers: its further headers if the messages are a body.
     :ivar stream: writes the messages. It is closed in any case.
-    :ivar code: the status code of a body.
+    :ivar code: the status code if the messages are a body.
     """
 
     headers: Headers
@@ -69,7 +70,7 @@ class MessageResponse:
 
 @frozen
 class PendingStream:
-    """A response that is not known yet, and probably a `StreamResponse`.
+    """A response that is not available yet, and is usually a `StreamResponse`.
 
     Its connection is treated as one that carries a stream: when it is closed, it is
     aborted. A Deferred alone stands for a whole response, which is still sent on a
@@ -99,7 +100,7 @@ def refusal(code: int, text: str, headers: Headers = ()) -> Response:
 
 
 def not_allowed(methods: tuple[bytes, ...]) -> Response:
-    """Return the refusal of any method but ``methods`` (RFC 9110, 15.5.6)."""
+    """Return the response to any method but ``methods`` (RFC 9110, 15.5.6)."""
     allow = ((b"Allow", b", ".join(methods)),)
     return refusal(http.NOT_ALLOWED, "method not allowed", allow)
 
@@ -109,8 +110,8 @@ INTERNAL_ERROR = refusal(
     http.INTERNAL_SERVER_ERROR, "internal server error", headers=CLOSE
 )
 
-#: A request that is not HTTP.
+#: The response to a request that is not valid HTTP.
 BAD_REQUEST = refusal(http.BAD_REQUEST, "bad request", headers=CLOSE)
 
-#: A request whose body is too long.
+#: The response to a request whose body is too long.
 TOO_LARGE = refusal(http.REQUEST_ENTITY_TOO_LARGE, "request too large", headers=CLOSE)

@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.httpserver.test_site -*-
-"""The objects that all connections of one site share."""
+"""The state that all connections of one site share."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Server:
 
     :ivar handler: responds to requests.
     :ivar admission: identifies callers.
-    :ivar registry: the connections, of this site and of those it shares limits with.
+    :ivar registry: the connections of this site, and of those that share its limits.
     :ivar reactor: for timeouts.
     :ivar wall: returns the time of day, in seconds since 1970.
     :ivar websockets: the factory of all websockets.
@@ -79,7 +79,7 @@ class Server:
         return [one for one in self.registry.all() if one.server is self]
 
     def close_connections(self) -> Deferred[None]:
-        """Close every connection, also of clients that do not read.
+        """Close every connection, including those of clients that do not read.
 
         :return: a Deferred that fires when the last one is closed.
         """

@@ -37,7 +37,7 @@ class StrictChannel(ClosingChannel):
                 line = with_ascii_target(line)
         elif line[:1] in (b" ", b"\t") or b"\n" in line:
             # Obsolete line folding must be refused (RFC 9112, 5.2). A bare LF
-            # inside a line ends no line, but not every Twisted refuses it.
+            # does not end a line, but not every version of Twisted refuses it.
             self.refuse_bad_request()
             return
         super().lineReceived(line)

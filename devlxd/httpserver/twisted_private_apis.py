@@ -78,7 +78,7 @@ class HTTPChannelBase(http.HTTPChannel):
         super()._send100Continue()
 
     def accept_body(self) -> None:
-        """Called when the client waits for a 100 with its body (RFC 9110, 10.1.1)."""
+        """Called when the client sends its body only after a 100 (RFC 9110, 10.1.1)."""
         self.send_continue()
 
     def _send100Continue(self) -> None:

@@ -17,7 +17,7 @@ from devlxd.httpserver.autobahn_private_apis import WebSocketBase
 from devlxd.httpserver.channel import DevLXDChannel
 from devlxd.httpserver.closing_channel import CLOSE_TIMEOUT, IDLE_TIMEOUT
 from devlxd.httpserver.grammar import tokens_of
-from devlxd.httpserver.message_sink import MessageSink
+from devlxd.httpserver.message_sink import TOO_SLOW, MessageSink
 from devlxd.httpserver.responses import Headers, refusal
 from devlxd.interfaces import IStream
 
@@ -36,7 +36,7 @@ TEXT = 1
 CLOSE_NORMAL = 1000
 CLOSE_TOO_SLOW = 4008
 
-#: The request for a websocket is not a valid handshake.
+#: The response to a request for a websocket that is not a valid handshake.
 NO_HANDSHAKE = refusal(
     http.BAD_REQUEST, "bad request", headers=((b"Sec-WebSocket-Version", b"13"),)
 )
@@ -116,7 +116,7 @@ class MessageWebSocket(WebSocketBase):
 
 
 class WebSocketSink(MessageSink):
-    """Messages sent over a websocket.
+    """A sink that sends messages over a websocket.
 
     Each slice of a message is a frame, so that control frames may be sent between
     them (RFC 6455, 5.4).
@@ -145,12 +145,12 @@ class WebSocketSink(MessageSink):
         self._websocket.dataReceived(_HANDSHAKE % key)
 
     def opened(self) -> None:
-        """Send messages from now on."""
+        """Called when the handshake is done: send messages from now on."""
         self.check_later()
         self.resumeProducing()
 
     def ponged(self) -> None:
-        """Note that the client has responded to a ping."""
+        """Called when the client has responded to a ping."""
         self._pinged_at = None
 
     def check(self) -> None:
@@ -161,7 +161,7 @@ class WebSocketSink(MessageSink):
         if paused_for is not None:
             self._pinged_at = None
             if paused_for >= PING_TIMEOUT:
-                self.cut_off("too slow")
+                self.cut_off(TOO_SLOW)
         elif now - self._pinged_at >= PING_TIMEOUT:
             self.abort()
         else:
