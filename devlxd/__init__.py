@@ -65,5 +65,5 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    """Return the names of this module, also those that are not imported yet."""
+    """Return the names of this module, including those that are not imported yet."""
     return sorted({*globals(), *__all__})

@@ -36,12 +36,13 @@ class GuestSites:
     :param identifier: finds the callers.
     :param peers: returns the peers of connections.
     :param reactor: for timeouts.
-    :param turns: schedules the work of containers that cause much.
+    :param turns: schedules long work; default: turns of their own.
     :param bus: the events; default: none.
     :param downloads: the images; default: none.
     :param observer: is notified of what the sites do.
     :param wall: returns the time of day, in seconds since 1970.
-    :param max_connections: how many connections one container may have.
+    :param max_connections: how many connections one container may have; default:
+        `connections_per_container`.
     """
 
     def __init__(
@@ -78,7 +79,7 @@ class GuestSites:
         )
 
     def site(self, dialect: Dialect) -> DevLXDSite:
-        """Return a new site that speaks ``dialect``."""
+        """Return a new site that serves ``dialect``."""
         services = Services(
             dialect,
             self._turns,

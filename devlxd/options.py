@@ -125,7 +125,7 @@ class Options(usage.Options):
             raise usage.UsageError(f"--listen: {error}") from None
 
     opt_listen.__doc__ = (
-        "[DIALECT=]ENDPOINT to listen at; may be repeated. ENDPOINT is a directory, "
+        "[DIALECT=]ENDPOINT to listen on; may be repeated. ENDPOINT is a directory, "
         'created when it is missing, in which the socket is "sock"; or the path of a '
         'socket, named "sock" or "*.sock"; or a Twisted endpoint string such as '
         f"unix:PATH. DIALECT is one of {', '.join(DIALECTS)}. "

@@ -61,7 +61,7 @@ class DevLXDService(MultiService):
 
     :param reactor: for timeouts, connections and the end of runs.
     :param store: the containers to serve.
-    :param endpoints: where to listen, and in which dialect.
+    :param endpoints: pairs of a dialect and an endpoint to listen on.
     :param identifier: finds the callers; default: by the cgroups and pid
         namespaces of the known runtimes.
     :param peers: returns the peers of connections; default: by the credentials of

@@ -43,7 +43,7 @@ def timestamp_of(text: str) -> int:
     """Parse a timestamp.
 
     :return: nanoseconds since 1970-01-01T00:00:00Z.
-    :raises ValueError: if ``text`` is no timestamp.
+    :raises ValueError: if ``text`` is not a timestamp.
     """
     match = _RFC3339.fullmatch(text)
     if match is None:

@@ -5,8 +5,8 @@ All documents are read through one queue, which contains the names of their
 containers. A name is added to the queue
 
 * when the watcher reports a change of its document,
-* by a scan of the directory: at the start, after reports were lost, and regularly,
-* some time after a failed read.
+* by a scan of the directory: at the start, regularly, and after reports were lost,
+* for a retry, some time after a failed read.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class DirectoryStore(ContainerStoreBase, Service):
     :ivar directory: the directory.
     :param reactor: schedules reads, retries and scans.
     :param watcher: reports changes; the store starts and stops it.
-    :param wall: returns the time as file systems count it, in seconds since 1970.
+    :param wall: returns the time as file systems record it, in seconds since 1970.
     :param access_keys: the config keys whose mistakes are logged.
     """
 

@@ -44,7 +44,7 @@ _PRINTED_KEYS = (
     "type",
 )
 
-#: Config keys of LXD that are similar to access keys, but are no mistakes.
+#: Config keys of LXD that are similar to access keys, but are not mistakes.
 _SIMILAR_KEYS = ("security.devlxd.management.volumes",)
 
 #: How similar a top-level key must be to a known key to be taken for a misspelling
@@ -79,7 +79,7 @@ class AccessKeys:
         return (*self.booleans, *self.others)
 
 
-#: No keys: of their mistakes there are no warnings.
+#: No access keys: mistakes in them cause no warnings.
 NO_ACCESS_KEYS = AccessKeys()
 
 

@@ -34,7 +34,7 @@ def read_json(text: str) -> Slices[Tree]:
 
 
 class _NotSimpleError(Exception):
-    """The document needs `read_json`."""
+    """Raised for a document that needs `read_json`."""
 
 
 def read_simple_json(text: str) -> Tree | None:

@@ -15,7 +15,8 @@ from devlxd.turns import Slices, cooperator, finish
 #: How long documents are read until the reactor does other work, in seconds.
 SLICE = 0.002
 
-#: The minimum length of a large document, in bytes. It is read in turns with others.
+#: The minimum length of a large document, in bytes. Large documents are read
+#: concurrently, in turns.
 LARGE = 64 * 1024
 
 #: The maximum number of large documents that are read concurrently. Each needs

@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.events.test_journal -*-
-"""The journal: the last snapshot and the last events of each container, in SQLite."""
+"""The journal, in SQLite: the last snapshot and events of each container."""
 
 from __future__ import annotations
 

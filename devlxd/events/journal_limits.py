@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 from devlxd.events.journal_integrity import DamagedError
 from devlxd.events.journal_schema import number_of
 
-#: The number of events of each container that are kept, if they are not too large.
+#: How many events of each container are kept at least, unless they are too large.
 KEPT_EVENTS = 1000
 
 #: The maximum size of the events that are kept, in bytes: of one container, and of
@@ -25,7 +25,7 @@ _SLACK_BYTES = 1024 * 1024
 
 
 class JournalLimits:
-    """The limits of the journal, which counts events and deletes the oldest ones.
+    """The limits of the journal: counts events, and deletes the oldest ones.
 
     :param container_bytes: see `SQLiteJournal`.
     :param all_bytes: see `SQLiteJournal`.
@@ -62,7 +62,7 @@ class JournalLimits:
         self._bytes += size
 
     def prune(self, connection: sqlite3.Connection, incarnation: int) -> None:
-        """Delete events beyond the limits of a container, then beyond that of all."""
+        """Delete events beyond the limits of a container, and of all containers."""
         count, size = connection.execute(
             "SELECT events, bytes FROM incarnations WHERE number = ?", (incarnation,)
         ).fetchone()

@@ -1,4 +1,4 @@
 """The guest API: the gate, the dialects, and one resource for each path.
 
-This package depends on no socket, no timeout of a connection and no buffer.
+This package does not deal with sockets, timeouts of connections or buffers.
 """

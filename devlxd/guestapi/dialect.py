@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.guestapi.test_dialects -*-
-"""Dialects: descriptions of the published generations of the API."""
+"""Dialects: descriptions of the published versions of the API."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ Route = Callable[["Services", PathPattern], Resource | None]
 
 @frozen
 class Dialect:
-    """One published generation of the API.
+    """One published version of the API.
 
     :ivar name: its name on the command line.
     :ivar socket: the default endpoint: a UNIX socket, or a directory that contains
@@ -111,7 +111,7 @@ class Dialect:
         return bool(self.event_types)
 
     def message_of(self, event: Event) -> bytes:
-        """Return what a guest is sent of an event.
+        """Return the message that a guest receives for an event.
 
         :return: empty if the event is of a config key that is not exported.
         """
@@ -135,8 +135,8 @@ class Services:
     :ivar observer: is notified of refusals, responses and lost events.
     :ivar cache: the responses that depend on snapshots only.
     :ivar wall: returns the time of day, in seconds since 1970.
-    :ivar message_of: the dialect's; always the same object, by which `Event.rendered`
-        finds the message.
+    :ivar message_of: `Dialect.message_of`; always the same object, by which
+        `Event.rendered` finds the message.
     """
 
     dialect: Dialect
@@ -149,5 +149,5 @@ class Services:
     message_of: Callable[[Event], bytes] = field(init=False, eq=False)
 
     @message_of.default
-    def _dialects_message_of(self) -> Callable[[Event], bytes]:
+    def _default_message_of(self) -> Callable[[Event], bytes]:
         return self.dialect.message_of

@@ -28,24 +28,27 @@ class Downloads:
     """The images of a store, with a limit on the downloads of each container.
 
     :param store: the images.
-    :param reactor: for the time, and its threads.
-    :param most: how many downloads one container may have at a time.
+    :param reactor: provides the time and a thread pool.
+    :param max_downloads: how many downloads one container may have at a time.
     """
 
     _log = Logger()
 
     def __init__(
-        self, store: IImageStore, reactor: IDevLXDReactor, most: int = MAX_DOWNLOADS
+        self,
+        store: IImageStore,
+        reactor: IDevLXDReactor,
+        max_downloads: int = MAX_DOWNLOADS,
     ) -> None:
         self._store = store
         self._reactor = reactor
-        self._most = most
+        self._max_downloads = max_downloads
         self._running: Counter[str] = Counter()
         self._limited_log = RateLimitedLogger(self._log, reactor)
 
     def begin(self, container: str) -> bool:
         """Count a new download; return whether the container may have it."""
-        if self._running[container] >= self._most:
+        if self._running[container] >= self._max_downloads:
             return False
         self._running[container] += 1
         return True

@@ -11,8 +11,8 @@ from devlxd.timestamps import timestamp_text
 def json_line(event: Event) -> bytes:
     """Render an event as one line of JSON.
 
-    :return: an object of ``timestamp`` (RFC 3339), ``type`` and ``metadata``, and a
-        newline.
+    :return: an object with ``timestamp`` (RFC 3339), ``type`` and ``metadata``, and
+        a newline.
     """
     return (
         f'{{"timestamp":"{timestamp_text(event.timestamp)}","type":"{event.type}",'

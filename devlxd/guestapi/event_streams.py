@@ -31,7 +31,8 @@ TIMESTAMP = b"X-Devlxd-Timestamp"
 class EventStream:
     """The events of one container, as messages of a response.
 
-    :param services: the bus, and the dialect that renders the events.
+    :param services: renders the events, and is notified of lost ones.
+    :param bus: the source of the events.
     :param container: the container's name.
     :param types: see `IEventBus.subscribe`.
     :param since: see `IEventBus.subscribe`.

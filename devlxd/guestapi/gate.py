@@ -13,7 +13,7 @@ from devlxd.model import Caller, Container
 
 
 def is_switched_off(container: Container, switch: str) -> bool:
-    """Return whether the config key ``switch`` is false; it is true by default."""
+    """Return whether the config key ``switch`` is false; a missing key is not."""
     return is_false(container.config.get(switch, ""))
 
 
@@ -27,7 +27,7 @@ def allowed_uids(container: Container, key: str) -> frozenset[str]:
 
 
 class Gate:
-    """The check whether a caller may use the API, by the rules of a dialect."""
+    """The check whether a caller may use the API in a dialect."""
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect

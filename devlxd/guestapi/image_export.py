@@ -56,7 +56,7 @@ _BAD_GATEWAY = refusal(http.BAD_GATEWAY, "bad gateway")
 
 
 class ImageExportResource(GuestResource):
-    """Every path below ``/1.0/images``."""
+    """All paths below ``/1.0/images``; only those of exported images exist."""
 
     isLeaf = True
 

@@ -27,19 +27,19 @@ from devlxd.turns import Slices
 T = TypeVar("T")
 
 #: How many paths of a list are rendered in one slice.
-PATHS = 1000
+_SLICE_LENGTH = 1000
 
 JSON: Headers = ((b"Content-Type", b"application/json"),)
 
-#: The response to a peer in no container. cloud-init retries after a 500 only, and
-#: must do so on a new connection, whose peer is identified again.
+#: The response to a peer that is not in a container. cloud-init retries only after a
+#: 500, and must do so on a new connection, whose peer is identified again.
 NOT_IN_CONTAINER = refusal(
     http.INTERNAL_SERVER_ERROR, "not in a container", headers=CLOSE
 )
 
 
 def json_response(value: object) -> Response:
-    """Return a response of one JSON value and a newline, as LXD writes it."""
+    """Return a response with one JSON value and a newline, as LXD writes it."""
     return Response(http.OK, JSON, _json(value) + b"\n")
 
 
@@ -50,7 +50,7 @@ def _json(value: object) -> bytes:
 
 
 def text_response(text: str) -> Response:
-    """Return a response of ``text``, unchanged."""
+    """Return a response with ``text``, unchanged."""
     return Response(http.OK, TEXT, text.encode("utf-8"))
 
 
@@ -63,17 +63,17 @@ def list_response(
     """
     rest = iter(items.items())
     parts: list[list[str]] = []
-    while some := list(islice(rest, PATHS)):
+    while some := list(islice(rest, _SLICE_LENGTH)):
         parts.append(
             sorted(root + name for name, item in some if is_listed(name, item))
         )
-        if len(some) == PATHS:
+        if len(some) == _SLICE_LENGTH:
             yield
     in_order = heapq.merge(*parts)
     texts: list[bytes] = []
-    while paths := list(islice(in_order, PATHS)):
+    while paths := list(islice(in_order, _SLICE_LENGTH)):
         texts.append((b"," if texts else b"[") + _json(paths)[1:-1])
-        if len(paths) == PATHS:
+        if len(paths) == _SLICE_LENGTH:
             yield
     texts.append(b"]\n" if texts else b"[]\n")
     # Freeing all parts in one slice would take too long.
@@ -84,7 +84,7 @@ def list_response(
 
 
 class ResponseCache:
-    """A cache of values that depend on a snapshot only: responses, for example.
+    """A cache of values that depend only on a snapshot, such as responses.
 
     The values of a snapshot are dropped at the first request after it is replaced.
     """
@@ -131,19 +131,20 @@ class SlicedResponse:
         self._slices = slices
         self._take_turn = take_turn
         self._response: Response | None = None
-        self._waiting: dict[Deferred[Response], None] = {}
+        # The requests that wait for the response, in the order of their arrival.
+        self._pending: dict[Deferred[Response], None] = {}
         self._render()
 
     def get(self) -> Response | Deferred[Response]:
         """Return the response, or a Deferred that may be cancelled."""
         if self._response is not None:
             return self._response
-        waiting: Deferred[Response] = Deferred(self._forget)
-        self._waiting[waiting] = None
-        return waiting
+        pending: Deferred[Response] = Deferred(self._forget)
+        self._pending[pending] = None
+        return pending
 
-    def _forget(self, waiting: Deferred[Response]) -> None:
-        self._waiting.pop(waiting, None)
+    def _forget(self, pending: Deferred[Response]) -> None:
+        self._pending.pop(pending, None)
 
     def _render(self) -> None:
         try:
@@ -160,8 +161,8 @@ class SlicedResponse:
 
     def _send_next(self) -> None:
         """Pass the response to the requests that wait for it, one a turn."""
-        if self._waiting and self._response is not None:
-            waiting = next(iter(self._waiting))
-            del self._waiting[waiting]
+        if self._pending and self._response is not None:
+            pending = next(iter(self._pending))
+            del self._pending[pending]
             self._take_turn(self._send_next)
-            waiting.callback(self._response)
+            pending.callback(self._response)

@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.guestapi.test_dialects -*-
-"""A dialect's table of routes -> a tree of resources that mirrors its paths."""
+"""The tree of resources that is built from the routes of a dialect."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from devlxd.guestapi.resource_bases import GuestResource, NotFoundResource
 
 
 def resource_tree(services: Services) -> GuestResource:
-    """Return the root of the tree of ``services.dialect``."""
+    """Build the tree for ``services.dialect``, and return its root."""
     root = NotFoundResource(services, PathPattern("/"))
     # A path is added after those above it.
     for pattern in sorted(services.dialect.routes, key=lambda p: (p.count("/"), p)):

@@ -31,7 +31,7 @@ class DryRunPort:
 
 @implementer(IReactorUNIX)
 class DryRunReactor:
-    """A reactor that records the address it is asked to listen at.
+    """A reactor that records the address it is asked to listen on.
 
     :ivar address: the path of the UNIX socket, or the network interface; empty
         before an endpoint has listened.

@@ -83,7 +83,7 @@ def endpoint_at(reactor: IReactorUNIX, description: str) -> IStreamServerEndpoin
 
 
 def check_endpoint(description: str, identified: bool = True) -> str:
-    """Check whether devlxd could listen at an endpoint, without listening.
+    """Check whether devlxd could listen on an endpoint, without listening.
 
     For a UNIX socket this creates the missing directory, and removes a stale
     socket, as listening would.

@@ -23,9 +23,13 @@ class IServiceObserver(Interface):
     def refused(container: str | None, reason: str) -> None:
         """Called when a connection or a request is refused.
 
+        If a caller is not identified, its connection and each request on it are
+        refused.
+
         :param container: the container's name; ``None`` if the caller was not
             identified.
-        :param reason: one line for the operator, never sent to the guest.
+        :param reason: one line for the operator: for a request, the text of its
+            response; for a connection, a reason that the guest does not receive.
         """
 
     def asked(container: str, path: str, code: int) -> None:

@@ -1,4 +1,4 @@
-"""Seams of the HTTP server: to the identification of callers, and to the guest API."""
+"""The seams between the HTTP server and its users: callers, requests, streams."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class IStream(Interface):
     def close() -> None:
         """Release all resources; nothing is written from now on.
 
-        Always called at the end, also if `start` was never called, and possibly
+        Always called at the end, even if `start` was never called, and possibly
         more than once.
         """
 

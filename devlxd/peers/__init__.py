@@ -1,4 +1,4 @@
-"""Identifies callers: connection -> peer -> container, user and run.
+"""The identification of callers: connection -> peer -> container, user and run.
 
 `peer_sources` asks the kernel for the process that made a connection.
 `identifier` finds its container:

@@ -10,9 +10,9 @@ This package contains:
 
 Other stand-ins need no fake: `devlxd.MemoryStore`, the `MemoryImageStore` of
 `devlxd.images.memory_image_store`, and `devlxd.SQLiteJournal` without a path are in
-memory. Importing this package needs nothing but what devlxd needs.
+memory. This package needs no dependencies but those of devlxd.
 
-A test of an agent needs neither sockets nor root, and does not wait:
+A test of an agent needs neither sockets nor root, and never waits for real time:
 
 .. code-block:: python
 

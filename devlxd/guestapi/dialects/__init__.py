@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.guestapi.test_dialects -*-
-"""The dialects: every module of this package is one.
+"""The dialects: every module of this package describes one.
 
 Each module defines ``DIALECT``, a `devlxd.guestapi.dialect.Dialect`.
 """
@@ -21,10 +21,10 @@ def _dialects() -> Iterator[Dialect]:
         yield dialect
 
 
-#: Every dialect by its name, in the order of their ranks.
+#: All dialects by their names, in the order of their ranks.
 DIALECTS: Mapping[str, Dialect] = MappingProxyType(
     {d.name: d for d in sorted(_dialects(), key=lambda d: (d.rank, d.name))}
 )
 
-#: The dialect that is used where none is named.
+#: The dialect of an endpoint for which no dialect is named.
 DEFAULT_DIALECT = next(iter(DIALECTS.values()))

@@ -1,7 +1,7 @@
 # -*- test-case-name: tests.guestapi.test_specification -*-
-"""``apollo``: the generation of the API at ``/dev/apollo/sock``.
+"""``apollo``: the version of the API at ``/dev/apollo/sock``.
 
-It has config and meta-data: no devices, events or images.
+It has config and meta-data, but no devices, events or images.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ class ServiceObserverContract(ContractBase):
             self.observer.connected(caller)
 
     def test_refusals(self) -> None:
-        """An observer accepts refusals, also of a caller that is not identified."""
+        """An observer accepts refusals, even of a caller that is not identified."""
         self.observer.refused("c1", "not authorized")
         self.observer.refused(None, "not in a container: pid 1 is \ufffd")
 
@@ -56,7 +56,7 @@ class ServiceObserverContract(ContractBase):
             self.observer.asked("c1", path, code)
 
     def test_changes(self) -> None:
-        """An observer accepts all changes, also those of an unknown container."""
+        """An observer accepts all changes, even those of an unknown container."""
         self.observer.changed("c1", None, _C1)
         self.observer.changed("c1", _C1, _NEWER)
         self.observer.changed("c1", _NEWER, None)

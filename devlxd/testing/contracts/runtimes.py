@@ -11,7 +11,7 @@ from devlxd.interfaces import IMonitoredRuntime, IRuntime, NotInContainer
 from devlxd.model import Claim, Monitor
 from devlxd.testing.contracts.base import ContractBase
 
-#: Paths that the root of a container may append to that of its cgroup.
+#: Paths that root of a container may append to that of its cgroup.
 BELOW = (
     "/",
     "/init.scope",

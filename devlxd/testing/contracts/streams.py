@@ -173,7 +173,7 @@ class MessageStreamContract(StreamContract):
         self.assertEqual(self.count_after_message(), 3)
 
     def test_close(self) -> None:
-        """A closed stream writes nothing, also if it is paused or resumed."""
+        """A closed stream writes nothing, even if it is paused or resumed."""
         self.start()
         self.assertEqual(self.count_after_message(), 1)
         self.stream.close()
