@@ -42,7 +42,7 @@ class ListenOption:
         return cls(dialect, endpoint or str(dialect.socket))
 
     def with_switch(self, key: str) -> ListenOption:
-        """Return the same with another config key that switches the API off."""
+        """Return this option with another config key that switches the API off."""
         return evolve(self, dialect=evolve(self.dialect, switch=key))
 
     def check(self, identified: bool) -> str:

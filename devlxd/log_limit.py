@@ -30,7 +30,7 @@ class _Period:
 
 
 class RateLimitedLogger:
-    """A logger of a limited number of lines of each kind in each period.
+    """A logger that limits the number of lines of each kind in each period.
 
     The lines beyond the limit are suppressed; their number is logged when the
     period ends. Each kind has its own limit: one container, or one fault, cannot
@@ -39,7 +39,7 @@ class RateLimitedLogger:
     :param log: logs the lines.
     :param reactor: provides the time, and schedules the summaries.
     :param lines: how many lines of each kind to log in each period.
-    :param seconds: the length of a period.
+    :param seconds: the length of a period, in seconds.
     """
 
     def __init__(

@@ -26,8 +26,8 @@ def read_yaml(text: str) -> Slices[Tree]:
     except yaml.MarkedYAMLError as error:
         reason = error.problem or error.context or "not YAML"
         if "nesting depth" in reason:
-            # With PyYAML 6.0.4 libyaml has a bound of its own, and as it parses
-            # ahead it may reach that bound before `MAX_DEPTH` is checked.
+            # With PyYAML 6.0.4 libyaml has a limit of its own, and as it parses
+            # ahead it may reach that limit before `MAX_DEPTH` is checked.
             reason = "nested too deeply"
         mark = error.problem_mark or error.context_mark
         raise DocumentError(reason, mark.line + 1 if mark else None) from None

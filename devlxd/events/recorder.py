@@ -165,7 +165,7 @@ class Recorder:
         """Remove the events of missing containers in `FORGET_AFTER` seconds.
 
         :param store: the store of the containers. If it is empty, nothing is removed:
-            more likely its directory is not mounted yet.
+            its directory is probably not mounted yet.
         """
         if self._is_running and self._removal is None:
             self._removal = self._reactor.callLater(

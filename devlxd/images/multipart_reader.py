@@ -17,7 +17,7 @@ class MultipartReader:
     """A reader of the parts of a multipart response, in their order.
 
     :param reader: reads the body.
-    :param boundary: the parameter of its ``Content-Type``.
+    :param boundary: the ``boundary`` of its ``Content-Type``.
     :raises ImageError: if the boundary is not valid. Each method raises it if the
         body is malformed, incomplete or other than requested.
     """

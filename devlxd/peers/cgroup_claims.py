@@ -13,7 +13,7 @@ from devlxd.model import Claim
 
 @frozen
 class CgroupClaims:
-    """The claims of the runtimes to cgroups: the containers of these cgroups.
+    """The claims of runtimes to cgroups: which container each cgroup belongs to.
 
     :ivar processes: the processes of the host.
     :ivar runtimes: the runtimes; of those that make the same claim, the first is used.

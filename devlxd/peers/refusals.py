@@ -9,7 +9,7 @@ from devlxd.interfaces import IProcessTable, NotInContainer
 from devlxd.model import Peer
 from devlxd.peers.cgroup_claims import CgroupClaims
 
-#: The maximum number of logged characters of a text that a guest may have chosen.
+#: The maximum number of logged characters of text that a guest may have chosen.
 _MAX_LOGGED = 200
 
 

@@ -101,7 +101,7 @@ class ImageStoreContract(ContractBase):
         self.assertIsNone(self.result_of(self.store.open("0" * 64)))
 
     def test_unified(self) -> None:
-        """A unified image is one part, with the data that were added."""
+        """A unified image is one part, with the data that was added."""
         fingerprint = self.add_image(UNIFIED)
         opened = self.open_image(fingerprint)
         image = opened.image
