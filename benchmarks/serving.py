@@ -84,6 +84,7 @@ class CheckoutServer(ServerProcess):
     The constructor waits for the socket, not for a log line: the wording of the
     log may differ between checkouts.
 
+    :param checkout: the directory of the checkout.
     :param sockets: the directory for its socket.
     :param arguments: further options of ``twistd devlxd``.
     :param state: the directory for its journal; default: a temporary one.

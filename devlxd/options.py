@@ -166,7 +166,9 @@ class Options(usage.Options):
         if self["switch"] is not None:
             self["listen"] = [at.with_switch(self["switch"]) for at in self["listen"]]
         if self["assume"] is not None and not is_container_name(self["assume"]):
-            raise usage.UsageError(f"--assume: {self['assume']} is no container name")
+            raise usage.UsageError(
+                f"--assume: {self['assume']} is not a container name"
+            )
         self._check_privileges()
         self._check_endpoints()
         self._check_images()

@@ -23,7 +23,7 @@ class BooleanTests(SynchronousTestCase):
             self.assertFalse(is_true(text), text)
 
     def test_neither(self) -> None:
-        """All other texts mean neither."""
+        """All other text means neither."""
         for text in ("", " ", "true ", "y", "n", "2", "enabled"):
             self.assertFalse(is_true(text), text)
             self.assertFalse(is_false(text), text)

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 ATTACKS = "tests/integration/test_attacks.py"
 ON_TEXT = "tests/peers/test_identifier.py"
 
-#: The tests in `ATTACKS` that play no attack.
+#: The tests in `ATTACKS` that do not test an attack.
 NO_ATTACKS = {"test_honest", "test_searched_init", "test_five_containers"}
 
 #: A row of the table, and the column with its tests.

@@ -127,7 +127,7 @@ class OptionsTests(OptionsTestCase):
             "--containers: /nope", "--containers", "/nope", "--listen", self.socket
         )
         self.assert_refused(
-            "no container name",
+            "is not a container name",
             "--assume=a/b",
             "--listen",
             self.socket,

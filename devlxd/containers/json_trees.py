@@ -45,7 +45,7 @@ def read_simple_json(text: str) -> Tree | None:
     :return: ``None`` if ``text`` is invalid, or needs the checks of `read_json`.
     """
     # Without many brackets it cannot be nested deeply, and without escapes it
-    # cannot contain half a surrogate pair.
+    # cannot contain a lone surrogate.
     if "\\u" in text or text.count("{") + text.count("[") >= MAX_DEPTH:
         return None
     tree = Tree()
@@ -146,7 +146,7 @@ class _JSONReader:
         text = value if isinstance(value, str) else json.dumps(value)
         try:
             text.encode("utf-8")
-        except UnicodeEncodeError:  # half a surrogate pair: \ud83d
+        except UnicodeEncodeError:  # a lone surrogate: \ud83d
             raise DocumentError(f"{printable(text)} is not text", self._line) from None
         self._tree.add_scalar(text, self._line)
 

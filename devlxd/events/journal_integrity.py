@@ -27,26 +27,26 @@ def is_damage(error: Exception) -> bool:
     if getattr(error, "sqlite_errorcode", None) == _SHORT_READ:
         return True
     if isinstance(error, sqlite3.OperationalError):
-        # The schema or a text differs from the written one.
+        # The schema or some text differs from what was written.
         return str(error).startswith(("no such", "Could not decode"))
     # SQLITE_CORRUPT and SQLITE_NOTADB have no class of their own.
     damage = (DamagedError, IsADirectoryError, *CONTENT_ERRORS)
     return isinstance(error, damage) or type(error) is sqlite3.DatabaseError
 
 
-def checksum_of(*facts: object, data: bytes = b"") -> int:
+def checksum_of(*values: object, data: bytes = b"") -> int:
     """Return the checksum of a row.
 
-    :param facts: its short values.
+    :param values: its short values.
     :param data: its long value.
     """
-    return zlib.crc32(data, zlib.crc32(repr(facts).encode()))
+    return zlib.crc32(data, zlib.crc32(repr(values).encode()))
 
 
-def verify(checksum: int, *facts: object, data: bytes = b"") -> None:
+def verify(checksum: int, *values: object, data: bytes = b"") -> None:
     """Check the checksum of values, see `checksum_of`.
 
     :raises DamagedError: when it is wrong.
     """
-    if not isinstance(data, bytes) or checksum_of(*facts, data=data) != checksum:
+    if not isinstance(data, bytes) or checksum_of(*values, data=data) != checksum:
         raise DamagedError("a checksum is wrong")

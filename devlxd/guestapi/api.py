@@ -75,7 +75,7 @@ class GuestAPI:
         self._identifier.unwatch(self)
 
     def respond(self, request: Request, caller: object | None) -> AnyResponse:
-        """See `IRequestHandler.respond`: the gate is asked before the tree."""
+        """See `IRequestHandler.respond`: the gate checks the caller first."""
         caller = cast("Caller | None", caller)
         container = self._store.get(caller.container) if caller is not None else None
         refusal = self._gate.refusal(caller, container)

@@ -27,6 +27,7 @@ class AdoptedPort:
     """A listening UNIX socket; `devlxd.host.accepting` accepts its connections.
 
     :param fileno: the file descriptor of the socket; this port duplicates it.
+    :param factory: is started and stopped with the port.
     :ivar socket: the duplicate, in non-blocking mode.
     """
 

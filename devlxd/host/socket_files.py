@@ -21,7 +21,7 @@ from zope.interface import implementer
 from devlxd.socket_options import credentials_of
 
 #: How many connections the kernel queues before they are accepted. All guests of
-#: a host may start at the same time. The kernel's own bound is ``net.core.somaxconn``.
+#: a host may start at the same time. The kernel's own limit is ``net.core.somaxconn``.
 BACKLOG = 4096
 
 #: The maximum length of the path of a UNIX socket, in bytes (``unix(7)``).

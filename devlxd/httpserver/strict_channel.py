@@ -19,7 +19,7 @@ MAX_HEADERS = 100
 
 
 class StrictChannel(ClosingChannel):
-    """A connection that parses requests strictly, and bounds their parts.
+    """A connection that parses requests strictly, and limits their parts.
 
     :ivar at_request_line: whether the next line begins a request.
     :ivar between_requests: whether no byte was received after the last request.

@@ -97,6 +97,7 @@ def _open_timed_out(result: object, seconds: float) -> NoReturn:
 class _OpenUpstreamImage:
     """An image of an LXD, downloaded only while it is read.
 
+    :param image: the image.
     :param client: connects to LXD.
     :param forget: called with the fingerprint when a read fails, because the parts
         that the store remembers may be outdated.

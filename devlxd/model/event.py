@@ -44,7 +44,7 @@ class Event:
         ``device``: ``name``, ``action`` (``added``, ``updated`` or ``removed``)
         and ``config``, the device's keys to their values. Empty for ``lost``.
     :ivar size: the length of the metadata as compact JSON, in bytes; not counting
-        escapes. The bounds of queues and batches limit the sum of sizes.
+        escapes. The limits of queues and batches apply to the sum of sizes.
     :raises UnicodeEncodeError: if UTF-8 cannot encode a value.
     """
 

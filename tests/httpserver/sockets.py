@@ -72,7 +72,7 @@ class SocketClient:
         return (
             transport in self._reactor.readers,
             transport in self._reactor.writers,
-            self.kept,
+            self._buffered,
             transport.offset,
         )
 
@@ -88,7 +88,7 @@ class SocketClient:
             self.transport.connectionLost(Failure(why))
 
     @property
-    def kept(self) -> int:
+    def _buffered(self) -> int:
         """The number of bytes in the transport's buffers."""
         assert self.transport is not None
         return len(self.transport.dataBuffer) + self.transport._tempDataLen

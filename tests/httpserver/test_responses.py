@@ -35,6 +35,6 @@ class ResponseTests(SynchronousTestCase):
         self.assertIn((b"Allow", b"GET, HEAD"), response.headers)
 
     def test_error(self) -> None:
-        """An error has the response that is sent."""
+        """A `ResponseError` contains the response to send."""
         response = Response(502, (), b"")
         self.assertIs(ResponseError(response).response, response)

@@ -25,14 +25,14 @@ class FileNameTests(SynchronousTestCase):
     """The names of the files of images."""
 
     def test_extensions(self) -> None:
-        """The extension is chosen by the first bytes of the file, as by LXD."""
+        """The first bytes of a file determine its extension, as in LXD."""
         for extension, head in HEADS.items():
             self.assertLessEqual(len(head), HEAD_SIZE)
             self.assertEqual(extension_of(head + b"..."), extension)
         self.assertEqual(extension_of(b""), "")
 
     def test_split(self) -> None:
-        """The parts of a split image have the names that LXD gives to them."""
+        """The parts of a split image have the names that LXD gives them."""
         heads = (HEADS[".tar.xz"], HEADS[".squashfs"])
         self.assertEqual(
             parts_of("f" * 64, heads, (3, 4)),

@@ -22,7 +22,7 @@ class TutorialTests(ReadmeTestCase):
         self.addCleanup(container.stop)
         (prepare,) = blocks_of(TUTORIAL, "Prepare a container")
         (start,) = blocks_of(TUTORIAL, "Start devlxd")
-        inside = blocks_of(TUTORIAL, "Let the container ask")
+        inside = blocks_of(TUTORIAL, "Send a request")
         read_key, list_keys, responses, from_host = inside
         (change,) = blocks_of(TUTORIAL, "Watch a change")
         (switch_off,) = blocks_of(TUTORIAL, "Switch the guest API off")

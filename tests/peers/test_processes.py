@@ -108,7 +108,7 @@ class ProcFSContractTests(ProcessTableContract, SynchronousTestCase):
 
     def start_in_namespace(self) -> int:
         if os.geteuid() != 0 or not shutil.which("unshare"):
-            raise SkipTest("to create a pid namespace needs root and unshare(1)")
+            raise SkipTest("creating a pid namespace needs root and unshare(1)")
         unshare = self.start("unshare", "-pf", "--kill-child", "cat").pid
         children = Path(f"/proc/{unshare}/task/{unshare}/children").read_text()
         return int(children)
