@@ -74,7 +74,7 @@ def _differing(
 ) -> Iterator[str | None]:
     """Return the names with different values, and ``None`` after each full step.
 
-    :param absent: the value that is equal to no value.
+    :param absent: the value that is equivalent to a missing one.
     """
     for step in _steps_of(new):
         yield from [name for name in step if new[name] != old.get(name, absent)]

@@ -47,13 +47,13 @@ class EncodedChange:
 class ChangeEncoder:
     """An encoder of changes, which keeps prepared ones until they are recorded.
 
-    :param most: the maximum size of the encoded events of a change, in bytes. Older
-        events are omitted.
+    :param max_bytes: the maximum size of the encoded events of a change, in bytes.
+        Older events are omitted.
     :ivar namespaces: the prefixes of the config keys that are encoded.
     """
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
         self._encoded: dict[int, EncodedChange] = {}
         self.namespaces: tuple[str, ...] = ()
 
@@ -95,7 +95,7 @@ class ChangeEncoder:
         for event in events[: -KEPT_EVENTS - 1 : -1]:
             metadata = compact_json(event.metadata).encode()
             size += len(metadata)
-            if size > self._most:
+            if size > self._max_bytes:
                 return
             checksum = checksum_of(event.timestamp, event.type, data=metadata)
             yield event.timestamp, event.type, checksum, metadata

@@ -51,7 +51,8 @@ class Subscription:
     :param ended: called once, when the subscription has ended.
     :param position: the node to start after.
     :param recorded: the events to start with, instead of ``position``.
-    :param end: the reason for which it ends after all events; default: it does not.
+    :param end: the reason with which it ends after its last event; default: it does
+        not end.
     """
 
     _log = Logger()
@@ -112,16 +113,16 @@ class Subscription:
         """Whether there are events to deliver."""
         return self._next_event() is not None
 
-    def notify(self, most: int) -> int:
+    def notify(self, remaining: int) -> int:
         """Deliver new events, unless the subscription is paused or waits for a turn.
 
-        :param most: the number of bytes that may be delivered immediately. If it is
-            not positive, events are delivered in the next turn instead.
+        :param remaining: the number of bytes that may be delivered immediately. If it
+            is not positive, events are delivered in the next turn instead.
         :return: the number of bytes that were delivered.
         """
         if self._is_paused or self._recorded is not None or self._turn is not None:
             return 0
-        if most > 0:
+        if remaining > 0:
             return self._deliver()
         if self._next_event() is not None:
             self._take_turn()

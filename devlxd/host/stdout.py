@@ -43,8 +43,8 @@ class DroppingFile(TextIOBase):
     Each line is written whole or not at all. The number of dropped lines is
     written before the next line that is written.
 
-    :param write: writes as many of some bytes as possible without blocking, and
-        returns their number.
+    :param write: writes as many bytes as possible without blocking, and returns
+        their number.
     """
 
     def __init__(self, write: _Write) -> None:

@@ -72,7 +72,7 @@ class ImageExport:
         require(length == end - start, f"LXD sends {length} bytes, not {end - start}")
 
     async def read_parts(self, size: int) -> tuple[ImagePart, ...]:
-        """Read the names and sizes of the parts of a split image; consumes the data.
+        """Read the names and sizes of the parts of a split image; consume the data.
 
         LXD sends no sizes of parts. The first part is read to its end to find its
         size; the size of the second follows from it.

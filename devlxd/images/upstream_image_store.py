@@ -32,8 +32,8 @@ MAX_REMEMBERED = 1000
 class LXDImageStore:
     """The public and the cached images of an LXD.
 
-    The store asks LXD whenever an image is opened. It remembers only the parts of
-    images, as long as the size of the image stays the same.
+    The store asks LXD whenever an image is opened. It remembers only the names and
+    sizes of the parts of images, as long as the size of the image stays the same.
 
     :param path: the path of LXD's own socket, such as
         ``/var/lib/lxd/unix.socket``.

@@ -96,7 +96,7 @@ class WatcherContract(ContractBase):
         self.assertEqual(watches, {watch})
 
     def test_same_directory(self) -> None:
-        """The same directory has one watch, also through a symbolic link."""
+        """The same directory has one watch, even through a symbolic link."""
         self.assertEqual(self.watcher.watch(self.path), self.watch)
         link = os.path.join(self.make_directory(), "link")
         os.symlink(self.path, link)
