@@ -21,11 +21,11 @@ class IImageStore(Interface):
     def open(fingerprint: str) -> Deferred[IOpenImage | None]:
         """Open an image that every guest may download: a public or a cached one.
 
-        The Deferred must fire eventually, also after an error: callers do not cancel
+        The Deferred must fire eventually, even after an error: callers do not cancel
         it, and the number of downloads of a container is limited.
 
         ``None`` must arrive within 0.1 s, for every reason. Otherwise a guest could
-        distinguish a private image from a missing one by the time.
+        distinguish a private image from a missing one by the response time.
 
         :param fingerprint: 64 lower-case hex digits.
         :return: a Deferred that fires with an open image, which the caller has

@@ -57,7 +57,7 @@ class IContainerStore(Interface):
         """
 
     def watch(observer: IStoreObserver) -> None:
-        """Notify ``observer`` of each change from now on, once for each change.
+        """Notify ``observer`` once of each change from now on.
 
         An exception that an observer raises is logged. It affects neither the
         other observers nor the store.

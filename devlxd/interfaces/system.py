@@ -75,7 +75,7 @@ class IWatchListener(Interface):
 class ITurns(Interface):
     """A round-robin scheduler: runs one turn of each owner, then the next of each.
 
-    All work of which a container can cause any amount is divided into turns: new
+    All work whose amount a container determines is divided into turns: new
     connections, pipelined requests, replays of events, large documents. A turn does
     a limited amount of work, a few milliseconds at most, and schedules another turn
     for the rest. A container cannot delay the others for longer than a turn.

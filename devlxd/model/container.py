@@ -102,7 +102,7 @@ class Container:
 
     :ivar name: its name on the host, see `is_container_name`.
     :ivar config: its expanded configuration, text to text.
-    :ivar devices: its expanded devices, name to text-to-text.
+    :ivar devices: its expanded devices by their names, each text to text.
     :ivar id: the id that its runtime gave it, where cgroups are named by ids
         (podman, docker). Default: empty.
     :ivar hostname: its name inside the container. In an LXD project ``web`` the
