@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from attrs import evolve
+from twisted.internet.address import UNIXAddress
+from twisted.internet.defer import fail
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IProtocol
 from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from devlxd.containers.memory_store import MemoryStore
 from devlxd.guest_sites import GuestSites
 from devlxd.guestapi.dialects import DEFAULT_DIALECT
+from devlxd.guestapi.resources import ConfigValueResource
 from devlxd.images.memory_image_store import MemoryImageStore
-from devlxd.interfaces import IServiceObserver
+from devlxd.interfaces import ImageError, IServiceObserver
 from devlxd.model import Caller, Container
 from devlxd.observers import NullObserver, guarded
 from devlxd.service import DevLXDService
@@ -25,6 +34,14 @@ from devlxd.testing import (
     site_for,
 )
 from devlxd.testing.contracts import ServiceObserverContract
+
+GET = b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n"
+
+HANDSHAKE = (
+    b"GET /1.0/events HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+    b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+)
 
 C1 = Container("c1", {"user.a": "b", "security.devlxd.images": "true"})
 
@@ -121,6 +138,104 @@ class ObserverTests(SynchronousTestCase):
         )
         GuestConnection(site).get(path)
         self.assertEqual(self.observer.notifications[1:], [("asked", "c1", path, 200)])
+
+    def asked(self, guest: GuestConnection, *requests: bytes) -> list[tuple[Any, ...]]:
+        """Send requests; return the paths and codes that are notified."""
+        self.observer.notifications.clear()
+        for request in requests:
+            guest.send(request)
+        self.assertNotIn("refused", [one[0] for one in self.observer.notifications])
+        return [one[2:] for one in self.observer.notifications if one[0] == "asked"]
+
+    def test_asked_head(self) -> None:
+        """A HEAD request has the status of a GET request."""
+        images = MemoryImageStore()
+        paths = ["/1.0", "/nope", f"/1.0/images/{images.put(b'data')}/export"]
+        site = site_for(
+            self.store,
+            "c1",
+            bus=bus_for(self.store),
+            images=images,
+            observer=self.observer,
+        )
+        guest = GuestConnection(site)
+        requests = (f"HEAD {path} HTTP/1.1\r\nHost: x\r\n\r\n" for path in paths)
+        codes = self.asked(guest, *(request.encode() for request in requests))
+        self.assertEqual(codes, list(zip(paths, (200, 404, 200), strict=True)))
+
+    def test_asked_failed(self) -> None:
+        """The observer is notified of a 500 after an error of a resource."""
+        guest = GuestConnection(site_for(self.store, "c1", observer=self.observer))
+        self.patch(ConfigValueResource, "get_by_name", lambda *_: 1 // 0)
+        codes = self.asked(guest, GET % b"/1.0/config/user.a")
+        self.assertEqual(codes, [("/1.0/config/user.a", 500)])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_asked_error(self) -> None:
+        """The status of a late response may be that of an error."""
+        images = MemoryImageStore()
+        self.patch(images, "open", lambda _: fail(ImageError("broken")))
+        site = site_for(self.store, "c1", images=images, observer=self.observer)
+        path = f"/1.0/images/{'0' * 64}/export"
+        codes = self.asked(GuestConnection(site), GET % path.encode())
+        self.assertEqual(codes, [(path, 502)])
+
+    def request_list(self) -> tuple[Clock, IProtocol]:
+        """Request a list that is rendered in turns; return the clock of these."""
+        self.store.put(evolve(C1, config={f"user.{n}": "1" for n in range(3000)}))
+        clock = Clock()
+        site = site_for(self.store, "c1", clock=clock, observer=self.observer)
+        channel = site.buildProtocol(UNIXAddress(""))
+        channel.makeConnection(StringTransport())
+        self.observer.notifications.clear()
+        channel.dataReceived(GET % b"/1.0/config")
+        self.assertEqual(self.observer.notifications, [])
+        return clock, channel
+
+    def test_asked_list(self) -> None:
+        """The status of a long list is known when the list is rendered."""
+        clock, _ = self.request_list()
+        clock.pump([0] * 20)
+        self.assertEqual(
+            self.observer.notifications, [("asked", "c1", "/1.0/config", 200)]
+        )
+
+    def test_asked_disconnected(self) -> None:
+        """A response to a client that has disconnected has no status."""
+        clock, channel = self.request_list()
+        channel.connectionLost(Failure(ConnectionDone()))
+        clock.pump([0] * 20)
+        self.assertEqual(self.observer.notifications, [])
+
+    def test_asked_events(self) -> None:
+        """A stream of events has one status; the events have none."""
+        site = site_for(
+            self.store, "c1", bus=bus_for(self.store), observer=self.observer
+        )
+        guest = GuestConnection(site)
+        self.assertEqual(
+            self.asked(guest, GET % b"/1.0/events"), [("/1.0/events", 200)]
+        )
+        self.store.put(evolve(C1, config={"user.a": "c"}))
+        self.assertIn(b"user.a", guest.receive())
+        self.assertEqual(len(self.observer.notifications), 1)
+
+    def test_asked_websocket(self) -> None:
+        """The status of a websocket is 101, that of a bad handshake 400."""
+        site = site_for(
+            self.store, "c1", bus=bus_for(self.store), observer=self.observer
+        )
+        for request, code in (
+            (HANDSHAKE, 101),
+            (HANDSHAKE.replace(b"Version: 13", b"Version: 8"), 400),
+        ):
+            codes = self.asked(GuestConnection(site), request)
+            self.assertEqual(codes, [("/1.0/events", code)])
+
+    def test_asked_malformed(self) -> None:
+        """A request that the server refuses has not reached the gate."""
+        guest = GuestConnection(site_for(self.store, "c1", observer=self.observer))
+        self.assertEqual(self.asked(guest, b"GET / HTTP/1.1\r\n\r\n"), [])
 
     def test_refused(self) -> None:
         """The observer is notified of the requests that the gate refuses, and why."""

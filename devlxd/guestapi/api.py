@@ -3,10 +3,9 @@
 
 from __future__ import annotations
 
-from typing import TypeVar, cast
+from typing import cast
+from weakref import WeakKeyDictionary
 
-from twisted.internet.defer import Deferred
-from twisted.python.failure import Failure
 from twisted.web.http import Request
 from twisted.web.resource import getChildForRequest
 from zope.interface import implementer
@@ -15,12 +14,7 @@ from devlxd.guestapi.dialect import Services
 from devlxd.guestapi.gate import Gate
 from devlxd.guestapi.resource_bases import AnyResponse, GuestResource
 from devlxd.guestapi.tree import resource_tree
-from devlxd.httpserver.responses import (
-    PendingStream,
-    Response,
-    ResponseError,
-    StreamResponse,
-)
+from devlxd.httpserver.responses import Response
 from devlxd.interfaces import (
     ICallerIdentifier,
     IConnections,
@@ -30,9 +24,6 @@ from devlxd.interfaces import (
     IStoreObserver,
 )
 from devlxd.model import Caller, Container
-
-#: A response that was pending.
-Late = TypeVar("Late", Response, Response | StreamResponse)
 
 
 @implementer(IRequestHandler, IStoreObserver, IRunObserver)
@@ -62,6 +53,9 @@ class GuestAPI:
         self._gate = Gate(services.dialect)
         self._tree = resource_tree(services)
         self._connections: IConnections | None = None
+        # The containers of the requests that passed the gate, until their status is
+        # sent; or until they are freed, as a connection may be lost before that.
+        self._passed: WeakKeyDictionary[Request, str] = WeakKeyDictionary()
 
     def start(self, connections: IConnections) -> None:
         """See `IRequestHandler.start`."""
@@ -81,10 +75,15 @@ class GuestAPI:
         refusal = self._gate.refusal(caller, container)
         if refusal is not None or container is None or caller is None:
             return self._refuse(caller, refusal)
+        self._passed[request] = container.name
         resource = cast(GuestResource, getChildForRequest(self._tree, request))
-        response = resource.respond(request, container)
-        self._observe(container.name, request, response)
-        return response
+        return resource.respond(request, container)
+
+    def responded(self, request: Request, caller: object | None, code: int) -> None:
+        """See `IRequestHandler.responded`: notify the observer."""
+        name = self._passed.pop(request, None)
+        if name is not None:
+            self._observer.asked(name, request.path.decode("latin-1"), code)
 
     def _refuse(self, caller: Caller | None, refusal: Response | None) -> Response:
         assert refusal is not None
@@ -92,29 +91,6 @@ class GuestAPI:
         reason = refusal.body.decode("utf-8").rstrip("\n")
         self._observer.refused(name, reason)
         return refusal
-
-    def _observe(self, name: str, request: Request, response: AnyResponse) -> None:
-        path = request.path.decode("latin-1")
-        if isinstance(response, PendingStream):
-            self._observe_later(name, path, response.response)
-        elif isinstance(response, Deferred):
-            self._observe_later(name, path, response)
-        else:
-            self._observer.asked(name, path, response.code)
-
-    def _observe_later(self, name: str, path: str, response: Deferred[Late]) -> None:
-        response.addCallbacks(
-            self._observe_late, self._observe_error, (name, path), {}, (name, path)
-        )
-
-    def _observe_late(self, response: Late, name: str, path: str) -> Late:
-        self._observer.asked(name, path, response.code)
-        return response
-
-    def _observe_error(self, failure: Failure, name: str, path: str) -> Failure:
-        if isinstance(failure.value, ResponseError):
-            self._observer.asked(name, path, failure.value.response.code)
-        return failure
 
     def changed(self, name: str, old: Container | None, new: Container | None) -> None:
         """See `IStoreObserver.changed`."""

@@ -12,7 +12,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 # Imported directly: Twisted wraps the module `http`, which makes look-ups slow.
-from twisted.web.http import parse_qs
+from twisted.web.http import SWITCHING, parse_qs
 from twisted.web.server import Request
 
 from devlxd.httpserver.body_sink import BodySink
@@ -155,6 +155,17 @@ class DevLXDRequest(Request):
         elif isinstance(response, (StreamResponse, MessageResponse)):
             response.stream.close()
 
+    def write(self, data: bytes) -> None:
+        """See `Request.write`: notify the handler when the head is sent."""
+        was_started = self.startedWriting
+        super().write(data)
+        if self.startedWriting and not was_started:
+            self._notify(self.code)
+
+    def _notify(self, code: int) -> None:
+        channel = self.channel
+        channel.server.handler.responded(self, channel.caller, code)
+
     def send(self, response: Response) -> None:
         """Send a whole response."""
         self._begin(response.code, self.channel.server.headers_of(response))
@@ -197,9 +208,9 @@ class DevLXDRequest(Request):
             self.send(NO_HANDSHAKE)
             return
         websocket = MessageWebSocket(server.websockets, response.headers)
-        WebSocketSink(self.channel, response.stream, server.reactor, websocket).start(
-            key
-        )
+        sink = WebSocketSink(self.channel, response.stream, server.reactor, websocket)
+        sink.start(key)
+        self._notify(SWITCHING)
 
     def _send_message_body(self, response: MessageResponse) -> None:
         # On a connection that does not persist, its end is the end of the

@@ -33,10 +33,14 @@ class IServiceObserver(Interface):
         """
 
     def asked(container: str, path: str, code: int) -> None:
-        """Called when a request that passed the gate is responded to.
+        """Called when the response to a request that passed the gate begins.
+
+        It is called once for each request, whatever the response is, unless the
+        connection is lost before that.
 
         :param path: the requested path.
-        :param code: the status code of the response.
+        :param code: the status code that is sent: 101 if a websocket is accepted,
+            500 if devlxd has failed.
         """
 
     def changed(name: str, old: Container | None, new: Container | None) -> None:

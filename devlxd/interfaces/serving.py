@@ -60,6 +60,16 @@ class IRequestHandler(Interface):
             response; any other failure is logged, and the client receives a 500.
         """
 
+    def responded(request: Request, caller: object | None, code: int) -> None:
+        """Called once for each request, when the head of its response is sent.
+
+        It is not called if the connection is lost before that. It is also called
+        for requests that the server refuses without calling `respond`.
+
+        :param caller: as for `respond`.
+        :param code: the status code: 101 if a websocket is accepted.
+        """
+
 
 class IConnections(Interface):
     """The open connections of one site."""
