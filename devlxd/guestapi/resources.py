@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from devlxd.guestapi.dialect import PathPattern, Route, Services
 from devlxd.guestapi.resource_bases import (
     NamedResource,
     SlicedResource,
@@ -32,7 +33,8 @@ class ConfigListResource(SlicedResource):
 
     def slices(self, container: Container) -> Slices[Response]:
         """See `SlicedResource.slices`."""
-        return list_response("/1.0/config/", container.config, self._is_listed)
+        root = self.path.pattern + "/"
+        return list_response(root, container.config, self._is_listed)
 
     def _is_listed(self, key: str, value: str) -> bool:
         return bool(value) and self.dialect.exports(key)
@@ -54,14 +56,33 @@ class ConfigValueResource(NamedResource):
 
 
 class DeviceListResource(SlicedResource):
-    """``/1.0/devices``: the paths of the devices that are shown."""
+    """``/1.0/devices``: the paths of the devices that are shown.
+
+    :ivar root: what each path begins with; see `device_list`.
+    """
+
+    root: str
 
     def slices(self, container: Container) -> Slices[Response]:
         """See `SlicedResource.slices`."""
-        return list_response("/1.0/device/", container.devices, self._is_listed)
+        return list_response(self.root, container.devices, self._is_listed)
 
     def _is_listed(self, name: str, device: Mapping[str, str]) -> bool:
         return self.dialect.shows_device(device)
+
+
+def device_list(root: str) -> Route:
+    """Return a route to the list of devices.
+
+    :param root: what the paths in the list begin with: ``/1.0/device/``.
+    """
+
+    def route(services: Services, path: PathPattern) -> DeviceListResource:
+        resource = DeviceListResource(services, path)
+        resource.root = root
+        return resource
+
+    return route
 
 
 class DeviceResource(NamedResource):

@@ -17,7 +17,12 @@ from devlxd.guestapi.dialect import Dialect, PathPattern
 from devlxd.guestapi.dialects import DEFAULT_DIALECT, DIALECTS
 from devlxd.guestapi.event_streams import events
 from devlxd.guestapi.resource_bases import GuestResource, NamedResource, constant
-from devlxd.guestapi.resources import ConfigListResource, ConfigValueResource
+from devlxd.guestapi.resources import (
+    ConfigListResource,
+    ConfigValueResource,
+    DeviceResource,
+    device_list,
+)
 from devlxd.guestapi.snapshot_responses import text_response
 from devlxd.httpserver.responses import Response
 from devlxd.model import Caller, Container, Event
@@ -64,8 +69,10 @@ TOY = Dialect(
         "/": constant({"toys": 1}),
         "/toy/name": NameResource,
         "/toy/{key}/length": LengthResource,
-        "/1.0/config": ConfigListResource,
-        "/1.0/config/{key}": ConfigValueResource,
+        "/toy/keys": ConfigListResource,
+        "/toy/keys/{key}": ConfigValueResource,
+        "/toy/devices": device_list("/toy/device/"),
+        "/toy/device/{name}": DeviceResource,
         "/1.0/events": events,
     },
     meta_data=lambda container: container.name,
@@ -122,9 +129,17 @@ class ToyTests(SynchronousTestCase):
 
     def test_exported(self) -> None:
         """A dialect exports its own namespace, and has its own texts of refusals."""
-        self.assertEqual(self.get("/1.0/config")[1], '["/1.0/config/toy.bear"]\n')
-        self.assertEqual(self.get("/1.0/config/toy.bear"), (200, "pooh"))
-        self.assertEqual(self.get("/1.0/config/user.a"), (403, "no toys for you\n"))
+        self.assertEqual(self.get("/toy/keys")[1], '["/toy/keys/toy.bear"]\n')
+        self.assertEqual(self.get("/toy/keys/toy.bear"), (200, "pooh"))
+        self.assertEqual(self.get("/toy/keys/user.a"), (403, "no toys for you\n"))
+
+    def test_listed_paths(self) -> None:
+        """The paths in a list exist, wherever a dialect has the list."""
+        devices = {"eth0": {"nictype": "ipvlan"}}
+        self.store.put(Container("c1", {"toy.bear": "pooh"}, devices))
+        for path in ("/toy/keys", "/toy/devices"):
+            (item,) = json.loads(self.get(path)[1])
+            self.assertEqual(self.get(item)[0], 200, item)
 
     def test_beside(self) -> None:
         """Another dialect of the same service is not affected."""

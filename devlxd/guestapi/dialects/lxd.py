@@ -15,9 +15,9 @@ from devlxd.guestapi.resource_bases import constant
 from devlxd.guestapi.resources import (
     ConfigListResource,
     ConfigValueResource,
-    DeviceListResource,
     DeviceResource,
     MetaDataResource,
+    device_list,
     nocloud_meta_data,
 )
 
@@ -40,7 +40,7 @@ DIALECT = Dialect(
         "/1.0": constant({"api_version": "1.0"}),
         "/1.0/config": ConfigListResource,
         "/1.0/config/{key}": ConfigValueResource,
-        "/1.0/devices": DeviceListResource,
+        "/1.0/devices": device_list("/1.0/device/"),
         "/1.0/device/{name}": DeviceResource,
         "/1.0/events": events,
         "/1.0/images/{fingerprint}/export": export,
