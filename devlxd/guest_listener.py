@@ -21,9 +21,7 @@ from devlxd.host.accepting import Acceptor, ListeningSocket
 from devlxd.host.listening import listen_now
 from devlxd.httpserver.connection_limiter import ConnectionLimiter
 from devlxd.httpserver.site import DevLXDSite
-from devlxd.interfaces import (
-    IDevLXDReactor,
-)
+from devlxd.interfaces import IDevLXDReactor
 from devlxd.socket_options import refuse_descriptors
 
 

@@ -7,9 +7,7 @@ import resource
 import time
 from collections.abc import Callable
 
-from twisted.internet.interfaces import (
-    IReactorTime,
-)
+from twisted.internet.interfaces import IReactorTime
 
 from devlxd.guestapi.api import GuestAPI
 from devlxd.guestapi.dialect import Dialect, Services

@@ -7,9 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 
 from twisted.application.service import MultiService, Service
-from twisted.internet.interfaces import (
-    IStreamServerEndpoint,
-)
+from twisted.internet.interfaces import IStreamServerEndpoint
 from zope.interface import implementer
 
 from devlxd.events.bus import EventBus

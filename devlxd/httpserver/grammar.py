@@ -55,7 +55,7 @@ def tokens_of(request: Request, header: bytes) -> list[bytes]:
 def origin_form(target: bytes) -> bytes:
     """Return the path and query of a request target (RFC 9112, 3.2).
 
-    A client that uses a proxy sends ``http://lxd/1.0``; the host is ignored.
+    A client that uses a proxy sends ``http://host/path``; the host is ignored.
     """
     match = _ABSOLUTE_FORM.fullmatch(target)
     return b"/" + match[1].removeprefix(b"/") if match else target

@@ -36,7 +36,7 @@ class DevLXDSite(Site):
 
     # Without the wrapper that would switch to HTTP/2: a request's channel must be
     # the channel itself.
-    protocol = DevLXDChannel  # type: ignore[assignment]
+    protocol = DevLXDChannel  # type: ignore[assignment] # without the wrapper
     requestFactory = DevLXDRequest
 
     def __init__(

@@ -312,7 +312,7 @@ class BoundsTests(SynchronousTestCase):
         channel = site.buildProtocol(UNIXAddress(""))
         transport = StringTransport()
         channel.makeConnection(transport)
-        transport.write = self.full(transport)  # type: ignore[method-assign]
+        transport.write = self.full(transport)  # type: ignore[method-assign] # of one instance
         channel.dataReceived(GET.replace(b"user.a", b"user.big") + GET)
         self.assertLess(len(transport.value()), 2 * SLICE)
         assert transport.producer is not None
@@ -328,7 +328,7 @@ class BoundsTests(SynchronousTestCase):
         channel = self.site.buildProtocol(UNIXAddress(""))
         transport = StringTransport()
         channel.makeConnection(transport)
-        transport.write = self.full(transport)  # type: ignore[method-assign]
+        transport.write = self.full(transport)  # type: ignore[method-assign] # of one instance
         channel.dataReceived(GET.replace(b"user.a", b"user.big"))
         self.clock.advance(READ_TIMEOUT - 1)
         self.assertFalse(transport.disconnected)
@@ -436,7 +436,7 @@ class BoundsTests(SynchronousTestCase):
         channel = self.site.buildProtocol(UNIXAddress(""))
         transport = StringTransport()
         channel.makeConnection(transport)
-        transport.write = self.full(transport)  # type: ignore[method-assign]
+        transport.write = self.full(transport)  # type: ignore[method-assign] # of one instance
         channel.dataReceived(big * 100)
         self.clock.advance(0)
         self.assertLess(len(transport.value()), 2 * SLICE)
