@@ -43,29 +43,32 @@ class GuardedObserver:
 
     def connected(self, caller: Caller) -> None:
         """See `IServiceObserver.connected`."""
-        self._notify(self._observer.connected, caller)
+        self._notify("connected", self._observer.connected, caller)
 
     def refused(self, container: str | None, reason: str) -> None:
         """See `IServiceObserver.refused`."""
-        self._notify(self._observer.refused, container, reason)
+        self._notify("refused", self._observer.refused, container, reason)
 
     def asked(self, container: str, path: str, code: int) -> None:
         """See `IServiceObserver.asked`."""
-        self._notify(self._observer.asked, container, path, code)
+        self._notify("asked", self._observer.asked, container, path, code)
 
     def changed(self, name: str, old: Container | None, new: Container | None) -> None:
         """See `IServiceObserver.changed`."""
-        self._notify(self._observer.changed, name, old, new)
+        self._notify("changed", self._observer.changed, name, old, new)
 
     def lost(self, container: str) -> None:
         """See `IServiceObserver.lost`."""
-        self._notify(self._observer.lost, container)
+        self._notify("lost", self._observer.lost, container)
 
-    def _notify(self, method: Callable[..., None], *args: object) -> None:
+    def _notify(self, name: str, method: Callable[..., None], *args: object) -> None:
         try:
             method(*args)
         except Exception:
-            self._log.failure("an observer of the service failed")
+            self._log.failure(
+                "the observer of the service failed in {method}; devlxd continues",
+                method=name,
+            )
 
 
 def guarded(observer: IServiceObserver | None) -> IServiceObserver:

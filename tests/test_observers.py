@@ -11,6 +11,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IProtocol
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.logger import capturedLogs
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -293,5 +294,7 @@ class ObserverTests(SynchronousTestCase):
         """An exception of an observer is logged; the guest gets its response."""
         self.patch(self.observer, "asked", lambda *_: 1 // 0)
         guest = GuestConnection(site_for(self.store, "c1", observer=self.observer))
-        self.assertEqual(guest.get("/1.0")[9:12], b"200")
+        with capturedLogs() as events:
+            self.assertEqual(guest.get("/1.0")[9:12], b"200")
+        self.assertEqual([event["method"] for event in events], ["asked"])
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)

@@ -120,7 +120,9 @@ class SlicedResource(GuestResource):
         sliced = self.services.cache.get(
             container,
             self,
-            lambda: SlicedResponse(self.slices(container), self._turns_of(container)),
+            lambda: SlicedResponse(
+                container.name, self.slices(container), self._turns_of(container)
+            ),
         )
         response = sliced.get()
         if isinstance(response, Deferred):

@@ -117,6 +117,7 @@ class SlicedResponse:
 
     It is rendered once, however many requests wait for it.
 
+    :param name: the name of the container.
     :param slices: renders the response.
     :param take_turn: calls a function in a turn of the container.
     """
@@ -125,9 +126,11 @@ class SlicedResponse:
 
     def __init__(
         self,
+        name: str,
         slices: Slices[Response],
         take_turn: Callable[[Callable[[], None]], object],
     ) -> None:
+        self._name = name
         self._slices = slices
         self._take_turn = take_turn
         self._response: Response | None = None
@@ -152,7 +155,11 @@ class SlicedResponse:
         except StopIteration as stop:
             self._response = stop.value
         except Exception:
-            self._log.failure("a response could not be rendered")
+            self._log.failure(
+                "a response for container {name} could not be rendered; the guest "
+                "receives a 500 until the container changes",
+                name=self._name,
+            )
             self._response = INTERNAL_ERROR
         else:
             self._take_turn(self._render)

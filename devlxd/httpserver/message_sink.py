@@ -187,7 +187,11 @@ class MessageSink:
 
     def fail(self, failure: Failure) -> None:
         """See `ISink.fail`: log the failure, and abort the connection."""
-        self._log.failure("a stream of messages failed", failure)
+        self._log.failure(
+            "a stream of messages to {owner} failed; its connection is aborted",
+            failure,
+            owner=self._channel.owner,
+        )
         self.abort()
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from http import HTTPStatus
 from io import BytesIO
 from urllib.parse import unquote_to_bytes
@@ -54,6 +55,9 @@ READ_TIMEOUT = 30
 #: For how long a client may stop reading a stream, in seconds: its disk may be slow.
 STALL_TIMEOUT = 300
 
+#: How much of a method and path is logged, in characters.
+MAX_LOGGED = 200
+
 #: The reason phrases that Twisted does not know.
 _REASONS: dict[int, bytes] = {HTTPStatus.TOO_MANY_REQUESTS: b"Too Many Requests"}
 
@@ -72,13 +76,15 @@ class DevLXDRequest(Request):
     """A request of a client.
 
     :ivar is_disconnected: whether the connection was lost before the response ended.
+    :ivar owner: the owner of the connection.
     """
 
     defaultContentType = None
     channel: DevLXDChannel
     content: BytesIO
     is_disconnected = False
-    _log = Logger()
+    _logger = Logger()
+    owner: Hashable = None
     _pieces = 0
 
     def connectionLost(self, reason: Failure) -> None:
@@ -111,6 +117,7 @@ class DevLXDRequest(Request):
 
     def process(self) -> None:
         """See `Request.process`: pass the request to the handler."""
+        self.owner = self.channel.owner
         self.prepath = []
         self.postpath = self.path[1:].split(b"/")
         if b"%" in self.path:
@@ -235,7 +242,13 @@ class DevLXDRequest(Request):
         if isinstance(failure.value, ResponseError):
             self._replace(failure.value.response)
         else:
-            self._log.failure("request failed: {request}", failure, request=self)
+            self._logger.failure(
+                "request {request!r} of {owner} failed; the client receives a 500, or "
+                "its connection is closed",
+                failure,
+                request=(self.method + b" " + self.path).decode("latin-1")[:MAX_LOGGED],
+                owner=self.owner,
+            )
             self._replace(INTERNAL_ERROR)
 
     def _replace(self, response: Response) -> None:

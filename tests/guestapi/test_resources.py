@@ -12,6 +12,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from devlxd.containers.document_parser import Format, parse_container
@@ -297,7 +298,10 @@ class LongListTests(SynchronousTestCase):
         config = {**self.container.config, "user.\ud800": "x"}
         self.store.put(Container("c1", config))
         self.guest.get("/1.0/config")
-        self.end()
+        with capturedLogs() as events:
+            self.end()
+        (event,) = events
+        self.assertEqual(event["name"], "c1")
         self.assertIn(b" 500 ", self.guest.send(b""))
         self.assertIn(b" 500 ", GuestConnection(self.site).get("/1.0/config"))
         self.assertEqual(len(self.flushLoggedErrors(UnicodeEncodeError)), 1)

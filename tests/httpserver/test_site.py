@@ -20,7 +20,7 @@ from twisted.internet.interfaces import (
 )
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
-from twisted.logger import capturedLogs
+from twisted.logger import capturedLogs, formatEvent
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
@@ -37,8 +37,13 @@ from devlxd.httpserver.closing_channel import (
 )
 from devlxd.httpserver.grammar import MAX_BODY, MAX_PIECES
 from devlxd.httpserver.registry import REQUESTS_PER_ITERATION
-from devlxd.httpserver.request import READ_TIMEOUT, SLICE
-from devlxd.httpserver.responses import MessageResponse, StreamResponse
+from devlxd.httpserver.request import MAX_LOGGED, READ_TIMEOUT, SLICE
+from devlxd.httpserver.responses import (
+    MessageResponse,
+    PendingStream,
+    Response,
+    StreamResponse,
+)
 from devlxd.httpserver.site import DevLXDSite
 from devlxd.interfaces import ISink, IStoreObserver, IStream, NotInContainer
 from devlxd.model import Caller, Container, Peer
@@ -697,6 +702,50 @@ class FailureTests(SynchronousTestCase):
         response = guest.send(GET)
         self.assertEqual(responses(response), [(500, b"internal server error\n")])
         self.assertTrue(guest.transport.disconnecting)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def logged(self, site: DevLXDSite, data: bytes) -> str:
+        """Send requests that fail once; return the line that is logged."""
+        guest = GuestConnection(site)
+        with capturedLogs() as events:
+            guest.send(data)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        (event,) = events
+        return formatEvent(event)
+
+    def test_logged(self) -> None:
+        """The line says which request of which owner has failed, within bounds."""
+        site = site_for(STORE, "c1")
+        self.patch(site.server.handler, "respond", lambda *_: 1 // 0)
+        end = " of c1 failed; the client receives a 500, or its connection is closed"
+        line = self.logged(site, GET)
+        self.assertEqual(line, "request 'GET /1.0/config/user.a'" + end)
+        line = self.logged(site, b"GET /%b HTTP/1.1\r\nHost: x\r\n\r\n" % (b"x" * 9999))
+        self.assertEqual(line, f"request 'GET /{'x' * (MAX_LOGGED - 5)}'" + end)
+
+    def test_logged_messages(self) -> None:
+        """The line about a stream of messages says to which owner it was sent."""
+        site = site_for(STORE, "c1")
+        stream = FailingStream(starts=True)
+        self.patch(
+            site.server.handler, "respond", lambda *_: MessageResponse((), (), stream)
+        )
+        self.assertEqual(
+            self.logged(site, GET),
+            "a stream of messages to c1 failed; its connection is aborted",
+        )
+
+    def test_logged_late(self) -> None:
+        """The line names the owner also after the client has disconnected."""
+        site = site_for(STORE, "c1")
+        late: Deferred[Response | StreamResponse] = Deferred()
+        self.patch(site.server.handler, "respond", lambda *_: PendingStream(late))
+        guest = GuestConnection(site)
+        guest.send(GET)
+        guest.disconnect()
+        with capturedLogs() as events:
+            late.errback(ZeroDivisionError())
+        self.assertEqual([event["owner"] for event in events], ["c1"])
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_stream(self) -> None:
