@@ -124,10 +124,7 @@ class SlicedResource(GuestResource):
                 container.name, self.slices(container), self._turns_of(container)
             ),
         )
-        response = sliced.get()
-        if isinstance(response, Deferred):
-            request.notifyFinish().addErrback(lambda _: response.cancel())
-        return response
+        return sliced.get()
 
     def _turns_of(self, container: Container) -> Callable[[Callable[[], None]], object]:
         name, turns = container.name, self.services.turns

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from http import HTTPStatus
 from io import BytesIO
+from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -85,13 +86,19 @@ class DevLXDRequest(Request):
     is_disconnected = False
     _logger = Logger()
     owner: Hashable = None
+    _pending: Deferred[Any] | None = None
     _pieces = 0
 
     def connectionLost(self, reason: Failure) -> None:
-        """See `Request.connectionLost`; drop references that make cycles."""
+        """See `Request.connectionLost`: cancel a response that is not known yet.
+
+        References that make cycles are dropped.
+        """
         self.is_disconnected = True
         self.producer = None
         super().connectionLost(reason)
+        if self._pending is not None:
+            self._pending.cancel()
 
     def gotLength(self, length: int | None) -> None:
         """See `Request.gotLength`: keep the body in memory; its length is limited."""
@@ -146,10 +153,14 @@ class DevLXDRequest(Request):
             self._send_messages(response)
         elif isinstance(response, PendingStream):
             self.channel.response = _PendingResponse(self.channel)
-            self._deliver(response.response.addBoth(self._not_pending))
+            self._deliver_later(response.response.addBoth(self._not_pending))
         else:
             assert isinstance(response, Deferred)
-            response.addCallback(self._deliver_late).addErrback(self.fail)
+            self._pending = response
+            self._deliver_later(response)
+
+    def _deliver_later(self, response: Deferred[Any]) -> None:
+        response.addCallback(self._deliver_late).addErrback(self.fail)
 
     def _not_pending(self, result: object) -> object:
         if not self.is_disconnected:

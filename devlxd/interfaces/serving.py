@@ -55,9 +55,10 @@ class IRequestHandler(Interface):
 
         :param caller: what `IAdmission.identify` returned for the connection.
         :return: a `devlxd.httpserver.responses.Response`, ``StreamResponse`` or
-            ``MessageResponse``; a Deferred that fires with one; or a
-            ``PendingStream``. A failure with a ``ResponseError`` sends that error's
-            response; any other failure is logged, and the client receives a 500.
+            ``MessageResponse``; a Deferred that fires with one, and is cancelled if
+            the client disconnects; or a ``PendingStream``. A failure with a
+            ``ResponseError`` sends that error's response; any other failure is
+            logged, and the client receives a 500.
         """
 
     def responded(request: Request, caller: object | None, code: int) -> None:
