@@ -14,7 +14,6 @@ from twisted.logger import Logger
 from twisted.web import http
 
 from devlxd.httpserver.responses import (
-    CLOSE,
     INTERNAL_ERROR,
     TEXT,
     Headers,
@@ -34,7 +33,7 @@ JSON: Headers = ((b"Content-Type", b"application/json"),)
 #: The response to a peer that is not in a container. cloud-init retries only after a
 #: 500, and must do so on a new connection, whose peer is identified again.
 NOT_IN_CONTAINER = refusal(
-    http.INTERNAL_SERVER_ERROR, "not in a container", headers=CLOSE
+    http.INTERNAL_SERVER_ERROR, "not in a container", closes=True
 )
 
 

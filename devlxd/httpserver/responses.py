@@ -22,18 +22,15 @@ class Response:
     """A whole response; it may be sent any number of times.
 
     :ivar code: its status code.
-    :ivar headers: its headers, except ``Content-Length`` and ``Date``.
+    :ivar headers: its headers, except ``Connection``, ``Content-Length`` and ``Date``.
     :ivar body: its body; sent piece by piece if it is long.
+    :ivar closes: whether the connection is closed after it.
     """
 
     code: int
     headers: Headers
     body: bytes
-
-    @property
-    def closes(self) -> bool:
-        """Whether the connection is closed after it."""
-        return CLOSE[0] in self.headers
+    closes: bool = False
 
 
 @frozen
@@ -94,9 +91,13 @@ class ResponseError(Exception):
         self.response = response
 
 
-def refusal(code: int, text: str, headers: Headers = ()) -> Response:
+def refusal(
+    code: int, text: str, headers: Headers = (), *, closes: bool = False
+) -> Response:
     """Return a response that refuses a request with one line of text."""
-    return Response(code, TEXT + NOSNIFF + headers, text.encode("utf-8") + b"\n")
+    return Response(
+        code, TEXT + NOSNIFF + headers, text.encode("utf-8") + b"\n", closes
+    )
 
 
 def not_allowed(methods: tuple[bytes, ...]) -> Response:
@@ -107,11 +108,11 @@ def not_allowed(methods: tuple[bytes, ...]) -> Response:
 
 #: The response to an error whose details are only logged.
 INTERNAL_ERROR = refusal(
-    http.INTERNAL_SERVER_ERROR, "internal server error", headers=CLOSE
+    http.INTERNAL_SERVER_ERROR, "internal server error", closes=True
 )
 
 #: The response to a request that is not valid HTTP.
-BAD_REQUEST = refusal(http.BAD_REQUEST, "bad request", headers=CLOSE)
+BAD_REQUEST = refusal(http.BAD_REQUEST, "bad request", closes=True)
 
 #: The response to a request whose body is too long.
-TOO_LARGE = refusal(http.REQUEST_ENTITY_TOO_LARGE, "request too large", headers=CLOSE)
+TOO_LARGE = refusal(http.REQUEST_ENTITY_TOO_LARGE, "request too large", closes=True)

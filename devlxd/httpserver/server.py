@@ -12,7 +12,7 @@ from zope.interface import implementer
 
 from devlxd.httpserver.autobahn_private_apis import websocket_factory
 from devlxd.httpserver.registry import ConnectionRegistry
-from devlxd.httpserver.responses import Headers, Response
+from devlxd.httpserver.responses import CLOSE, Headers, Response
 from devlxd.interfaces import IAdmission, IConnection, IConnections, IRequestHandler
 
 
@@ -48,10 +48,11 @@ class Server:
 
     def headers_of(self, response: Response) -> Headers:
         """Return all headers that ``response`` is sent with."""
+        headers = response.headers + CLOSE if response.closes else response.headers
         if response.code == NOT_MODIFIED:
-            return (*response.headers, self.date())
+            return (*headers, self.date())
         length = (b"Content-Length", b"%d" % len(response.body))
-        return (*response.headers, length, self.date())
+        return (*headers, length, self.date())
 
     def date(self) -> tuple[bytes, bytes]:
         """Return the ``Date`` header; it is rendered once a second."""
