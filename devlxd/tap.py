@@ -66,6 +66,7 @@ def makeService(options: Options) -> IService:
 def _process_service(options: Options, reactor: IDevLXDReactor) -> ProcessService:
     """Build one store and one `DevLXDService` for each directory of containers."""
     identifier, peers = _identification(options["assume"])
+    served = [listen.dialect for listen in options["listen"]]
     by_directory: dict[Path, list[ListenOption]] = {}
     for listen in options["listen"]:
         directory = options.containers(listen.dialect).resolve()
@@ -84,7 +85,7 @@ def _process_service(options: Options, reactor: IDevLXDReactor) -> ProcessServic
     )
     for directory, listens in by_directory.items():
         store = DirectoryStore(
-            directory, reactor, INotify(reactor), access_keys=access_keys()
+            directory, reactor, INotify(reactor), access_keys=access_keys(served)
         )
         store.setServiceParent(service)
         stores.append(store)
@@ -100,13 +101,22 @@ def _process_service(options: Options, reactor: IDevLXDReactor) -> ProcessServic
     return service
 
 
-def access_keys() -> AccessKeys:
-    """Return the config keys that decide what guests may do, of all dialects."""
-    dialects = DIALECTS.values()
+def access_keys(served: Iterable[Dialect]) -> AccessKeys:
+    """Return the config keys that decide what guests may do.
+
+    Those of all dialects, as a document may have been written for another one.
+
+    :param served: the dialects that are served, with the switch of ``--switch``.
+    """
+    dialects = [*served, *DIALECTS.values()]
     switches = [dialect.switch for dialect in dialects]
     images = [dialect.images_key for dialect in dialects if dialect.images]
-    uids = [dialect.uids_key for dialect in dialects]
-    return AccessKeys(booleans=(*switches, *images), others=tuple(uids))
+    return AccessKeys(
+        booleans=tuple(dict.fromkeys((*switches, *images))),
+        others=tuple({dialect.uids_key: None for dialect in dialects}),
+        similar=tuple({key: None for d in dialects for key in d.similar_keys}),
+        exported=tuple({prefix: None for d in dialects for prefix in d.exported}),
+    )
 
 
 def make_image_store(

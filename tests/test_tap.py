@@ -295,17 +295,31 @@ class MakeServiceTests(OptionsTestCase):
 
     def test_access_keys(self) -> None:
         """Mistakes in the access keys of every dialect are logged, served or not."""
-        keys = tap.access_keys()
+        keys = tap.access_keys([])
         for dialect in DIALECTS.values():
             self.assertIn(dialect.switch, keys.booleans)
             self.assertIn(dialect.uids_key, keys.others)
         self.assertIn(LXD.images_key, keys.booleans)
         self.assertNotIn(APOLLO.images_key, keys.booleans)
+        self.assertEqual(keys.similar, LXD.similar_keys)
+        self.assertEqual(keys.exported, LXD.exported)
         (service,) = self.make(
             f"--containers={self.containers}", f"--listen={self.socket}"
         )
         assert isinstance(service.store, DirectoryStore)
         self.assertEqual(service.store._access_keys, keys)
+
+    def test_access_keys_of_switch(self) -> None:
+        """Mistakes in the key of ``--switch`` are logged, too."""
+        (service,) = self.make(
+            f"--containers={self.containers}",
+            f"--listen={self.socket}",
+            "--switch=user.guest-api",
+        )
+        assert isinstance(service.store, DirectoryStore)
+        keys = service.store._access_keys
+        self.assertIn("user.guest-api", keys.booleans)
+        self.assertLessEqual(set(tap.access_keys([]).all), set(keys.all))
 
     def test_one_store(self) -> None:
         """With ``--containers``, all dialects serve the same containers."""

@@ -44,9 +44,6 @@ _PRINTED_KEYS = (
     "type",
 )
 
-#: Config keys of LXD that are similar to access keys, but are not mistakes.
-_SIMILAR_KEYS = ("security.devlxd.management.volumes",)
-
 #: How similar a top-level key must be to a known key to be taken for a misspelling
 #: of it, as `difflib.SequenceMatcher.ratio` defines it.
 _TOP_LEVEL_SIMILARITY = 0.6
@@ -58,6 +55,10 @@ _CONFIG_SIMILARITY = 0.85
 #: keys: a comparison takes about 0.1 ms.
 _MAX_COMPARISONS = 64
 
+#: A config key is compared with the access keys if one of them begins with the same
+#: characters: this many, after the prefix of the keys that guests may read.
+_PREFIX_LENGTH = 3
+
 #: Keys of this length or more, in characters, are not compared.
 _MAX_LENGTH = 64
 
@@ -68,15 +69,28 @@ class AccessKeys:
 
     :ivar booleans: those whose values are true or false.
     :ivar others: those with other values.
+    :ivar similar: keys that are similar to one of these, but are not mistakes.
+    :ivar exported: the prefixes of the keys that guests may read.
     """
 
     booleans: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
+    similar: tuple[str, ...] = ()
+    exported: tuple[str, ...] = ()
 
     @property
     def all(self) -> tuple[str, ...]:
-        """All of them."""
+        """Those with a meaning to devlxd."""
         return (*self.booleans, *self.others)
+
+    @property
+    def prefixes(self) -> tuple[str, ...]:
+        """The first characters of keys that may be misspelled access keys."""
+        return tuple({self._prefix_of(key) for key in self.all})
+
+    def _prefix_of(self, key: str) -> str:
+        exported = [p for p in self.exported if key.startswith(p)]
+        return key[: max(map(len, exported), default=0) + _PREFIX_LENGTH]
 
 
 #: No access keys: mistakes in them cause no warnings.
@@ -117,11 +131,12 @@ def config_warnings(
     """
     warnings: list[DocumentWarning] = []
     comparisons = 0
+    prefixes = access_keys.prefixes
     for number, (key, value) in enumerate(config.items(), 1):
         text = ""
         if key in access_keys.booleans:
             text = _warning_of_value(key, value)
-        elif key.startswith("sec") and comparisons < _MAX_COMPARISONS:
+        elif key.startswith(prefixes) and comparisons < _MAX_COMPARISONS:
             text = _warning_of_key(key, access_keys)
             comparisons += 1
             yield
@@ -152,9 +167,12 @@ def _warning_of_value(key: str, value: str) -> str:
 
 
 def _warning_of_key(key: str, access_keys: AccessKeys) -> str:
-    if key in (*access_keys.others, *_SIMILAR_KEYS):
+    if key in (*access_keys.others, *access_keys.similar):
         return ""
     suggestion = _suggestion(key, access_keys.all, _CONFIG_SIMILARITY)
+    if key.startswith(access_keys.exported):
+        text = f"{printable(key)} is only shown to guests"
+        return text + suggestion if suggestion else ""
     if not suggestion and not key.startswith(access_keys.booleans):
         return ""
     return f"{printable(key)} has no effect{suggestion}"

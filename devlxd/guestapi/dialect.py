@@ -67,6 +67,8 @@ class Dialect:
     :ivar permissions: the prefix of the config keys that permit more:
         ``PERMISSIONS.uids`` and ``PERMISSIONS.images``.
     :ivar exported: the prefixes of the config keys that a guest may read.
+    :ivar similar_keys: config keys that are similar to those above, but are not
+        mistakes: they cause no warnings in the log.
     :ivar routes: the route of each path, see `PathPattern`.
     :ivar meta_data: renders the meta-data of a container.
     :ivar shows_device: returns whether a device is shown; called with its config.
@@ -93,6 +95,7 @@ class Dialect:
     not_authorized: str = "not authorized"
     not_root: str = "Access denied for non-root user"
     not_found: str = "not found"
+    similar_keys: tuple[str, ...] = ()
     rank: int = 100
 
     @property

@@ -15,6 +15,13 @@ from tests.containers.test_document_parser import BACKUP, SHOWN
 ACCESS_KEYS = AccessKeys(
     booleans=("security.devapollo", "security.devlxd", "security.devlxd.images"),
     others=("security.devapollo.uids", "security.devlxd.uids"),
+    similar=("security.devlxd.management.volumes",),
+    exported=("user.",),
+)
+
+#: Those of a dialect that shows its own keys to guests.
+TOY_KEYS = AccessKeys(
+    booleans=("toy.enabled", "plays"), others=("toy.uids",), exported=("toy.",)
 )
 
 
@@ -22,10 +29,13 @@ class WarningTests(SynchronousTestCase):
     """Valid documents with likely mistakes."""
 
     def warnings_of(
-        self, content: bytes, format: Format = Format.YAML
+        self,
+        content: bytes,
+        format: Format = Format.YAML,
+        access_keys: AccessKeys = ACCESS_KEYS,
     ) -> list[tuple[str, int]]:
         """Return the warnings about a document, each with its line."""
-        slices = parse_document("c1", content, format, access_keys=ACCESS_KEYS)
+        slices = parse_document("c1", content, format, access_keys=access_keys)
         parsed = finish(slices)
         return [(warning.text, warning.line) for warning in parsed.warnings]
 
@@ -85,6 +95,31 @@ lxcpath: /var/lib/lxc
         self.assertEqual(
             self.warnings_of(b"config:\n  security.devlxd: flase\n"),
             [("security.devlxd is neither true nor false: flase", 2)],
+        )
+
+    def test_other_names(self) -> None:
+        """The keys of any dialect are compared, whatever they are named."""
+        content = b"config:\n  security.devlx: x\n  toy.enabld: x\n  play: x\n"
+        self.assertEqual(
+            self.warnings_of(content, access_keys=TOY_KEYS),
+            [
+                ("toy.enabld is only shown to guests; did you mean toy.enabled?", 3),
+                ("play has no effect; did you mean plays?", 4),
+            ],
+        )
+
+    def test_shown(self) -> None:
+        """A key that guests may read has an effect, unless it is misspelled."""
+        content = b"config:\n  toy.enabled.since: 2026\n  toy.name: bear\n"
+        self.assertEqual(self.warnings_of(content, access_keys=TOY_KEYS), [])
+
+    def test_similar(self) -> None:
+        """A similar key of which the dialect says so causes no warning."""
+        keys = AccessKeys(booleans=("toy.enabled",), similar=("toy.disabled",))
+        content = b"config:\n  toy.disabled: x\n  toy.enable: x\n"
+        self.assertEqual(
+            self.warnings_of(content, access_keys=keys),
+            [("toy.enable has no effect; did you mean toy.enabled?", 3)],
         )
 
     def test_many_similar(self) -> None:

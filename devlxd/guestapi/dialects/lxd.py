@@ -35,6 +35,7 @@ DIALECT = Dialect(
     switch="security.devlxd",
     permissions="security.devlxd",
     exported=("user.",),
+    similar_keys=("security.devlxd.management.volumes",),
     routes={
         "/": constant(["/1.0"]),
         "/1.0": constant({"api_version": "1.0"}),
