@@ -100,7 +100,10 @@ class GuestListener(Service):
 
     def _log_failure(self, failure: Failure) -> None:
         self._log.failure(
-            "cannot listen on {endpoint}", failure, endpoint=self.endpoint
+            "cannot listen on {endpoint}; {dialect} guests are not served there",
+            failure,
+            endpoint=self.endpoint,
+            dialect=self.dialect.name,
         )
 
     def stopService(self) -> Deferred[None]:

@@ -15,7 +15,7 @@ from typing import cast
 
 from twisted.application.service import IService
 from twisted.internet.base import ReactorBase
-from twisted.internet.defer import gatherResults
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IReactorCore
 from twisted.logger import Logger
 
@@ -95,10 +95,20 @@ def _process_service(options: Options, reactor: IDevLXDReactor) -> ProcessServic
         DevLXDService(
             reactor, store, endpoints, identifier, peers, journal, images
         ).setServiceParent(service)
-    loaded = gatherResults([store.loaded() for store in stores], consumeErrors=True)
-    disable_gc_until(loaded)
-    loaded.addErrback(lambda why: _log.failure("containers cannot be loaded", why))
+    disable_gc_until(gatherResults(map(_loaded, stores)))
     return service
+
+
+def _loaded(store: DirectoryStore) -> Deferred[None]:
+    """Return a Deferred that fires when a store is loaded, or loading has failed."""
+    return store.loaded().addErrback(
+        lambda failure: _log.failure(
+            "loading the containers of {directory} failed; devlxd serves those that "
+            "are loaded",
+            failure,
+            directory=store.directory,
+        )
+    )
 
 
 def access_keys(served: Iterable[Dialect]) -> AccessKeys:

@@ -16,6 +16,7 @@ from twisted.internet.interfaces import (
     IStreamServerEndpoint,
 )
 from twisted.internet.protocol import Factory
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
@@ -173,7 +174,9 @@ class DevLXDServiceTests(SynchronousTestCase):
         endpoint = LaterEndpoint()
         service = DevLXDService(self.reactor, self.store, [(LXD, endpoint)])
         service.startService()
-        endpoint.listening.errback(ZeroDivisionError())
+        with capturedLogs() as events:
+            endpoint.listening.errback(ZeroDivisionError())
+        self.assertIn("lxd guests are not served there", formatEvent(events[0]))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.successResultOf(service.stopService())
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from attrs import evolve
 from twisted.application.service import IServiceMaker
 from twisted.copyright import version as twisted_version
-from twisted.internet.defer import FirstError, fail
+from twisted.internet.defer import fail
 from twisted.logger import capturedLogs
 from twisted.plugin import getPlugins
 from twisted.python import usage
@@ -376,10 +376,13 @@ class MakeServiceTests(OptionsTestCase):
         self.assertIsNone(tap.make_image_store(parsed, [APOLLO], reactor))
 
     def test_loading_fails(self) -> None:
-        """A failure to load the containers is logged."""
+        """A failure to load the containers of a directory is logged."""
         self.patch(DirectoryStore, "loaded", lambda _: fail(ZeroDivisionError()))
-        self.make(f"--containers={self.containers}", f"--listen={self.socket}")
-        self.assertEqual(len(self.flushLoggedErrors(FirstError)), 1)
+        with capturedLogs() as events:
+            self.make(f"--containers={self.containers}", f"--listen={self.socket}")
+        (event,) = events
+        self.assertEqual(event["directory"], self.containers.absolute())
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_output(self) -> None:
         """The log of ``twistd -n`` never blocks."""

@@ -211,7 +211,11 @@ class ReadingQueue:
         try:
             yield from slices
         except Exception:
-            self._log.failure("reading container {name} failed", name=name)
+            self._log.failure(
+                "reading container {name} failed, keeping its last snapshot if it has "
+                "one",
+                name=name,
+            )
         if name in self._unread and not (self.is_busy(name) or self._is_queued(name)):
             self._unread.remove(name)
             if not self._unread:

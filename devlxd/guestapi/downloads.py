@@ -88,11 +88,13 @@ class Downloads:
             self._reactor, self._reactor.getThreadPool(), sleep, left
         )
 
-    def log_failure(self, fingerprint: str, error: ImageError) -> None:
-        """Log why an image cannot be read."""
+    def log_failure(self, container: str, fingerprint: str, error: ImageError) -> None:
+        """Log why an image cannot be read by a container."""
         self._limited_log.warn(
-            "image {fingerprint}: {reason}",
+            "a download of image {fingerprint} by {container} failed; devlxd ends it: "
+            "{reason}",
             of=fingerprint,
+            container=container,
             fingerprint=fingerprint,
             reason=str(error),
         )

@@ -142,7 +142,7 @@ class _Download:
         return PacedBody(start, end, read, PIECE, release=self.close)
 
     def _failed(self, error: ImageError) -> ResponseError:
-        self._downloads.log_failure(self._fingerprint, error)
+        self._downloads.log_failure(self._container, self._fingerprint, error)
         return ResponseError(_BAD_GATEWAY)
 
     def close(self) -> None:

@@ -85,8 +85,9 @@ class DirectoryImageStore:
     def _log_unusable(self, failure: Failure, fingerprint: str) -> None:
         failure.trap(_UnusableError)
         self._limited_log.warn(
-            "image not served: {reason}",
+            "image {fingerprint} is not served: {reason}",
             of=fingerprint,
+            fingerprint=fingerprint,
             reason=str(failure.value),
         )
 

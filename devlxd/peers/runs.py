@@ -160,7 +160,10 @@ class RunRegistry:
                 observer.ended(run.number)
             except Exception:
                 self._log.failure(
-                    "an observer failed when run {run} ended", run=run.number
+                    "an observer failed when run {run} of {container} ended; the other "
+                    "observers are notified",
+                    run=run.number,
+                    container=run.confirmed_claim,
                 )
 
     def _close(self, pidfds: Sequence[int]) -> None:

@@ -84,7 +84,15 @@ class MemoryIdentifier:
             try:
                 observer.ended(run)
             except Exception:
-                self._log.failure("an observer failed when run {run} ended", run=run)
+                self._log.failure(
+                    "an observer failed when run {run} of {container} ended; the other "
+                    "observers are notified",
+                    run=run,
+                    container=", ".join(self._containers_of(run)),
+                )
+
+    def _containers_of(self, run: int) -> set[str]:
+        return {c.container for c in self.callers.values() if c.run == run}
 
 
 @implementer(IRunObserver)

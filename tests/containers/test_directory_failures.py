@@ -224,7 +224,9 @@ class FailureTests(DirectoryStoreTestCase):
         self.file.write_text("config: {}")
         (self.path / "c2.yaml").write_text("config: {}")
         self.patch(directory_store, "read_document", fail)
-        self.start()
+        with capturedLogs() as events:
+            self.start()
+        self.assertIn("keeping its last snapshot", formatEvent(events[0]))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.assertEqual(self.store.names(), ["c2"])
         self.assertIsNone(self.successResultOf(self.store.loaded()))

@@ -707,6 +707,7 @@ class FlowTests(SynchronousTestCase):
         (event,) = events
         self.assertIn("no connection to LXD", str(event["reason"]))
         self.assertEqual(event["fingerprint"], "f" * 64)
+        self.assertEqual(event["container"], ALLOWED.name)
 
     def test_cannot_read(self) -> None:
         """If the first read fails, the response is 502; the connection stays open."""

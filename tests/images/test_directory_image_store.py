@@ -119,6 +119,7 @@ class UnusableTests(DirectoryTestCase):
         """Check that the image is not found, no file left open, and one line logged."""
         with capturedLogs() as events:
             self.assertIsNone(self.open())
+        self.assertEqual([event["fingerprint"] for event in events], [FINGERPRINT])
         (line,) = [str(event["reason"]) for event in events]
         for word in (FINGERPRINT, *words):
             self.assertIn(word, line)

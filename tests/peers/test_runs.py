@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from attrs import evolve
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
@@ -143,7 +144,9 @@ class RunRegistryTests(SynchronousTestCase):
         """An exception of one observer is logged; the others are notified."""
         self.runs.observers.insert(0, RaisingRunObserver())
         run = self.runs.run_in(NAMESPACE, OTHER)
-        self.runs.end_all()
+        with capturedLogs() as events:
+            self.runs.end_all()
+        self.assertIn(f"run {run.number} of c1 ended", formatEvent(events[0]))
         self.assertEqual(self.observer.runs, [run.number])
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.assert_nothing_open()
