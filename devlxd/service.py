@@ -67,6 +67,8 @@ class DevLXDService(MultiService):
     :param journal: keeps events; default: in memory.
     :param images: the images that can be downloaded; default: none.
     :param max_downloads: how many images one container may download at a time.
+    :param max_connections: how many connections one container may have at a time;
+        default: 1024, but at most a quarter of the open files of this process.
     :param observer: is notified of what the service does; default: none.
     :param now: returns the time of events, in nanoseconds since 1970.
     """
@@ -81,6 +83,7 @@ class DevLXDService(MultiService):
         journal: IJournal | None = None,
         images: IImageStore | None = None,
         max_downloads: int = MAX_DOWNLOADS,
+        max_connections: int | None = None,
         observer: IServiceObserver | None = None,
         now: Callable[[], int] = time.time_ns,
     ) -> None:
@@ -101,7 +104,15 @@ class DevLXDService(MultiService):
             _ChangeReporter(store, guarded(observer)).setServiceParent(self)
         downloads = Downloads(images, reactor, max_downloads) if images else None
         sites = GuestSites(
-            store, identifier, peers, reactor, turns, bus, downloads, observer
+            store,
+            identifier,
+            peers,
+            reactor,
+            turns,
+            bus,
+            downloads,
+            observer,
+            max_connections=max_connections,
         )
         for dialect, endpoint in endpoints:
             site = sites.site(dialect)

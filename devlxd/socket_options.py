@@ -36,7 +36,7 @@ _PIDFD_INFO = struct.Struct("=QQ48x")
 _PIDFD_INFO_CGROUPID = 1 << 2
 
 #: How much of ``/proc/PID/cgroup`` is read, in bytes. A guest can make it long.
-_MAX_CGROUPS_SIZE = 64 * 1024
+MAX_CGROUPS_SIZE = 64 * 1024
 
 _log = Logger()
 
@@ -95,7 +95,7 @@ def _hash_of_cgroups(pid: int) -> bytes | None:
     except OSError:
         return None
     try:
-        text = os.read(fd, _MAX_CGROUPS_SIZE)
+        text = os.read(fd, MAX_CGROUPS_SIZE)
     except OSError:
         return None
     finally:

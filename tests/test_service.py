@@ -123,6 +123,28 @@ class DevLXDServiceTests(SynchronousTestCase):
         self.assertEqual(first.get(f"/1.0/images/{'0' * 64}/export"), b"")
         self.assertEqual(second.get(path)[9:12], b"429")
 
+    def test_max_connections(self) -> None:
+        """All endpoints share the limit of connections."""
+        endpoints = [
+            (LXD, endpoint_at(self.reactor, f"{self.directory}/{name}.sock"))
+            for name in ("first", "second")
+        ]
+        service = DevLXDService(
+            self.reactor,
+            self.store,
+            endpoints,
+            MemoryIdentifier({GUEST.pid: Caller("c1", uid=0)}),
+            MemoryPeerSource(),
+            max_connections=1,
+        )
+        service.startService()
+        first, second = self.sites()
+        self.assertEqual(GuestConnection(first).get("/1.0")[9:12], b"200")
+        with capturedLogs() as events:
+            refused = GuestConnection(second)
+        self.assertTrue(refused.transport.disconnecting)
+        self.assertEqual([event["container"] for event in events], ["c1"])
+
     def test_started_later(self) -> None:
         """A service that is started without `privilegedStartService` listens, too."""
         self.service.startService()
