@@ -57,6 +57,7 @@ class ContainerTests(SynchronousTestCase):
     def test_another(self) -> None:
         """A container that was created again has another uuid or another id."""
         uuid = Container("c1", {"volatile.uuid": "1"})
+        self.assertEqual((uuid.uuid, Container("c1").uuid), ("1", ""))
         self.assertFalse(uuid.is_different_from(Container("c1")))
         self.assertFalse(Container("c1").is_different_from(uuid))
         self.assertFalse(uuid.is_different_from(evolve(uuid, devices={"a": {}})))

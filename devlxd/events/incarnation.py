@@ -55,7 +55,7 @@ def identity_of(container: Container) -> tuple[str, str, str]:
     :return: the uuid, the id and the origin, the most reliable first; empty if
         unknown.
     """
-    return container.config.get("volatile.uuid", ""), container.id, container.origin
+    return container.uuid, container.id, container.origin
 
 
 def are_certainly_same(new: Container, known: Container) -> bool:

@@ -14,6 +14,7 @@ from devlxd.compact_json import compact_json
 from devlxd.events.journal_integrity import checksum_of
 from devlxd.events.journal_limits import KEPT_EVENTS
 from devlxd.model import Container, Event
+from devlxd.model.container import UUID_KEY
 
 #: The number of keys in one piece, and of pieces that are encoded in one step. A
 #: small snapshot has fewer.
@@ -126,7 +127,7 @@ def _pieces_of(container: Container, namespaces: tuple[str, ...]) -> Iterator[st
     yield from _items_of(
         (key, value)
         for key, value in container.config.items()
-        if key.startswith(namespaces) or key == "volatile.uuid"
+        if key.startswith(namespaces) or key == UUID_KEY
     )
     yield "}}"
 

@@ -9,6 +9,9 @@ from types import MappingProxyType
 
 from attrs import Attribute, field, frozen
 
+#: The config key with the uuid that LXD gives a container when it creates it.
+UUID_KEY = "volatile.uuid"
+
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", re.ASCII)
 
 
@@ -136,6 +139,11 @@ class Container:
     def _default_hostname(self) -> str:
         return self.name
 
+    @property
+    def uuid(self) -> str:
+        """Its ``volatile.uuid``; empty if unknown."""
+        return self.config.get(UUID_KEY, "")
+
     def is_different_from(self, other: Container) -> bool:
         """Return whether this is a different container with the name of ``other``.
 
@@ -143,5 +151,5 @@ class Container:
         another `id`, or another ``volatile.uuid`` of LXD; a missing
         ``volatile.uuid`` counts as the same one.
         """
-        uuids = [c.config.get("volatile.uuid", "") for c in (self, other)]
-        return self.id != other.id or (all(uuids) and uuids[0] != uuids[1])
+        has_other_uuid = self.uuid and other.uuid and self.uuid != other.uuid
+        return self.id != other.id or bool(has_other_uuid)
