@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from devlxd.containers.directory_store import DirectoryStore
+    from devlxd.containers.document_warnings import AccessKeys
     from devlxd.containers.memory_store import MemoryStore
     from devlxd.containers.store_base import ContainerStoreBase
     from devlxd.events.journal import SQLiteJournal
     from devlxd.guestapi.dialect import Dialect
     from devlxd.guestapi.dialects import DEFAULT_DIALECT, DIALECTS
+    from devlxd.host.inotify import INotify
     from devlxd.host.listening import endpoint_at
     from devlxd.images.directory_image_store import DirectoryImageStore
     from devlxd.model import Container
@@ -27,6 +29,7 @@ __version__ = "0.1.0"
 #: Where each public name is defined. A module is imported when one of its names is
 #: first used: a program that uses only a part of devlxd imports only that part.
 _MODULES = {
+    "AccessKeys": "devlxd.containers.document_warnings",
     "Container": "devlxd.model",
     "ContainerStoreBase": "devlxd.containers.store_base",
     "DEFAULT_DIALECT": "devlxd.guestapi.dialects",
@@ -35,6 +38,7 @@ _MODULES = {
     "Dialect": "devlxd.guestapi.dialect",
     "DirectoryStore": "devlxd.containers.directory_store",
     "DirectoryImageStore": "devlxd.images.directory_image_store",
+    "INotify": "devlxd.host.inotify",
     "MemoryStore": "devlxd.containers.memory_store",
     "SQLiteJournal": "devlxd.events.journal",
     "endpoint_at": "devlxd.host.listening",
@@ -43,12 +47,14 @@ _MODULES = {
 __all__ = [
     "DEFAULT_DIALECT",
     "DIALECTS",
+    "AccessKeys",
     "Container",
     "ContainerStoreBase",
     "DevLXDService",
     "Dialect",
     "DirectoryImageStore",
     "DirectoryStore",
+    "INotify",
     "MemoryStore",
     "SQLiteJournal",
     "__version__",

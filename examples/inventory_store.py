@@ -12,12 +12,15 @@ from pathlib import Path
 
 from twisted.application.internet import TimerService
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 
 from devlxd import Container, ContainerStoreBase
 
 
 class InventoryStore(ContainerStoreBase, TimerService):
     """A store that reads the file every ten seconds while the service runs."""
+
+    logger = Logger()
 
     def __init__(self, path: Path, reactor: IReactorTime) -> None:
         ContainerStoreBase.__init__(self)
@@ -31,7 +34,7 @@ class InventoryStore(ContainerStoreBase, TimerService):
             containers = [Container(name, **found) for name, found in inventory.items()]
         # All containers stay as they are if the file cannot be read.
         except (AttributeError, OSError, TypeError, ValueError):
-            self._log.failure(
+            self.logger.failure(
                 "cannot read {path}, keeping all containers", path=self.path
             )
         else:
