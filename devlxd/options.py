@@ -136,7 +136,7 @@ class Options(usage.Options):
 
     def opt_version(self) -> None:
         """Print the versions of devlxd and Twisted, and exit."""
-        print(f"devlxd {__version__} (Twisted {twisted_version})")  # noqa: T201
+        print(f"devlxd {__version__} (Twisted {twisted_version})")  # noqa: T201 # asked for
         raise SystemExit(0)
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:

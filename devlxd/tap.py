@@ -51,7 +51,7 @@ _log = Logger()
 
 def makeService(options: Options) -> IService:
     """See `IServiceMaker.makeService`; also prepare the process."""
-    from twisted.internet import reactor as installed  # noqa: PLC0415
+    from twisted.internet import reactor as installed  # noqa: PLC0415 # twistd chose it
 
     reactor = cast(IDevLXDReactor, installed)
     use_monotonic_clock(cast(ReactorBase, installed))

@@ -396,7 +396,7 @@ class MakeServiceTests(OptionsTestCase):
         reactors: list[object] = []
         self.patch(tap, "use_monotonic_clock", reactors.append)
         self.make(f"--containers={self.containers}", f"--listen={self.socket}")
-        from twisted.internet import reactor  # noqa: PLC0415
+        from twisted.internet import reactor  # noqa: PLC0415 # trial chose it
 
         self.assertEqual(reactors, [reactor])
 

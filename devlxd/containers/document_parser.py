@@ -83,14 +83,6 @@ class ParsedDocument:
         return [*self.warnings, warning]
 
 
-def parse_container(name: str, content: bytes, format: Format) -> Container:
-    """Parse the document of the container ``name`` in one slice.
-
-    :raises DocumentError: when the document is rejected.
-    """
-    return finish(parse_document(name, content, format)).container
-
-
 def parse_document(
     name: str,
     content: bytes,

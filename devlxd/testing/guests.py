@@ -77,17 +77,16 @@ def bus_for(
     store: IContainerStore,
     clock: IReactorTime | None = None,
     now: Callable[[], int] = time.time_ns,
-    dialect: Dialect = DEFAULT_DIALECT,
 ) -> IEventBus:
     """Return an event bus of a store, which runs; its journal is in memory.
 
+    Its events are those of the default dialect.
+
     :param clock: for the turns of long replays; default: one that never advances.
     :param now: returns the time of events, in nanoseconds since 1970.
-    :param dialect: has the config keys whose changes are events.
     """
-    bus = EventBus(
-        store, SQLiteJournal(), clock or Clock(), now, namespaces=dialect.exported
-    )
+    namespaces = DEFAULT_DIALECT.exported
+    bus = EventBus(store, SQLiteJournal(), clock or Clock(), now, namespaces=namespaces)
     bus.startService()
     return bus
 

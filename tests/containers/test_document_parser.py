@@ -13,11 +13,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from devlxd.containers import document_parser
-from devlxd.containers.document_parser import (
-    Format,
-    parse_container,
-    parse_document,
-)
+from devlxd.containers.document_parser import Format, parse_document
 from devlxd.containers.document_trees import MAX_DOCUMENT, PIECES, DocumentError
 from devlxd.containers.json_trees import read_json
 from devlxd.model import Container
@@ -65,6 +61,11 @@ container:
 pool:
   name: default
 """
+
+
+def parse_container(name: str, content: bytes, format: Format) -> Container:
+    """Parse the document of the container ``name`` in one slice."""
+    return finish(parse_document(name, content, format)).container
 
 
 def parse(content: bytes, format: Format = Format.YAML) -> Container:

@@ -15,7 +15,7 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from devlxd.containers.document_parser import Format, parse_container
+from devlxd.containers.document_parser import Format
 from devlxd.containers.memory_store import MemoryStore
 from devlxd.guestapi.api import GuestAPI
 from devlxd.guestapi.dialect import Dialect
@@ -27,7 +27,7 @@ from devlxd.interfaces import ITurn, ITurns
 from devlxd.model import Container
 from devlxd.testing import GuestConnection, site_for
 from devlxd.turns import Turns, finish
-from tests.containers.test_document_parser import CONFIGS, TEXT
+from tests.containers.test_document_parser import CONFIGS, TEXT, parse_container
 
 IPVLANS = CONFIGS.map(lambda device: {**device, "nictype": "ipvlan"})
 
