@@ -62,9 +62,12 @@ def _package(module: str) -> str:
 
 
 def _upward(imports: Mapping[str, set[str]]) -> list[str]:
-    """Return the imports that do not point down, as text."""
+    """Return the imports that do not point down, or the packages in no layer."""
     layers = [*LAYERS, {CLIENT}]
     level = {name: n for n, layer in enumerate(layers) for name in layer}
+    unknown = sorted({_package(module) for module in imports} - set(level))
+    if unknown:
+        return [f"{package} is in no layer" for package in unknown]
     return sorted(
         f"{module} imports {imported}"
         for module, all_imported in imports.items()
@@ -105,6 +108,11 @@ class ImportTests(SynchronousTestCase):
                 "devlxd.events.bus imports devlxd.peers.runs",
             ],
         )
+
+    def test_unknown_package(self) -> None:
+        """A package in no layer is reported by its name."""
+        imports = {"devlxd.new.module": {"devlxd.model"}, "devlxd.model": set[str]()}
+        self.assertEqual(_upward(imports), ["new is in no layer"])
 
     def test_no_circles(self) -> None:
         """No modules import each other, not even for the type checker."""
