@@ -1,1 +1,5 @@
-"""The ``devlxd`` command, for operators. ``twistd devlxd`` is `devlxd.tap`."""
+"""The ``devlxd`` command, for operators.
+
+This package reads arguments and prints results; other packages do the work. The
+service, ``twistd devlxd``, is `devlxd.tap`.
+"""

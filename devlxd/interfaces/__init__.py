@@ -2,6 +2,9 @@
 
 A host agent extends the service by providing one of them. Most have a provider in
 memory and a suite of contract tests, see `devlxd.testing`.
+
+This package has no code of providers, and imports only `devlxd.model`. An interface
+between modules of one package belongs in that package.
 """
 
 from devlxd.interfaces.bus import (

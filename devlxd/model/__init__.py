@@ -1,5 +1,9 @@
 # -*- test-case-name: tests.test_model -*-
-"""The immutable values that the packages of devlxd exchange."""
+"""The immutable values that the packages of devlxd exchange.
+
+A value that only one package uses belongs in that package, and so does the code that
+reads, stores or sends values.
+"""
 
 from devlxd.model.caller import Caller, Claim, Monitor, Peer, ProcessStatus
 from devlxd.model.container import Container, is_container_name

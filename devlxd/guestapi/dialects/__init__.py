@@ -1,7 +1,8 @@
 # -*- test-case-name: tests.guestapi.test_dialects -*-
 """The dialects: every module of this package describes one.
 
-Each module defines ``DIALECT``, a `devlxd.guestapi.dialect.Dialect`.
+Each module defines ``DIALECT``, a `devlxd.guestapi.dialect.Dialect`. Code that two
+dialects use belongs in `devlxd.guestapi`, which does not depend on any of them.
 """
 
 from __future__ import annotations
