@@ -25,7 +25,7 @@ from devlxd.events import subscription as subscriptions
 from devlxd.events.bus import EventBus
 from devlxd.events.journal import SQLiteJournal
 from devlxd.events.journal_limits import KEPT_EVENTS
-from devlxd.interfaces import ISubscription, JournalError
+from devlxd.interfaces import IContainerStore, IEventBus, ISubscription, JournalError
 from devlxd.model import Container, End, Event
 from devlxd.testing import RecordingSubscriber
 from devlxd.testing.contracts import EventBusContract, SubscriberContract
@@ -467,6 +467,22 @@ DEVICES = st.dictionaries(
 )
 
 
+Subscribed = tuple[str, ViewingSubscriber, ISubscription]
+
+
+def subscribed_viewers(
+    store: IContainerStore, bus: IEventBus, name: str
+) -> list[Subscribed]:
+    """Add a subscriber that knows the current snapshot, if there is one."""
+    container = store.get(name)
+    if container is None:
+        return []
+    subscriber = ViewingSubscriber(container)
+    subscription = bus.subscribe(name, subscriber, TYPES)
+    subscription.resume()
+    return [(name, subscriber, subscription)]
+
+
 class BusMachine(RuleBasedStateMachine):
     """Changes, subscriptions, pauses and renewed subscriptions, in any order."""
 
@@ -479,8 +495,8 @@ class BusMachine(RuleBasedStateMachine):
             self.store, self.journal, self.clock, lambda: 0, namespaces=NAMESPACES
         )
         self.bus.startService()
-        self.live: list[tuple[str, ViewingSubscriber, ISubscription]] = []
-        self.paused: list[tuple[str, ViewingSubscriber, ISubscription]] = []
+        self.live: list[Subscribed] = []
+        self.paused: list[Subscribed] = []
         self.cancelled: list[tuple[str, ViewingSubscriber]] = []
 
     @rule(name=NAMES, config=CONFIGS, devices=DEVICES)
@@ -499,12 +515,7 @@ class BusMachine(RuleBasedStateMachine):
     @rule(name=NAMES)
     def subscribe(self, name: str) -> None:
         """Add a subscriber that knows the current snapshot."""
-        container = self.store.get(name)
-        if container is not None:
-            subscriber = ViewingSubscriber(container)
-            subscription = self.bus.subscribe(name, subscriber, TYPES)
-            subscription.resume()
-            self.live.append((name, subscriber, subscription))
+        self.live += subscribed_viewers(self.store, self.bus, name)
 
     @rule()
     def pause(self) -> None:

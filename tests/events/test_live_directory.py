@@ -27,22 +27,19 @@ from devlxd.containers.directory_store import DirectoryStore
 from devlxd.containers.removals import GRACE
 from devlxd.events.bus import EventBus
 from devlxd.events.journal import SQLiteJournal
-from devlxd.interfaces import ISubscription
 from devlxd.model import End
 from devlxd.testing import MemoryWatcher
 from tests.events.test_bus import (
     CONFIGS,
     DEVICES,
     NAMESPACES,
-    TYPES,
-    ViewingSubscriber,
+    Subscribed,
+    subscribed_viewers,
 )
 
 NAMES = st.sampled_from(["c1", "c2"])
 
 FORMS = st.sampled_from(["{}.yaml", "{}.json", "{}/config.yaml"])
-
-Subscribed = tuple[str, ViewingSubscriber, ISubscription]
 
 
 class LiveDirectoryMachine(RuleBasedStateMachine):
@@ -142,12 +139,7 @@ class LiveDirectoryMachine(RuleBasedStateMachine):
     @rule(name=NAMES)
     def subscribe(self, name: str) -> None:
         """Add a subscriber that knows the current snapshot."""
-        container = self.store.get(name)
-        if container is not None:
-            subscriber = ViewingSubscriber(container)
-            subscription = self.bus.subscribe(name, subscriber, TYPES)
-            subscription.resume()
-            self.subscribed.append((name, subscriber, subscription))
+        self.subscribed += subscribed_viewers(self.store, self.bus, name)
 
     @rule()
     def pause(self) -> None:
