@@ -44,7 +44,7 @@ from benchmarks.serving import (
     print_row,
     wait_for_events,
 )
-from tests.integration.guest_programs import Barrier, python
+from tests.integration.guest_programs import SUBSCRIPTION, Barrier, python
 from tests.integration.lxc import (
     INIT,
     UNTIL_READY,
@@ -72,17 +72,9 @@ CHANGES = 50
 LXD_CHANGES = 100
 
 #: Subscribes, and sends the time of each event to the host.
-TIMED = """
+TIMED = f"""{SUBSCRIPTION}
     import time
-    from http.client import HTTPConnection
-    name, path = sys.argv[1:]
-    events = HTTPConnection("unix")
-    events.sock = socket.socket(socket.AF_UNIX)
-    events.sock.connect(path)
-    events.request("GET", "/1.0/events")
-    response = events.getresponse()
-    host = arrive(name.encode())
-    for line in iter(response.readline, b""):
+    for line in lines:
         if line.strip():
             host.sendall(b"%r" % time.perf_counter())
 """

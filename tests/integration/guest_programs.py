@@ -43,6 +43,20 @@ def arrive(name):
     return host
 """
 
+#: The start of a program that subscribes to events: sets ``host``, and ``lines``, an
+#: iterator of the lines that devlxd sends. The arguments of the program are the name
+#: of the container and the path of the socket.
+SUBSCRIPTION = """
+    from http.client import HTTPConnection
+    name, path = sys.argv[1:]
+    events = HTTPConnection("unix")
+    events.sock = socket.socket(socket.AF_UNIX)
+    events.sock.connect(path)
+    events.request("GET", "/1.0/events")
+    lines = iter(events.getresponse().readline, b"")
+    host = arrive(name.encode())
+"""
+
 
 def python(program: str, *arguments: str, socket: str = "/dev/lxd/sock") -> list[str]:
     """Return the command that runs a Python program in a guest.

@@ -19,7 +19,7 @@ from devlxd.peers.cgroup_claims import CgroupClaims
 from devlxd.peers.init_identifier import InitIdentifier
 from devlxd.peers.processes import ProcFS
 from devlxd.peers.runtimes import known_runtimes
-from tests.integration.guest_programs import Barrier, python
+from tests.integration.guest_programs import SUBSCRIPTION, Barrier, python
 from tests.integration.lxc import (
     INIT,
     UNTIL_READY,
@@ -33,16 +33,8 @@ from tests.integration.processes import TIMEOUT, ProcessTestCase, wait_until
 from tests.integration.servers import DevLXD
 
 #: Subscribes to events, and sends them to the host.
-SUBSCRIBE = """
-    from http.client import HTTPConnection
-    name, path = sys.argv[1:]
-    events = HTTPConnection("unix")
-    events.sock = socket.socket(socket.AF_UNIX)
-    events.sock.connect(path)
-    events.request("GET", "/1.0/events")
-    response = events.getresponse()
-    host = arrive(name.encode())
-    for line in iter(response.readline, b""):
+SUBSCRIBE = f"""{SUBSCRIPTION}
+    for line in lines:
         host.sendall(line)
 """
 
