@@ -89,9 +89,7 @@ class DevLXDService(MultiService):
     ) -> None:
         super().__init__()
         self.store = store
-        if identifier is None:
-            identifier = CallerIdentifier(store, ProcFS(), known_runtimes(), reactor)
-            identifier.setServiceParent(self)
+        identifier = identifier or self._default_identifier(reactor)
         peers = peers or SocketPeerSource()
         endpoints = list(endpoints)
         turns = Turns(reactor)
@@ -117,6 +115,12 @@ class DevLXDService(MultiService):
         for dialect, endpoint in endpoints:
             site = sites.site(dialect)
             GuestListener(endpoint, site, dialect, reactor).setServiceParent(self)
+
+    def _default_identifier(self, reactor: IDevLXDReactor) -> CallerIdentifier:
+        runtimes = known_runtimes()
+        identifier = CallerIdentifier(self.store, ProcFS(), runtimes, reactor)
+        identifier.setServiceParent(self)
+        return identifier
 
 
 def _namespaces(dialects: Iterable[Dialect]) -> Sequence[str]:
