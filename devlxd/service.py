@@ -98,8 +98,7 @@ class DevLXDService(MultiService):
             journal = journal or SQLiteJournal()
             bus = EventBus(store, journal, reactor, now, turns, namespaces=namespaces)
             bus.setServiceParent(self)
-        if observer is not None:
-            _ChangeReporter(store, guarded(observer)).setServiceParent(self)
+        _ChangeReporter(store, guarded(observer)).setServiceParent(self)
         downloads = Downloads(images, reactor, max_downloads) if images else None
         sites = GuestSites(
             store,

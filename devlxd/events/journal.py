@@ -162,7 +162,7 @@ class SQLiteJournal:
                 connection.execute(statement, (incarnation,))
 
     def since(
-        self, incarnation: int, timestamp: int, types: Collection[str], most: int
+        self, incarnation: int, timestamp: int, types: Collection[str], max_bytes: int
     ) -> tuple[int | None, Sequence[Event], bool]:
         """See `IJournal.since`."""
         with self._file.reported(), ExitStack() as stack:
@@ -180,8 +180,8 @@ class SQLiteJournal:
             events: list[Event] = []
             for at, kind, checksum, metadata in heapq.merge(*rows, key=itemgetter(0)):
                 verify(checksum, at, kind, data=metadata)
-                most -= len(metadata)
-                if events and (most < 0 or len(events) == MAX_ROWS):
+                max_bytes -= len(metadata)
+                if events and (max_bytes < 0 or len(events) == MAX_ROWS):
                     return complete_since, events, False
                 events.append(Event(name, kind, at, decoded_metadata(metadata)))
             return complete_since, events, True

@@ -98,14 +98,14 @@ class IJournal(Interface):
         """Remove an incarnation and its events; harmless if it is not recorded."""
 
     def since(
-        incarnation: int, timestamp: int, types: Collection[str], most: int
+        incarnation: int, timestamp: int, types: Collection[str], max_bytes: int
     ) -> tuple[int | None, Sequence[Event], bool]:
         """Return some of the events after a timestamp, the oldest first.
 
         Takes a few milliseconds at most, however many events there are.
 
         :param types: the types of the events.
-        :param most: the maximum sum of the sizes of the events, in bytes. At least
+        :param max_bytes: the maximum sum of the sizes of the events, in bytes. At least
             one event is returned if there is any, even if it is larger.
         :return: the timestamp after which no event is missing, or ``None`` if the
             incarnation is not recorded; the events; and whether these are all.
