@@ -10,13 +10,16 @@ autobahn's name               use here
                               as they would keep a closed connection in a cycle
 ``log``                       replaced, on factories and protocols: a client could
                               fill the log with its messages
-``sendFrame``                 called per frame, with ``fin``
+``sendFrame``                 `WebSocketBase.send_frame`
 ``sendCloseFrame``            hooked, to know when a close frame is sent
-``onMessageFrameBegin``, ...  the frame-based callbacks, so that no message is
-                              buffered
+``onMessageBegin``,           overridden, so that messages of the client are not
+``onMessageFrameBegin``,      collected in memory
+``onMessageFrameData``,
+``onMessageFrameEnd``,
+``onMessageEnd``
 ============================  ==================================================
 
-Nothing else in this package uses a private name of autobahn.
+Nothing else in this package uses these names, or a private name of an autobahn class.
 """
 
 from __future__ import annotations
@@ -69,6 +72,10 @@ class WebSocketBase(WebSocketServerProtocol):
         self.factory = factory
         self._headers = headers
         self._received = 0
+
+    def send_frame(self, opcode: int, payload: bytes, is_last: bool) -> None:
+        """Send one frame of a message (RFC 6455, 5.4)."""
+        super().sendFrame(opcode, payload, is_last)
 
     # Hooks for subclasses
 

@@ -57,7 +57,7 @@ class DevLXDChannel(StrictChannel):
 
     def connectionMade(self) -> None:
         """See `IProtocol.connectionMade`: identify the caller before reading."""
-        self.transport.bufferSize = READ_SIZE
+        self.limit_reads(READ_SIZE)
         super().connectionMade()
         if self._admit() and self.caller is None:
             self._wait_until_ready()

@@ -5,8 +5,6 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from twisted.internet.tcp import Connection
-
 from devlxd.httpserver.server import Server
 from devlxd.httpserver.twisted_private_apis import HTTPChannelBase
 
@@ -46,8 +44,6 @@ class ClosingChannel(HTTPChannelBase):
     """
 
     server: Server
-    # Ports of UNIX and TCP sockets create such transports.
-    transport: Connection
     response: ActiveResponse | None = None
 
     @property

@@ -69,7 +69,7 @@ class StrictChannel(ClosingChannel):
 
     def accept_body(self) -> None:
         """See `HTTPChannelBase.accept_body`: refuse a body that is too long."""
-        if self.length is not None and self.length > MAX_BODY:
+        if self.body_length is not None and self.body_length > MAX_BODY:
             self.refuse(TOO_LARGE)
         else:
             self.send_continue()

@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.httpserver.test_private_apis -*-
-"""The private names of Twisted's HTTP server that this package depends on.
+"""The names of Twisted beyond its documented API that this package depends on.
 
 =======================================  =======================================
 Twisted's name                           name here
@@ -15,19 +15,25 @@ Twisted's name                           name here
 ``_respondToBadRequestAndDisconnect``    `HTTPChannelBase.refuse_bad_request`
 ``_send100Continue``                     `HTTPChannelBase.send_continue`,
                                          `HTTPChannelBase.accept_body`
+``length``                               `HTTPChannelBase.body_length`
+``bufferSize``, of the transport         `HTTPChannelBase.limit_reads`
 =======================================  =======================================
 
-Nothing else in this package uses a private name of Twisted.
+Nothing else in this package uses these names, or a private name of a Twisted class.
 """
 
 from __future__ import annotations
 
 from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.tcp import Connection
 from twisted.web import http
 
 
 class HTTPChannelBase(http.HTTPChannel):
     """`HTTPChannel` with public names for the private ones that subclasses need."""
+
+    # Ports of UNIX and TCP sockets create such transports.
+    transport: Connection
 
     @property
     def is_busy(self) -> bool:
@@ -43,6 +49,16 @@ class HTTPChannelBase(http.HTTPChannel):
     def unparsed(self) -> bytes:
         """The received data that is not parsed yet."""
         return bytes(self._buffer)
+
+    @property
+    def body_length(self) -> int | None:
+        """The ``Content-Length`` of the request; ``None`` if its body is chunked."""
+        length: int | None = self.length
+        return length
+
+    def limit_reads(self, size: int) -> None:
+        """Read at most ``size`` bytes at a time from the transport."""
+        self.transport.bufferSize = size
 
     def pause_reading(self) -> None:
         """Read nothing from the transport until `resume_reading`."""

@@ -169,7 +169,7 @@ class WebSocketSink(MessageSink):
 
     def write_slice(self, data: bytes, *, is_first: bool, is_last: bool) -> None:
         """See `MessageSink.write_slice`."""
-        self._websocket.sendFrame(TEXT if is_first else CONTINUATION, data, is_last)
+        self._websocket.send_frame(TEXT if is_first else CONTINUATION, data, is_last)
 
     def cut_off(self, reason: str) -> None:
         """See `ISink.cut_off`."""

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import re
+import socket
+import textwrap
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
+from twisted.internet.tcp import Connection
 from twisted.internet.testing import StringTransport
+from twisted.internet.unix import Server
 from twisted.python.failure import Failure
+from twisted.python.modules import getModule
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web import http
+from twisted.web.server import Request, Site
 
 from devlxd.httpserver import autobahn_private_apis, twisted_private_apis
 from devlxd.httpserver.autobahn_private_apis import (
@@ -20,6 +30,7 @@ from devlxd.httpserver.autobahn_private_apis import (
     websocket_factory,
 )
 from devlxd.httpserver.twisted_private_apis import HTTPChannelBase
+from devlxd.testing import MemoryDevLXDReactor
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -27,6 +38,14 @@ HANDSHAKE = (
     b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
 )
+
+
+def names_in(module: ModuleType) -> set[str]:
+    """Return the names in the first column of the table in a docstring."""
+    lines = (module.__doc__ or "").splitlines()
+    rule, *_ = (line for line in lines if line.startswith("="))
+    column = "\n".join(line[: rule.index(" ")] for line in lines)
+    return set(re.findall(r"``(\w+)``", column))
 
 
 class PendingRequest(http.Request):
@@ -131,14 +150,41 @@ class TwistedTests(SynchronousTestCase):
         self.assertEqual(self.channel.calls, ["accept_body"])
         self.assertTrue(self.transport.value().startswith(b"HTTP/1.1 100 "))
 
+    def test_body_length(self) -> None:
+        """The length of the body is known when the headers are."""
+        head = b"POST / HTTP/1.1\r\nHost: x\r\n"
+        self.channel.dataReceived(head + b"Content-Length: 5\r\n\r\n")
+        self.assertEqual(self.channel.body_length, 5)
+        self.channel.dataReceived(b"abcde")
+        self.channel.requests[0].finish()
+        self.channel.dataReceived(head + b"Transfer-Encoding: chunked\r\n\r\n")
+        self.assertIsNone(self.channel.body_length)
+
+    def test_limited_reads(self) -> None:
+        """No more than the limit is read from the transport at a time."""
+        ours, other = socket.socketpair()
+        self.addCleanup(other.close)
+        self.addCleanup(ours.close)
+        ours.setblocking(False)
+        received: list[bytes] = []
+        self.patch(self.channel, "dataReceived", received.append)
+        self.channel.transport = Server(
+            ours, self.channel, None, None, 0, MemoryDevLXDReactor()
+        )
+        self.channel.limit_reads(3)
+        other.sendall(b"abcdef")
+        self.channel.transport.doRead()
+        self.assertEqual(received, [b"abc"])
+
     def test_listed(self) -> None:
-        """Every private name that is used is listed, and exists in Twisted."""
+        """Every private name that is used is listed; all listed names exist."""
         text = Path(twisted_private_apis.__file__).read_text()
-        docstring = twisted_private_apis.__doc__ or ""
+        listed = names_in(twisted_private_apis)
         used = set(re.findall(r"(?:self|super\(\))\.(_[a-zA-Z]\w*)", text))
-        for name in used:
-            self.assertIn(f"``{name}``", docstring)
-            self.assertTrue(hasattr(self.channel, name), name)
+        self.assertLessEqual(used, listed)
+        for name in listed:
+            owner = Connection if name == "bufferSize" else self.channel
+            self.assertTrue(hasattr(owner, name), name)
 
 
 class RecordingWebSocket(WebSocketBase):
@@ -221,8 +267,8 @@ class AutobahnTests(SynchronousTestCase):
     def test_frame_sent(self) -> None:
         """A message can be sent frame by frame."""
         self.transport.clear()
-        self.websocket.sendFrame(1, b"a", False)
-        self.websocket.sendFrame(0, b"b", True)
+        self.websocket.send_frame(1, b"a", False)
+        self.websocket.send_frame(0, b"b", True)
         self.assertEqual(self.transport.value(), b"\x01\x01a\x80\x01b")
 
     def test_freed(self) -> None:
@@ -239,21 +285,68 @@ class AutobahnTests(SynchronousTestCase):
         self.websocket.log.warn("{text}", text="anything")
 
     def test_listed(self) -> None:
-        """Every name that is used is listed, and exists in autobahn."""
-        docstring = autobahn_private_apis.__doc__ or ""
-        for name in ("_closeConnection", "sendFrame", "sendCloseFrame"):
-            self.assertIn(f"``{name}``", docstring)
-            self.assertTrue(hasattr(WebSocketServerProtocol, name), name)
+        """Every private name that is used is listed; all listed names exist."""
+        text = Path(autobahn_private_apis.__file__).read_text()
+        listed = names_in(autobahn_private_apis)
+        used = set(re.findall(r"super\(\)\.(_[a-zA-Z]\w*)|def (onMessage\w*)", text))
+        self.assertLessEqual({name for pair in used for name in pair if name}, listed)
+        theirs = WebSocketServerProtocol()
+        theirs.factory = websocket_factory(Clock())
+        theirs.makeConnection(StringTransport())
+        for name in listed:
+            self.assertTrue(hasattr(theirs, name), name)
+
+
+#: The names in the lists that are too usual to be searched for.
+USUAL_NAMES = {"length", "log"}
+
+
+def other_modules(package: str) -> Iterator[ModuleType]:
+    """Return the modules of a package that do not list private names."""
+    for module in getModule(package).walkModules():
+        if not module.name.endswith("private_apis"):
+            yield module.load()
+
+
+def private_names_in(kind: type) -> set[str]:
+    """Return the private names that a class of Twisted or autobahn uses."""
+    names = {name for name in vars(kind) if name.startswith("_")}
+    names |= set(re.findall(r"self\.(_\w+)", inspect.getsource(kind)))
+    return {name for name in names if not name.startswith("__")}
 
 
 class OtherModulesTests(SynchronousTestCase):
-    """The other modules of the package."""
+    """The other modules of devlxd."""
 
-    def test_no_private_names(self) -> None:
-        """No other module of the package uses a private name of `HTTPChannel`."""
-        names = re.findall(r"``(_\w+)``", twisted_private_apis.__doc__ or "")
-        self.assertGreaterEqual(len(names), 9)
-        for path in Path(twisted_private_apis.__file__).parent.glob("*.py"):
-            if not path.stem.endswith("_private_apis"):
-                for name in names:
-                    self.assertNotRegex(path.read_text(), rf"\.{name}\b", path)
+    def test_listed_names(self) -> None:
+        """No other module of the package uses a name that is listed."""
+        names = names_in(twisted_private_apis) | names_in(autobahn_private_apis)
+        self.assertGreaterEqual(len(names), 20)
+        for module in other_modules("devlxd.httpserver"):
+            tree = ast.parse(inspect.getsource(module))
+            used = {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute)}
+            self.assertEqual(used & (names - USUAL_NAMES), set(), module)
+
+    def test_inherited_names(self) -> None:
+        """No class uses or overrides a private name that it inherits."""
+        checked = set()
+        for module in other_modules("devlxd"):
+            for kind in vars(module).values():
+                if inspect.isclass(kind) and kind.__module__ == module.__name__:
+                    checked |= self.check(kind)
+        self.assertLessEqual({Request, Site, WebSocketServerProtocol}, checked)
+
+    def check(self, kind: type) -> set[type]:
+        """Check one class; return its bases of Twisted and autobahn."""
+        foreign = {
+            base
+            for base in kind.__mro__
+            if base.__module__.partition(".")[0] in ("twisted", "autobahn")
+        }
+        if foreign:
+            tree = ast.parse(textwrap.dedent(inspect.getsource(kind)))
+            used = {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute)}
+            used |= set(vars(kind))
+            for base in foreign:
+                self.assertEqual(used & private_names_in(base), set(), (kind, base))
+        return foreign
