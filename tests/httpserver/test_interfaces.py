@@ -1,21 +1,19 @@
 """Tests that `devlxd.httpserver` provides its interfaces.
 
 What their methods do is tested where the bytes are: in ``test_site.py``, and in
-``tests/guestapi/``. Streams have a contract suite, see ``test_paced_body.py``.
+``tests/guestapi/``. Streams and sinks have contract suites, see ``test_paced_body.py``
+and ``test_sinks.py``.
 """
 
 from __future__ import annotations
 
 from twisted.internet.address import UNIXAddress
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface.verify import verifyClass, verifyObject
+from zope.interface.verify import verifyObject
 
 from devlxd.containers.memory_store import MemoryStore
-from devlxd.httpserver.body_sink import BodySink
-from devlxd.httpserver.message_sink import BodyMessageSink
-from devlxd.httpserver.websocket import WebSocketSink
-from devlxd.interfaces import IConnection, IConnections, ISink
-from devlxd.testing import RecordingSink, site_for
+from devlxd.interfaces import IConnection, IConnections
+from devlxd.testing import site_for
 
 
 class InterfaceTests(SynchronousTestCase):
@@ -27,8 +25,3 @@ class InterfaceTests(SynchronousTestCase):
         channel = site.buildProtocol(UNIXAddress(""))
         self.assertTrue(verifyObject(IConnection, channel))
         self.assertTrue(verifyObject(IConnections, site.server))
-
-    def test_sinks(self) -> None:
-        """All sinks, also the one for tests, provide `ISink`."""
-        for kind in (BodySink, BodyMessageSink, WebSocketSink, RecordingSink):
-            self.assertTrue(verifyClass(ISink, kind))

@@ -28,6 +28,7 @@ The suites of each interface:
 * `IRunObserver`: `RunObserverContract`
 * `IRuntime`: `RuntimeContract`
 * `IServiceObserver`: `ServiceObserverContract`
+* `ISink`: `SinkContract`
 * `IStoreObserver`: `StoreObserverContract`
 * `IStream`: `BodyStreamContract`, `MessageStreamContract`, both of which extend
   `StreamContract`
@@ -37,12 +38,12 @@ The suites of each interface:
 
 These interfaces have no suite:
 
-* `IConnection`, `IConnections`, `ISink`: only the HTTP server provides them. The
-  tests of devlxd check the bytes that they send.
+* `IConnection`, `IConnections`: only the HTTP server provides them. The tests of
+  devlxd check how connections end.
 * `IRequestHandler`: only the guest API provides it. The tests of devlxd check its
   responses.
-* `IWatchListener`: only the store of a directory provides it. `WatcherContract` tests
-  how it is notified.
+* `IWatchListener`: the store of a directory provides it; its tests check which
+  documents it reads. `WatcherContract` tests how a listener is notified.
 * `IDevLXDReactor`: a combination of interfaces of Twisted.
 """
 
@@ -81,6 +82,9 @@ from devlxd.testing.contracts.processes import (
 from devlxd.testing.contracts.runtimes import (
     MonitoredRuntimeContract,
     RuntimeContract,
+)
+from devlxd.testing.contracts.sinks import (
+    SinkContract,
 )
 from devlxd.testing.contracts.stores import (
     ContainerStoreContract,
@@ -122,6 +126,7 @@ __all__ = [
     "RunObserverContract",
     "RuntimeContract",
     "ServiceObserverContract",
+    "SinkContract",
     "StoreObserverContract",
     "StreamContract",
     "SubscriberContract",
