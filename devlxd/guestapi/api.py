@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from typing import cast
-from weakref import WeakKeyDictionary
 
 from twisted.web.http import Request
 from twisted.web.resource import getChildForRequest
@@ -14,6 +13,7 @@ from devlxd.guestapi.dialect import Services
 from devlxd.guestapi.gate import Gate
 from devlxd.guestapi.resource_bases import AnyResponse, GuestResource
 from devlxd.guestapi.tree import resource_tree
+from devlxd.httpserver.request import DevLXDRequest
 from devlxd.httpserver.responses import Response
 from devlxd.interfaces import (
     ICallerIdentifier,
@@ -53,9 +53,6 @@ class GuestAPI:
         self._gate = Gate(services.dialect)
         self._tree = resource_tree(services)
         self._connections: IConnections | None = None
-        # The containers of the requests that passed the gate, until their status is
-        # sent; or until they are freed, as a connection may be lost before that.
-        self._passed: WeakKeyDictionary[Request, str] = WeakKeyDictionary()
 
     def start(self, connections: IConnections) -> None:
         """See `IRequestHandler.start`."""
@@ -75,14 +72,19 @@ class GuestAPI:
         refusal = self._gate.refusal(caller, container)
         if refusal is not None or container is None or caller is None:
             return self._refuse(caller, refusal)
-        self._passed[request] = container.name
+        assert isinstance(request, DevLXDRequest)
+        request.attachment = container.name
         resource = cast(GuestResource, getChildForRequest(self._tree, request))
         return resource.respond(request, container)
 
     def responded(self, request: Request, caller: object | None, code: int) -> None:
-        """See `IRequestHandler.responded`: notify the observer."""
-        name = self._passed.pop(request, None)
-        if name is not None:
+        """See `IRequestHandler.responded`: notify the observer.
+
+        The name of the container is attached to requests that passed the gate.
+        """
+        assert isinstance(request, DevLXDRequest)
+        name = request.attachment
+        if isinstance(name, str):
             self._observer.asked(name, request.path.decode("latin-1"), code)
 
     def _refuse(self, caller: Caller | None, refusal: Response | None) -> Response:

@@ -78,6 +78,7 @@ class DevLXDRequest(Request):
 
     :ivar is_disconnected: whether the connection was lost before the response ended.
     :ivar owner: the owner of the connection.
+    :ivar attachment: for the handler, which may keep any object here.
     """
 
     defaultContentType = None
@@ -86,6 +87,7 @@ class DevLXDRequest(Request):
     is_disconnected = False
     _logger = Logger()
     owner: Hashable = None
+    attachment: object = None
     _pending: Deferred[Any] | None = None
     _pieces = 0
 

@@ -53,6 +53,7 @@ class IRequestHandler(Interface):
     def respond(request: Request, caller: object | None) -> object:
         """Respond to a request.
 
+        :param request: a `devlxd.httpserver.request.DevLXDRequest`.
         :param caller: what `IAdmission.identify` returned for the connection.
         :return: a `devlxd.httpserver.responses.Response`, ``StreamResponse`` or
             ``MessageResponse``; a Deferred that fires with one, and is cancelled if
