@@ -1,10 +1,10 @@
-"""The interfaces between the packages of devlxd, and the exceptions they raise.
+"""The interfaces between the packages of devlxd, and their exceptions.
 
-A host agent extends the service by providing one of them. Most have a provider in
-memory and a suite of contract tests, see `devlxd.testing`.
+A host agent extends the service by providing one of these interfaces. Most of them
+have an in-memory provider and a suite of contract tests, see `devlxd.testing`.
 
-This package has no code of providers, and imports only `devlxd.model`. An interface
-between modules of one package belongs in that package.
+This package contains no implementations, and imports only `devlxd.model`. An interface
+between the modules of one package belongs in that package.
 """
 
 from devlxd.interfaces.bus import (

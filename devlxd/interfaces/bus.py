@@ -1,4 +1,4 @@
-"""The seams of the event bus: subscriptions to the events of containers."""
+"""The interfaces of the event bus: subscriptions to the events of containers."""
 
 from __future__ import annotations
 
@@ -21,40 +21,43 @@ class IEventBus(Interface):
         """Subscribe to the events of a container.
 
         Nothing is delivered before the subscription is resumed for the first time.
-        Events until then are delivered afterwards.
+        Events that happen before that are delivered then.
 
-        A subscription to a container that does not exist ends with `End.REMOVED`,
-        one to a bus that does not run with `End.STOPPED`.
+        If the container does not exist, the subscription ends with `End.REMOVED`; if
+        the bus is not running, it ends with `End.STOPPED`.
 
         :param container: the container's name.
         :param types: the types of events to deliver, besides ``lost``.
         :param since: a timestamp, in nanoseconds since 1970: events after it are
-            delivered first, as far as they are recorded. If some are not recorded, the
-            first event is ``lost``. Default: only events from now on.
+            delivered first, as far as they are recorded. If some of them are not
+            recorded, the first event delivered is ``lost``. Default: only events from
+            now on.
         """
 
     def latest(container: str) -> int:
         """Return the current timestamp of a container, to subscribe with later.
 
-        With it as ``since``, a subscriber receives all events after this call, and no
-        earlier ones.
+        A subscriber that passes it as ``since`` receives all events after this call,
+        and no earlier ones.
 
         :param container: the container's name.
-        :return: the timestamp of its last event, or of its first snapshot, in
-            nanoseconds since 1970.
+        :return: the timestamp of the container's last event, or of its first snapshot
+            if there is no event, in nanoseconds since 1970. The current time if the
+            container does not exist.
         """
 
 
 class ISubscription(Interface):
-    """One subscription, paused at first."""
+    """A subscription to the events of one container, paused at first."""
 
     def resume() -> None:
         """Deliver events to the subscriber, until `pause` is called."""
 
     def pause() -> None:
-        """Deliver nothing until `resume` is called; harmless if it is paused.
+        """Deliver nothing until `resume` is called; harmless if already paused.
 
-        A subscription that is paused for too many events ends with `End.TOO_SLOW`.
+        If too many events happen while it is paused, the subscription ends with
+        `End.TOO_SLOW`.
         """
 
     def cancel() -> None:

@@ -1,4 +1,4 @@
-"""Seams of `devlxd.peers`: peers, callers, runtimes and processes."""
+"""The interfaces of `devlxd.peers`: peers, callers, runtimes and processes."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class NotInContainer(Exception):
 
     The text is the reason. It is for the log only, never for a guest.
 
-    :ivar kind: groups the log lines of refusals; the number of lines of each kind
-        is limited. It contains the reason and the container, or the cgroup, but
-        nothing that a guest can vary.
+    :ivar kind: the kind of the refusal; the number of log lines of each kind is
+        limited. It contains the kind of the reason and the container, or the top cgroup
+        if there is no container, but nothing that a guest can vary.
     """
 
     def __init__(self, reason: str, kind: Hashable = None) -> None:
@@ -33,7 +33,7 @@ class NotInContainer(Exception):
 
 
 class IPeerSource(Interface):
-    """A source of peers: of the processes at the other ends of connections."""
+    """A source of peers, the processes at the other ends of connections."""
 
     def open_peer(transport: ITransport) -> AbstractContextManager[Peer]:
         """Return a context manager for the peer of a connection.
@@ -52,12 +52,12 @@ class ICallerIdentifier(Interface):
         """Return the container and the user of ``peer``.
 
         :param peer: a peer whose ``pidfd`` is open.
-        :raises NotInContainer: if it is not certain that ``peer`` belongs to
-            one container.
+        :raises NotInContainer: if it is not certain which container ``peer`` belongs
+            to.
         """
 
     def watch(observer: IRunObserver) -> None:
-        """Notify ``observer`` of each run that ends from now on."""
+        """Notify ``observer`` of each run of a container that ends from now on."""
 
     def unwatch(observer: IRunObserver) -> None:
         """Stop notifying ``observer``.
@@ -67,7 +67,10 @@ class ICallerIdentifier(Interface):
 
 
 class IRunObserver(Interface):
-    """An observer of the ends of runs of containers."""
+    """An observer that is notified when a run of a container ends.
+
+    A run lasts from the start of the container's init to its end.
+    """
 
     def ended(run: int) -> None:
         """Called when a run has ended; see `devlxd.model.Caller.run`.
@@ -96,20 +99,22 @@ class IProcessTable(Interface):
     def init(pid: int) -> int:
         """Return the pid of the init of the outermost pid namespace of ``pid``.
 
+        The host's own pid namespace does not count.
+
         :raises OSError: also if ``pid`` is in the host's pid namespace.
         """
 
     def id_map(pid: int) -> IIDMap:
-        """Return the map between the uids of the host and those of ``pid``."""
+        """Return the map from the uids of the host to those that ``pid`` sees."""
 
     def status(pid: int) -> ProcessStatus:
         """Return those facts of ``/proc/PID/status`` that devlxd uses."""
 
     def command_line(pid: int) -> str:
-        r"""Return the command line of ``pid``, with ``\0`` after each word.
+        r"""Return the command line of ``pid``, with ``\0`` after each argument.
 
-        Only for processes that no guest controls: it is read from the memory of
-        the process, which can block the reader indefinitely.
+        Only for processes that no guest controls: the command line is read from the
+        memory of the process, which can block the reader indefinitely.
         """
 
     def program(pid: int) -> str:
@@ -122,11 +127,11 @@ class IProcessTable(Interface):
         """Return whether the process of ``pidfd`` has not ended."""
 
     def close_pidfd(pidfd: int) -> None:
-        """Close a pidfd of `open_pidfd`."""
+        """Close a pidfd that `open_pidfd` returned."""
 
 
 class IIDMap(Interface):
-    """A map from the ids of the host to the ids of a container."""
+    """A map from the user ids of the host to the user ids of a container."""
 
     def inside(host_id: int) -> int | None:
         """Return the id inside the container that ``host_id`` is mapped to.
@@ -136,10 +141,10 @@ class IIDMap(Interface):
 
 
 class IRuntime(Interface):
-    """A container runtime, by the names of the cgroups of its containers.
+    """A container runtime; its containers are known by the paths of their cgroups.
 
     Twisted plugins that provide this interface and `twisted.plugin.IPlugin` are
-    used as well as the built-in runtimes.
+    used in addition to the built-in runtimes.
     """
 
     name: str = Attribute(
@@ -161,10 +166,10 @@ class IRuntime(Interface):
 
 
 class IMonitoredRuntime(IRuntime):
-    """A runtime whose cgroups may have the name of another container.
+    """A runtime in which a container's cgroup may have another container's name.
 
-    Each of its containers has a monitor: the parent of the container's init.
-    `confirm` is called once for each run, when the init is first seen.
+    Each container of such a runtime has a monitor: the parent of the container's
+    init. `confirm` is called once for each run, when the init is first seen.
     """
 
     def confirm(claim: Claim, monitor: Monitor) -> Claim:

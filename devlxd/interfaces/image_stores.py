@@ -1,4 +1,4 @@
-"""Seams of downloads: stores of images, and the images that they open."""
+"""The interfaces of image stores, and of the images that they open."""
 
 from __future__ import annotations
 
@@ -24,14 +24,15 @@ class IImageStore(Interface):
         The Deferred must fire eventually, even after an error: callers do not cancel
         it, and the number of downloads of a container is limited.
 
-        ``None`` must arrive within 0.1 s, for every reason. Otherwise a guest could
-        distinguish a private image from a missing one by the response time.
+        If the result is ``None``, the Deferred must fire within 0.1 s, whatever the
+        reason. Otherwise a guest could distinguish a private image from a missing one
+        by the response time.
 
         :param fingerprint: 64 lower-case hex digits.
         :return: a Deferred that fires with an open image, which the caller has
             to close; or with ``None`` if there is no such image, or if it is
             neither public nor cached. It fails with `ImageError` if the store
-            cannot find out.
+            cannot find that out, or cannot open the image.
         """
 
 
@@ -46,7 +47,7 @@ class IOpenImage(Interface):
     )
 
     def read(start: int, size: int) -> Deferred[bytes]:
-        """Read from the data of all parts, one part after the other.
+        """Read from the data of the image: all its parts, one after the other.
 
         Until the Deferred has fired, the caller may neither call `read` again
         nor call `close`.

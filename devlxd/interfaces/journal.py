@@ -1,4 +1,4 @@
-"""The seam of the journal, which records events for later subscribers."""
+"""The interface of the journal, which records events for later subscribers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class JournalLockedError(JournalError):
 
 
 class JournalReplacedError(JournalError):
-    """Raised when the journal was damaged and replaced by a new one; this is logged."""
+    """Raised when a damaged journal was replaced; the journal has logged this."""
 
 
 class JournalVersionError(JournalError):
@@ -28,41 +28,45 @@ class JournalVersionError(JournalError):
 class IJournal(Interface):
     """A record of the last snapshot and the last events of each container.
 
-    Containers are identified by incarnations: numbers below 2 ** 63 that belong to
-    one container each, and not to one of the same name before or after it.
+    The journal identifies containers by incarnations: numbers below 2 ** 63. A
+    container that is removed and created again with the same name is a different
+    container, and has another incarnation.
 
-    A recorded snapshot has the config keys of the namespaces, ``volatile.uuid``, all
-    devices, the id and the origin.
+    A recorded snapshot has the config keys of the namespaces passed to `open`,
+    ``volatile.uuid``, all devices, the id and the origin.
 
     :raises JournalError: by any method, when the journal cannot be read or written.
     """
 
     def open(namespaces: Collection[str]) -> None:
-        """Open the journal, unless it is open. All other methods fail before that.
+        """Open the journal; harmless if it is open.
+
+        Only `close` may be called before that.
 
         A journal that was recorded with other namespaces is emptied: its snapshots
-        lack keys, which would look like changes.
+        have other config keys, and the differences would look like changes.
 
         :param namespaces: the prefixes of the config keys whose changes are events.
         """
 
     def close() -> None:
-        """Close the journal; harmless if it is closed."""
+        """Close the journal; harmless if it is not open."""
 
     def set_complete(complete: bool) -> None:
-        """Note whether the journal is complete.
+        """Set whether the journal has the last snapshot of every container.
 
-        A journal that is incomplete when it is closed is emptied when it is opened.
+        If not, it is incomplete. A journal that is incomplete when it is closed is
+        emptied when it is opened again.
         """
 
     def names() -> Mapping[str, int]:
-        """Return, for each name, the incarnation that was added last."""
+        """Return, for each container name, the incarnation that was added last."""
 
     def incarnations() -> Collection[int]:
-        """Return all incarnations."""
+        """Return all recorded incarnations."""
 
     def latest() -> int:
-        """Return the timestamp of the last event of any container, or 0."""
+        """Return the latest timestamp of any container; 0 if none is recorded."""
 
     def last(incarnation: int) -> tuple[Container, int] | None:
         """Return the last snapshot of an incarnation, and its timestamp.
@@ -71,9 +75,9 @@ class IJournal(Interface):
         """
 
     def prepare(container: Container, events: Sequence[Event]) -> Iterator[None]:
-        """Prepare a call of `record` in small steps, because `record` may take long.
+        """Do the slow work of a call of `record` in advance, in small steps.
 
-        `record` must be called with the same container and events, the same objects.
+        `record` must then be called with the same objects as container and events.
 
         :return: an iterator that yields after each step.
         """
@@ -85,13 +89,14 @@ class IJournal(Interface):
         timestamp: int,
         events: Sequence[Event],
     ) -> None:
-        """Record a snapshot and the events that led to it: both, or nothing.
+        """Record a snapshot and the events that led to it: either both or neither.
 
         :param since: for a new incarnation: the timestamp after which no event is
             missing.
-        :param timestamp: that of the last event, or of the snapshot if there are no
-            events.
-        :param events: in the order of their timestamps. Not all need be kept.
+        :param timestamp: the timestamp of the last event, or of the snapshot if there
+            are no events.
+        :param events: in the order of their timestamps. The journal need not keep all
+            of them.
         """
 
     def remove(incarnation: int) -> None:

@@ -1,4 +1,4 @@
-"""The seam for observers of a service: metrics, audits, host agents."""
+"""The interface of a service's observers: metrics, audits and host agents."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ class IServiceObserver(Interface):
     def refused(container: str | None, reason: str) -> None:
         """Called when a connection or a request is refused.
 
-        If a caller is not identified, its connection and each request on it are
-        refused.
+        If a caller is not identified, its connection is refused, and so is each request
+        on that connection. Several surplus connections that one process opens at about
+        the same time count as one.
 
         :param container: the container's name; ``None`` if the caller was not
             identified.
@@ -35,10 +36,11 @@ class IServiceObserver(Interface):
     def asked(container: str, path: str, code: int) -> None:
         """Called when the response to a request that passed the gate begins.
 
-        It is called once for each request, whatever the response is, unless the
-        connection is lost before that.
+        The gate checks that the caller may use the API. This is called once for each
+        such request, whatever the response is, unless the connection is lost before
+        the response begins.
 
-        :param path: the requested path.
+        :param path: the requested path, percent-encoded, without the query.
         :param code: the status code that is sent: 101 if a websocket is accepted,
             500 if devlxd has failed.
         """

@@ -1,4 +1,4 @@
-"""The seams between the HTTP server and its users: callers, requests, streams."""
+"""The interfaces of the HTTP server: admission, requests, connections, streams."""
 
 from __future__ import annotations
 
@@ -15,26 +15,34 @@ class IAdmission(Interface):
     """The identification of the callers of connections, and of their owners.
 
     A caller is the object that `identify` returns; the HTTP server only passes it
-    on. Limits and turns are counted by owner: usually a container's name.
+    on. Each caller has an owner, usually the name of a container. Connections and
+    turns are counted for each owner.
     """
 
     def identify(transport: ITransport) -> object | None:
         """Return the caller at the other end of ``transport``.
 
-        :return: ``None`` if it cannot be identified; the reason is logged.
+        :return: ``None`` if the caller cannot be identified. The provider logs the
+            reason, unless a later attempt may succeed, see `when_ready`.
         """
 
     def owner(caller: object | None) -> Hashable:
-        """Return the owner of the connections of ``caller``."""
+        """Return the owner of the connections of ``caller``.
+
+        :param caller: ``None`` for a caller that is not identified.
+        """
 
     def refused(owner: Hashable) -> None:
-        """Called when a connection is refused because its owner has too many."""
+        """Called when connections are refused because their owner has too many.
+
+        Several connections that one process opens at about the same time count as one.
+        """
 
     def when_ready() -> Deferred[None] | None:
-        """Return a Deferred that fires when identification is worth a retry.
+        """Return a Deferred that fires when `identify` should be called again.
 
-        :return: ``None`` if an unidentified caller stays unidentified. The
-            Deferred may be cancelled.
+        :return: ``None`` if a later attempt would fail as well. The Deferred may be
+            cancelled.
         """
 
 
@@ -66,7 +74,8 @@ class IRequestHandler(Interface):
         """Called once for each request, when the head of its response is sent.
 
         It is not called if the connection is lost before that. It is also called
-        for requests that the server refuses without calling `respond`.
+        for complete requests that the server refuses without calling `respond`, but
+        not for a request that is refused while it is being received.
 
         :param caller: as for `respond`.
         :param code: the status code: 101 if a websocket is accepted.
@@ -86,32 +95,32 @@ class IConnections(Interface):
 class IConnection(Interface):
     """One connection of a client."""
 
-    caller: object = Attribute("What `IAdmission.identify` returned, or ``None``.")
+    caller: object = Attribute("What `IAdmission.identify` returned for it.")
 
-    server: object = Attribute("The `IConnections` that it belongs to.")
+    server: object = Attribute("The `IConnections` that contain this one.")
 
     def close() -> None:
-        """Close it; abort it if the client does not read within two seconds."""
+        """Close the connection; abort it if that takes longer than two seconds."""
 
     def interrupt() -> None:
-        """Close it if a response is being sent, or a stream is pending."""
+        """Close the connection if a response is being sent, or a stream is pending."""
 
     def retire() -> None:
-        """Close it; an endless stream has 30 seconds to end by itself."""
+        """Close the connection; an endless stream has 30 seconds to end by itself."""
 
 
 class IStream(Interface):
     """The source of a body that is written over time: an image, or events."""
 
     def start(sink: ISink) -> None:
-        """Called once, before anything else.
+        """Start the stream; called at most once, before `pause` and `resume`.
 
-        A stream of messages writes nothing before the first `resume`; any other
-        one begins to write.
+        A stream of messages writes nothing before the first `resume`. Any other
+        stream begins to write immediately.
         """
 
     def pause() -> None:
-        """Write nothing until `resume`; the client does not read."""
+        """Write nothing until `resume` is called: the client does not read."""
 
     def resume() -> None:
         """Continue to write."""
@@ -119,7 +128,7 @@ class IStream(Interface):
     def close() -> None:
         """Release all resources; nothing is written from now on.
 
-        Always called at the end, even if `start` was never called, and possibly
+        It is always called at the end, even if `start` was never called, and possibly
         more than once.
         """
 
@@ -128,7 +137,7 @@ class ISink(Interface):
     """The destination of a stream: the rest of one response."""
 
     def write(data: bytes) -> None:
-        """Write some data; of a stream of messages, exactly one message."""
+        """Write some data: exactly one message if this is a stream of messages."""
 
     def finish(reason: str = "") -> None:
         """End the response normally.
@@ -137,10 +146,18 @@ class ISink(Interface):
         """
 
     def cut_off(reason: str) -> None:
-        """End the response of a client that reads too slowly."""
+        """End the response because the client reads too slowly.
+
+        :param reason: as for `finish`.
+        """
 
     def abort() -> None:
         """Close the connection immediately."""
 
     def fail(failure: Failure) -> None:
-        """End the response because of an error; see `IRequestHandler.respond`."""
+        """End the response because of an error.
+
+        As long as nothing was sent, the client may receive another response instead, as
+        after a failure in `IRequestHandler.respond`. Otherwise the connection is
+        aborted.
+        """

@@ -1,4 +1,4 @@
-"""Seams between container stores and the rest of devlxd."""
+"""The interfaces of container stores, and of their observers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class IContainerStore(Interface):
     def by_id(container_id: str) -> Container | None:
         """Return the current snapshot of the container with this id.
 
-        Costs as little as `get`.
+        Takes constant time, and reads no file, like `get`.
 
         :param container_id: as in `Container.id`.
         :return: the snapshot, or ``None`` if no container has this id, or more
@@ -57,7 +57,7 @@ class IContainerStore(Interface):
         """
 
     def watch(observer: IStoreObserver) -> None:
-        """Notify ``observer`` once of each change from now on.
+        """Notify ``observer`` once of each change of a container from now on.
 
         An exception that an observer raises is logged. It affects neither the
         other observers nor the store.
@@ -66,7 +66,7 @@ class IContainerStore(Interface):
     def unwatch(observer: IStoreObserver) -> None:
         """Stop notifying ``observer``.
 
-        :raises ValueError: if ``observer`` is not watching.
+        :raises ValueError: if ``observer`` is not being notified.
         """
 
 
@@ -74,7 +74,7 @@ class IStoreObserver(Interface):
     """An observer of a store, notified of each change of a container."""
 
     def changed(name: str, old: Container | None, new: Container | None) -> None:
-        """Called after a container was added, replaced or removed.
+        """Called after a container was added, changed or removed.
 
         :param name: the name of the container.
         :param old: the previous snapshot; ``None`` if the container is new.

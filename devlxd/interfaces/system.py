@@ -1,4 +1,4 @@
-"""Seams to the host: the reactor, watched directories and scheduling."""
+"""The interfaces of the reactor, of watched directories and of scheduling."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class IDevLXDReactor(
 
 
 class IWatcher(Interface):
-    """A watcher of directories, for changes of their entries."""
+    """A watcher that notifies a listener of changed entries of directories."""
 
     def start(listener: IWatchListener) -> None:
         """Start watching, and notify ``listener`` from now on.
 
-        If the kernel has no resources left for it, this does nothing, and
-        `watch` raises the error.
+        If the kernel has no resources left for the watcher, this does nothing, and
+        `watch` raises the error later.
         """
 
     def stop() -> None:
@@ -43,7 +43,7 @@ class IWatcher(Interface):
         """
 
     def unwatch(watch: int) -> None:
-        """Remove a watch; do nothing if it is removed already."""
+        """Remove a watch; do nothing if it was removed already."""
 
     def poll() -> bool:
         """Notify the listener of pending changes, for a few milliseconds at most.
@@ -73,7 +73,7 @@ class IWatchListener(Interface):
 
 
 class ITurns(Interface):
-    """A round-robin scheduler: runs one turn of each owner, then the next of each.
+    """A round-robin scheduler: one turn of each owner, then the next of each.
 
     All work whose amount a container determines is divided into turns: new
     connections, pipelined requests, replays of events, large documents. A turn does
@@ -82,7 +82,7 @@ class ITurns(Interface):
     """
 
     def take(owner: Hashable, work: Callable[[], None]) -> ITurn:
-        """Call ``work`` in the next turn of ``owner``, never before this returns.
+        """Call ``work`` in a new turn of ``owner``, never before this returns.
 
         The turns of one owner run in the order in which they were taken.
 
@@ -92,11 +92,11 @@ class ITurns(Interface):
         """
 
     def waiting(owner: Hashable) -> int:
-        """Return how many turns of ``owner`` are pending, cancelled ones included."""
+        """Return how many turns of ``owner`` are pending, including cancelled ones."""
 
 
 class ITurn(Interface):
-    """A turn that has been taken."""
+    """A turn, as returned by `ITurns.take`."""
 
     def cancel() -> None:
-        """Cancel the turn; do nothing if it has run already."""
+        """Cancel the turn; do nothing if it has begun already."""
