@@ -1,4 +1,5 @@
 """The guest API: the gate, the dialects, and one resource for each path.
 
-This package does not deal with sockets, timeouts of connections or buffers.
+The gate checks the permissions of callers. A dialect is a published version of the API.
+Sockets, timeouts of connections and buffers belong in `devlxd.httpserver`.
 """

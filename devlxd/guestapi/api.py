@@ -28,16 +28,18 @@ from devlxd.model import Caller, Container
 
 @implementer(IRequestHandler, IStoreObserver, IRunObserver)
 class GuestAPI:
-    """The handler of the requests of guests.
+    """The handler of the requests of guests, in one dialect.
 
-    While it is started, it closes the connections of a container
+    While it is started, it closes connections
 
-    * when the container is removed, or replaced by another one of its name;
-    * when its run ends: the callers of a run are not callers of the next one.
+    * of a container that is removed, or replaced by another one of its name;
+    * of a run of a container that ends: callers of one run are not callers of the next;
+    * of a caller that loses the permission to use the API, while a response is being
+      sent to it.
 
-    :param services: shared by the resources.
+    :param services: the objects that the resources share.
     :param store: the containers.
-    :param identifier: notifies of runs that end.
+    :param identifier: notifies of the ends of runs.
     """
 
     def __init__(
@@ -80,7 +82,7 @@ class GuestAPI:
     def responded(self, request: Request, caller: object | None, code: int) -> None:
         """See `IRequestHandler.responded`: notify the observer.
 
-        The name of the container is attached to requests that passed the gate.
+        Only requests that passed the gate have a container's name attached.
         """
         assert isinstance(request, DevLXDRequest)
         name = request.attachment

@@ -22,12 +22,12 @@ from devlxd.observers import NullObserver
 class PathPattern:
     """A path of the API, with at most one variable: ``/1.0/config/{key}``.
 
-    The variable stands for one or more segments at the end of a path, and for
-    exactly one segment before a fixed end.
+    At the end of a path, the variable matches the rest of a path, slashes included.
+    Before a fixed end, it matches exactly one segment.
 
     :param pattern: the path.
-    :ivar fixed: its segments before the variable.
-    :ivar has_variable: whether it has one.
+    :ivar fixed: the segments of the path before the variable.
+    :ivar has_variable: whether the path has a variable.
     """
 
     def __init__(self, pattern: str) -> None:
@@ -44,13 +44,14 @@ class PathPattern:
     def variable_in(self, path: bytes) -> bytes | None:
         """Return the value of the variable in a path, still percent-encoded.
 
-        :return: ``None`` if the path does not match.
+        :param path: the path of a request, percent-encoded.
+        :return: ``None`` if ``path`` does not match the pattern.
         """
         match = self._regex.fullmatch(path)
         return match[1] if match else None
 
 
-#: Creates the resource at a path; returns ``None`` if the service does not have it.
+#: Creates the resource at a path, or returns ``None`` if the service has none there.
 Route = Callable[["Services", PathPattern], Resource | None]
 
 
@@ -58,26 +59,29 @@ Route = Callable[["Services", PathPattern], Resource | None]
 class Dialect:
     """One published version of the API.
 
-    :ivar name: its name on the command line.
+    :ivar name: the name of the dialect on the command line.
     :ivar socket: the default endpoint: a UNIX socket, or a directory that contains
         the socket ``sock``.
     :ivar containers: the default directory of the documents of containers.
-    :ivar images: the default directory of images; ``None`` if it has no images.
+    :ivar images: the default directory of images; ``None`` if the dialect has
+        no images.
     :ivar switch: the config key that switches the API off for a container.
-    :ivar permissions: the prefix of the config keys that permit more:
-        ``PERMISSIONS.uids`` and ``PERMISSIONS.images``.
+    :ivar permissions: the prefix of the config keys that give further permissions,
+        see `Dialect.uids_key` and `Dialect.images_key`.
     :ivar exported: the prefixes of the config keys that a guest may read.
-    :ivar similar_keys: config keys that are similar to those above, but are not
-        mistakes: they cause no warnings in the log.
+    :ivar similar_keys: config keys that look like misspellings of the keys above, but
+        are not: they cause no warnings in the log.
     :ivar routes: the route of each path, see `PathPattern`.
     :ivar meta_data: renders the meta-data of a container.
-    :ivar shows_device: returns whether a device is shown; called with its config.
-    :ivar event_types: the types of events that it has; empty if it has none.
-    :ivar render_event: renders an event; `Event.rendered` keeps the result.
-    :ivar not_authorized: the text of a refusal (403).
-    :ivar not_root: the text for users without permission (401).
-    :ivar not_found: the text for paths that do not exist (404).
-    :ivar rank: its place in lists; the dialect with the lowest is the default.
+    :ivar shows_device: returns whether guests see a device; called with the device's
+        keys and values.
+    :ivar event_types: the types of events; empty if the dialect has no events.
+    :ivar render_event: renders an event; called once for each event.
+    :ivar not_authorized: the error message of a 403: the container has no permission.
+    :ivar not_root: the error message of a 401: the user has no permission.
+    :ivar not_found: the error message of a 404: the path does not exist.
+    :ivar rank: the position of the dialect in lists of dialects; the one with the
+        lowest rank is the default.
     """
 
     name: str
@@ -100,7 +104,7 @@ class Dialect:
 
     @property
     def uids_key(self) -> str:
-        """The config key with the users, besides root, that may send requests."""
+        """The config key with the users, besides root, that may use the API."""
         return f"{self.permissions}.uids"
 
     @property
@@ -110,13 +114,13 @@ class Dialect:
 
     @property
     def events(self) -> bool:
-        """Whether it has events."""
+        """Whether the dialect has events."""
         return bool(self.event_types)
 
     def message_of(self, event: Event) -> bytes:
         """Return the message that a guest receives for an event.
 
-        :return: empty if the event is of a config key that is not exported.
+        :return: empty if the event is about a config key that guests may not read.
         """
         if event.type == "config" and not self.exports(str(event.metadata["key"])):
             return b""
@@ -133,13 +137,13 @@ class Services:
 
     :ivar dialect: the dialect.
     :ivar turns: schedules long work.
-    :ivar bus: the events; ``None`` if there are none.
-    :ivar downloads: the images; ``None`` if there are none.
+    :ivar bus: the source of events; ``None`` if there are no events.
+    :ivar downloads: the source of images; ``None`` if there are no images.
     :ivar observer: is notified of refusals, responses and lost events.
-    :ivar cache: the responses that depend on snapshots only.
+    :ivar cache: keeps the responses that depend only on a snapshot.
     :ivar wall: returns the time of day, in seconds since 1970.
-    :ivar message_of: `Dialect.message_of`; always the same object, by which
-        `Event.rendered` finds the message.
+    :ivar message_of: the method `Dialect.message_of` of the dialect, always as the same
+        object: `Event.rendered` compares it to find a message that is rendered already.
     """
 
     dialect: Dialect

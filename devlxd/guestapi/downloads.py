@@ -20,7 +20,8 @@ MAX_DOWNLOADS = 4
 #: less time for that.
 NOT_FOUND_DELAY = 0.1
 
-#: The last part of that time, in seconds, during which a thread waits.
+#: The last part of `NOT_FOUND_DELAY`, in seconds. A thread waits for it instead of the
+#: reactor, which is less precise.
 LEAD = 0.002
 
 
@@ -47,14 +48,14 @@ class Downloads:
         self._limited_log = RateLimitedLogger(self._log, reactor)
 
     def begin(self, container: str) -> bool:
-        """Count a new download; return whether the container may have it."""
+        """Count a new download if the container may have it; return whether it may."""
         if self._running[container] >= self._max_downloads:
             return False
         self._running[container] += 1
         return True
 
     def end(self, container: str) -> None:
-        """Note that a download has ended."""
+        """Stop counting a download, which has ended."""
         self._running[container] -= 1
         if not self._running[container]:
             del self._running[container]
@@ -62,10 +63,10 @@ class Downloads:
     async def open(self, fingerprint: str) -> IOpenImage | None:
         """Open an image; see `IImageStore.open`.
 
-        ``None`` is always returned after the same time, so that a guest cannot find
+        ``None`` is always returned after `NOT_FOUND_DELAY`, so that a guest cannot find
         out which images the host has.
 
-        :raises ImageError: if the image cannot be read.
+        :raises ImageError: if the image cannot be opened.
         """
         not_found_at = self._reactor.seconds() + NOT_FOUND_DELAY
         opened = await self._store.open(fingerprint)
@@ -76,11 +77,11 @@ class Downloads:
     async def _wait_until(self, at: float) -> None:
         """Wait until exactly the time ``at``.
 
-        The reactor waits for whole milliseconds after its last work, so that the
-        duration of that work could be measured. Therefore a thread waits for the
-        rest.
+        The reactor waits for whole milliseconds, counted from the end of its last work:
+        from the time of the response, a guest could tell how long that work took.
+        Therefore a thread waits for the last `LEAD` seconds.
         """
-        # Bounded, in case the clock is set.
+        # Both waits are limited, in case the system clock is set meanwhile.
         left = min(max(at - LEAD - self._reactor.seconds(), 0), NOT_FOUND_DELAY)
         await deferLater(self._reactor, left)
         left = min(max(at - self._reactor.seconds(), 0), LEAD)
@@ -89,7 +90,7 @@ class Downloads:
         )
 
     def log_failure(self, container: str, fingerprint: str, error: ImageError) -> None:
-        """Log why an image cannot be read by a container."""
+        """Log why a download of an image by a container failed."""
         self._limited_log.warn(
             "a download of image {fingerprint} by {container} failed; devlxd ends it: "
             "{reason}",

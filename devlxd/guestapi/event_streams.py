@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.guestapi.test_event_streams -*-
-"""``/1.0/events``: changes as they happen.
+"""``/1.0/events``: the changes of a container, as they happen.
 
 The bus ends the subscriptions of clients that read too slowly.
 """
@@ -23,7 +23,7 @@ from devlxd.timestamps import timestamp_of, timestamp_text
 #: The latest time that a journal can store, in nanoseconds since 1970.
 _LAST_TIMESTAMP = 2**63 - 1
 
-#: The header with the current timestamp, for use as ``since``.
+#: The response header with the current timestamp, which a client can send as ``since``.
 TIMESTAMP = b"X-Devlxd-Timestamp"
 
 
@@ -31,7 +31,7 @@ TIMESTAMP = b"X-Devlxd-Timestamp"
 class EventStream:
     """The events of one container, as messages of a response.
 
-    :param services: renders the events, and is notified of lost ones.
+    :param services: renders the events, and has the observer to notify of ``lost``.
     :param bus: the source of the events.
     :param container: the container's name.
     :param types: see `IEventBus.subscribe`.
@@ -97,8 +97,8 @@ class EventStream:
 class EventsResource(GuestResource):
     """``/1.0/events``.
 
-    The argument ``type`` selects types of events, separated by commas. With the
-    argument ``since``, a time, recorded events after that time are sent first.
+    The argument ``type`` of the query selects types of events, separated by commas. If
+    there is an argument ``since``, recorded events after that time are sent first.
     """
 
     def __init__(self, services: Services, path: PathPattern, bus: IEventBus) -> None:
@@ -121,14 +121,14 @@ class EventsResource(GuestResource):
 
 
 def events(services: Services, path: PathPattern) -> EventsResource | None:
-    """Return the resource; ``None`` if there are no events. See `Route`."""
+    """Return the resource, or ``None`` if there are no events; see `Route`."""
     if services.bus is None:
         return None
     return EventsResource(services, path, services.bus)
 
 
 def _argument(request: Request, name: bytes) -> str:
-    """Return the first value of an argument; ``""`` if it is missing."""
+    """Return the first value of an argument of the query; ``""`` if it is missing."""
     values: list[bytes] = request.args.get(name, [b""])
     return values[0].decode("utf-8", "replace")
 
@@ -136,7 +136,7 @@ def _argument(request: Request, name: bytes) -> str:
 def _types_of(request: Request, known: frozenset[str]) -> Collection[str]:
     """Return the requested types of events; default: all of them.
 
-    :raises ValueError: if there is no such type.
+    :raises ValueError: if a requested type does not exist.
     """
     requested = {piece.strip() for piece in _argument(request, b"type").split(",")} - {
         ""
@@ -150,7 +150,7 @@ def _since_of(request: Request) -> int | None:
     """Return the time after which events are requested, in nanoseconds since 1970.
 
     :return: ``None`` if no past events are requested.
-    :raises ValueError: if the argument is not a time.
+    :raises ValueError: if the argument ``since`` is not a time.
     """
     since = _argument(request, b"since")
     if not since:

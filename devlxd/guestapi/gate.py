@@ -13,21 +13,22 @@ from devlxd.model import Caller, Container
 
 
 def is_switched_off(container: Container, switch: str) -> bool:
-    """Return whether the config key ``switch`` is false; a missing key is not."""
+    """Return whether the config key ``switch`` is false; a missing key is not false."""
     return is_false(container.config.get(switch, ""))
 
 
 def allowed_uids(container: Container, key: str) -> frozenset[str]:
     """Return the users, besides root, that the config key ``key`` permits.
 
-    :return: its comma-separated values: uids as seen in the container, or ``*``.
+    :return: the comma-separated parts of the value: uids as seen in the container, or
+        ``*`` for all users.
     """
     uids = container.config.get(key, "")
     return frozenset(uid.strip() for uid in uids.split(","))
 
 
 class Gate:
-    """The check whether a caller may use the API in a dialect."""
+    """The check whether a caller may use one dialect of the API."""
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
@@ -39,9 +40,9 @@ class Gate:
     ) -> Response | None:
         """Return the response to a caller without permission.
 
-        :param caller: ``None`` if it was not identified.
-        :param container: the current snapshot of its container; ``None`` if there is
-            none.
+        :param caller: ``None`` if the caller was not identified.
+        :param container: the current snapshot of the caller's container; ``None`` if
+            there is no such container.
         :return: ``None`` if the caller may use the API.
         """
         if caller is None or container is None:

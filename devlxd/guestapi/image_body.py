@@ -33,14 +33,14 @@ class _Data:
     """A range of the data of an image.
 
     :ivar start: the offset of the first byte.
-    :ivar size: its length, in bytes.
+    :ivar size: the length of the range, in bytes.
     """
 
     start: int
     size: int
 
     def __len__(self) -> int:
-        """Return its length, in bytes."""
+        """Return the length of the range, in bytes."""
         return self.size
 
 
@@ -49,7 +49,7 @@ class ImageBody:
     """The body of a response that contains an image.
 
     :ivar image: the image.
-    :ivar headers: the headers that describe its form.
+    :ivar headers: the headers that describe the form of the body.
     """
 
     image: Image
@@ -59,16 +59,16 @@ class ImageBody:
 
     @property
     def size(self) -> int:
-        """Its length, in bytes."""
+        """The length of the body, in bytes."""
         return sum(map(len, self._sections))
 
     @property
     def is_seekable(self) -> bool:
-        """Whether it can be read from any offset."""
+        """Whether the body can be read from any offset."""
         return self._opened.is_seekable
 
     async def read(self, start: int, size: int) -> bytes:
-        """Return at least one and at most ``size`` bytes from the offset ``start``.
+        """Return at least one and at most ``size`` bytes of the body, from ``start``.
 
         :raises ImageError: if they cannot be read.
         """
@@ -83,7 +83,7 @@ class ImageBody:
 
 
 def body_of(opened: IOpenImage) -> ImageBody:
-    """Return the body of a response with an open image."""
+    """Return the body of a response that contains an open image."""
     image = opened.image
     if len(image.parts) > 1:
         return _split_body(opened, image)
@@ -126,7 +126,7 @@ def _part_head(part: ImagePart) -> bytes:
 
 
 def _disposition(filename: str) -> bytes:
-    """Return a ``Content-Disposition``: as LXD writes it, or encoded (RFC 8187)."""
+    """Return ``Content-Disposition``: as LXD writes it, or encoded (RFC 8187)."""
     if _PLAIN.fullmatch(filename):
         return b"inline;filename=" + filename.encode("ascii")
     return b"inline;filename*=UTF-8''" + quote(filename, safe="").encode("ascii")

@@ -39,7 +39,7 @@ from devlxd.httpserver.responses import (
 from devlxd.interfaces import ImageError, IOpenImage
 from devlxd.model import Container, is_fingerprint
 
-#: ``Retry-After`` of a container that has too many downloads, in seconds.
+#: The ``Retry-After`` that a container with too many downloads receives, in seconds.
 RETRY_AFTER = 10
 
 #: How much of an image is in memory for each download, in bytes. Larger pieces are
@@ -56,7 +56,7 @@ _BAD_GATEWAY = refusal(http.BAD_GATEWAY, "bad gateway")
 
 
 class ImageExportResource(GuestResource):
-    """All paths below ``/1.0/images``; only those of exported images exist."""
+    """All paths below ``/1.0/images``; only ``{fingerprint}/export`` exists."""
 
     isLeaf = True
 
@@ -110,7 +110,7 @@ class ImageExportResource(GuestResource):
 
 
 class _Download:
-    """One download; it counts against the limit until it is closed."""
+    """One download, which counts towards the limit until it is closed."""
 
     def __init__(self, downloads: Downloads, container: str, fingerprint: str) -> None:
         self._downloads = downloads
@@ -121,8 +121,9 @@ class _Download:
     async def open(self) -> ImageBody | None:
         """Open the image.
 
-        :return: its body; ``None`` if guests have no such image.
-        :raises ResponseError: if it cannot be read.
+        :return: the body of the response; ``None`` if there is no image with this
+            fingerprint that guests may download.
+        :raises ResponseError: if the image cannot be opened.
         """
         try:
             self._opened = await self._downloads.open(self._fingerprint)
@@ -131,7 +132,7 @@ class _Download:
         return None if self._opened is None else body_of(self._opened)
 
     def stream(self, body: ImageBody, start: int, end: int) -> PacedBody:
-        """Return a stream of a part of the body, which closes the download."""
+        """Return a stream of a part of the body; at its end it closes the download."""
 
         async def read(start: int, size: int) -> bytes:
             try:
@@ -146,14 +147,14 @@ class _Download:
         return ResponseError(_BAD_GATEWAY)
 
     def close(self) -> None:
-        """Close the image, and note that the download has ended."""
+        """Close the image, and stop counting the download."""
         self._downloads.end(self._container)
         if self._opened is not None:
             self._opened.close()
 
 
 def export(services: Services, path: PathPattern) -> ImageExportResource | None:
-    """Return the resource; ``None`` if there are no images. See `Route`."""
+    """Return the resource, or ``None`` if there are no images; see `Route`."""
     if services.downloads is None:
         return None
     return ImageExportResource(services, path, services.downloads)
@@ -162,7 +163,7 @@ def export(services: Services, path: PathPattern) -> ImageExportResource | None:
 def _response(
     request: Request, download: _Download, body: ImageBody, validators: Validators
 ) -> Response | StreamResponse:
-    """Respond to a conditional or range request for an open image."""
+    """Respond to a request for an open image: for all of it, or for a range."""
     if not precondition_holds(request, validators):
         return PRECONDITION_FAILED
     if is_not_modified(request, validators):

@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.guestapi.test_resources -*-
-"""Base classes of resources."""
+"""Base classes of the resources of the guest API."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from devlxd.httpserver.responses import (
 from devlxd.model import Container
 from devlxd.turns import Slices
 
-#: The types that a resource returns; see `devlxd.interfaces.IRequestHandler.respond`.
+#: What a resource returns; see `devlxd.interfaces.IRequestHandler.respond`.
 AnyResponse = (
     Response | StreamResponse | MessageResponse | PendingStream | Deferred[Response]
 )
 
 
 class GuestResource(Resource):
-    """A path of the API.
+    """The resource at a path of the API.
 
     Resources form a tree like those of Twisted, but return responses instead of
     rendering themselves.
@@ -51,11 +51,11 @@ class GuestResource(Resource):
         self._below: IResource | None = None
 
     def put_below(self, resource: IResource) -> None:
-        """Use ``resource`` for the paths below this one that have no resource."""
+        """Use ``resource`` for the paths below this one without one of their own."""
         self._below = resource
 
     def getChild(self, path: bytes, request: Request) -> IResource:
-        """See `IResource.getChildWithDefault`."""
+        """See `Resource.getChild`."""
         if self._below is None:
             self._below = NotFoundResource(self.services, self.path)
         return self._below
@@ -72,7 +72,7 @@ class GuestResource(Resource):
 
 
 class NotFoundResource(GuestResource):
-    """A path that does not exist, though paths below it may exist."""
+    """A path that does not exist, although paths below it may exist."""
 
     def respond(self, request: Request, container: Container) -> Response:
         """See `GuestResource.respond`."""
@@ -101,7 +101,7 @@ def constant(value: object) -> Route:
 
 
 class SnapshotResource(GuestResource):
-    """A path whose response depends on the container's snapshot only."""
+    """A path whose response depends only on the container's snapshot."""
 
     def get(self, request: Request, container: Container) -> Response:
         """See `GuestResource.get`."""
@@ -131,15 +131,15 @@ class SlicedResource(GuestResource):
         return lambda work: turns.take(name, work)
 
     def slices(self, container: Container) -> Slices[Response]:
-        """Render the response; called once for each snapshot."""
+        """Render the response in slices; called once for each snapshot."""
         raise NotImplementedError
 
 
 class NamedResource(GuestResource):
     """A path with a variable: ``/1.0/config/{key}``, ``/1.0/device/{name}``.
 
-    A name may contain a ``/``. It is found percent-encoded, and also unencoded, as
-    lists contain it.
+    The value of the variable is the name of an item. It may contain a ``/``. A client
+    may percent-encode it, or send it unencoded, as lists of paths contain it.
     """
 
     isLeaf = True

@@ -1,7 +1,7 @@
 # -*- test-case-name: tests.guestapi.test_resources -*-
 """The resources that respond from the snapshot of a container.
 
-The dialect decides what a guest may see. No dialect is named here.
+The dialect decides what a guest may see; this module depends on no dialect.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from devlxd.turns import Slices
 class ConfigListResource(SlicedResource):
     """``/1.0/config``: the paths of the config keys that the guest may read.
 
-    They are not percent-encoded, like those of LXD and Incus: cloud-init encodes
-    them itself.
+    As in LXD and Incus, the paths are not percent-encoded: cloud-init encodes them
+    itself. Keys whose values are empty are not listed.
     """
 
     def slices(self, container: Container) -> Slices[Response]:
@@ -41,7 +41,7 @@ class ConfigListResource(SlicedResource):
 
 
 class ConfigValueResource(NamedResource):
-    """``/1.0/config/{key}``: the value, unchanged."""
+    """``/1.0/config/{key}``: the value of the config key, unchanged."""
 
     def get_by_name(self, container: Container, name: str) -> Response:
         """See `NamedResource.get_by_name`."""
@@ -56,7 +56,7 @@ class ConfigValueResource(NamedResource):
 
 
 class DeviceListResource(SlicedResource):
-    """``/1.0/devices``: the paths of the devices that are shown.
+    """``/1.0/devices``: the paths of the devices that the guest may see.
 
     :ivar root: what each path begins with; see `device_list`.
     """
@@ -86,7 +86,7 @@ def device_list(root: str) -> Route:
 
 
 class DeviceResource(NamedResource):
-    """``/1.0/device/{name}``: all keys of the device."""
+    """``/1.0/device/{name}``: all keys and values of the device."""
 
     def get_by_name(self, container: Container, name: str) -> Response:
         """See `NamedResource.get_by_name`."""
@@ -108,11 +108,11 @@ class MetaDataResource(SnapshotResource):
 
 
 def nocloud_meta_data(head: str, container: Container) -> str:
-    """Return the meta-data of a container in the form of cloud-init's NoCloud.
+    """Return a container's meta-data, as for the data source NoCloud of cloud-init.
 
     The config key ``user.meta-data`` is appended as it is.
 
-    :param head: its first line, with the newline.
+    :param head: the first line of the meta-data, with the newline.
     """
     config = container.config
     instance_id = config.get("volatile.cloud-init.instance-id") or container.name

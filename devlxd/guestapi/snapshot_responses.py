@@ -25,13 +25,13 @@ from devlxd.turns import Slices
 
 T = TypeVar("T")
 
-#: How many paths of a list are rendered in one slice.
+#: How many items of a list are processed in one slice.
 _SLICE_LENGTH = 1000
 
 JSON: Headers = ((b"Content-Type", b"application/json"),)
 
-#: The response to a peer that is not in a container. cloud-init retries only after a
-#: 500, and must do so on a new connection, whose peer is identified again.
+#: The response to a caller that is not in a container. cloud-init retries only after a
+#: 500, and must do so on a new connection, whose caller is identified again.
 NOT_IN_CONTAINER = refusal(
     http.INTERNAL_SERVER_ERROR, "not in a container", closes=True
 )
@@ -56,8 +56,10 @@ def text_response(text: str) -> Response:
 def list_response(
     root: str, items: Mapping[str, T], is_listed: Callable[[str, T], bool]
 ) -> Slices[Response]:
-    """Render the sorted paths of items below ``root``, in slices.
+    """Render a sorted list of the paths of items, in slices.
 
+    :param root: what each path begins with; the item's name follows.
+    :param items: the items by their names.
     :param is_listed: returns whether an item is in the list.
     """
     rest = iter(items.items())
@@ -85,7 +87,8 @@ def list_response(
 class ResponseCache:
     """A cache of values that depend only on a snapshot, such as responses.
 
-    The values of a snapshot are dropped at the first request after it is replaced.
+    The values of a replaced snapshot are dropped when a value of its successor is
+    requested.
     """
 
     def __init__(self) -> None:
@@ -94,8 +97,9 @@ class ResponseCache:
     def get(self, container: Container, key: object, render: Callable[[], T]) -> T:
         """Return the value of ``key``; render it if it is not in the cache.
 
-        :param key: identifies the value. There must be no more keys than the
-            snapshot has parts, so that a guest cannot fill the cache.
+        :param key: identifies the value. Use keys only for what the snapshot contains,
+            not for every name in a request: a guest must not be able to fill the cache.
+        :param render: returns the value.
         """
         snapshot, kept = self._kept.get(container.name, (None, {}))
         if snapshot is not container:
@@ -112,7 +116,7 @@ class ResponseCache:
 
 
 class SlicedResponse:
-    """A response that is rendered in slices: the first immediately, others in turns.
+    """A response rendered in slices: the first one immediately, the others in turns.
 
     It is rendered once, however many requests wait for it.
 
@@ -138,7 +142,7 @@ class SlicedResponse:
         self._render()
 
     def get(self) -> Response | Deferred[Response]:
-        """Return the response, or a Deferred that may be cancelled."""
+        """Return the response, or a cancellable Deferred that fires with it."""
         if self._response is not None:
             return self._response
         pending: Deferred[Response] = Deferred(self._forget)
@@ -166,7 +170,7 @@ class SlicedResponse:
         self._send_next()
 
     def _send_next(self) -> None:
-        """Pass the response to the requests that wait for it, one a turn."""
+        """Pass the response to the requests that wait for it, one in each turn."""
         if self._pending and self._response is not None:
             pending = next(iter(self._pending))
             del self._pending[pending]

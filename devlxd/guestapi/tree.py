@@ -10,7 +10,8 @@ from devlxd.guestapi.resource_bases import GuestResource, NotFoundResource
 def resource_tree(services: Services) -> GuestResource:
     """Build the tree for ``services.dialect``, and return its root."""
     root = NotFoundResource(services, PathPattern("/"))
-    # A path is added after those above it.
+    # Add a path after those above it: `putChild` would replace a resource that was
+    # created for a path below it, and lose the children.
     for pattern in sorted(services.dialect.routes, key=lambda p: (p.count("/"), p)):
         path = PathPattern(pattern)
         resource = services.dialect.routes[pattern](services, path)
@@ -33,7 +34,7 @@ def _put(root: GuestResource, path: PathPattern, resource: GuestResource) -> Non
 
 
 def _child(parent: GuestResource, segment: str) -> GuestResource:
-    """Return the child at a segment; add a `NotFoundResource` if there is none."""
+    """Return the child at a path segment; add a `NotFoundResource` if there is none."""
     name = segment.encode("ascii")
     child = parent.children.get(name)
     if child is None:
