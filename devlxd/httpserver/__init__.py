@@ -1,5 +1,5 @@
 """An HTTP/1.1 server for hostile clients on a UNIX socket.
 
-Connections, requests, limits and timeouts. This package does not depend on
-containers, dialects of the API or JSON.
+This package deals with connections, requests, limits and timeouts. It does not depend
+on containers, dialects of the API or JSON.
 """

@@ -80,10 +80,13 @@ class WebSocketBase(WebSocketServerProtocol):
     # Hooks for subclasses
 
     def opened(self) -> None:
-        """Called when the handshake is done."""
+        """Called when the handshake is complete."""
 
     def received(self, size: int) -> None:
-        """Called for each frame, with the size of its message so far, in bytes."""
+        """Called for each frame of a message.
+
+        :param size: the size of the message up to the end of this frame, in bytes.
+        """
 
     def pinged(self, payload: bytes) -> None:
         """Called when a ping is received."""
@@ -92,7 +95,7 @@ class WebSocketBase(WebSocketServerProtocol):
         """Called when a pong is received."""
 
     def closing(self) -> None:
-        """Called before a close frame is sent; nothing may follow it."""
+        """Called before a close frame is sent; nothing may be sent after it."""
 
     # Called by autobahn
 
@@ -114,7 +117,7 @@ class WebSocketBase(WebSocketServerProtocol):
         self.received(self._received)
 
     def onMessageFrameData(self, payload: bytes) -> None:
-        """See `WebSocketProtocol.onMessageFrameData`: discard it."""
+        """See `WebSocketProtocol.onMessageFrameData`: discard the data."""
 
     def onMessageFrameEnd(self) -> None:
         """See `WebSocketProtocol.onMessageFrameEnd`."""
@@ -141,7 +144,7 @@ class WebSocketBase(WebSocketServerProtocol):
         super().sendCloseFrame(code, reasonUtf8, isReply)
 
     def _closeConnection(self, abort: bool = False) -> None:
-        # Never abort: the close frame has the reason (RFC 6455, 7.1.7).
+        # Never abort: an unsent close frame has the reason (RFC 6455, 7.1.7).
         super()._closeConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:

@@ -15,9 +15,9 @@ from devlxd.interfaces import ISink, IStream
 
 
 class Exchange(Protocol):
-    """The part of a request that a sink uses.
+    """The attributes and methods of a request that a sink uses.
 
-    :ivar channel: the connection.
+    :ivar channel: the connection of the request.
     :ivar is_disconnected: whether the connection was lost.
     """
 
@@ -47,13 +47,13 @@ class Exchange(Protocol):
 class BodySink:
     """A sink for the body of a response, whose headers give its length.
 
-    The head is sent with the first data: before that, an error can still replace
-    the response.
+    The head of the response is sent together with the first data. Until then, the
+    response can be replaced by that of an error.
 
     :param request: the request to respond to.
     :param stream: writes the body.
-    :param stall_timeout: for how long the client may stop reading, in seconds. After
-        that the connection is aborted.
+    :param stall_timeout: for how long the client may stop reading, in seconds, before
+        the connection is aborted.
     """
 
     #: See `devlxd.httpserver.closing_channel.ActiveResponse.endless`.
@@ -93,7 +93,7 @@ class BodySink:
         self._request.fail(failure)
 
     def cut_off(self, reason: str) -> None:
-        """See `ISink.cut_off`."""
+        """See `ISink.cut_off`: abort the connection."""
         self.abort()
 
     def abort(self) -> None:

@@ -1,8 +1,8 @@
 # -*- test-case-name: tests.httpserver.test_site -*-
-"""One connection, from identification to handover.
+"""One connection: identification of its caller, turns, handover.
 
-`twisted.web.http.HTTPChannel` parses requests. The base classes limit sizes and
-times. This module adds
+`twisted.web.http.HTTPChannel` parses requests. The base classes between it and
+`DevLXDChannel` limit sizes and times. This module adds
 
 * the caller, identified when the connection is made;
 * turns, so that pipelined requests of one owner do not delay others;
@@ -44,7 +44,7 @@ class DevLXDChannel(StrictChannel):
     """One connection of a client.
 
     :ivar caller: the caller at the other end; ``None`` if it was not identified.
-    :ivar owner: the owner whose limits and turns apply to it.
+    :ivar owner: the owner whose limits and turns apply to the connection.
     """
 
     caller: object | None = None
@@ -63,7 +63,7 @@ class DevLXDChannel(StrictChannel):
             self._wait_until_ready()
 
     def _admit(self) -> bool:
-        """Identify the caller; return whether it may have this connection."""
+        """Identify the caller; return whether its owner may have this connection."""
         admission = self.server.admission
         self.caller = admission.identify(self.transport)
         self.owner = admission.owner(self.caller)
@@ -88,7 +88,7 @@ class DevLXDChannel(StrictChannel):
             self._take_turn()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """See `IProtocol.connectionLost`: remove it from the registry."""
+        """See `IProtocol.connectionLost`: remove the channel from the registry."""
         self.server.remove(self, self.owner)
         for pending in (self._turn, self._ready):
             if pending is not None:
@@ -96,14 +96,16 @@ class DevLXDChannel(StrictChannel):
         if self._successor is not None:
             self._successor.connectionLost(reason)
         super().connectionLost(reason)
-        # Without cycles the channel is freed now, not by the garbage collector.
+        # Without reference cycles, the channel is freed immediately, not by the
+        # garbage collector.
         self.response = self._successor = None
         self.release_references()
 
     def readConnectionLost(self) -> None:
         """See `IHalfCloseableProtocol.readConnectionLost`.
 
-        The client sends nothing more; a pending response is still sent.
+        The client sends nothing more. A pending response is still sent, but an endless
+        stream is aborted.
         """
         self._is_half_closed = True
         if self.is_endless:
@@ -120,12 +122,15 @@ class DevLXDChannel(StrictChannel):
         """See `IHalfCloseableProtocol.writeConnectionLost`."""
 
     def fileDescriptorReceived(self, descriptor: int) -> None:
-        """See `IFileDescriptorReceiver`: abort; HTTP transfers no descriptors."""
+        """See `IFileDescriptorReceiver.fileDescriptorReceived`.
+
+        Abort the connection: HTTP transfers no file descriptors.
+        """
         os.close(descriptor)
         self.forceAbortClient()
 
     def dataReceived(self, data: bytes) -> None:
-        """See `IProtocol.dataReceived`: parse it, now or in a turn of the owner."""
+        """See `IProtocol.dataReceived`: parse, now or in a turn of the owner."""
         if self._successor is not None:
             self._successor.dataReceived(data)
             return
@@ -141,8 +146,8 @@ class DevLXDChannel(StrictChannel):
         """
         super().dataReceived(data)
         if self.line_mode and not self.paused and b"\n" in self.unparsed:
-            # Only CR LF ends a line here, as RFC 9112, 2.2, allows. A client that
-            # sends a bare LF gets a response instead of a timeout.
+            # Here only CR LF ends a line, as RFC 9112, 2.2, allows. A client that ends
+            # a line with LF alone receives a 400 now, and not a timeout later.
             self.refuse_bad_request()
             return
         has_begun = self.unparsed or not self.at_request_line
@@ -151,8 +156,8 @@ class DevLXDChannel(StrictChannel):
             self.between_requests = False
             self.setTimeout(REQUEST_TIMEOUT)
 
-    # Turns. A client may pipeline thousands of requests. While it does not read
-    # its responses, its requests wait; if it does, each request waits for a turn.
+    # Turns. A client may pipeline thousands of requests. While it does not read its
+    # responses, its requests wait. While it reads them, each request waits for a turn.
 
     def requestDone(self, request: http.Request) -> None:
         """See `HTTPChannel.requestDone`: a pipelined request waits for its turn."""
@@ -182,7 +187,7 @@ class DevLXDChannel(StrictChannel):
             self._close_if_done()
 
     def resumeProducing(self) -> None:
-        """See `IPushProducer.resumeProducing`: the client reads its responses."""
+        """See `IPushProducer.resumeProducing`: the client reads its responses again."""
         super().resumeProducing()
         if self.paused and self._turn is None and not self.is_busy:
             self._wait_for_turn()
@@ -216,7 +221,7 @@ class DevLXDChannel(StrictChannel):
             self.forceAbortClient()
 
     def hand_over(self, protocol: IProtocol) -> None:
-        """Hand the connection over to ``protocol``; it carries no HTTP from now on.
+        """Hand the connection over to ``protocol``, which receives all further data.
 
         The channel is unregistered as the transport's producer, so that
         ``protocol`` may register one.

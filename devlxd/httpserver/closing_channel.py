@@ -8,39 +8,41 @@ from typing import Protocol
 from devlxd.httpserver.server import Server
 from devlxd.httpserver.twisted_private_apis import HTTPChannelBase
 
-#: How long a client may take to send a request, in seconds. The timeout of the
-#: first one starts with the connection.
+#: How long a client may take to send a request, in seconds. For the first request,
+#: this starts when the connection is made.
 REQUEST_TIMEOUT = 10
 
 #: How long a connection may be idle between two requests, and how long a client
 #: may take to read its last response, in seconds.
 IDLE_TIMEOUT = 30
 
-#: How long closing may take once a timeout has passed, in seconds.
+#: How long a connection may take to close, in seconds, before it is aborted. See
+#: `devlxd.interfaces.IConnection.close`.
 CLOSE_TIMEOUT = 2
 
 
 class ActiveResponse(Protocol):
     """A response that is being sent, or is pending.
 
-    :ivar endless: whether it continues until the connection is closed.
+    :ivar endless: whether the response continues until the connection is closed.
     """
 
     endless: bool
 
     def close(self) -> None:
-        """End the response and close the connection; may be called again."""
+        """End the response, and close the connection; may be called repeatedly."""
 
 
 class ClosingChannel(HTTPChannelBase):
     """A connection that is always closed eventually, even if the client stalls.
 
-    HTTPChannel restarts its timer with every byte, so that a client that sends
-    single bytes could keep a request open indefinitely. Here the first byte of a
-    request starts the timer, see `DevLXDChannel`.
+    `HTTPChannel` restarts its timer whenever it receives data, so that a client that
+    sends single bytes could keep a request open indefinitely. Here only the first byte
+    of a request starts the timer, see `DevLXDChannel`.
 
-    :ivar server: the objects that it shares with other connections.
-    :ivar response: the pending, long or endless response, if there is one.
+    :ivar server: the objects that the connections of the site share.
+    :ivar response: the response that is being streamed, or the stream that is pending;
+        ``None`` if there is neither.
     """
 
     server: Server
@@ -52,14 +54,14 @@ class ClosingChannel(HTTPChannelBase):
         return self.response is not None and self.response.endless
 
     def resetTimeout(self) -> None:
-        """See `TimeoutMixin.resetTimeout`: do nothing, see above."""
+        """See `TimeoutMixin.resetTimeout`: do nothing, so that the timer runs on."""
 
     def timeoutConnection(self) -> None:
-        """See `TimeoutMixin.timeoutConnection`."""
+        """See `TimeoutMixin.timeoutConnection`: close the connection."""
         self.close()
 
     def loseConnection(self) -> None:
-        """See `ITransport.loseConnection`; abort later if the client does not read."""
+        """See `ITransport.loseConnection`: abort later if the client does not read."""
         self.abort_within(IDLE_TIMEOUT)
         super().loseConnection()
 
@@ -84,7 +86,7 @@ class ClosingChannel(HTTPChannelBase):
             self.close()
 
     def abort_within(self, seconds: float) -> None:
-        """Abort the connection after ``seconds``, or earlier if that is scheduled."""
+        """Abort after ``seconds``, or earlier if an earlier abort is scheduled."""
         if self.abort_call is not None:
             if self.abort_call.getTime() <= self.server.reactor.seconds() + seconds:
                 return
@@ -92,7 +94,7 @@ class ClosingChannel(HTTPChannelBase):
         self.abort_call = self.callLater(seconds, self.forceAbortClient)
 
     def forceAbortClient(self) -> None:
-        """See `HTTPChannel.forceAbortClient`: close immediately."""
+        """See `HTTPChannel.forceAbortClient`: abort the connection immediately."""
         if self.abort_call is not None and self.abort_call.active():
             self.abort_call.cancel()
         self.abort_call = None

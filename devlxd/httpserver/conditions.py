@@ -1,9 +1,9 @@
 # -*- test-case-name: tests.guestapi.test_image_export -*-
-"""Conditional requests: RFC 9110, 13.
+"""Conditional requests (RFC 9110, 13).
 
-Entity tags take precedence over dates (13.2.2). `Request.setETag` of Twisted does
-not support lists of tags. As in nginx, ``If-Modified-Since`` holds for exactly the
-date that was sent.
+Entity tags take precedence over dates (13.2.2). Twisted's `Request.setETag` is not
+used: it does not split lists of tags at commas. As in nginx, ``If-Modified-Since`` must
+be exactly the date that was sent as ``Last-Modified``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from twisted.web.http import Request
 from devlxd.httpserver.ranges import range_of
 from devlxd.httpserver.responses import Headers, refusal
 
-#: How much of a list of entity tags is considered, in bytes.
+#: How much of a list of entity tags is read, in bytes; the rest is ignored.
 MAX_TAGS = 4096
 
 #: An entity tag, or ``*`` for any (RFC 9110, 8.8.3).
@@ -30,8 +30,8 @@ PRECONDITION_FAILED = refusal(http.PRECONDITION_FAILED, "precondition failed")
 class Validators:
     """The validators of a representation (RFC 9110, 8.8).
 
-    :ivar etag: its strong entity tag, with its quotes.
-    :ivar modified: when it was last modified, in seconds since 1970.
+    :ivar etag: the strong entity tag, with its quotes.
+    :ivar modified: the time of the last modification, in seconds since 1970.
     """
 
     etag: bytes
@@ -50,13 +50,16 @@ class Validators:
 
 
 def _tags(request: Request, header: bytes) -> list[bytes] | None:
-    """Return the entity tags in a header; ``None`` if it was not sent."""
+    """Return the entity tags in a header; ``None`` if the header was not sent."""
     values = request.requestHeaders.getRawHeaders(header)
     return None if values is None else _TAG.findall(b",".join(values)[:MAX_TAGS])
 
 
 def precondition_holds(request: Request, validators: Validators) -> bool:
-    """Return whether ``If-Match`` or ``If-Unmodified-Since`` holds."""
+    """Return whether ``If-Match``, or else ``If-Unmodified-Since``, holds.
+
+    :return: ``True`` also if neither was sent.
+    """
     tags = _tags(request, b"if-match")
     if tags is not None:
         return b"*" in tags or validators.etag in tags
@@ -71,7 +74,7 @@ def precondition_holds(request: Request, validators: Validators) -> bool:
 
 
 def is_not_modified(request: Request, validators: Validators) -> bool:
-    """Return whether the client has the current representation already."""
+    """Return whether the client already has the current representation."""
     tags = _tags(request, b"if-none-match")
     if tags is None:
         since: bytes | None = request.getHeader(b"if-modified-since")
@@ -86,7 +89,7 @@ def requested_range(
 
     :param size: the length of the body, in bytes.
     :return: the offset of the first byte, and the offset after the last byte;
-        ``None`` for the whole body.
+        ``None`` for the whole body, also if ``If-Range`` does not match.
     :raises UnsatisfiableError: if no byte of the body is in the range.
     """
     condition = request.getHeader(b"if-range")

@@ -17,23 +17,23 @@ from devlxd.interfaces import IDevLXDReactor
 from devlxd.log_limit import RateLimitedLogger
 from devlxd.socket_options import cgroup_of, credentials_of
 
-#: The flags to look for data without reading it. Combining them for each call is slow.
+#: The flags that look for data without reading it. Combining them in each call is slow.
 _PEEK = int(socket.MSG_PEEK | socket.MSG_DONTWAIT)
 
-#: The owner of an unknown process; ``None`` may be an owner.
+#: Stands for the owner of a process that is not remembered; ``None`` is a valid owner.
 _UNKNOWN = object()
 
 
 class ConnectionLimiter:
-    """A limit on the new connections of each owner, and on their rate.
+    """A limit on the number and the rate of the new connections of each owner.
 
     The owner of a new connection is guessed from recent identifications of its
     process or cgroup. Surplus connections are closed after a few system calls,
-    before a transport is created. The caller of an admitted connection is
-    identified in any case.
+    before a transport is created. The caller of an admitted connection is always
+    identified anew.
 
-    :param site: creates the channels of connections.
-    :param reactor: creates their transports.
+    :param site: creates the channels of admitted connections.
+    :param reactor: creates the transports of admitted connections.
     """
 
     _log = Logger()
@@ -79,14 +79,20 @@ class ConnectionLimiter:
             self._registry.take_turn(owner, turn)
 
     def _refuse(self, owner: Hashable, pid: int) -> None:
-        """Refuse further connections of a process in this iteration of the reactor."""
+        """Refuse further connections of a process in this iteration of the reactor.
+
+        They are refused without another notification or log line.
+        """
         if not self._refused_pids:
             self._reactor.callLater(0, self._refused_pids.clear)
         self._refused_pids.add(pid)
         self._site.server.admission.refused(owner)
 
     def close(self) -> None:
-        """Admit no more connections; close pending ones when their turns come."""
+        """Close the pending connections when their turns come.
+
+        Call this when no more connections are accepted.
+        """
         self._is_closed = True
 
     def _admit_in_turn(
@@ -120,14 +126,15 @@ class ConnectionLimiter:
                     of=error.errno,
                     reason=error.strerror,
                 )
-        # Creating the channel has identified the caller.
+        # The new channel has identified the caller, and remembered the owner of the
+        # process. It is also the owner of the cgroup.
         owner = self._registry.processes.get(pid, None)
         if owner is not None:
             self._registry.cgroups.put(cgroup, owner)
 
 
 def _is_closed_by_peer(connection: socket.SocketType) -> bool:
-    """Return whether the peer has closed the connection and sent nothing before."""
+    """Return whether the peer has closed the connection without sending anything."""
     try:
         return not connection.recv(1, _PEEK)
     except BlockingIOError:

@@ -7,12 +7,12 @@ import re
 
 from twisted.web.http import Request
 
-#: How long the body of a request may be, in bytes, and in how many pieces.
+#: How long the body of a request may be, in bytes, and how many pieces it may have.
 MAX_BODY = 16 * 1024
 MAX_PIECES = 256
 
-#: How long the name of a header may be, in bytes: Twisted keeps every name that it
-#: has seen.
+#: How long the name of a header may be, in bytes. Twisted keeps a cache of all names
+#: that it has seen.
 MAX_NAME = 64
 
 #: How many bytes the value of Content-Length may have.
@@ -37,16 +37,16 @@ def with_ascii_target(line: bytes) -> bytes:
 
 
 def is_bounded_header(line: bytes) -> bool:
-    """Return whether the name of a header, or a ``Content-Length``, is short enough."""
+    """Return whether a header has no overlong name or ``Content-Length``."""
     name, _, value = line.partition(b":")
     is_length = name.lower() == b"content-length"
     return len(name) <= MAX_NAME and not (is_length and len(value) > MAX_LENGTH_DIGITS)
 
 
 def tokens_of(request: Request, header: bytes) -> list[bytes]:
-    """Return the members of a list of tokens, in lower case.
+    """Return the tokens in a header that contains a list of them, in lower case.
 
-    A list may be spread over several lines (RFC 9110, 5.3 and 5.6.1).
+    The list may be spread over several header lines (RFC 9110, 5.3 and 5.6.1).
     """
     values = request.requestHeaders.getRawHeaders(header, [])
     return [token.strip(b" \t").lower() for token in b",".join(values).split(b",")]
@@ -55,7 +55,8 @@ def tokens_of(request: Request, header: bytes) -> list[bytes]:
 def origin_form(target: bytes) -> bytes:
     """Return the path and query of a request target (RFC 9112, 3.2).
 
-    A client that uses a proxy sends ``http://host/path``; the host is ignored.
+    A client that is configured to use a proxy sends ``http://host/path``. The host is
+    ignored.
     """
     match = _ABSOLUTE_FORM.fullmatch(target)
     return b"/" + match[1].removeprefix(b"/") if match else target

@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.guestapi.test_event_streams -*-
-"""Endless sequences of messages, sent as fast as the client reads them."""
+"""Endless streams of messages, sent as fast as the client reads them."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from devlxd.httpserver.body_sink import Exchange
 from devlxd.httpserver.channel import DevLXDChannel
 from devlxd.interfaces import ISink, IStream
 
-#: How often an empty line is sent in a stream of lines, in seconds. It shows that
-#: the connection is open.
+#: How often an empty line is sent in a stream of lines, in seconds: it shows that the
+#: connection is open. A client that does not read for as long is disconnected.
 KEEP_ALIVE = 30
 
-#: How much of a message is written at a time, in bytes. No more is buffered for a
-#: client that does not read.
+#: How much of a message is written at a time, in bytes. No more than this is buffered
+#: for a client that does not read.
 SLICE = 16 * 1024
 
-#: Why a client that does not read is disconnected.
+#: The reason that is sent to a client that is disconnected because it does not read.
 TOO_SLOW = "too slow"
 
 
@@ -30,8 +30,8 @@ TOO_SLOW = "too slow"
 class MessageSink:
     """A sink that writes messages in slices.
 
-    Data that the client cannot receive yet is not copied: the rest of a message is
-    a reference to the bytes that all receivers share.
+    Data that the client does not read yet is not copied: the sink keeps a reference to
+    the message, which all receivers share.
 
     :param channel: the connection.
     :param stream: writes the messages.
@@ -64,7 +64,7 @@ class MessageSink:
     # Implemented by subclasses
 
     def check(self) -> None:
-        """Check whether the client is still connected and reads."""
+        """Check whether the client is still connected and reading."""
         raise NotImplementedError
 
     def write_slice(self, data: bytes, *, is_first: bool, is_last: bool) -> None:
@@ -91,7 +91,7 @@ class MessageSink:
             try:
                 self._stream.start(self)
             except Exception:
-                # Nothing is sent yet: the request fails.
+                # Nothing was sent yet: the client can receive an error.
                 self._close_stream()
                 raise
         self._channel.response = self
@@ -105,7 +105,7 @@ class MessageSink:
             self._write_slices()
 
     def _write_slices(self) -> bool:
-        """Write the rest of a message; return whether more may be written."""
+        """Write the rest of the message; return whether more may be written."""
         while self._message and self._paused_at is None:
             start, self._written = self._written, self._written + SLICE
             # A last byte, such as a newline, gets no slice of its own.
@@ -159,7 +159,7 @@ class MessageSink:
     # The end
 
     def end_with(self, when_written: Callable[[], None]) -> None:
-        """Close the stream; call ``when_written`` after the rest of a message."""
+        """Close the stream; call ``when_written`` after the current message."""
         self._close_stream()
         if self._channel.transport.disconnecting:
             return
@@ -177,7 +177,7 @@ class MessageSink:
             check_call.cancel()
 
     def detach(self) -> None:
-        """Close the stream; discard the rest of a message."""
+        """Close the stream; discard the rest of the current message."""
         self._close_stream()
         self._message, self._when_written = b"", None
 
@@ -216,7 +216,7 @@ class BodyMessageSink(MessageSink):
     def check(self) -> None:
         """See `MessageSink.check`.
 
-        Writing an empty line shows whether the connection is still open.
+        Writing an empty line fails if the connection is no longer open.
         """
         paused_for = self.paused_for
         if paused_for is None:
@@ -233,7 +233,7 @@ class BodyMessageSink(MessageSink):
         self.abort()
 
     def finish(self, reason: str = "") -> None:
-        """See `ISink.finish`."""
+        """See `ISink.finish`: close the connection, with a time limit."""
         self._channel.close()
 
     def close(self) -> None:

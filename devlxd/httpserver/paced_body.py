@@ -10,8 +10,8 @@ from zope.interface import implementer
 
 from devlxd.interfaces import ISink, IStream
 
-#: Reads a piece of a body. The arguments are its offset, and its maximum length in
-#: bytes.
+#: Reads a piece of a body. The arguments are the offset and the maximum length of the
+#: piece, in bytes.
 Read = Callable[[int, int], Awaitable[bytes]]
 
 
@@ -21,9 +21,10 @@ class PacedBody:
 
     :param start: the offset of the first byte to send.
     :param end: the offset after the last byte to send.
-    :param read: returns at least one byte; an exception ends the response.
+    :param read: reads a piece of the body: at least one byte. An exception ends the
+        response.
     :param piece: the maximum length of a piece, in bytes.
-    :param release: called once, after the last read.
+    :param release: called once, when nothing more will be read.
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class PacedBody:
             resumed.callback(None)
 
     def close(self) -> None:
-        """See `IStream.close`: a read in progress is completed."""
+        """See `IStream.close`: a read in progress is not cancelled."""
         if self._is_closed:
             return
         self._is_closed = True

@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.httpserver.test_ranges -*-
-"""Range requests: RFC 9110, 14."""
+"""Range requests (RFC 9110, 14)."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class UnsatisfiableError(Exception):
 def range_of(header: bytes | None, size: int) -> tuple[int, int] | None:
     """Return the part of a body that a ``Range`` header requests.
 
-    For several ranges this is the shortest range that contains them all. The
-    client finds it in ``Content-Range``.
+    For several ranges, this is the shortest range that contains all of them, except
+    those outside of the body. The client finds it in ``Content-Range``.
 
-    :param header: the value of ``Range``.
+    :param header: the value of ``Range``; ``None`` if it was not sent.
     :param size: the length of the body, in bytes.
     :return: the offset of the first byte, and the offset after the last byte;
-        ``None`` for the whole body, including the case that the header is not
-        valid, or has too many ranges.
+        ``None`` for the whole body, also if the header was not sent, is not valid, or
+        has too many ranges.
     :raises UnsatisfiableError: if no byte of the body is in the ranges.
     """
     match = _UNIT.fullmatch(header or b"")
@@ -50,10 +50,10 @@ def range_of(header: bytes | None, size: int) -> tuple[int, int] | None:
 
 
 def _range(text: bytes, size: int) -> tuple[int, int]:
-    """Parse one range; the result may be empty.
+    """Parse one range; the result is empty if the range is outside of the body.
 
     :return: the offset of the first byte, and the offset after the last byte.
-    :raises ValueError: if it is not a range.
+    :raises ValueError: if ``text`` is not a valid range.
     """
     match = _RANGE.fullmatch(text)
     if match is None or text == b"-":

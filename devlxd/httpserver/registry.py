@@ -20,11 +20,11 @@ from devlxd.interfaces import ITurn, ITurns
 #: The maximum number of open connections of one owner.
 MAX_CONNECTIONS = 1024
 
-#: How many requests of one owner are served in one iteration of the reactor
-#: without taking turns.
+#: How many requests of one owner are served without taking turns in one iteration of
+#: the reactor.
 REQUESTS_PER_ITERATION = 16
 
-#: The cost of a new connection, in requests, by the time that it takes.
+#: How many requests a new connection counts as: it takes as much time.
 CONNECTION_COST = 4
 
 #: For how long the owner of a process is remembered, in seconds. Longer would be
@@ -35,13 +35,14 @@ PROCESS_EXPIRY = 1.0
 #: are not reused.
 CGROUP_EXPIRY = 60.0
 
-#: How many processes, or cgroups, are remembered: of all owners, and of one owner.
+#: How many processes are remembered, and how many cgroups: of all owners together, and
+#: of one owner.
 MAX_RECENT = 65536
 MAX_RECENT_OF_OWNER = 64
 
 
 class Unidentified(enum.Enum):
-    """The common owner of all connections whose owner cannot be guessed."""
+    """The common owner of all new connections whose owner cannot be guessed."""
 
     UNIDENTIFIED = "unidentified callers"
 
@@ -56,9 +57,9 @@ UNIDENTIFIED = Unidentified.UNIDENTIFIED
 class RecentOwners:
     """The owners of recently identified processes, or cgroups.
 
-    They are used for limits and turns only, never to identify a caller. The
-    number of keys of each owner is limited, so that an owner with many keys does
-    not evict those of others.
+    They are used for limits and turns only, never to identify a caller. A key
+    identifies a process or a cgroup. The number of keys of each owner is limited, so
+    that an owner with many keys does not evict those of others.
 
     :param reactor: provides the time.
     :param seconds: for how long an owner is remembered.
@@ -92,7 +93,7 @@ class RecentOwners:
             self._keys.pop(owner, None)
 
     def get(self, key: Hashable, default: Hashable) -> Hashable:
-        """Return the owner of ``key``, or ``default`` if it is not remembered."""
+        """Return the owner of ``key``, or ``default`` if none is remembered."""
         owner, until = self._owners.get(key, (default, 0.0))
         return owner if until > self._reactor.seconds() else default
 
@@ -103,11 +104,12 @@ Connection = TypeVar("Connection", bound=Hashable)
 class ConnectionRegistry(Generic[Connection]):
     """The open connections of all sites of a service.
 
-    :param turns: schedules the requests of owners that send many.
+    :param turns: schedules the requests and new connections of owners with many.
     :param reactor: provides the time.
     :param max_connections: how many connections one owner may have.
-    :ivar processes: owners by the pids of their processes.
-    :ivar cgroups: owners by their cgroups.
+    :ivar processes: the recent owners by the pids of their processes.
+    :ivar cgroups: the recent owners by their cgroups, see
+        `devlxd.socket_options.cgroup_of`.
     """
 
     def __init__(
@@ -152,21 +154,24 @@ class ConnectionRegistry(Generic[Connection]):
         return list(chain.from_iterable(self._connections.values()))
 
     def may_add(self, owner: Hashable, more: int = 0) -> bool:
-        """Return whether an owner may have one connection besides ``more`` new ones."""
+        """Return whether an owner may have one more connection.
+
+        :param more: how many new connections of the owner are pending already.
+        """
         connections = self._connections.get(owner, ())
         return len(connections) + more < self._max_connections
 
     # Turns
 
     def may_serve_now(self, owner: Hashable) -> bool:
-        """Return whether a request is served immediately; if not, it takes a turn."""
-        # With few connections the work is limited: each has one request, and
-        # pipelined requests take turns in any case.
+        """Count a request; return whether it may be served without a turn."""
+        # With few connections the work is limited: each has one request at a time, and
+        # pipelined requests always take turns.
         has_few = len(self._connections.get(owner, ())) <= REQUESTS_PER_ITERATION
         return has_few or self._is_within_share(owner, 1)
 
     def may_connect_now(self, owner: Hashable) -> bool:
-        """Return whether a connection is admitted immediately; see `may_serve_now`."""
+        """Count a connection; return whether it may be admitted without a turn."""
         return self._is_within_share(owner, CONNECTION_COST)
 
     def _is_within_share(self, owner: Hashable, cost: int) -> bool:

@@ -46,17 +46,17 @@ from devlxd.httpserver.websocket import (
     websocket_key,
 )
 
-#: How much of a response is written at a time, in bytes. No more is buffered for a
-#: client that does not read. Larger slices are not faster.
+#: How much of a response is written at a time, in bytes. No more than this is buffered
+#: for a client that does not read. Larger slices are not faster.
 SLICE = 32 * 1024
 
 #: For how long a client may stop reading a response in memory, in seconds.
 READ_TIMEOUT = 30
 
-#: For how long a client may stop reading a stream, in seconds: its disk may be slow.
+#: For how long a client may stop reading a stream, in seconds. Its disk may be slow.
 STALL_TIMEOUT = 300
 
-#: How much of a method and path is logged, in characters.
+#: How much of the method and path of a request is logged, in characters.
 MAX_LOGGED = 200
 
 #: The reason phrases that Twisted does not know.
@@ -64,7 +64,7 @@ _REASONS: dict[int, bytes] = {HTTPStatus.TOO_MANY_REQUESTS: b"Too Many Requests"
 
 
 class _PendingResponse:
-    """The response of a connection while a `PendingStream` has no result."""
+    """The response of a connection whose `PendingStream` has no result yet."""
 
     #: See `devlxd.httpserver.closing_channel.ActiveResponse.endless`.
     endless = False
@@ -78,7 +78,7 @@ class DevLXDRequest(Request):
 
     :ivar is_disconnected: whether the connection was lost before the response ended.
     :ivar owner: the owner of the connection.
-    :ivar attachment: for the handler, which may keep any object here.
+    :ivar attachment: any object that the handler keeps with the request.
     """
 
     defaultContentType = None
@@ -92,9 +92,9 @@ class DevLXDRequest(Request):
     _pieces = 0
 
     def connectionLost(self, reason: Failure) -> None:
-        """See `Request.connectionLost`: cancel a response that is not known yet.
+        """See `Request.connectionLost`: cancel the Deferred of a pending response.
 
-        References that make cycles are dropped.
+        The reference to the producer is dropped, as it would make a cycle.
         """
         self.is_disconnected = True
         self.producer = None
@@ -103,7 +103,7 @@ class DevLXDRequest(Request):
             self._pending.cancel()
 
     def gotLength(self, length: int | None) -> None:
-        """See `Request.gotLength`: keep the body in memory; its length is limited."""
+        """See `Request.gotLength`: keep the body in memory, with a limited length."""
         self.content = BytesIO()
 
     def handleContentChunk(self, data: bytes) -> None:
@@ -117,7 +117,7 @@ class DevLXDRequest(Request):
         self.content.write(data)
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
-        """See `Request.requestReceived`; Twisted's own also parses forms."""
+        """See `Request.requestReceived`, which also parses forms; this does not."""
         self.content.seek(0)
         self.method, self.uri, self.clientproto = command, path, version
         self.path, _, query = origin_form(path).partition(b"?")
@@ -141,7 +141,7 @@ class DevLXDRequest(Request):
             self.fail(Failure())
 
     def _has_one_host(self) -> bool:
-        """Return whether there is one ``Host`` header (RFC 9112, 3.2)."""
+        """Return whether there is one ``Host``, or none in HTTP/1.0 (RFC 9112, 3.2)."""
         hosts = self.requestHeaders.getRawHeaders(b"Host", [])
         return len(hosts) == 1 or (not hosts and self.clientproto == b"HTTP/1.0")
 
@@ -233,8 +233,8 @@ class DevLXDRequest(Request):
         self._notify(SWITCHING)
 
     def _send_message_body(self, response: MessageResponse) -> None:
-        # On a connection that does not persist, its end is the end of the
-        # response: RFC 9112, 6.3.
+        # If the connection does not persist, its end is also the end of the response
+        # (RFC 9112, 6.3).
         connection = b"keep-alive" if self.channel.persistent else b"close"
         headers = ((b"Connection", connection), *response.body_headers)
         self._begin(response.code, (*headers, *response.headers, *NOSNIFF))
@@ -248,7 +248,8 @@ class DevLXDRequest(Request):
         """End the response because of an error.
 
         The client receives the response of a `ResponseError`. Any other error is
-        logged, and the client receives a 500 without details.
+        logged, and the client receives a 500 without details. If the head of a response
+        was already sent, the connection is aborted instead.
         """
         if self.is_disconnected and failure.check(CancelledError):
             return
@@ -265,7 +266,7 @@ class DevLXDRequest(Request):
             self._replace(INTERNAL_ERROR)
 
     def _replace(self, response: Response) -> None:
-        """Send ``response`` instead of the current one; abort if that has begun."""
+        """Send ``response`` instead of the current one, or abort if that has begun."""
         if self.is_disconnected:
             return
         if self.startedWriting:

@@ -21,10 +21,10 @@ CLOSE: Headers = ((b"Connection", b"close"),)
 class Response:
     """A whole response; it may be sent any number of times.
 
-    :ivar code: its status code.
-    :ivar headers: its headers, except ``Connection``, ``Content-Length`` and ``Date``.
-    :ivar body: its body; sent piece by piece if it is long.
-    :ivar closes: whether the connection is closed after it.
+    :ivar code: the status code.
+    :ivar headers: the headers, except ``Connection``, ``Content-Length`` and ``Date``.
+    :ivar body: the body, which is sent piece by piece if it is long.
+    :ivar closes: whether the connection is closed after the response.
     """
 
     code: int
@@ -37,9 +37,9 @@ class Response:
 class StreamResponse:
     """A response whose body is written over time.
 
-    :ivar code: its status code.
-    :ivar headers: its headers, except ``Date``.
-    :ivar stream: writes the body. It is closed in any case.
+    :ivar code: the status code.
+    :ivar headers: the headers, except ``Date``.
+    :ivar stream: writes the body. It is always closed at the end.
     """
 
     code: int
@@ -49,14 +49,14 @@ class StreamResponse:
 
 @frozen
 class MessageResponse:
-    """An endless sequence of messages, over a websocket if the client requests one.
+    """An endless stream of messages, over a websocket if the client requests one.
 
-    Otherwise the body of the response consists of the messages.
+    Otherwise the messages are the body of the response.
 
-    :ivar headers: its headers in both cases.
-    :ivar body_headers: its further headers if the messages are a body.
-    :ivar stream: writes the messages. It is closed in any case.
-    :ivar code: the status code if the messages are a body.
+    :ivar headers: the headers in both cases.
+    :ivar body_headers: further headers if the messages are the body.
+    :ivar stream: writes the messages. It is always closed at the end.
+    :ivar code: the status code if the messages are the body.
     """
 
     headers: Headers
@@ -69,21 +69,22 @@ class MessageResponse:
 class PendingStream:
     """A response that is not available yet, and is usually a `StreamResponse`.
 
-    Its connection is treated as one that carries a stream: when it is closed, it is
-    aborted. A Deferred alone stands for a whole response, which is still sent on a
-    connection that is being closed.
+    While it is pending, its connection is treated as one that carries a stream:
+    `IConnection.close` and `IConnection.interrupt` abort it. A handler that returns a
+    Deferred instead announces a whole response, which `IConnection.interrupt` does not
+    prevent.
 
     :ivar response: fires with a `Response` or a `StreamResponse`. It is never
-        cancelled, and the stream is closed if the client has disconnected.
+        cancelled: if the client has disconnected, the stream of the result is closed.
     """
 
     response: Deferred[Response | StreamResponse]
 
 
 class ResponseError(Exception):
-    """Raised to replace a response by that of an error.
+    """Raised to replace the response to a request by that of an error.
 
-    :ivar response: the response to send, unless a part of another one is sent.
+    :ivar response: the response to send, unless another one has already begun.
     """
 
     def __init__(self, response: Response) -> None:
@@ -101,12 +102,12 @@ def refusal(
 
 
 def not_allowed(methods: tuple[bytes, ...]) -> Response:
-    """Return the response to any method but ``methods`` (RFC 9110, 15.5.6)."""
+    """Return the response to methods other than ``methods`` (RFC 9110, 15.5.6)."""
     allow = ((b"Allow", b", ".join(methods)),)
     return refusal(http.NOT_ALLOWED, "method not allowed", allow)
 
 
-#: The response to an error whose details are only logged.
+#: The response to a request that failed because of an error, which is logged.
 INTERNAL_ERROR = refusal(
     http.INTERNAL_SERVER_ERROR, "internal server error", closes=True
 )

@@ -22,10 +22,10 @@ class Server:
 
     :ivar handler: responds to requests.
     :ivar admission: identifies callers.
-    :ivar registry: the connections of this site, and of those that share its limits.
+    :ivar registry: the connections of all sites that share limits with this one.
     :ivar reactor: for timeouts.
     :ivar wall: returns the time of day, in seconds since 1970.
-    :ivar websockets: the factory of all websockets.
+    :ivar websockets: the factory that all websockets share.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Server:
         self._date = (b"Date", b"")
 
     def headers_of(self, response: Response) -> Headers:
-        """Return all headers that ``response`` is sent with."""
+        """Return all headers that are sent with ``response``."""
         headers = response.headers + CLOSE if response.closes else response.headers
         if response.code == NOT_MODIFIED:
             return (*headers, self.date())
@@ -55,7 +55,7 @@ class Server:
         return (*headers, length, self.date())
 
     def date(self) -> tuple[bytes, bytes]:
-        """Return the ``Date`` header; it is rendered once a second."""
+        """Return the ``Date`` header, which is rendered at most once a second."""
         second = int(self.wall())
         if second != self._date_second:
             self._date_second = second
@@ -63,7 +63,7 @@ class Server:
         return self._date
 
     def add(self, connection: IConnection, owner: Hashable) -> bool:
-        """Add a connection; return whether its owner may have it."""
+        """Add a connection; return ``False`` if its owner has too many already."""
         return self.registry.add(owner, connection)
 
     def remove(self, connection: IConnection, owner: Hashable) -> None:
@@ -82,7 +82,7 @@ class Server:
     def close_connections(self) -> Deferred[None]:
         """Close every connection, including those of clients that do not read.
 
-        :return: a Deferred that fires when the last one is closed.
+        :return: a Deferred that fires when the last connection is closed.
         """
         closed: Deferred[None] = Deferred()
         self._closed.append(closed)

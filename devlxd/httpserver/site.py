@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.httpserver.test_site -*-
-"""The site: connects Twisted's ports to the request handler."""
+"""The site, which connects Twisted's ports to the request handler."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from devlxd.interfaces import IAdmission, IConnection, IRequestHandler
 
 
 class DevLXDSite(Site):
-    """A site whose channels capture the peer credentials of their transports.
+    """A site whose channels identify their callers.
 
-    The handler responds to requests, not a tree of Twisted resources.
+    A request handler responds to requests, not a tree of Twisted resources.
 
     :param handler: responds to requests.
     :param admission: identifies the caller of each connection, by its peer.
@@ -31,11 +31,11 @@ class DevLXDSite(Site):
     :param registry: the connections of all sites that share limits.
     :param wall: returns the time of day, in seconds since 1970; the reactor's
         clock is used for timeouts only.
-    :ivar server: the objects that the connections share.
+    :ivar server: the objects that the connections of this site share.
     """
 
-    # Without the wrapper that would switch to HTTP/2: a request's channel must be
-    # the channel itself.
+    # Without the wrapper of Twisted that can switch to HTTP/2: the channel of a request
+    # must be the `DevLXDChannel` itself.
     protocol = DevLXDChannel  # type: ignore[assignment] # without the wrapper
     requestFactory = DevLXDRequest
 

@@ -22,7 +22,7 @@ class StrictChannel(ClosingChannel):
     """A connection that parses requests strictly, and limits their parts.
 
     :ivar at_request_line: whether the next line begins a request.
-    :ivar between_requests: whether no byte was received after the last request.
+    :ivar between_requests: whether nothing was received since the last request.
     """
 
     maxHeaders = MAX_HEADERS
@@ -30,7 +30,7 @@ class StrictChannel(ClosingChannel):
     between_requests = False
 
     def lineReceived(self, line: bytes) -> None:
-        """See `LineReceiver.lineReceived`: one line of the head of a request."""
+        """See `LineReceiver.lineReceived`: check a line of the head of a request."""
         if self.at_request_line:
             if line:
                 self.at_request_line = False
@@ -57,8 +57,8 @@ class StrictChannel(ClosingChannel):
     def checkPersistence(self, request: http.Request, version: bytes) -> bool:
         """Return whether another request may follow (RFC 9112, 9.3).
 
-        Twisted's own considers the first ``Connection`` line only, and only spaces
-        between its options.
+        `HTTPChannel.checkPersistence` reads only the first ``Connection`` header, and
+        splits it at spaces, not at commas.
         """
         if version != b"HTTP/1.1":
             return False
@@ -75,15 +75,15 @@ class StrictChannel(ClosingChannel):
             self.send_continue()
 
     def allContentReceived(self) -> None:
-        """See `HTTPChannel.allContentReceived`: start the idle timeout."""
-        # HTTPChannel sets this timeout when the request is done.
+        """See `HTTPChannel.allContentReceived`: set the idle timeout."""
+        # HTTPChannel saves this timeout now, and starts it when the request is done.
         self.timeOut = IDLE_TIMEOUT
         self.between_requests = True
         self.at_request_line = True
         super().allContentReceived()
 
     def refuse_bad_request(self) -> None:
-        """See `HTTPChannelBase.refuse_bad_request`; Twisted's own has no body."""
+        """See `HTTPChannelBase.refuse_bad_request`; this response has a body."""
         self.refuse(BAD_REQUEST)
 
     def refuse(self, response: Response) -> None:

@@ -32,12 +32,12 @@ from twisted.web import http
 class HTTPChannelBase(http.HTTPChannel):
     """`HTTPChannel` with public names for the private ones that subclasses need."""
 
-    # Ports of UNIX and TCP sockets create such transports.
+    # The transports of UNIX and TCP sockets have this base class.
     transport: Connection
 
     @property
     def is_busy(self) -> bool:
-        """Whether the response to a request is pending or being sent."""
+        """Whether a request is being handled, until its whole response is written."""
         return bool(self._handlingRequest)
 
     @property
@@ -47,7 +47,7 @@ class HTTPChannelBase(http.HTTPChannel):
 
     @property
     def unparsed(self) -> bytes:
-        """The received data that is not parsed yet."""
+        """The data that was received but not parsed yet."""
         return bytes(self._buffer)
 
     @property
@@ -61,7 +61,7 @@ class HTTPChannelBase(http.HTTPChannel):
         self.transport.bufferSize = size
 
     def pause_reading(self) -> None:
-        """Read nothing from the transport until `resume_reading`."""
+        """Read nothing from the transport until `resume_reading` is called."""
         self._networkProducer.pauseProducing()
 
     def resume_reading(self) -> None:
@@ -83,7 +83,7 @@ class HTTPChannelBase(http.HTTPChannel):
         self._requestProducer = self._transferDecoder = None
 
     def refuse_bad_request(self) -> None:
-        """Refuse data that is not a request, and close the connection."""
+        """Refuse data that is not a valid request, and close the connection."""
         super()._respondToBadRequestAndDisconnect()
 
     def _respondToBadRequestAndDisconnect(self) -> None:
@@ -94,7 +94,7 @@ class HTTPChannelBase(http.HTTPChannel):
         super()._send100Continue()
 
     def accept_body(self) -> None:
-        """Called when the client sends its body only after a 100 (RFC 9110, 10.1.1)."""
+        """Called when the client waits for a 100 before the body (RFC 9110, 10.1.1)."""
         self.send_continue()
 
     def _send100Continue(self) -> None:

@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.guestapi.test_event_streams -*-
-"""Messages over a websocket (RFC 6455): handshake, pings and closing."""
+"""Messages over a websocket (RFC 6455): the handshake, pings and closing."""
 
 from __future__ import annotations
 
@@ -21,18 +21,19 @@ from devlxd.httpserver.message_sink import TOO_SLOW, MessageSink
 from devlxd.httpserver.responses import Headers, refusal
 from devlxd.interfaces import IStream
 
-#: How often a client is pinged, and how long it may take to respond, in seconds.
+#: How often a client is pinged, and how long it may take to respond, or to continue
+#: reading, in seconds.
 PING_INTERVAL = 10
 PING_TIMEOUT = 30
 
-#: The maximum length of a message of the client, in bytes. Messages are ignored.
+#: The maximum length of a message from the client, in bytes; all of them are ignored.
 MAX_MESSAGE = 64 * 1024
 
 #: The opcodes of the frames of a message (RFC 6455, 5.2).
 CONTINUATION = 0
 TEXT = 1
 
-#: The close codes (RFC 6455, 7.4), the second one for private use.
+#: The codes of close frames (RFC 6455, 7.4). The second one is for private use.
 CLOSE_NORMAL = 1000
 CLOSE_TOO_SLOW = 4008
 
@@ -41,7 +42,7 @@ NO_HANDSHAKE = refusal(
     http.BAD_REQUEST, "bad request", headers=((b"Sec-WebSocket-Version", b"13"),)
 )
 
-#: The request that autobahn parses. Only the key is that of the client.
+#: The request that autobahn parses instead of the client's. Only the key is the same.
 _HANDSHAKE = (
     b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
     b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
@@ -50,7 +51,7 @@ _HANDSHAKE = (
 
 
 def requests_websocket(request: Request) -> bool:
-    """Return whether ``Upgrade`` contains ``websocket`` (RFC 9110, 7.8)."""
+    """Return whether the header ``Upgrade`` has ``websocket`` (RFC 9110, 7.8)."""
     return b"websocket" in tokens_of(request, b"upgrade")
 
 
@@ -95,7 +96,7 @@ class MessageWebSocket(WebSocketBase):
             self.sink.abort()
 
     def pinged(self, payload: bytes) -> None:
-        """See `WebSocketBase.pinged`."""
+        """See `WebSocketBase.pinged`: respond, unless the client does not read."""
         if self.sink.paused_for is None:
             self.sendPong(payload)
 
@@ -118,8 +119,8 @@ class MessageWebSocket(WebSocketBase):
 class WebSocketSink(MessageSink):
     """A sink that sends messages over a websocket.
 
-    Each slice of a message is a frame, so that control frames may be sent between
-    them (RFC 6455, 5.4).
+    Each slice of a message is sent as a frame, so that control frames may be sent
+    between them (RFC 6455, 5.4).
     """
 
     def __init__(
@@ -145,7 +146,7 @@ class WebSocketSink(MessageSink):
         self._websocket.dataReceived(_HANDSHAKE % key)
 
     def opened(self) -> None:
-        """Called when the handshake is done: send messages from now on."""
+        """Called when the handshake is complete: send messages from now on."""
         self.check_later()
         self.resumeProducing()
 
