@@ -22,8 +22,8 @@ from devlxd.observers import NullObserver
 class PathPattern:
     """A path of the API, with at most one variable: ``/1.0/config/{key}``.
 
-    At the end of a path, the variable matches the rest of a path, slashes included.
-    Before a fixed end, it matches exactly one segment.
+    A variable at the end of the pattern matches the rest of a path, slashes included. A
+    variable before a fixed end matches exactly one segment.
 
     :param pattern: the path.
     :ivar fixed: the segments of the path before the variable.

@@ -48,7 +48,7 @@ class Downloads:
         self._limited_log = RateLimitedLogger(self._log, reactor)
 
     def begin(self, container: str) -> bool:
-        """Count a new download if the container may have it; return whether it may."""
+        """Count a new download; return ``False`` if the container has too many."""
         if self._running[container] >= self._max_downloads:
             return False
         self._running[container] += 1

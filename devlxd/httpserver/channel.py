@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.httpserver.test_site -*-
-"""One connection: identification of its caller, turns, handover.
+"""One connection, from the identification of its caller to the handover.
 
 `twisted.web.http.HTTPChannel` parses requests. The base classes between it and
 `DevLXDChannel` limit sizes and times. This module adds

@@ -37,7 +37,11 @@ def with_ascii_target(line: bytes) -> bytes:
 
 
 def is_bounded_header(line: bytes) -> bool:
-    """Return whether a header has no overlong name or ``Content-Length``."""
+    """Return whether the parts of a header are within their limits.
+
+    The limits are `MAX_NAME` for the name, and `MAX_LENGTH_DIGITS` for the value of
+    ``Content-Length``.
+    """
     name, _, value = line.partition(b":")
     is_length = name.lower() == b"content-length"
     return len(name) <= MAX_NAME and not (is_length and len(value) > MAX_LENGTH_DIGITS)

@@ -24,7 +24,7 @@ MAX_CONNECTIONS = 1024
 #: the reactor.
 REQUESTS_PER_ITERATION = 16
 
-#: How many requests a new connection counts as: it takes as much time.
+#: How many requests a new connection counts as: it takes about as much time as these.
 CONNECTION_COST = 4
 
 #: For how long the owner of a process is remembered, in seconds. Longer would be
@@ -104,7 +104,7 @@ Connection = TypeVar("Connection", bound=Hashable)
 class ConnectionRegistry(Generic[Connection]):
     """The open connections of all sites of a service.
 
-    :param turns: schedules the requests and new connections of owners with many.
+    :param turns: schedules the requests and new connections of owners that have many.
     :param reactor: provides the time.
     :param max_connections: how many connections one owner may have.
     :ivar processes: the recent owners by the pids of their processes.

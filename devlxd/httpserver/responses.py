@@ -70,9 +70,8 @@ class PendingStream:
     """A response that is not available yet, and is usually a `StreamResponse`.
 
     While it is pending, its connection is treated as one that carries a stream:
-    `IConnection.close` and `IConnection.interrupt` abort it. A handler that returns a
-    Deferred instead announces a whole response, which `IConnection.interrupt` does not
-    prevent.
+    `IConnection.close` and `IConnection.interrupt` abort it. A plain Deferred stands
+    for a whole response: while that is pending, `IConnection.interrupt` does nothing.
 
     :ivar response: fires with a `Response` or a `StreamResponse`. It is never
         cancelled: if the client has disconnected, the stream of the result is closed.

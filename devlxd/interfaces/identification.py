@@ -69,7 +69,8 @@ class ICallerIdentifier(Interface):
 class IRunObserver(Interface):
     """An observer that is notified when a run of a container ends.
 
-    A run lasts from the start of the container's init to its end.
+    A run begins with the container's init, and ends with the init or with its monitor,
+    see `IMonitoredRuntime`.
     """
 
     def ended(run: int) -> None:

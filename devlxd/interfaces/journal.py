@@ -41,7 +41,7 @@ class IJournal(Interface):
     def open(namespaces: Collection[str]) -> None:
         """Open the journal; harmless if it is open.
 
-        Only `close` may be called before that.
+        Until then, only `close` may be called.
 
         A journal that was recorded with other namespaces is emptied: its snapshots
         have other config keys, and the differences would look like changes.
