@@ -15,7 +15,7 @@ _KEYS_PER_SLICE = 1000
 
 
 def are_equal(one: Container, other: Container) -> Slices[bool]:
-    """Return whether two snapshots are equal, in slices."""
+    """Compare two snapshots in slices, and return whether they are equal."""
     parts: tuple[tuple[Mapping[str, object], Mapping[str, object]], ...]
     parts = (one.config, other.config), (one.devices, other.devices)
     for part, other_part in parts:

@@ -84,7 +84,7 @@ class DirectoryStore(ContainerStoreBase, Service):
         self._reset()
 
     def _reset(self) -> None:
-        """Forget everything about the files, but keep the snapshots."""
+        """Discard all that is known about the documents, but keep the snapshots."""
         self._queue = ReadingQueue(self._reactor, self._read, self.mark_loaded)
         self._watches = DirectoryWatches(self._watcher, self.directory)
         self._versions = DocumentVersions(self._reactor, self._wall)
@@ -133,7 +133,7 @@ class DirectoryStore(ContainerStoreBase, Service):
         """Read every document again, even if it is unchanged.
 
         Warnings are logged again. A document that is being written is read when
-        its writer is done. Does nothing while the service is stopped.
+        the write is complete. Does nothing while the service is stopped.
         """
         if not self.running:
             return
@@ -168,7 +168,7 @@ class DirectoryStore(ContainerStoreBase, Service):
         self._scan()
 
     def _scan(self) -> None:
-        """Queue all containers with a document, a failed read or a snapshot."""
+        """Queue the containers that have a document, a failed read or a snapshot."""
         if self._next_scan is not None and self._next_scan.active():
             self._next_scan.cancel()
         self._watches.watch_directory()
@@ -216,7 +216,7 @@ class DirectoryStore(ContainerStoreBase, Service):
             if not has_changed:
                 if self._versions.was_read(name, signature):
                     return
-                # The first version of a document is accepted as it is.
+                # The first version of a document need not have settled.
                 if signature is None and self._was_read_before(name):
                     self._versions.check_settled(name, paths)
             document = read_document(name, paths)
@@ -227,7 +227,7 @@ class DirectoryStore(ContainerStoreBase, Service):
             self._queue.add_changed(name)
         if self._queue.was_reported(name):
             return
-        # Without a signature, a document that could not be read is read again.
+        # Without a signature, the next scan reads it again if this read fails.
         self._versions.discard(name)
         if problem is not None:
             self._read_failed(name, problem)

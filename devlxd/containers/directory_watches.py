@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.containers.test_directory_store -*-
-"""Watching a directory of documents, and the directories that it refers to."""
+"""Watching a directory of documents, and directories that its entries refer to."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from devlxd.interfaces import IWatcher
 #: seconds.
 SCAN_INTERVAL = 2.0
 
-#: The maximum number of times that the entries to watch are determined: they may
+#: How often, at most, the entries to watch are determined for one read: they may
 #: change while watches are added.
 _ATTEMPTS = 3
 
@@ -29,8 +29,9 @@ _ATTEMPTS = 3
 class _Dependencies:
     """The entries of watched directories that containers depend on."""
 
-    # By watch and entry: the names of the containers. By name: watches and entries.
+    # The names of the containers, by watch and entry.
     _names: dict[int, dict[str, set[str]]] = field(factory=dict)
+    # The pairs of a watch and an entry, by the name of the container.
     _by_name: dict[str, set[tuple[int, str]]] = field(factory=dict)
 
     def names(self, watch: int, entry: str) -> Collection[str]:
@@ -93,7 +94,7 @@ class DirectoryWatches:
 
     @property
     def is_complete(self) -> bool:
-        """Whether everything is watched."""
+        """Whether all directories that documents depend on are watched."""
         return not self._incomplete
 
     def is_directory(self, watch: int) -> bool:
@@ -116,7 +117,7 @@ class DirectoryWatches:
         self._watch_number = watch
 
     def watch_for(self, name: str) -> None:
-        """Watch all entries elsewhere that the container ``name`` depends on."""
+        """Watch what the container ``name`` depends on in other directories."""
         watched: set[tuple[str, str]] | None = None
         for _attempt in range(_ATTEMPTS):
             entries = entries_elsewhere(self._directory, name)
@@ -132,12 +133,12 @@ class DirectoryWatches:
     def remove_watch(self, watch: int) -> set[str]:
         """Remove a watch that has ended.
 
-        :return: the names of the containers that depend on its directory.
+        :return: the names of the containers that depended on it.
         """
         return self._dependencies.remove(watch)
 
     def _watch(self, name: str, directories: Collection[str]) -> dict[str, int]:
-        """Watch directories for a container, and log a failure.
+        """Watch directories for a container; log a failure if it is the first one.
 
         :return: the watches of those directories that can be watched.
         """

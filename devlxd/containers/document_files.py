@@ -79,9 +79,9 @@ def parse(
 
 
 def _read_whole(path: DocumentPath, descriptor: int, file: BinaryIO) -> bytes:
-    """Read a file, and check that it is the same before and after."""
+    """Read a file, and check that it was not modified meanwhile."""
     before = os.fstat(descriptor)
-    # With one byte too many the parser rejects the document as too long.
+    # One byte more than allowed, so that the parser rejects a longer document.
     content = file.read(MAX_DOCUMENT + 1)
     after = os.fstat(descriptor)
     was_modified = before.st_mtime_ns != after.st_mtime_ns

@@ -44,7 +44,7 @@ from devlxd.turns import Slices, finish
 #: characters.
 MAX_SIMPLE_JSON = 64 * 1024
 
-#: How YAML and JSON write an absent value.
+#: How an absent value is written in YAML and JSON.
 _ABSENT = ("", "~", "null")
 
 
@@ -94,7 +94,7 @@ def parse_document(
 
     :param content: the bytes of the document.
     :param origin: see `Container.origin`.
-    :param access_keys: the config keys whose mistakes are warned of.
+    :param access_keys: the config keys that are checked for mistakes.
     :raises DocumentError: when the document is rejected.
     """
     if len(content) > MAX_DOCUMENT:

@@ -13,10 +13,10 @@ from attrs import frozen
 from devlxd.containers.document_parser import Format
 from devlxd.containers.document_trees import printable
 
-#: The suffixes of documents ``NAME.yaml``.
+#: The formats of the documents ``NAME.yaml``, by suffix.
 _SUFFIXES = {".yaml": Format.YAML, ".yml": Format.YAML, ".json": Format.JSON}
 
-#: The documents ``NAME/config.yaml``, by their names in that directory.
+#: The formats of the documents in a container's own directory, by file name.
 _FILES_IN_DIRECTORY = {"config.yaml": Format.YAML, "backup.yaml": Format.BACKUP}
 
 
@@ -53,7 +53,7 @@ class DocumentPath:
 
     @property
     def is_in_own_directory(self) -> bool:
-        """Whether it lies in the container's own directory: ``NAME/config.yaml``."""
+        """Whether it is in the container's own directory: ``NAME/config.yaml``."""
         return self.path.name in _FILES_IN_DIRECTORY
 
     def printable(self, line: int | None = None) -> str:
@@ -90,7 +90,7 @@ def list_containers(directory: Path) -> set[str]:
 
 
 def find_documents(directory: Path, name: str) -> list[DocumentPath]:
-    """Find the documents of the container ``name``; a valid one has exactly one.
+    """Find the documents of the container ``name``. It should have exactly one.
 
     :raises UnreadableError: when the file system reports an error.
     """

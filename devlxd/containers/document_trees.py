@@ -53,7 +53,7 @@ def printable(text: str) -> str:
 
 @define(eq=False)
 class Branch:
-    """A mapping or a sequence of a document. A scalar is a plain `str`.
+    """A mapping or a sequence in a document. A scalar is a plain `str`.
 
     :ivar is_mapping: ``False`` for a sequence.
     :ivar line: the line where it starts.
@@ -81,7 +81,8 @@ Value: TypeAlias = "str | Branch"
 class Tree:
     """A document, built piece by piece.
 
-    Each method raises `DocumentError` when its piece cannot be added.
+    Each method raises `DocumentError` when the document exceeds a limit, or the
+    piece is invalid.
 
     :ivar root: the whole document; ``None`` while it is empty.
     :ivar line: the line where the root starts.
@@ -99,7 +100,7 @@ class Tree:
         return self._open[-1] if self._open else None
 
     def add_scalar(self, text: str, line: int, anchor: str | None = None) -> None:
-        """Add an item, a key, or the value of the pending key."""
+        """Add a scalar: an item, a key, the value of the pending key, or the root."""
         self._add(text, line)
         self._grow(1 + len(text))
         if anchor is not None:

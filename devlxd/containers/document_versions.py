@@ -11,8 +11,8 @@ from twisted.internet.interfaces import IReactorTime
 
 from devlxd.containers.document_paths import DocumentPath, UnreadableError
 
-#: How long two changes of a file may get the same timestamp, in seconds: the
-#: timestamps of file systems are coarse.
+#: Two changes of a file within this time, in seconds, may have the same timestamp:
+#: the timestamps of file systems are coarse.
 TIMESTAMP_GRANULARITY = 2.0
 
 #: How long a document must stay the same before it is read, in seconds, if its
@@ -20,7 +20,8 @@ TIMESTAMP_GRANULARITY = 2.0
 SETTLE = 0.25
 
 #: The signature of all documents of a container: equal as long as they are
-#: unchanged. ``None`` if they are too new for that.
+#: unchanged. ``None`` if one has changed within `TIMESTAMP_GRANULARITY`: its next
+#: change may not change the signature.
 Signature: TypeAlias = "tuple[str | int | None, ...] | None"
 
 
@@ -61,10 +62,10 @@ def _state_of(paths: list[DocumentPath]) -> list[tuple[int, int, int]]:
 
 
 class DocumentVersions:
-    """The versions of the documents that were read last.
+    """The versions of documents: whether they were read, and whether they settled.
 
     :param reactor: measures how long a document stays the same.
-    :param wall: returns the time as file systems count it, in seconds since 1970.
+    :param wall: returns the time as file systems record it, in seconds since 1970.
     """
 
     def __init__(self, reactor: IReactorTime, wall: Callable[[], float]) -> None:
@@ -79,11 +80,11 @@ class DocumentVersions:
         return signature_of(paths, self._wall())
 
     def was_read(self, name: str, signature: Signature) -> bool:
-        """Return whether the documents with this signature were read last."""
+        """Return whether the documents had this signature at their last read."""
         return bool(signature) and signature == self._signatures.get(name)
 
     def record(self, name: str, signature: Signature) -> None:
-        """Record that the documents with this signature were read."""
+        """Record that documents with this signature were read."""
         self._signatures[name] = signature
 
     def discard(self, name: str) -> None:
@@ -95,7 +96,7 @@ class DocumentVersions:
         self._signatures.clear()
 
     def remove(self, name: str) -> None:
-        """Remove a container without documents."""
+        """Forget a container that has no document."""
         self.discard(name)
         self._states.pop(name, None)
 

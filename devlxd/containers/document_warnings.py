@@ -12,7 +12,8 @@ from devlxd.booleans import is_false, is_true
 from devlxd.containers.document_trees import PIECES, printable
 from devlxd.turns import Slices
 
-#: The maximum number of warnings about one document.
+#: The maximum number of warnings about one document of each of these kinds: about its
+#: top-level keys, and about its config keys.
 MAX_WARNINGS = 10
 
 #: The top-level keys that have an effect.
@@ -69,7 +70,7 @@ class AccessKeys:
 
     :ivar booleans: those whose values are true or false.
     :ivar others: those with other values.
-    :ivar similar: keys that are similar to one of these, but are not mistakes.
+    :ivar similar: other keys that are similar to access keys, but are no mistakes.
     :ivar exported: the prefixes of the keys that guests may read.
     """
 
@@ -80,7 +81,7 @@ class AccessKeys:
 
     @property
     def all(self) -> tuple[str, ...]:
-        """Those with a meaning to devlxd."""
+        """All access keys, booleans and others."""
         return (*self.booleans, *self.others)
 
     @property
@@ -125,7 +126,7 @@ def top_level_warnings(lines: Mapping[str, int]) -> Iterator[DocumentWarning]:
 def config_warnings(
     config: Mapping[str, str], lines: Mapping[str, int], access_keys: AccessKeys
 ) -> Slices[list[DocumentWarning]]:
-    """Find misspelled access keys, and those that are not booleans, in slices.
+    """Find misspelled access keys and wrong boolean values, in slices.
 
     :param lines: each key with its line.
     """

@@ -53,7 +53,7 @@ class FailedReads:
     """The containers that cannot be read currently.
 
     :param reactor: schedules the retries.
-    :param log: a failure is logged once for each container and reason.
+    :param log: receives each failure once, and again when its reason changes.
     :param retry: called with the name of a container that is to be read again.
     """
 
@@ -118,6 +118,6 @@ class FailedReads:
         return failure.logged
 
     def stop(self) -> None:
-        """Cancel all retries."""
+        """Forget all failures, and cancel their retries."""
         for name in list(self._failures):
             self.discard(name)

@@ -142,7 +142,7 @@ class _JSONReader:
 
     def _read_scalar(self) -> None:
         value, self._position = self._decode(self._text, self._position)
-        # This includes true, false and null.
+        # A value that is not text is true, false or null.
         text = value if isinstance(value, str) else json.dumps(value)
         try:
             text.encode("utf-8")

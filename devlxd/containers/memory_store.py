@@ -10,15 +10,15 @@ from devlxd.model import Container
 
 
 class MemoryStore(ContainerStoreBase):
-    """A store in memory, which an agent changes.
+    """A store in memory, which a host agent changes.
 
     The methods for changes are `put`, `remove` and `replace_all`.
 
     :param containers: the initial containers; of two with the same name the
         second replaces the first.
     :param loaded: whether these are all existing containers. If not, the agent
-        calls `mark_loaded` when it has added all of them: until then a caller that
-        the store does not know may still be in a container.
+        calls `mark_loaded` when it has added all of them. Until then a container
+        that is not in the store may exist nevertheless.
     """
 
     def __init__(

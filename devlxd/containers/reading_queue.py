@@ -32,7 +32,8 @@ class ReadingQueue:
     """A queue that reads documents one after the other, in slices.
 
     Documents that were reported as changed are read first. A document is not read
-    while it is being written, or while its last read is not complete.
+    while it is being written, or while its last read is not complete. Large documents
+    are parsed concurrently, while the queue continues.
 
     Documents are identified by the names of their containers.
 
@@ -109,7 +110,7 @@ class ReadingQueue:
         self.add_changed(name)
 
     def reports_lost(self) -> None:
-        """Discard all reports: later ones, of new writes, may have been lost."""
+        """Discard all reports, because later reports of writes may have been lost."""
         self._unchecked.update(self._changed)
         self._changed.clear()
         self._written.clear()
@@ -158,8 +159,9 @@ class ReadingQueue:
         """Parse a document; if it is large, in turns with others.
 
         :param size: the length of the document, in bytes.
-        :param slices: the slices that parse it. They are dropped if `MAX_LARGE`
-            documents are being read; the document is read again after one of these.
+        :param slices: the slices that parse it. If it is large, and `MAX_LARGE`
+            others are being parsed, the slices are dropped, and the document is read
+            again after one of these.
         """
         if size <= LARGE:
             yield from self._mark_reading(name, slices)

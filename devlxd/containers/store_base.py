@@ -25,8 +25,8 @@ class ContainerStoreBase:
       start, and `mark_loading` if it starts again.
 
     Only the subclass itself calls these methods and `replace`, unless its
-    documentation makes them part of its interface. All methods of this class are
-    called in the reactor's thread.
+    documentation makes them part of its interface. All methods of this class must
+    be called in the reactor's thread.
     """
 
     _log = Logger()
@@ -88,7 +88,7 @@ class ContainerStoreBase:
             loaded.callback(None)
 
     def mark_loading(self) -> None:
-        """Make Deferreds that `loaded` returns wait for the next `mark_loaded`."""
+        """Make the Deferreds that `loaded` will return wait for `mark_loaded`."""
         self._is_loaded = False
 
     def put(self, container: Container) -> None:

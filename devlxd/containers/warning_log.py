@@ -13,9 +13,9 @@ from devlxd.log_limit import RateLimitedLogger
 
 
 class WarningLog:
-    """A log of warnings: each once, and again if it recurs after it was fixed.
+    """A log of likely mistakes: each once, and again if it recurs after it was fixed.
 
-    :param limited_log: receives the warnings about containers.
+    :param limited_log: receives the warnings, except those about ignored files.
     """
 
     _log = Logger()

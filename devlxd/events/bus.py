@@ -30,9 +30,9 @@ from devlxd.interfaces import (
 from devlxd.model import Container, End, Event
 from devlxd.turns import Turns
 
-#: The maximum number and size, in bytes, of the events of one change that are
-#: created in one slice.
-_SLICE = 128
+#: A slice ends after this many events of a change, or once they exceed this many
+#: bytes.
+_SLICE_EVENTS = 128
 _SLICE_BYTES = 256 * 1024
 
 
@@ -41,21 +41,22 @@ class EventBus(Service):
     """See `IEventBus`.
 
     Events are recorded before they are delivered. If the process is killed, a
-    subscriber that reconnects to the next process with ``since`` receives every event
-    exactly once. If the journal has failed, it receives ``lost``.
+    subscriber that reconnects to the next process with ``since`` receives every later
+    event exactly once, or first ``lost`` if the journal no longer has all of them.
 
-    At the start, the recorded events of a container are kept only if its uuid, its id
-    or its origin is the recorded one. Otherwise it starts without past events.
+    When a container of the last process appears again, its recorded events are kept
+    only if it is certainly the same container (see
+    `devlxd.events.incarnation.are_certainly_same`). Otherwise it has no past events.
 
     :param store: the store of the containers.
     :param journal: records the events.
     :param reactor: schedules delayed work.
     :param now: returns the time, in nanoseconds since 1970. The timestamps of a
-        container increase even if this does not.
+        container increase even if this time does not.
     :param turns: schedules long work; default: a scheduler of this bus alone.
-    :param namespaces: the prefixes of the config keys whose changes are events:
-        exactly those keys that some subscriber may see. There is no default, as other
-        keys must never reach a guest.
+    :param namespaces: the prefixes of the config keys whose changes cause events. List
+        only those that guests may see; there is no default, so that no other key is
+        exposed by omission.
     """
 
     def __init__(
@@ -76,14 +77,15 @@ class EventBus(Service):
             journal, reactor, self._turns, self._namespaces, self._all_incarnations
         )
         self._present: dict[str, Incarnation] = {}
-        #: Removed containers whose events are still read.
+        #: The incarnations of removed containers, until their subscriptions end.
         self._removed: dict[Incarnation, None] = {}
+        #: The latest timestamp of any container.
         self._latest = 0
 
     def startService(self) -> None:
         """See `IService.startService`.
 
-        Creates the events of changes since the last event in the journal.
+        Creates the events of the changes since the last recorded snapshots.
         """
         super().startService()
         self._latest = max(self._latest, self._recorder.start())
@@ -141,8 +143,8 @@ class EventBus(Service):
     ) -> Replay | None:
         if since is None:
             return None
-        # All further events are later than the last one, and all events are later
-        # than 1970.
+        # This omits no event: all are later than 1970, and those that are not
+        # recorded yet will be later than the last one.
         since = min(max(since, 0), incarnation.timestamp)
         incarnation.replays += 1
         close = partial(self._replay_ended, incarnation)
@@ -159,7 +161,7 @@ class EventBus(Service):
         self._clean_up(incarnation)
 
     def _clean_up(self, incarnation: Incarnation) -> None:
-        """Remove the data of a removed container when nothing reads its events."""
+        """Remove the data of a removed container once nothing reads its events."""
         if not incarnation.has_ended or incarnation not in self._removed:
             return
         if not incarnation.replays and incarnation.number:
@@ -211,11 +213,12 @@ class EventBus(Service):
         """Create, record and deliver the events of a change, in slices."""
         chain = Chain(incarnation.last)
         yield from self._create_events(incarnation, new, chain)
-        # Without config and devices if the container was removed.
+        # The last snapshot of a removed container has no config and no devices.
         snapshot = new or Container(incarnation.container.name)
         if _is_to_be_recorded(incarnation, new, chain.events):
             yield from self._recorder.prepare(snapshot, chain.events)
-        # A replay or a retry may have ended since the last check.
+        # Since the last check a replay may have ended, or a retry may have recorded
+        # the previous snapshot.
         incarnation.is_recorded = not _is_to_be_recorded(incarnation, new, chain.events)
         since, incarnation.container = incarnation.timestamp, snapshot
         if chain.events:
@@ -239,7 +242,7 @@ class EventBus(Service):
                 continue
             number = len(chain.events)
             if number and (
-                number % _SLICE == 0 or chain.size - size_before > _SLICE_BYTES
+                number % _SLICE_EVENTS == 0 or chain.size - size_before > _SLICE_BYTES
             ):
                 size_before = chain.size
                 yield
@@ -258,8 +261,8 @@ def _is_to_be_recorded(
 ) -> bool:
     """Return whether a change must be written to the journal.
 
-    The removal of a container is written only if its events are still read.
-    Otherwise they are removed from the journal immediately afterwards.
+    The removal of a container is written only if its recorded events are still read.
+    Otherwise all of them are removed from the journal immediately.
     """
     if new is None:
         return incarnation.replays > 0
@@ -271,7 +274,11 @@ def _is_to_be_recorded(
 
 
 def _deliver(incarnation: Incarnation, chain: Chain) -> None:
-    """Deliver events, and end the subscriptions that were already too far behind."""
+    """Deliver the events of a change, and end subscriptions that are too far behind.
+
+    A subscription that had no undelivered events before is not ended, however many
+    events the change has.
+    """
     subscriptions = list(incarnation.subscriptions)
     behind = [s for s in subscriptions if s.is_behind]
     incarnation.last = chain.last

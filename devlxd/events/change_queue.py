@@ -47,7 +47,7 @@ class ChangeQueue:
         self.pending: deque[Container | None] = deque()
 
     def add(self, new: Container | None) -> None:
-        """Process a change: immediately, unless an earlier one is not complete.
+        """Process a change, immediately unless an earlier one is being processed.
 
         A pending snapshot is replaced by the next one. However fast a container
         changes, at most one snapshot and one removal are pending.
@@ -63,7 +63,7 @@ class ChangeQueue:
         """Cancel the current change, and process no further ones."""
         if self._turn is not None:
             self._turn.cancel()
-        # Break the circles of references through these to this queue.
+        # Break the reference cycles between these objects and this queue.
         self._steps = self._turn = self._process = self._ended = None
 
     def _step(self) -> None:

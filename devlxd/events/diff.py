@@ -11,11 +11,11 @@ from typing import TypeVar
 
 from devlxd.model import Container, Event
 
-#: The type and the metadata of an event. The fields are in a fixed order, in which
-#: dialects may render them.
+#: The type and the metadata of an event. The fields of the metadata are in a fixed
+#: order, in which dialects may render them.
 Change = tuple[str, Mapping[str, object]]
 
-#: The number of names that are compared in one step.
+#: The number of config keys or devices that are compared in one step.
 _STEP = 4096
 
 _T = TypeVar("_T")
@@ -26,13 +26,15 @@ _Devices = Mapping[str, Mapping[str, str]]
 def changes(
     old: Container | None, new: Container | None, namespaces: tuple[str, ...]
 ) -> Iterator[Change | None]:
-    """Compare two snapshots; ``None`` stands for one without config and devices.
+    """Yield the changes from the snapshot ``old`` to the snapshot ``new``.
 
-    Changes of the config come before those of devices, removed devices before
-    updated and added ones; otherwise they are sorted by name.
+    ``None`` stands for a snapshot without config and devices. The changes of the
+    config come first, then the removed, the updated and the added devices. Each of
+    these groups is sorted by name.
 
     :param namespaces: the prefixes of the config keys to compare.
-    :return: the changes, and ``None`` after each step of a long comparison.
+    :return: an iterator of the changes, with ``None`` after each step of a long
+        comparison.
     """
     yield from _config_changes(
         old.config if old else {}, new.config if new else {}, namespaces
@@ -72,7 +74,7 @@ def _device_changes(old: _Devices, new: _Devices) -> Iterator[Change | None]:
 def _differing(
     old: Mapping[str, _T], new: Mapping[str, _T], absent: _T | None
 ) -> Iterator[str | None]:
-    """Return the names with different values, and ``None`` after each full step.
+    """Yield the names with different values, and ``None`` after each full step.
 
     :param absent: the value that is equivalent to a missing one.
     """
@@ -109,7 +111,7 @@ def event_of(container: str, change: Change, timestamp: int) -> Event:
 
 
 def lost_event(container: str, timestamp: int) -> Event:
-    """Return an event of the type ``lost``, for missing events.
+    """Return an event of the type ``lost``, which reports missing events.
 
     :param timestamp: the time after which no event is missing.
     """

@@ -12,12 +12,12 @@ class Node:
     A node refers to later nodes only, so that an event is freed when all
     subscriptions are past it.
 
-    :ivar event: the event; ``None`` at the beginning.
+    :ivar event: the event before this position; ``None`` at the beginning.
     :ivar next: the next node; ``None`` at the end.
-    :ivar group: a list with one item: the last node of a group of successive events of
-        one type. All other nodes of the group share this list, so that a subscription
-        skips the group in one step.
-    :ivar count: the number of events up to this one.
+    :ivar group: a list whose only item is the last node of a group of successive events
+        of one type, so that a subscription can skip the group in one step. All nodes
+        of the group share the list, except the last one, which has ``None``.
+    :ivar count: the number of events up to this position.
     :ivar size: the size of these events, in bytes.
     """
 

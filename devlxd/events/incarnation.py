@@ -17,17 +17,19 @@ class Incarnation:
     A container that replaces one with the same name is another incarnation.
 
     :ivar number: the number in the journal, see `IJournal`. It changes whenever
-        recording fails, so that no subscription reads events with a gap.
+        recording fails, so that no subscription reads events with a gap. 0 once its
+        events are removed from the journal.
     :ivar container: the last snapshot whose events were delivered.
     :ivar timestamp: the timestamp of the last event, or of the first snapshot, in
         nanoseconds since 1970.
     :ivar last: the last node of the list of events.
-    :ivar subscriptions: all subscriptions, the oldest first.
-    :ivar changes: the queue of the changes with undelivered events.
+    :ivar subscriptions: the subscriptions that have not ended, the oldest first.
+    :ivar changes: the queue of the changes whose events were not delivered yet.
     :ivar replays: the number of subscriptions that read recorded events.
-    :ivar is_recorded: whether the journal has the identity of the container.
+    :ivar is_recorded: whether nothing of the container is left to be recorded.
     :ivar is_removed: whether the container was removed.
-    :ivar has_ended: whether the subscriptions were notified of the removal.
+    :ivar has_ended: whether the subscriptions have been told to end after their last
+        event.
     """
 
     changes: ChangeQueue
@@ -52,14 +54,14 @@ def new_number() -> int:
 def identity_of(container: Container) -> tuple[str, str, str]:
     """Return the values that distinguish a container from others with its name.
 
-    :return: the uuid, the id and the origin, the most reliable first; empty if
-        unknown.
+    :return: the uuid, the id and the origin, the most reliable first. An unknown value
+        is an empty string.
     """
     return container.uuid, container.id, container.origin
 
 
 def are_certainly_same(new: Container, known: Container) -> bool:
-    """Return whether two snapshots with one name are certainly of one container."""
+    """Return whether two snapshots of one name certainly show the same container."""
     if not new.is_different_from(known):
         for one, other in zip(identity_of(new), identity_of(known), strict=True):
             if one and other:

@@ -49,11 +49,12 @@ class SQLiteJournal:
     """A journal in an SQLite file.
 
     If the process is killed, no event is lost. If the host crashes, events may be
-    missing, but its guests restart, too. A damaged file is renamed, with the date in
-    its name, and replaced by a new one.
+    missing, but then its containers restart, too. A damaged file is replaced by a new
+    one, after it was renamed: the date and the time are added to its name.
 
     :param path: the path of the file; default: ``:memory:``, which `close` discards.
     :param container_bytes: the maximum size of the events of one container, in bytes.
+        The oldest ones are deleted when it is exceeded by 1 MiB.
     :param all_bytes: the maximum size of all events, in bytes. Beyond it, the oldest
         events of the container with the most bytes are deleted.
     """
@@ -69,7 +70,7 @@ class SQLiteJournal:
         self._file = JournalFile(path, self._limits.load)
 
     def check(self) -> None:
-        """Check that the file may be used; read its version only.
+        """Check that the file is not locked, and not written by a newer devlxd.
 
         :raises JournalLockedError: when another process uses it.
         :raises JournalVersionError: when a newer devlxd has written it.
@@ -206,7 +207,7 @@ class SQLiteJournal:
         self._limits.count(connection, incarnation, len(rows), size)
 
     def _all(self) -> Iterator[tuple[int, str, int, int]]:
-        """Return the `FACTS` of all incarnations, the oldest first."""
+        """Yield the `FACTS` of all incarnations, the oldest first."""
         for checksum, *facts in self._file.connection.execute(
             f"SELECT checksum, {FACTS} FROM incarnations ORDER BY id"
         ):

@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.events.test_journal -*-
-"""Snapshots and events as the journal stores them."""
+"""The encoding of snapshots and events in the journal."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from devlxd.events.journal_limits import KEPT_EVENTS
 from devlxd.model import Container, Event
 from devlxd.model.container import UUID_KEY
 
-#: The number of keys in one piece, and of pieces that are encoded in one step. A
-#: small snapshot has fewer.
+#: The number of config keys or devices that are encoded as one piece of JSON, and the
+#: number of pieces that are encoded in one step. A small snapshot has fewer.
 _PIECE = 400
 _PIECES = 6
 
-#: The maximum number and size, in bytes, of the events that are encoded in one step.
+#: A step ends after this many events, or once they exceed this many bytes.
 _EVENTS = 128
 _EVENTS_BYTES = 256 * 1024
 
@@ -36,7 +36,7 @@ class EncodedChange:
     :ivar container: the snapshot.
     :ivar events: the events.
     :ivar document: the snapshot as JSON.
-    :ivar rows: the newest of the events, the newest first.
+    :ivar rows: the rows of the newest of these events, the newest first.
     """
 
     container: Container
@@ -50,7 +50,8 @@ class ChangeEncoder:
 
     :param max_bytes: the maximum size of the encoded events of a change, in bytes.
         Older events are omitted.
-    :ivar namespaces: the prefixes of the config keys that are encoded.
+    :ivar namespaces: the prefixes of the config keys that are encoded, besides
+        ``volatile.uuid``.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -91,7 +92,7 @@ class ChangeEncoder:
         self._encoded.clear()
 
     def _rows_of(self, events: Sequence[Event]) -> Iterator[EventRow]:
-        """Encode as many events as are kept, the newest first."""
+        """Yield the rows of as many events as are kept, the newest first."""
         size = 0
         for event in events[: -KEPT_EVENTS - 1 : -1]:
             metadata = compact_json(event.metadata).encode()
@@ -103,20 +104,21 @@ class ChangeEncoder:
 
 
 def decoded_metadata(text: bytes) -> Mapping[str, object]:
-    """Return the metadata of an event, as read-only mappings."""
+    """Decode the metadata of an event, as read-only mappings."""
     metadata: Mapping[str, object] = json.loads(text, object_hook=MappingProxyType)
     return metadata
 
 
 def decoded_container(name: str, document: bytes) -> Container:
-    """Return a recorded snapshot."""
+    """Decode the recorded snapshot of the container ``name``."""
     return Container(name, **json.loads(document))
 
 
 def _pieces_of(container: Container, namespaces: tuple[str, ...]) -> Iterator[str]:
-    """Encode the devices, the keys of the namespaces and the identity of a snapshot.
+    """Yield the JSON of a snapshot in pieces: its identity, its devices, its config.
 
-    Other keys are not needed, and may be secret.
+    Of the config, this is ``volatile.uuid`` and the keys of the namespaces: other keys
+    are not needed, and may be secret.
     """
     identity = {"id": container.id, "origin": container.origin}
     yield json.dumps(identity)[:-1] + ', "devices": {'

@@ -30,7 +30,7 @@ from devlxd.interfaces import (
 MEMORY = ":memory:"
 
 _PRAGMAS = (
-    # Has no effect after the first write.
+    # Has an effect on a new file only, before the first write.
     "auto_vacuum = INCREMENTAL",
     "journal_mode = WAL",
     "wal_autocheckpoint = 256",
@@ -40,20 +40,21 @@ _PRAGMAS = (
     "synchronous = OFF",
 )
 
-#: The number of free pages that the file may have, and of those that are returned to
-#: the file system after one transaction.
+#: The number of unused pages that the file may have, and the maximum number of pages
+#: that are returned to the file system after one transaction if it has more.
 _FREE_PAGES = 512
 _FREED_PAGES = 128
 
-#: The sticky bit of the file, which the kernel ignores. It marks a file that lacks
-#: events: setting it needs no disk space.
+#: The sticky bit, which Linux ignores on files, marks a journal that lacks events. It
+#: can be set even if the disk is full.
 _INCOMPLETE = stat.S_ISVTX
 
 
 class JournalFile:
     """An SQLite database that one process at a time may use.
 
-    A damaged file is renamed, with the date in its name, and replaced by a new one.
+    A damaged file is replaced by a new one, after it was renamed: the date and the time
+    are added to its name.
 
     :param path: the path of the file, or ``:memory:``.
     :param connected: called with each new connection, before it is used.
@@ -88,7 +89,10 @@ class JournalFile:
         return self._connection
 
     def check(self) -> None:
-        """Check that the file may be used; read its version only.
+        """Check that the file is not locked, and not written by a newer devlxd.
+
+        Creates a missing file; of an existing one it reads only the version. All other
+        problems are left to `open`.
 
         :raises JournalLockedError: when another process uses it.
         :raises JournalVersionError: when a newer devlxd has written it.
@@ -200,13 +204,14 @@ class JournalFile:
         return connection
 
     def _make_private(self) -> bool:
-        """Create a missing file, which only this user may read.
+        """Create the file if it is missing, readable by this user only.
 
         :return: whether it is marked as incomplete.
         """
         if self._path == MEMORY:
             return False
-        # Closing it later would release the locks of SQLite (fcntl(2)).
+        # Only before SQLite opens the file: closing any descriptor of a file releases
+        # all locks of the process on it (fcntl(2)).
         file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         with open(file, "rb"):
             return bool(os.fstat(file).st_mode & _INCOMPLETE)
@@ -234,7 +239,7 @@ class JournalFile:
         self._load()
 
     def _move(self, path: str | None) -> None:
-        """Rename the file and those that SQLite adds; ``None`` deletes them."""
+        """Rename the file, with ``-wal`` and ``-shm``; delete them without a path."""
         for suffix in ("-wal", "-shm", ""):
             with suppress(FileNotFoundError):
                 if path is None:

@@ -79,7 +79,7 @@ class JournalLimits:
     def delete_until(
         self, connection: sqlite3.Connection, incarnation: int, timestamp: int
     ) -> None:
-        """Delete the events of a container up to a timestamp."""
+        """Delete the events of a container up to and including a timestamp."""
         parameters = (incarnation, timestamp)
         count, size = connection.execute(
             "SELECT count(*), ifnull(sum(length(metadata)), 0) FROM events "
@@ -98,7 +98,7 @@ class JournalLimits:
     def _keep_newest(
         self, connection: sqlite3.Connection, incarnation: int, size: int
     ) -> None:
-        """Delete all but the newest `KEPT_EVENTS` events of at most ``size`` bytes."""
+        """Keep only the newest events: at most `KEPT_EVENTS`, and ``size`` bytes."""
         lengths = connection.execute(
             "SELECT timestamp, length(metadata) FROM events WHERE incarnation = ? "
             "ORDER BY timestamp DESC",

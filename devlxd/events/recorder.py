@@ -22,8 +22,8 @@ from devlxd.interfaces import (
 )
 from devlxd.model import Container, Event
 
-#: How long a container may be missing after the start before its events are removed,
-#: in seconds.
+#: How long after the store was loaded a container may be missing before its events
+#: are removed, in seconds.
 FORGET_AFTER = 60.0
 
 #: The delay of the retry after a failure of the journal, in seconds.
@@ -35,17 +35,18 @@ class Recorder:
 
     When the journal fails:
 
-    * The failure is logged, once.
-    * Existing subscriptions receive all events. Later ones with a ``since`` before the
-      failure receive ``lost``.
+    * The failure is logged once, until events are recorded again.
+    * Subscriptions that have read all recorded events receive all later ones. Others
+      receive ``lost``: those that still read recorded events, and new ones with a
+      ``since`` before the failure.
     * Every `RETRY` seconds the recorder tries to write the missing snapshots, and to
       remove the events of removed containers.
 
     :param journal: contains the events.
     :param reactor: schedules retries.
-    :param turns: divides retries into turns.
+    :param turns: runs the retries, in turns.
     :param namespaces: see `IJournal.open`.
-    :param in_use: returns the incarnations whose events may be read.
+    :param in_use: returns the incarnations whose events must stay in the journal.
     """
 
     _log = Logger()
@@ -65,7 +66,8 @@ class Recorder:
         self._in_use = in_use
         #: The events in memory; see `Replay`.
         self._shared: SharedEvents = SharedEvents()
-        #: The incarnations of the last process whose containers are still missing.
+        #: The incarnation numbers of the last process, by the names of those containers
+        #: that have not appeared again yet.
         self._missing: dict[str, int] = {}
         #: The incarnations whose last change could not be recorded.
         self._unrecorded: dict[Incarnation, None] = {}
@@ -103,7 +105,8 @@ class Recorder:
     def restore_incarnation(self, container: Container) -> Incarnation | None:
         """Return the incarnation of a container that the last process has recorded.
 
-        :return: ``None`` unless it is certainly the same container.
+        :return: ``None`` if there is none, or it may be that of another container with
+            the same name.
         """
         number = self._missing.pop(container.name, None)
         if number is None:
@@ -130,7 +133,7 @@ class Recorder:
 
         :param since: the timestamp of the incarnation before these events.
         """
-        # A replay reads no earlier ones.
+        # The journal keeps no earlier ones.
         for event in events[-KEPT_EVENTS:]:
             self._shared[incarnation.number, event.timestamp] = event
         try:
@@ -222,7 +225,7 @@ class Recorder:
             self._failed(error)
 
     def _synchronize(self) -> Iterator[None]:
-        """Write missing snapshots, and remove superfluous incarnations, in steps."""
+        """Write missing snapshots, and remove unused incarnations, in steps."""
         failures = self._failures
         self._journal.open(self._namespaces)
         for incarnation in list(self._unrecorded):

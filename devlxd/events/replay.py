@@ -70,5 +70,5 @@ class Replay:
         try:
             return self._journal.since(number, self._since, self._types, BATCH)
         except JournalError:
-            # The next write that fails logs the reason.
+            # This is not logged: if the journal still fails, the next write logs it.
             return None, [], True

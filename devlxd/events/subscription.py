@@ -16,8 +16,8 @@ from devlxd.model import End, Event
 
 _Argument = TypeVar("_Argument")
 
-#: The size of the events that a subscription delivers in one turn, in bytes, and the
-#: minimum size with which an event is counted.
+#: A turn of a subscription ends once the delivered events have this size, in bytes. A
+#: smaller event than `_LEAST` counts as that many bytes.
 BATCH = 64 * 1024
 _LEAST = 512
 
@@ -49,8 +49,8 @@ class Subscription:
     :param types: the types of events to deliver.
     :param turns: schedules deliveries.
     :param ended: called once, when the subscription has ended.
-    :param position: the node to start after.
-    :param recorded: the events to start with, instead of ``position``.
+    :param position: the node after which it starts.
+    :param recorded: the events with which it starts, instead of ``position``.
     :param end: the reason with which it ends after its last event; default: it does
         not end.
     """
@@ -114,7 +114,9 @@ class Subscription:
         return self._next_event() is not None
 
     def notify(self, remaining: int) -> int:
-        """Deliver new events, unless the subscription is paused or waits for a turn.
+        """Deliver new events, if the subscription is ready for them.
+
+        It is not while it is paused, waits for a turn, or reads recorded events.
 
         :param remaining: the number of bytes that may be delivered immediately. If it
             is not positive, events are delivered in the next turn instead.

@@ -31,8 +31,8 @@ class Caller:
     :ivar container: the name of its container.
     :ivar uid: its user id inside that container, 0 for root; ``None`` for a user
         of the host that has no id there.
-    :ivar run: the number of its container's run, by which
-        `devlxd.interfaces.IRunObserver` is notified of the end of that run.
+    :ivar run: the number of the container's run. When that run ends, each
+        `devlxd.interfaces.IRunObserver` is called with this number.
     """
 
     container: str
@@ -56,11 +56,11 @@ class ProcessStatus:
 
 @frozen
 class Monitor:
-    """The parent of a container's init, a process of the host's root.
+    """The monitor of a container: the parent of its init, run by the host's root.
 
     :ivar program: the path of the program that it runs.
-    :ivar command_line: its command line, with NUL after each word. The
-        monitor may have replaced it by a title.
+    :ivar command_line: its command line, with NUL after each argument. The
+        monitor may have replaced it by a title (``setproctitle``).
     :ivar cgroups: the paths of its cgroups.
     """
 
@@ -89,5 +89,5 @@ class Claim:
     lxcpath: str = ""
 
     def __str__(self) -> str:
-        """Return the text for the log."""
+        """Return the name or the id, for the log."""
         return self.name or f"id {self.id}"

@@ -116,7 +116,7 @@ class Container:
         ``/var/lib/lxc``. Default: empty, any path may.
     :ivar origin: a value of its store that differs between two containers that
         have the same name one after the other. For a document on disk: the
-        inode and the birth time. Default: empty, unknown; a container that has
+        inode and the birth time. Default: empty, unknown. A container that has
         neither an origin nor ``volatile.uuid`` nor an id has no past events
         after a restart of devlxd.
     :raises TypeError: if a value has the wrong type. The message names the key:
@@ -141,15 +141,16 @@ class Container:
 
     @property
     def uuid(self) -> str:
-        """Its ``volatile.uuid``; empty if unknown."""
+        """The ``volatile.uuid`` of the container; empty if it has none."""
         return self.config.get(UUID_KEY, "")
 
     def is_different_from(self, other: Container) -> bool:
         """Return whether this is a different container with the name of ``other``.
 
-        A container that was removed and created again is a different one. It has
-        another `id`, or another ``volatile.uuid`` of LXD; a missing
-        ``volatile.uuid`` counts as the same one.
+        A container that was removed and created again has another `id`, or another
+        ``volatile.uuid`` of LXD. If one of the two has no ``volatile.uuid``, only
+        the ids are compared. The origin is never compared: it also changes when an
+        editor replaces the document.
         """
         has_other_uuid = self.uuid and other.uuid and self.uuid != other.uuid
         return self.id != other.id or bool(has_other_uuid)

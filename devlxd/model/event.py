@@ -43,8 +43,8 @@ class Event:
         mappings. Of ``config``: ``key``, ``old_value`` and ``value``. Of
         ``device``: ``name``, ``action`` (``added``, ``updated`` or ``removed``)
         and ``config``, the device's keys to their values. Empty for ``lost``.
-    :ivar size: the length of the metadata as compact JSON, in bytes; not counting
-        escapes. The limits of queues and batches apply to the sum of sizes.
+    :ivar size: the length of the metadata as compact JSON, in bytes, as if no character
+        needed an escape. The limits of queues and batches apply to the sum of sizes.
     :raises UnicodeEncodeError: if UTF-8 cannot encode a value.
     """
 
@@ -62,8 +62,8 @@ class Event:
     def rendered(self, render: Callable[[Event], bytes]) -> bytes:
         """Return this event, rendered by ``render``.
 
-        The result is kept with the event: ``render`` is called once, however many
-        subscribers there are.
+        The result is kept with the event, so that each function is called only once,
+        however many subscribers there are.
         """
         known = self._renderings
         # The first function is nearly always the only one.
@@ -82,7 +82,7 @@ class Event:
 class End(enum.Enum):
     """Why a subscription has ended."""
 
-    #: The subscriber has not read for too long, or is too far behind.
+    #: The subscription was paused while too many events occurred.
     TOO_SLOW = "too slow"
     #: The subscriber has raised an exception.
     FAILED = "failed"

@@ -13,7 +13,7 @@ _FINGERPRINT = re.compile(r"[0-9a-f]{64}", re.ASCII)
 def is_fingerprint(text: str) -> bool:
     """Return whether ``text`` has the form of the fingerprint of an image.
 
-    It is a SHA-256 as 64 lower-case hex digits.
+    A fingerprint is a SHA-256, written as 64 lower-case hex digits.
     """
     return _FINGERPRINT.fullmatch(text) is not None
 
@@ -25,7 +25,7 @@ class ImagePart:
     :ivar name: ``metadata``, ``rootfs`` (of a container) or ``rootfs.img`` (of
         a virtual machine) in a split image; empty in an image of one file.
     :ivar filename: the name under which guests save it.
-    :ivar size: in bytes.
+    :ivar size: its size, in bytes.
     """
 
     name: str
