@@ -54,7 +54,8 @@ class JournalFile:
     """An SQLite database that one process at a time may use.
 
     A damaged file is replaced by a new one, after it was renamed: the date and the time
-    are added to its name.
+    are added to its name. A file that lacks events, was recorded with other namespaces
+    or cannot be migrated is deleted, and replaced by a new one.
 
     :param path: the path of the file, or ``:memory:``.
     :param connected: called with each new connection, before it is used.
