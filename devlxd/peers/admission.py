@@ -22,8 +22,8 @@ from devlxd.log_limit import RateLimitedLogger
 from devlxd.model import Caller
 from devlxd.observers import NullObserver
 
-#: For how long a connection whose caller is unknown waits for the store to be
-#: loaded, in seconds.
+#: For how long a connection whose caller is not identified waits for the store to
+#: be loaded, in seconds.
 LOADING_TIMEOUT = 3.0
 
 
@@ -31,12 +31,12 @@ LOADING_TIMEOUT = 3.0
 class CallerAdmission:
     """The identification of callers by the peers of their connections.
 
-    :param store: the containers; while it is not loaded, an unidentified caller
-        may still turn out to be in one of them.
+    :param store: the containers; while it is not loaded, the container of an
+        unidentified caller may be one that is not in it yet.
     :param identifier: returns the caller of a peer.
     :param peers: returns the peer of a transport.
     :param reactor: for timeouts.
-    :param identified: called with the pid and the container of each caller.
+    :param identified: called with the pid and the container's name of each caller.
     :param observer: is notified of connections and refusals.
     """
 
@@ -60,7 +60,11 @@ class CallerAdmission:
         self._limited_log = RateLimitedLogger(self._log, reactor)
 
     def identify(self, transport: ITransport) -> Caller | None:
-        """See `IAdmission.identify`."""
+        """See `IAdmission.identify`.
+
+        While the store is not loaded, a refusal is neither logged nor reported to the
+        observer, because the identification is repeated (see `when_ready`).
+        """
         try:
             with self._peers.open_peer(transport) as peer:
                 caller = self._identifier.identify(peer)
@@ -78,7 +82,7 @@ class CallerAdmission:
         return caller
 
     def _is_loaded(self) -> bool:
-        """Return whether the store has all containers."""
+        """Return whether the store is loaded."""
         loaded = self._store.loaded()
         if loaded.called:
             return True
@@ -94,7 +98,7 @@ class CallerAdmission:
         self._observer.refused(None, f"not in a container: {refused}")
 
     def owner(self, caller: object | None) -> str | None:
-        """See `IAdmission.owner`: the container's name."""
+        """See `IAdmission.owner`: the container's name, ``None`` without a caller."""
         return caller.container if isinstance(caller, Caller) else None
 
     def refused(self, owner: Hashable) -> None:

@@ -15,11 +15,11 @@ _STATUS = Path("/proc/self/status")
 def check_may_identify(status: Path = _STATUS) -> None:
     """Check that this process may examine the namespaces of guests' processes.
 
-    The links in ``/proc/PID/ns`` of other users' processes need
+    Reading the links in ``/proc/PID/ns`` of other users' processes needs
     ``CAP_SYS_PTRACE`` (``ptrace(2)``, "Ptrace access mode checking"). Being root
-    without it is not enough: a guest's process may have ids and capabilities
-    that this process does not have. For the same reason it proves nothing to
-    examine the namespaces of some other process.
+    without it is not enough: a guest's process may have ids and capabilities that
+    this process does not have. For the same reason this function does not try to
+    read the links of some process: success with one proves nothing about others.
 
     :param status: the file ``/proc/PID/status`` of this process
         (``proc_pid_status(5)``).

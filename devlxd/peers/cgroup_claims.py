@@ -25,10 +25,10 @@ class CgroupClaims:
     def of_process(self, pid: int, subject: str = "it") -> tuple[Claim, IRuntime]:
         """Return the only claim to the cgroups of a process.
 
-        A process has one cgroup for each hierarchy. Some of them may have no claim,
-        but all claims must be equal.
+        A process has one cgroup for each hierarchy. There may be cgroups without
+        a claim, but all claims must be equal.
 
-        :param subject: the name of the process in error texts.
+        :param subject: what error texts call the process.
         :return: the claim, and the first runtime that makes it.
         :raises NotInContainer: if there is no claim, or more than one.
         :raises OSError: if ``pid`` cannot be examined.
@@ -46,7 +46,7 @@ class CgroupClaims:
         return claims.popitem()
 
     def of_cgroup(self, cgroup: str) -> Claim | None:
-        """Return the claim to one cgroup.
+        """Return the claim of the first runtime that claims a cgroup.
 
         :return: ``None`` if no runtime claims it.
         """

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 def parse_cgroups(text: str) -> Sequence[str]:
     r"""Return the paths in ``/proc/PID/cgroup``, one for each hierarchy.
 
-    With cgroup v2 there is one line, ``0::PATH``, with v1 one
-    ``ID:CONTROLLERS:PATH`` for each hierarchy, on a hybrid host both
+    With cgroup v2 there is one line, ``0::PATH``. With v1 there is one line,
+    ``ID:CONTROLLERS:PATH``, for each hierarchy. A hybrid host has both
     (``cgroups(7)``).
 
     Only ``\n`` ends a line: the kernel forbids it in the names of cgroups. Guests

@@ -12,11 +12,12 @@ from zope.interface import implementer
 from devlxd.interfaces import IIDMap
 from devlxd.model import Container
 
-#: The keys under which LXD and Incus record the id map of a container: of the
-#: running one, and of its last start. The first one that is set is used.
+#: The config keys under which LXD and Incus record the id map of a container: the
+#: map that is in use, and the map of its last start. The first key that is set is
+#: used.
 _IDMAP_KEYS = ("volatile.idmap.current", "volatile.last_state.idmap")
 
-#: The number of ids: all of 32 bits but the last, which means "no id".
+#: The number of ids: all 32-bit numbers but the last, which means "no id".
 _ALL = 2**32 - 1
 
 
@@ -29,7 +30,7 @@ class IDMapError(ValueError):
 class IDMap:
     """Ranges of ids, as in ``user_namespaces(7)``.
 
-    :ivar ranges: of each range the first id in the container, the first id on
+    :ivar ranges: for each range: the first id in the container, the first id on
         the host, and the number of ids.
     """
 
@@ -48,7 +49,7 @@ PRIVILEGED = IDMap(((0, 0, _ALL),))
 
 
 def parse_uid_map(text: str) -> IDMap:
-    """Return the map in ``/proc/PID/uid_map``.
+    """Return the map in ``/proc/PID/uid_map``, from the text of that file.
 
     :raises IDMapError: if ``text`` has another format.
     """
@@ -66,9 +67,9 @@ def _parse_range(numbers: Iterable[str]) -> tuple[int, int, int]:
 def recorded_id_map(container: Container) -> IDMap | None:
     """Return the uid map that LXD or Incus has recorded in the configuration.
 
-    An empty list is the map of a privileged container.
+    They record an empty list for a privileged container.
 
-    :return: ``None`` if none is recorded.
+    :return: ``None`` if no map is recorded.
     :raises IDMapError: if the recorded map has an unknown format.
     """
     for key in _IDMAP_KEYS:

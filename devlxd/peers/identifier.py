@@ -1,12 +1,12 @@
 # -*- test-case-name: tests.peers.test_identifier -*-
 """Peer -> caller: the container of a process, by checks that must agree.
 
-1. The cgroup of the peer belongs to a container, by its runtime.
+1. The cgroup of the peer belongs to a container, according to a runtime.
 2. The init of the peer's outermost pid namespace below the host's is in a cgroup
    of the same container.
-3. The monitor of that init, where the runtime has monitors, confirms it.
+3. If the runtime has monitors, the monitor of that init confirms the container.
 
-A guest can change none of them. ``docs/security.rst`` has the details.
+A guest can change none of these facts. ``docs/security.rst`` has the details.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ class CallerIdentifier(Service):
         inits = InitIdentifier(processes, self._claims)
         self._runs = RunRegistry(processes, inits.identify, reactor)
         self._runs.observers.append(self)
-        # The only run of each container that is served, by the container's name.
+        # By the container's name: the run whose callers are identified. Those of other
+        # runs with that name are refused.
         self._served: dict[str, Run] = {}
 
     def identify(self, peer: Peer) -> Caller:
@@ -190,7 +191,7 @@ class CallerIdentifier(Service):
 
 
 def _matches(container: Container, claim: Claim) -> bool:
-    """Return whether a document may describe the container of ``claim``."""
+    """Return whether ``container`` may be the container of ``claim``."""
     return (
         container.id == claim.id
         and container.runtime in ("", claim.runtime)
@@ -210,7 +211,7 @@ def _origin(claim: Claim) -> str:
 @implementer(ICallerIdentifier)
 @frozen
 class AssumedIdentifier:
-    """The assumption that every peer is root of one container (``--assume``).
+    """An identifier that treats every peer as root of one container (``--assume``).
 
     :ivar container: the name of that container.
     """
@@ -223,7 +224,7 @@ class AssumedIdentifier:
         return Caller(self.container, uid=0)
 
     def watch(self, observer: IRunObserver) -> None:
-        """See `ICallerIdentifier.watch`: the only run never ends."""
+        """See `ICallerIdentifier.watch`; no observer is notified, as no run ends."""
         self._observers.append(observer)
 
     def unwatch(self, observer: IRunObserver) -> None:

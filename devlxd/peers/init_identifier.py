@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.peers.test_identifier -*-
-"""Init -> container: the claim to its cgroup, confirmed by its monitor."""
+"""Init -> container: the claim to the init's cgroup, confirmed by its monitor."""
 
 from __future__ import annotations
 
@@ -18,12 +18,11 @@ from devlxd.peers.cgroup_claims import CgroupClaims
 class IdentifiedInit:
     """The container that an init belongs to.
 
-    :ivar cgroup_claim: the claim to its cgroup.
-    :ivar confirmed_claim: the same claim as the runtime has confirmed it. It has
-        another name where the runtime could not use the container's own name
-        for the cgroup.
-    :ivar monitor_pidfd: a pidfd of its monitor, which the receiver of this
-        value closes; ``None`` if the runtime has no monitors.
+    :ivar cgroup_claim: the claim to the cgroup of the init.
+    :ivar confirmed_claim: the claim that the runtime has confirmed. Its name differs
+        if the runtime could not use the container's name for the cgroup.
+    :ivar monitor_pidfd: a pidfd of the monitor, which the caller of
+        `InitIdentifier.identify` closes; ``None`` if the runtime has no monitors.
     """
 
     cgroup_claim: Claim
@@ -33,7 +32,7 @@ class IdentifiedInit:
 
 @frozen
 class InitIdentifier:
-    """The identification of the containers of inits.
+    """The identification of containers by their inits.
 
     :ivar processes: the processes of the host.
     :ivar claims: which container a cgroup belongs to.
@@ -45,8 +44,8 @@ class InitIdentifier:
     def identify(self, init: int) -> IdentifiedInit:
         """Return the container that the process ``init`` belongs to.
 
-        :raises NotInContainer: if no container, or more than one, claims its
-            cgroups, or its monitor contradicts the claim.
+        :raises NotInContainer: if its cgroups belong to no container or to several,
+            or its monitor does not confirm the claim.
         :raises OSError: if ``init`` or its monitor cannot be examined.
         """
         claim, runtime = self.claims.of_process(init, f"its init (pid {init})")

@@ -18,14 +18,15 @@ from devlxd.model import ProcessStatus
 from devlxd.peers.cgroups import parse_cgroups
 from devlxd.peers.id_maps import PRIVILEGED, parse_uid_map
 
-#: Opens the parent of a pid namespace (``ioctl_nsfs(2)``, ``<linux/nsfs.h>``).
+#: The ioctl that opens the parent of a pid namespace (``ioctl_nsfs(2)``).
 _NS_GET_PARENT = 0xB702
 
-#: Returns the process that has a pid in a pid namespace; since Linux 6.11.
+#: The ioctl that translates a pid of a pid namespace into the pid that this process
+#: sees (``<linux/nsfs.h>``); since Linux 6.11.
 _NS_GET_TGID_FROM_PIDNS = 0x8004B707
 
-#: How much is read from a file in ``/proc`` at a time, in bytes. Nearly all are
-#: shorter.
+#: How much is read from a file in ``/proc`` at a time, in bytes. Nearly all files
+#: are shorter.
 _READ_SIZE = 4096
 
 #: How deep pid namespaces can be nested (``pid_namespaces(7)``).
@@ -40,7 +41,7 @@ def _init_of(namespace: int) -> int:
     """Return the pid of a pid namespace's init.
 
     :param namespace: a file descriptor of the namespace.
-    :return: 0 if the kernel does not support this.
+    :return: the pid, as this process sees it; 0 if the kernel does not support this.
     """
     try:
         return fcntl.ioctl(namespace, _NS_GET_TGID_FROM_PIDNS, 1)
@@ -55,9 +56,9 @@ def _init_of(namespace: int) -> int:
 class ProcFS:
     """The processes of this host, by ``/proc`` (``proc(5)``).
 
-    The number of a namespace is that of its inode. All namespaces are on one
-    device, and each exists as long as its init: no two existing ones have the same
-    number.
+    The number of a namespace is its inode number. All namespaces are on one device:
+    no two that exist at the same time have the same number. A pid namespace exists
+    at least as long as its init.
     """
 
     _host_namespace: int = field(factory=_own_namespace)
@@ -76,7 +77,7 @@ class ProcFS:
     def init(self, pid: int) -> int:
         """See `IProcessTable.init`.
 
-        On kernels before Linux 6.11 all processes are searched for it.
+        Before Linux 6.11 this examines all processes until it finds the init.
         """
         number = init = 0
         for fd, outer in self._walk_outwards(pid):
@@ -90,8 +91,8 @@ class ProcFS:
     def _walk_outwards(self, pid: int) -> Iterator[tuple[int, int]]:
         """Walk from the pid namespace of ``pid`` to the last one below the host's.
 
-        :return: for each namespace, a file descriptor, which is closed at the next
-            step, and its number.
+        :return: an iterator that yields, for each namespace, a file descriptor, which
+            it closes at the next step, and the number of the namespace.
         """
         fd = os.open(f"/proc/{pid}/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -100,8 +101,8 @@ class ProcFS:
                 if number == self._host_namespace:
                     return
                 yield fd, number
-                # EPERM when the namespace is not below that of this process: the
-                # process cannot be identified.
+                # This fails with EPERM if the namespace is not below that of this
+                # process: then ``pid`` cannot be identified.
                 parent = fcntl.ioctl(fd, _NS_GET_PARENT)
                 os.close(fd)
                 fd = parent
@@ -132,9 +133,9 @@ class ProcFS:
     def id_map(self, pid: int) -> IIDMap:
         """See `IProcessTable.id_map`.
 
-        For the user namespace of the reader itself ``uid_map`` does not contain
-        the ids that the reader sees, but those of the parent namespace
-        (``user_namespaces(7)``).
+        For a process in the user namespace of devlxd, ``uid_map`` does not contain
+        the ids that devlxd sees, but those of the parent namespace
+        (``user_namespaces(7)``). Such a process sees the same ids as devlxd.
         """
         own_namespace = os.stat("/proc/self/ns/user").st_ino
         if os.stat(f"/proc/{pid}/ns/user").st_ino == own_namespace:

@@ -19,9 +19,9 @@ def describe_refusal(
     """Return ``error`` with a description of the refused peer, for the log.
 
     :param error: the reason for the refusal.
-    :return: an exception whose text has the pid, uid, command and cgroup of the
-        peer, as far as the kernel still knows them, and whose kind is the
-        container or the top cgroup of the peer, and the kind of the reason.
+    :return: an exception. Its text contains the pid, uid, command and cgroup of the
+        peer, as far as the kernel still knows them. Its kind is a pair: the container
+        or the top-level cgroup of the peer, and the kind of the reason.
     """
     owner, description = _describe(peer, processes, claims)
     return NotInContainer(
@@ -40,7 +40,7 @@ def _kind_of(error: Exception) -> object:
 def _describe(
     peer: Peer, processes: IProcessTable, claims: CgroupClaims
 ) -> tuple[str, str]:
-    """Return the owner of the peer's cgroup, and a description of the peer."""
+    """Return the container or top-level cgroup of a peer, and a description of it."""
     uid = f"uid {peer.uid}"
     if peer.pidfd is None:
         return "", uid
@@ -51,7 +51,7 @@ def _describe(
         return "", f"{uid}, has ended"
     if not cgroups or not processes.is_alive(peer.pidfd):
         return "", f"{uid}, has ended"
-    # The most specific path: that of a container, if there is one. In some
+    # Take the most specific path: that of a container, if there is one. In some
     # hierarchies the process may be in the root cgroup.
     cgroup = max(
         dict.fromkeys(cgroups),

@@ -26,15 +26,16 @@ from devlxd.peers.init_identifier import IdentifiedInit
 class Run:
     """One run of a container, from the start of its init to its end.
 
-    Where the init has a monitor the run ends with the monitor as well. An init
-    that outlives its monitor may run beside another container of its name.
+    If the init has a monitor, the run also ends when the monitor ends: an init that
+    outlives its monitor may run beside a new container with the same name.
 
-    :ivar number: the number of the run; each run has its own.
+    :ivar number: the number of the run; no other run has it.
     :ivar namespace: the number of its pid namespace.
     :ivar cgroup_claim: the claim to the cgroup of its init.
-    :ivar confirmed_claim: the same claim as the runtime has confirmed it.
+    :ivar confirmed_claim: the claim that the runtime has confirmed, see
+        `IdentifiedInit`.
     :ivar id_map: the uid map of its init.
-    :ivar pidfds: pidfds of its init and, if there is one, of the monitor.
+    :ivar pidfds: pidfds of its init and, if there is one, of its monitor.
     """
 
     number: int
@@ -50,10 +51,10 @@ class InitError(NotInContainer):
 
 
 class RunRegistry:
-    """The known runs, each by the number of its pid namespace.
+    """The known runs, by the numbers of their pid namespaces.
 
-    The init of each run is identified once, when `run_in` is first called for it. The
-    reactor watches the pidfds of each run to notice its end.
+    The init of each run is identified once, when `run_in` is first called for its
+    namespace. The reactor watches the pidfds of each run to notice its end.
 
     :param processes: the processes of the host.
     :param identify_init: returns the container that an init belongs to; its
@@ -84,7 +85,8 @@ class RunRegistry:
         :param pid: a process in it, or in a namespace below it.
         :raises InitError: if the init of ``pid`` is in another namespace, or
             has just ended.
-        :raises NotInContainer: if the init belongs to no container.
+        :raises NotInContainer: if the container of the init is not certain; see
+            `InitIdentifier.identify`.
         :raises OSError: if the init cannot be examined.
         """
         run, _ = self._runs.get(namespace, (None, None))
@@ -95,16 +97,19 @@ class RunRegistry:
         return self._begin(namespace, self._processes.init(pid))
 
     def is_running(self, run: Run) -> bool:
-        """Return whether a run has not ended; observers may be notified later."""
+        """Return whether a run has not ended.
+
+        If it has, the observers may not have been notified yet.
+        """
         return self._is_known(run) and all(map(self._processes.is_alive, run.pidfds))
 
     def end(self, run: Run) -> None:
-        """End a run for its observers, even if its init is still alive."""
+        """Forget a run and notify the observers, even if its init is still alive."""
         if self._is_known(run):
             self._end(run.namespace)
 
     def end_all(self) -> None:
-        """End all runs for their observers, and close their pidfds."""
+        """Forget all runs, and notify the observers of the end of each."""
         for namespace in list(self._runs):
             self._end(namespace)
 
@@ -146,7 +151,7 @@ class RunRegistry:
             self._reactor.addReader(reader)
 
     def _end_if_ended(self, run: Run) -> None:
-        # The reactor may report a file descriptor that had the same number.
+        # The reactor may report a closed descriptor whose number is used again.
         if self._is_known(run) and not self.is_running(run):
             self._end(run.namespace)
 
@@ -192,7 +197,7 @@ class _PidfdReader:
         self._on_end()
 
     def connectionLost(self, reason: Failure) -> None:
-        """See `IFileDescriptor.connectionLost`: the reactor stops."""
+        """See `IFileDescriptor.connectionLost`; the owner closes the pidfd."""
 
     def logPrefix(self) -> str:
         """See `ILoggingContext.logPrefix`."""

@@ -1,8 +1,8 @@
 # -*- test-case-name: tests.peers.test_runtimes -*-
 """The container runtimes, and the names of their cgroups.
 
-Each pattern matches a path from its root: only the host's root can create a
-cgroup there.
+Each pattern matches a path from the root of its hierarchy: only the host's root can
+create a cgroup there.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from devlxd.model import Claim, Monitor, is_container_name
 #: A character of a unit's name that systemd has escaped (``systemd.unit(5)``).
 _ESCAPED = re.compile(r"\\x([0-9a-f]{2})")
 
-#: The title that LXC's monitor writes over its command line.
+#: The title that LXC's monitor writes over its command line: LXC path and name.
 _TITLE = re.compile(r"\[lxc monitor\] ([^\0]+) ([^\0 ]+)\0*", re.DOTALL)
 
 #: The maximum length of that title, in characters. LXC cuts off longer ones
 #: (``lxccontainer.c``).
 _TITLE_SIZE = 2048
 
-#: The options before the container's name in the command line of
-#: ``lxc-start(1)``.
+#: The option of ``lxc-start(1)`` that may precede the container's name in the same
+#: word of the command line.
 _NAME_OPTION = re.compile(r"--name=|-[a-zA-Z]*n")
 
-#: The programs that LXC's monitor is part of, and the names of their runtimes.
-#: All others are LXC's own.
+#: The runtime, by the name of the program in which LXC's monitor runs. All other
+#: programs belong to LXC itself.
 _PROGRAMS = {"lxd": "lxd", "incusd": "incus"}
 
 
 def _pattern(prefix: str, name: str, suffix: str = "") -> re.Pattern[str]:
-    """Compile a pattern of a cgroup and of all that may be below it.
+    """Compile a pattern that matches a cgroup and all cgroups below it.
 
     All three arguments are regular expressions. ``name`` becomes a group.
     """
@@ -50,13 +50,13 @@ def _pattern(prefix: str, name: str, suffix: str = "") -> re.Pattern[str]:
 class LXCRuntime:
     """LXC since 4.0, and LXD and Incus, which use it: ``/lxc.payload.NAME``.
 
-    NAME is ``PROJECT_NAME`` for a container in another LXD project than the
-    default one.
+    For a container in an LXD project other than the default one, NAME is the name
+    of the project, an underscore, and the name of the container.
 
-    LXC uses ``/lxc.payload.NAME-1``, ``-2`` and so on while that cgroup exists, for
-    example after an unclean stop. Therefore the name is taken from the monitor,
-    which writes ``[lxc monitor] LXCPATH NAME`` over its command line unless it runs
-    in the foreground.
+    LXC uses ``/lxc.payload.NAME-1``, ``-2`` and so on if ``/lxc.payload.NAME`` still
+    exists, for example after an unclean stop. Therefore the name is taken from the
+    monitor. Unless it runs in the foreground, the monitor writes
+    ``[lxc monitor] LXCPATH NAME`` over its command line.
     """
 
     name = "lxc"
@@ -70,8 +70,8 @@ class LXCRuntime:
     def confirm(self, claim: Claim, monitor: Monitor) -> Claim:
         """See `IMonitoredRuntime.confirm`."""
         if not any(c.startswith("/lxc.monitor.") for c in monitor.cgroups):
-            # The monitor was killed and the init has outlived it, or the parent
-            # is a process of a container that shares the host's pid namespace.
+            # Either the init has outlived a killed monitor, or its parent is a
+            # process of a container that shares the host's pid namespace.
             raise NotInContainer("the parent of its init is not a monitor", "monitor")
         names = _names_with_cgroup(claim.name)
         title = _TITLE.fullmatch(monitor.command_line)
@@ -108,7 +108,7 @@ class LXCRuntime:
 
 
 def _names_with_cgroup(name: str) -> Sequence[str]:
-    """Return the containers that LXC may give the cgroup of ``name``."""
+    """Return the names of the containers that may have ``/lxc.payload.{name}``."""
     numbered = re.fullmatch(r"(.+)-[0-9]+", name)
     return (name, numbered[1]) if numbered else (name,)
 
@@ -118,7 +118,7 @@ def _names_with_cgroup(name: str) -> Sequence[str]:
 class NspawnRuntime:
     """systemd-nspawn: ``/machine.slice/machine-NAME.scope``.
 
-    For containers that ``machinectl start`` has started it is
+    A container that was started by ``machinectl start`` has the cgroup
     ``/machine.slice/systemd-nspawn@NAME.service``.
     """
 
@@ -146,10 +146,10 @@ def _unescape(name: str) -> str:
 @implementer(IRuntime)
 @frozen
 class OCIRuntime:
-    """podman or docker, run by the host's root: cgroups with the container's id.
+    """podman or docker, run by the host's root: the cgroups have the container's id.
 
     :ivar name: the name of the runtime.
-    :ivar cgroups: the patterns of its cgroups, with systemd and without.
+    :ivar cgroups: the patterns of its cgroups: with systemd, and without.
     """
 
     name: str
