@@ -33,8 +33,9 @@ def add_image(
 ) -> str:
     """Copy an image into a directory of images.
 
-    Guests can download the image as soon as all of it is on the disk. After an
-    error the directory is as it was before.
+    Guests can download the image as soon as all of it is on the disk. An error
+    while files are renamed may leave some without a description, which no guest can
+    download.
 
     :param files: the only file of a unified image, or the two files of a split
         image: metadata, root file system.
@@ -87,20 +88,20 @@ def _add(
     for copy, target in zip(copies, targets, strict=True):
         copy.rename(target)
     _sync_directory(directory)
-    # No guest may download an image without its description, so this is last.
+    # Guests can download the image once it has a description, so this is last.
     description.rename(description_path(directory, fingerprint))
     _sync_directory(directory)
     return fingerprint
 
 
 def _check_existing(directory: Path, fingerprint: str, targets: Sequence[Path]) -> None:
-    """Check that files can be renamed to ``targets``, one after the other.
+    """Make sure that files can be renamed to ``targets``, one after the other.
 
-    There may be files with the same data, of the same image or split
-    differently, or the remains of an interrupted call. If they are incomplete,
-    their description is removed, so that no guest downloads a mixture.
+    There may be files of this image already, of an earlier call or of one that was
+    interrupted. If they are not as many as ``targets``, the description is removed,
+    so that no guest downloads the image while only some of its files exist.
 
-    :raises AddError: if the image exists, but is split differently.
+    :raises AddError: if the image exists, but its data is in other files.
     """
     existing = image_paths(directory, fingerprint)
     rootfs = rootfs_path(directory, fingerprint)
@@ -118,7 +119,7 @@ def _copy(source: Path, target: Path, update_digest: Callable[[bytes], None]) ->
 
     :param update_digest: called with all data.
     :return: the size of the file, in bytes.
-    :raises AddError: if the file changes in the meantime.
+    :raises AddError: if the file changes while it is copied.
     """
     size = 0
     with open(open_regular(source), "rb") as file, target.open("xb") as copy:

@@ -37,8 +37,8 @@ from devlxd.interfaces import IDevLXDReactor, IImageStore, ImageError, IOpenImag
 from devlxd.log_limit import RateLimitedLogger
 from devlxd.model import Image
 
-#: See ``preadv2(2)``: read only what is in the page cache. Python has the name
-#: only if the C library it was built with has it.
+#: The flag of ``preadv2(2)`` to read only what is in the page cache. Python has the
+#: name only if the C library that it was built with has it.
 _RWF_NOWAIT = 8
 
 #: Errors that are not caused by the file to be opened.
@@ -112,7 +112,7 @@ class DirectoryImageStore:
     def _open_files(self, fingerprint: str, opened: ExitStack) -> Sequence[_File]:
         """Open all files of an image as they were at one point in time.
 
-        :param opened: closes the files.
+        :param opened: will close the files.
         """
         for _ in range(_MAX_ATTEMPTS):
             paths = self._paths(fingerprint)
@@ -140,7 +140,7 @@ class DirectoryImageStore:
 
 
 def _description(path: Path) -> Description:
-    """Read a description. Without one, the image is neither public nor cached."""
+    """Read a description; without a file the image is neither public nor cached."""
     try:
         fd = open_regular(path, os.O_NOFOLLOW)
     except (FileNotFoundError, NotADirectoryError):
@@ -169,7 +169,7 @@ class _File:
     def open(cls, path: Path, opened: ExitStack) -> _File:
         """Open a file.
 
-        :param opened: closes the file.
+        :param opened: will close the file.
         :raises OSError: if it cannot be opened.
         :raises _UnusableError: if it is empty.
         """
@@ -202,7 +202,7 @@ class _File:
     def read_cached(self, start: int, size: int) -> bytes:
         """Read at an offset, from the page cache only. This does not block.
 
-        :return: ``b""`` if the read would block, or is not supported.
+        :return: ``b""`` if the read would block or fails, or is not supported.
         :raises ImageError: if there is no data, or the file has changed.
         """
         data = bytearray(size)
@@ -238,7 +238,7 @@ def _image(fingerprint: str, description: Description, files: Sequence[_File]) -
 
 @implementer(IOpenImage)
 class _OpenDirectoryImage:
-    """The open files of an image. They stay readable when they are removed."""
+    """The open files of an image, which stay readable when they are removed."""
 
     is_seekable = True
 

@@ -100,7 +100,7 @@ def parts_of(
         image, or of the two files of a split image.
     :param sizes: the sizes of these files, in bytes.
     :param filename: the filename of a unified image; default: made from the
-        fingerprint. Those of a split image are always made from it.
+        fingerprint. The filenames of a split image are always made from it.
     """
     extensions = [extension_of(head) for head in heads]
     if len(extensions) == 1:

@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.images.test_upstream_client -*-
-"""Checks that raise `ImageError`, and texts of errors."""
+"""Raising `ImageError` for bad data, and describing failed HTTP requests."""
 
 from __future__ import annotations
 

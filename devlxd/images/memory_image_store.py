@@ -17,8 +17,8 @@ from devlxd.model import Image
 class MemoryImageStore:
     """A store in memory, whose images are added by `put`.
 
-    :ivar open_images: the images that are open: one entry for each call of
-        `open` without a call of `IOpenImage.close`.
+    :ivar open_images: the images that are open: one entry for each image that
+        `open` returned and that is not closed yet.
     """
 
     def __init__(self) -> None:
@@ -36,10 +36,10 @@ class MemoryImageStore:
         """Add an image, or replace it.
 
         :param data: the only file of a unified image, or the two files of a
-            split image.
+            split image: metadata, root file system.
         :param filename: the filename of a unified image; default: made from
             the fingerprint.
-        :param modified: in seconds since 1970.
+        :param modified: when the image was modified, in seconds since 1970.
         :param public: whether the image can be opened.
         :return: the fingerprint of the image.
         """
@@ -54,7 +54,7 @@ class MemoryImageStore:
         return fingerprint
 
     def remove(self, fingerprint: str) -> None:
-        """Remove an image; it stays readable where it is open."""
+        """Remove an image; where it is open, it stays readable."""
         del self._images[fingerprint]
 
     def open(self, fingerprint: str) -> Deferred[IOpenImage | None]:

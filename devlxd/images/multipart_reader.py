@@ -19,7 +19,7 @@ class MultipartReader:
     :param reader: reads the body.
     :param boundary: the ``boundary`` of its ``Content-Type``.
     :raises ImageError: if the boundary is not valid. Each method raises it if the
-        body is malformed, incomplete or other than requested.
+        body is malformed or incomplete, or does not have the expected parts.
     """
 
     def __init__(self, reader: ResponseReader, boundary: str) -> None:

@@ -17,8 +17,8 @@ from twisted.web.iweb import IResponse
 from devlxd.images.image_errors import describe
 from devlxd.interfaces import ImageError
 
-#: The number of buffered bytes at which the server is paused. The last chunk, of at
-#: most 64 KiB, may exceed it.
+#: The number of buffered bytes at which the server is paused. With the last chunk, of
+#: at most 64 KiB, the buffer may exceed it.
 MAX_BUFFERED = 128 * 1024
 
 #: How long a read waits for data, in seconds.
@@ -83,7 +83,7 @@ class ResponseReader(Protocol):
             raise ImageError(f"no data for {READ_TIMEOUT} s") from None
 
     def _take(self) -> bytes:
-        """Remove the first chunk from the buffer; resume when it was the last."""
+        """Remove the first chunk from the buffer; after the last, resume the server."""
         chunk = self._buffer.popleft()
         self._buffered -= len(chunk)
         if not self._buffer and self._end is None:

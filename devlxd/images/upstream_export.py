@@ -4,7 +4,7 @@
 See ``GET /1.0/images/{fingerprint}/export`` in LXD's REST API documentation,
 https://documentation.ubuntu.com/lxd/en/latest/api/. LXD sends
 
-* a unified image as it is, and understands ``Range``;
+* a unified image as it is, or the range of it that ``Range`` requests;
 * a split image as ``multipart/form-data`` with two parts: ``metadata``, and
   ``rootfs`` of a container or ``rootfs.img`` of a virtual machine. It always
   sends all of it.
@@ -72,10 +72,11 @@ class ImageExport:
         require(length == end - start, f"LXD sends {length} bytes, not {end - start}")
 
     async def read_parts(self, size: int) -> tuple[ImagePart, ...]:
-        """Read the names and sizes of the parts of a split image; consume the data.
+        """Read the names and sizes of the parts of a split image.
 
         LXD sends no sizes of parts. The first part is read to its end to find its
-        size; the size of the second follows from it.
+        size; the size of the second follows from it. Afterwards the data cannot be
+        read from this export.
 
         :param size: the size of the image, in bytes.
         :raises ImageError: if LXD sends anything else.
@@ -92,7 +93,7 @@ class ImageExport:
         return (metadata, ImagePart(name, filename, size - length))
 
     async def data(self, parts: Sequence[ImagePart]) -> AsyncIterator[bytes]:
-        """Iterate over the data. The caller has to check that it is complete.
+        """Yield the data in chunks. The caller has to check that it is complete.
 
         :param parts: the expected parts of the image.
         :raises ImageError: if a part of a split image is larger than expected.
@@ -124,8 +125,10 @@ async def fetch_export(
 ) -> ImageExport:
     """Start to download an image. The caller has to close the export.
 
-    :param start: the offset of the first byte, in a unified image.
-    :param end: the offset after the last byte, in a unified image.
+    The offsets apply to a unified image only: LXD always sends all of a split image.
+
+    :param start: the offset of the first byte.
+    :param end: the offset after the last byte.
     :raises ImageError: if LXD cannot be reached or does not respond.
     """
     headers = Headers({b"Range": [b"bytes=%d-%d" % (start, end - 1)]})

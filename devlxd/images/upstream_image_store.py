@@ -24,7 +24,7 @@ from devlxd.model import Image, ImagePart
 #: includes reading all of its metadata.
 OPEN_TIMEOUT = 30
 
-#: The number of images whose parts are remembered.
+#: The maximum number of images whose parts are remembered.
 MAX_REMEMBERED = 1000
 
 
@@ -33,7 +33,7 @@ class LXDImageStore:
     """The public and the cached images of an LXD.
 
     The store asks LXD whenever an image is opened. It remembers only the names and
-    sizes of the parts of images, as long as the size of the image stays the same.
+    sizes of the parts of an image, as long as the size of the image stays the same.
 
     :param path: the path of LXD's own socket, such as
         ``/var/lib/lxd/unix.socket``.
@@ -66,9 +66,9 @@ class LXDImageStore:
         return _OpenUpstreamImage(image, self._client, self._forget)
 
     async def _fetch_parts(self, record: ImageRecord) -> tuple[ImagePart, ...]:
-        """Fetch the parts of an image.
+        """Fetch the names and sizes of the parts of an image.
 
-        Its record does not contain them, so this starts an export.
+        The record does not contain them, so this starts an export.
         """
         export = await fetch_export(self._client, record.fingerprint, 0, 1)
         try:

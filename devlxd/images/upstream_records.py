@@ -27,8 +27,9 @@ _NANOSECONDS = 10**9
 class ImageRecord:
     """The record of a public or cached image.
 
-    :ivar size: in bytes.
-    :ivar modified: when the image was added to LXD, in seconds since 1970.
+    :ivar size: the size of the image, in bytes.
+    :ivar modified: when the image was added to LXD, in seconds since 1970; 0 if this is
+        not known.
     """
 
     fingerprint: str
