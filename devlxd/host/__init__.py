@@ -1,6 +1,6 @@
-"""Services of the kernel and of systemd for a server process.
+"""What a server process needs of the kernel, of systemd and of Python.
 
-Listening sockets and accepting, inotify, lock files, signals, the monotonic clock
-and a standard output that never blocks. This package does not depend on HTTP,
-containers or dialects.
+The modules are about listening sockets and accepting, inotify, lock files, signals,
+the monotonic clock, garbage collection, and a standard output that never blocks.
+This package does not depend on HTTP, containers or dialects.
 """

@@ -29,7 +29,7 @@ SLICE = 0.01
 #: How long to wait after an error, such as too many open files, in seconds.
 RETRY = 0.1
 
-#: Errors of ``accept(2)`` about one connection: it is closed already, or refused.
+#: Errors of ``accept(2)`` after which the next connection can be accepted at once.
 _OF_ONE_CONNECTION = frozenset(
     (errno.ECONNABORTED, errno.EINTR, errno.EPERM, errno.EPROTO)
 )

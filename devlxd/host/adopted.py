@@ -24,9 +24,9 @@ from zope.interface import implementer
 
 @implementer(IListeningPort)
 class AdoptedPort:
-    """A listening UNIX socket; `devlxd.host.accepting` accepts its connections.
+    """The port of an adopted socket; `devlxd.host.accepting` accepts its connections.
 
-    :param fileno: the file descriptor of the socket; this port duplicates it.
+    :param fileno: the file descriptor of a listening UNIX socket; it is duplicated.
     :param factory: is started and stopped with the port.
     :ivar socket: the duplicate, in non-blocking mode.
     """

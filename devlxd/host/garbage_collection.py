@@ -17,8 +17,8 @@ def disable_gc_until(loaded: Deferred[_T]) -> None:
 
     While snapshots are loaded, the collector would traverse all of them again and
     again, which delays guests. It would free nothing: snapshots are in no reference
-    cycle, so reference counting frees the ones that are replaced. Afterwards the
-    loaded ones are frozen (`gc.freeze`): the collector ignores them.
+    cycle, so reference counting frees the ones that are replaced. Afterwards all
+    objects that exist are frozen (`gc.freeze`): the collector ignores them.
     """
     gc.disable()
 

@@ -2,7 +2,8 @@
 """A watcher of directories on the kernel's inotify (``inotify(7)``).
 
 Twisted's own `INotify` ignores queue overflows, and closes every watch when one
-directory is removed (https://github.com/twisted/twisted/issues/6722 and 9777).
+directory is removed (https://github.com/twisted/twisted/issues/6722 and
+https://github.com/twisted/twisted/issues/9777).
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from zope.interface import implementer
 from devlxd.interfaces import IDevLXDReactor, IWatcher, IWatchListener
 from devlxd.turns import cooperator
 
-#: After these events an entry is complete: no process is writing to it.
+#: Events after which an entry is complete (its writer has closed it) or gone.
 _COMPLETE = flags.CLOSE_WRITE | flags.MOVED_TO | flags.MOVED_FROM | flags.DELETE
 
 #: The events that are requested for each directory.
@@ -57,7 +58,7 @@ SLICE = 0.003
 #: How many bytes of events are read at a time: about a hundred events.
 CHUNK = 4096
 
-#: How many watched directories are compared with the mount table in one slice.
+#: How many watched directories are checked in one step when mounts have changed.
 _DIRECTORIES_PER_SLICE = 20
 
 #: The device and the inode of a directory.
@@ -200,9 +201,11 @@ class INotify:
             self._listener.touched(event.wd, event.name, complete=bool(complete))
 
     def _is_created_complete(self, event: Event) -> bool:
-        """Return whether an event creates a complete entry: a directory or a link.
+        """Return whether an event is about a new entry that is complete already.
 
-        A new regular file is written to first, and then closed.
+        A directory, a symbolic link or a hard link is. A new regular file is not: it
+        is written to first, and then closed. An entry that is gone already counts as
+        complete.
         """
         if not event.mask & flags.CREATE:
             return False

@@ -32,15 +32,15 @@ from devlxd.host.private_apis import (
 )
 from devlxd.host.socket_files import StaleSocketReplacer
 
-#: The syntax of those of Twisted's endpoints that devlxd can use.
+#: The syntax of the kinds of Twisted endpoints that devlxd can use.
 _SYNTAX = {
     "unix": "unix:PATH[:mode=MODE][:backlog=NUMBER]",
     "systemd": "systemd:domain=UNIX:name=NAME",
     "tcp": "tcp:PORT:interface=ADDRESS",
 }
 
-#: Twisted's endpoints whose peers the kernel does not identify. TCP is missing:
-#: it may be used when callers need not be identified.
+#: The kinds of Twisted endpoints that are refused, because the kernel does not
+#: identify their peers. ``tcp`` is refused only if callers have to be identified.
 _ANONYMOUS = frozenset({"tcp4", "tcp6", "ssl", "tls", "haproxy", "stdio"})
 
 _UNIX_ONLY = "guests can be identified on UNIX sockets only"
@@ -90,8 +90,8 @@ def check_endpoint(description: str, identified: bool = True) -> str:
 
     :param identified: whether callers are identified. If not, TCP is possible
         too, at a loopback address.
-    :return: the address, which must be different for each endpoint: for a UNIX
-        socket the path without symbolic links.
+    :return: the address, which must be different for each endpoint. That of a UNIX
+        socket is its path without symbolic links, any other is ``description``.
     :raises CannotListenError: if listening would fail.
     :raises ValueError: if ``description`` is not an endpoint for guests.
     """

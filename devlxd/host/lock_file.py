@@ -23,7 +23,7 @@ class LockedError(Exception):
 
 
 class LockFile:
-    """A lock of this process on a file (``fcntl_locking(2)``).
+    """A lock of this process on a file (``fcntl(2)``).
 
     The kernel releases the lock when the process ends. The file remains, and is
     always empty.
@@ -37,8 +37,8 @@ class LockFile:
     def check(self) -> None:
         """Check that no other process holds the lock.
 
-        This releases the lock if this process holds it: closing any descriptor
-        of the file releases it (``fcntl_locking(2)``).
+        If this process holds the lock, this call releases it, because closing any
+        descriptor of the file does (``fcntl(2)``).
 
         :raises LockedError: if another process holds it.
         :raises OSError: if the file cannot be opened.
@@ -55,12 +55,13 @@ class LockFile:
         A forked child does not inherit the lock: a daemon must fork first.
 
         :raises LockedError: if another process holds it.
-        :raises OSError: if the file cannot be opened.
+        :raises OSError: if the file cannot be opened or locked; `BlockingIOError` if
+            another process held the lock, but has just released it.
         """
         descriptor = self._open()
         try:
             fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        except OSError:
             with os.fdopen(descriptor):
                 _check_unlocked(descriptor)
             raise

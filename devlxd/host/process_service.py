@@ -14,10 +14,10 @@ class ProcessService(MultiService):
     """The parent of all services in the process of ``twistd devlxd``.
 
     :param reactor: calls ``on_hangup`` outside the signal handler.
-    :param acquire_locks: called before any child starts, when a daemon has
-        forked; may raise `SystemExit`.
-    :param check_privileges: called before the children start, when the process
-        has dropped privileges (``twistd --uid``); may raise `SystemExit`.
+    :param acquire_locks: called before ``privilegedStartService`` of the children,
+        after a daemon has forked; may raise `SystemExit`.
+    :param check_privileges: called before ``startService`` of the children, after
+        the process has dropped privileges (``twistd --uid``); may raise `SystemExit`.
     :param on_hangup: called for each ``SIGHUP``.
     """
 

@@ -76,7 +76,8 @@ class StaleSocketReplacer:
 def remove_stale_socket(path: str) -> None:
     """Check that a UNIX socket can be bound at ``path``; remove a stale one.
 
-    :raises CannotListenError: if the path cannot be used.
+    :raises CannotListenError: if the path cannot be used, or another server listens
+        there.
     """
     try:
         _check_path(path)

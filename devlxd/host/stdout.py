@@ -19,7 +19,8 @@ from typing import TextIO, cast
 #: How much a pipe that is ready accepts in one write, in bytes (``pipe(7)``).
 _PIPE_BUF = select.PIPE_BUF
 
-#: Writes as many of some bytes as possible without blocking; returns their number.
+#: A function that writes as many bytes as possible of its argument without blocking,
+#: and returns their number.
 _Write = Callable[[bytes], int]
 
 
@@ -96,7 +97,7 @@ class _SocketWriter:
 
     def __call__(self, data: bytes) -> int:
         """Write some of ``data``; return how many bytes."""
-        # Opened for each write: a daemon closes its standard output.
+        # The duplicate is not kept open: a daemon closes its standard output.
         with socket.socket(fileno=os.dup(self._descriptor)) as connection:
             try:
                 return connection.send(data, socket.MSG_DONTWAIT) if data else 0
@@ -129,10 +130,10 @@ class _PipeWriter:
     def _open(self) -> int:
         """Open the pipe or terminal again, in non-blocking mode.
 
-        The inherited description is shared with other processes, which do not
-        expect non-blocking mode. If it cannot be opened, for example a pipe of
-        another user, the inherited one is used: when it is ready it accepts
-        ``PIPE_BUF`` bytes.
+        The inherited open file description (``open(2)``) is shared with other
+        processes, which do not expect non-blocking mode. If the pipe cannot be opened
+        again, for example because it belongs to another user, the inherited
+        descriptor is used: a pipe that is ready accepts ``PIPE_BUF`` bytes.
         """
         flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
         try:
