@@ -63,7 +63,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """Import a public name (PEP 562)."""
+    """Import and return a public name (PEP 562)."""
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value: object = getattr(import_module(_MODULES[name]), name)
@@ -71,5 +71,5 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    """Return the names of this module, including those that are not imported yet."""
+    """Return the names of this module, including those that ``__getattr__`` imports."""
     return sorted({*globals(), *__all__})

@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.test_compact_json -*-
-"""JSON without whitespace, of the read-only mappings that snapshots consist of."""
+"""Compact JSON of nested mappings, such as the metadata of events."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def compact_json(values: Mapping[str, object]) -> str:
-    """Write ``values`` as a JSON object without whitespace, in their order.
+    """Return ``values`` as a JSON object without whitespace, in their order.
 
-    For small objects this is several times as fast as `json.dumps`, which needs a
+    This is two to three times as fast as `json.dumps` for the metadata of config
+    events, and slightly faster for that of device events: `json.dumps` needs a
     ``default`` function for `types.MappingProxyType`.
 
     :param values: maps text to text, to mappings like this one, or to other values

@@ -40,7 +40,7 @@ _IMAGE = b"this could be a root file system\n"
 
 _EXPORT = f"/1.0/images/{hashlib.sha256(_IMAGE).hexdigest()}/export"
 
-#: The requests to try: path, and body of the response.
+#: The requests to try: the path of each, and the body of the response.
 REQUESTS = (
     ("/", '["/1.0"]\n'),
     ("/1.0", '{"api_version":"1.0"}\n'),
@@ -57,7 +57,7 @@ REQUESTS = (
 
 
 class DemoService(MultiService):
-    """A service of one example container, in a temporary directory.
+    """A service that serves one example container from a temporary directory.
 
     :param reactor: as for `DevLXDService`.
     """
@@ -69,7 +69,7 @@ class DemoService(MultiService):
     def privilegedStartService(self) -> None:
         """See `IService.privilegedStartService`.
 
-        Creates the temporary directory, and listens in it.
+        Creates the temporary directory, and listens on a socket in it.
         """
         self._directory = tempfile.TemporaryDirectory(prefix="devlxd-demo-")
         path = Path(self._directory.name)

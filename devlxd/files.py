@@ -34,7 +34,7 @@ class _Statx(ctypes.Structure):
     )
 
 
-#: Missing in glibc before 2.28 and in musl before 1.2.0.
+#: ``statx(2)``; ``None`` with glibc before 2.28 and musl before 1.2.0.
 _statx = getattr(ctypes.CDLL(None, use_errno=True), "statx", None)
 
 
@@ -78,8 +78,8 @@ def birth_time_ns(path: str | os.PathLike[str] | int) -> int | None:
     status = _Statx()
     if _statx(descriptor, name, flags, _STATX_BTIME, ctypes.byref(status)) != 0:
         number = ctypes.get_errno()
-        # An old kernel, or the seccomp filter of a container that devlxd runs
-        # in, has no statx(2).
+        # An old kernel has no statx(2); the seccomp filter of a container that
+        # devlxd runs in may forbid it.
         if number in (errno.ENOSYS, errno.EPERM):
             return None
         raise OSError(number, os.strerror(number), path)

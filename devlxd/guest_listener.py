@@ -26,7 +26,7 @@ from devlxd.socket_options import refuse_descriptors
 
 
 class _UNIXAcceptor:
-    """The acceptor of a UNIX socket, in place of Twisted's port."""
+    """Accepts the connections of a UNIX socket, in place of Twisted's port."""
 
     def __init__(
         self, listening: socket.socket, site: DevLXDSite, reactor: IDevLXDReactor
@@ -47,7 +47,7 @@ class _UNIXAcceptor:
 
 
 class GuestListener(Service):
-    """A service that listens on one endpoint, and closes its connections at the end."""
+    """A service that listens on one endpoint; stopping it closes its connections."""
 
     _log = Logger()
 
@@ -74,7 +74,7 @@ class GuestListener(Service):
         self._listen()
 
     def startService(self) -> None:
-        """See `IService.startService`: listen, unless this listens already."""
+        """See `IService.startService`: listen, unless this service listens already."""
         super().startService()
         self._listen()
 

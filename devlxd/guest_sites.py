@@ -31,16 +31,16 @@ class GuestSites:
     """The sites of a service, which share limits, events and images.
 
     :param store: the containers to serve.
-    :param identifier: finds the callers.
+    :param identifier: identifies the callers.
     :param peers: returns the peers of connections.
     :param reactor: for timeouts.
-    :param turns: schedules long work; default: turns of their own.
-    :param bus: the events; default: none.
-    :param downloads: the images; default: none.
+    :param turns: schedules long work; default: a new scheduler.
+    :param bus: the source of events; default: guests receive no events.
+    :param downloads: the downloads of images; default: guests receive no images.
     :param observer: is notified of what the sites do.
     :param wall: returns the time of day, in seconds since 1970.
-    :param max_connections: how many connections one container may have; default:
-        `connections_per_container`.
+    :param max_connections: how many connections one container may have at a time;
+        default: the result of `connections_per_container`.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class GuestSites:
 
 
 def connections_per_container() -> int:
-    """Return how many connections one container may have.
+    """Return how many connections one container may have at a time by default.
 
     The limit leaves most file descriptors of this process to other containers.
     """

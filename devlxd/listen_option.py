@@ -12,13 +12,13 @@ from devlxd.guestapi.dialect import Dialect
 from devlxd.guestapi.dialects import DEFAULT_DIALECT, DIALECTS
 from devlxd.host.listening import check_endpoint
 
-#: A value that names a dialect: the dialect and the endpoint.
+#: The form of a value that names a dialect; the groups are dialect and endpoint.
 _WITH_DIALECT = re.compile(r"([A-Za-z0-9_-]+)=(.*)", re.DOTALL)
 
 
 @frozen
 class ListenOption:
-    """One ``--listen``: a dialect, and the endpoint as it was typed."""
+    """The value of one ``--listen``: a dialect, and the endpoint as it was typed."""
 
     dialect: Dialect
     endpoint: str
@@ -27,9 +27,10 @@ class ListenOption:
     def parse(cls, value: str) -> ListenOption:
         """Parse the value of the option.
 
-        The defaults are the default dialect and the dialect's own endpoint.
+        The default for DIALECT is the default dialect; the default for ENDPOINT is
+        the socket of the dialect.
 
-        :raises ValueError: if it is empty, or there is no such dialect.
+        :raises ValueError: if the value is empty, or there is no such dialect.
         """
         match = _WITH_DIALECT.fullmatch(value)
         name, endpoint = match.groups() if match else (DEFAULT_DIALECT.name, value)
@@ -46,8 +47,9 @@ class ListenOption:
         return evolve(self, dialect=evolve(self.dialect, switch=key))
 
     def check(self, identified: bool) -> str:
-        """Check the endpoint; return its address. See `check_endpoint`.
+        """Check the endpoint, and return its address; see `check_endpoint`.
 
+        :param identified: whether callers are identified.
         :raises ValueError: if devlxd cannot listen there; the text is the reason.
         """
         try:

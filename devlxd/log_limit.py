@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.test_log_limit -*-
-"""A limit on the log lines that a guest, or a document, can cause."""
+"""A limit on the number of log lines that a guest or a document can cause."""
 
 from __future__ import annotations
 
@@ -100,10 +100,10 @@ class RateLimitedLogger:
             self._summary_call = self._reactor.callLater(seconds, self._summarize)
 
     def _summarize(self) -> None:
-        """Log the suppressed lines of all periods that have ended."""
+        """Log the number of suppressed lines for each period that has ended."""
         self._summary_call = None
         now = self._reactor.seconds()
-        # In the order in which the periods end.
+        # The periods are in the order in which they end.
         for kind, period in list(self._periods.items()):
             left = self._seconds - (now - period.start)
             if left <= 0:

@@ -28,12 +28,15 @@ from devlxd.model import is_container_name
 from devlxd.peers.capabilities import check_may_identify
 from devlxd.state_directory import StateDirectory, StateError
 
-#: ``--images`` with the socket of an LXD.
+#: The form of an ``--images`` that names the socket of an LXD.
 _LXD_IMAGES = re.compile(r"lxd:unix:(.+)", re.DOTALL)
 
 
 def _defaults(value_of: Callable[[Dialect], object]) -> str:
-    """Return the part of a help text about a default that depends on the dialect."""
+    """Return the part of a help text that states a default.
+
+    :param value_of: returns the default for a dialect; ``None`` for no default.
+    """
     default = value_of(DEFAULT_DIALECT)
     others = "".join(
         f"; for {dialect.name}: {value_of(dialect)}"
@@ -227,7 +230,7 @@ class Options(usage.Options):
             self._check_privileges()
 
     def acquire_locks(self) -> None:
-        """Lock the state of the containers that are served until the process ends.
+        """Lock the state of all containers that are served, until this process ends.
 
         :raises SystemExit: if another process has locked it.
         """
@@ -253,7 +256,7 @@ class Options(usage.Options):
         return Path(self["containers"] or dialect.containers).absolute()
 
     def lxd_socket(self) -> str | None:
-        """Return the socket of the LXD whose images are served; ``None`` if none."""
+        """Return the path of the LXD socket that ``--images`` names, or ``None``."""
         match = _LXD_IMAGES.fullmatch(self["images"] or "")
         return None if match is None else os.path.abspath(match[1])
 
@@ -267,7 +270,7 @@ def _check_directory(option: str, path: Path) -> None:
 
 @contextmanager
 def _exiting_on_error() -> Iterator[None]:
-    """Exit with one line on a `UsageError`."""
+    """When a `UsageError` is raised, exit with its text on one line."""
     try:
         yield
     except usage.UsageError as error:

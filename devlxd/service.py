@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.test_service -*-
-"""The service that a host agent embeds; it connects the packages."""
+"""The service that a host agent embeds, assembled from the other packages."""
 
 from __future__ import annotations
 
@@ -57,18 +57,18 @@ class _ChangeReporter(Service):
 class DevLXDService(MultiService):
     """The guest API for the containers of one store.
 
-    :param reactor: for timeouts, connections and the end of runs.
+    :param reactor: for timeouts and connections, and to notice the end of runs.
     :param store: the containers to serve.
     :param endpoints: pairs of a dialect and an endpoint to listen on.
-    :param identifier: finds the callers; default: by the cgroups and pid
-        namespaces of the known runtimes.
-    :param peers: returns the peers of connections; default: by the credentials of
-        UNIX sockets.
-    :param journal: keeps events; default: in memory.
+    :param identifier: identifies the callers; default: by their cgroups and pid
+        namespaces, for the known runtimes.
+    :param peers: returns the peers of connections; default: those that the kernel
+        reports for UNIX sockets.
+    :param journal: records events; default: a journal in memory.
     :param images: the images that can be downloaded; default: none.
     :param max_downloads: how many images one container may download at a time.
     :param max_connections: how many connections one container may have at a time;
-        default: 1024, but at most a quarter of the open files of this process.
+        default: 1024, but at most a quarter of this process's limit of open files.
     :param observer: is notified of what the service does; default: none.
     :param now: returns the time of events, in nanoseconds since 1970.
     """
@@ -123,7 +123,7 @@ class DevLXDService(MultiService):
 
 
 def _namespaces(dialects: Iterable[Dialect]) -> Sequence[str]:
-    """Return the prefixes of the config keys whose changes are events.
+    """Return the prefixes of the config keys whose changes cause events.
 
     :return: empty if no dialect has events.
     """

@@ -1,10 +1,12 @@
 # -*- test-case-name: tests.test_socket_options -*-
-"""Facts of the kernel about the peers of UNIX sockets.
+"""Socket options of UNIX sockets, mainly about the peers of connections.
 
-The functions accept any socket object with ``getsockopt``. The facts are those of
-the process that called ``connect()``, even if another process holds the socket
-now (``unix(7)``). This is sufficient for limits and for log lines. Callers are
-identified by `devlxd.peers` alone.
+The kernel describes the process that called ``connect()``, even if another process
+holds the socket now (``unix(7)``). This is sufficient for limits and for log lines.
+Callers are identified by `devlxd.peers` alone.
+
+The functions that have a connection as their parameter accept any object with the
+method ``getsockopt``.
 """
 
 from __future__ import annotations
@@ -18,12 +20,13 @@ from collections.abc import Hashable
 
 from twisted.logger import Logger
 
-#: A pidfd of the peer: from ``asm-generic/socket.h``, since Linux 6.5.
+#: The option that returns a pidfd of the peer: from ``asm-generic/socket.h``, since
+#: Linux 6.5.
 SO_PEERPIDFD = 77
 
-#: Whether file descriptors may be sent over a UNIX socket: from
-#: ``asm-generic/socket.h``, since Linux 6.16. An accepted connection inherits
-#: the option of its listening socket.
+#: The option that determines whether a socket receives file descriptors: from
+#: ``asm-generic/socket.h``, since Linux 6.16. An accepted connection inherits it
+#: from its listening socket.
 SO_PASSRIGHTS = 83
 
 #: ``struct ucred``: pid, uid, gid. The ids are unsigned.
@@ -44,7 +47,8 @@ _log = Logger()
 def credentials_of(connection: socket.SocketType) -> tuple[int, int, int]:
     """Return the pid, uid and gid of the peer, as this process sees them.
 
-    The kernel has recorded them at ``connect()``.
+    The kernel recorded them when the peer called ``connect()``, or ``listen()`` if
+    the peer is the server.
 
     :raises OSError: if the kernel does not know them.
     """
@@ -67,8 +71,8 @@ def cgroup_of(connection: socket.SocketType, pid: int) -> Hashable:
     """Return a value that identifies the cgroup of the peer.
 
     :param pid: the pid of the peer.
-    :return: the id of the cgroup, or a hash of all its cgroups where the kernel
-        is older than Linux 6.13; ``None`` if the peer has ended.
+    :return: the id of the cgroup; before Linux 6.13 a hash of all cgroups of the
+        peer; ``None`` if the peer has ended.
     """
     return _cgroup_id_of(connection) or _hash_of_cgroups(pid)
 
@@ -104,14 +108,15 @@ def _hash_of_cgroups(pid: int) -> bytes | None:
 
 
 def refuse_descriptors(listening: socket.socket) -> None:
-    """Make the kernel refuse file descriptors that peers send along.
+    """Make the kernel refuse the file descriptors that peers send.
 
     Closing such a descriptor can block for as long as its sender chooses: it may be
     a socket that lingers (``SO_LINGER``, ``socket(7)``).
 
-    A warning is logged where the kernel is older than Linux 6.16.
+    Before Linux 6.16 this is not possible, and a warning is logged.
 
-    :param listening: the socket whose connections this applies to.
+    :param listening: the listening socket. This affects the connections that it
+        accepts.
     """
     try:
         listening.setsockopt(socket.SOL_SOCKET, SO_PASSRIGHTS, 0)

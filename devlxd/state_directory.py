@@ -1,7 +1,7 @@
 # -*- test-case-name: tests.test_tap -*-
 """The directory in which devlxd keeps its own data (``--state``).
 
-For each directory of containers it has one journal of events, and one lock, so
+For each directory of containers it has one journal of events and one lock file, so
 that only one process at a time uses the journal.
 """
 
@@ -23,7 +23,7 @@ class StateError(Exception):
 
 
 class StateDirectory:
-    """The journals and locks of the directories of containers.
+    """The journals and lock files of directories of containers.
 
     :param path: the state directory.
     """
@@ -54,6 +54,8 @@ class StateDirectory:
     def acquire_lock(self, containers: Path) -> None:
         """Lock the state of ``containers`` until this process ends.
 
+        On any other error, for example on a full disk, it stays unlocked.
+
         :raises StateError: if another process has locked it.
         """
         with _raising_state_errors(containers), suppress(OSError):
@@ -63,7 +65,7 @@ class StateDirectory:
         return LockFile(self._file_for(containers, ".lock"))
 
     def _file_for(self, containers: Path, suffix: str) -> str:
-        """Return the path of a file, whose name depends on that of ``containers``."""
+        """Return the path of a file, with a name made from that of ``containers``."""
         directory = os.fsencode(containers.resolve())
         name = hashlib.sha256(directory).hexdigest()[:32]
         return str(self._path / f"{name}{suffix}")
@@ -71,7 +73,7 @@ class StateDirectory:
 
 @contextmanager
 def _raising_state_errors(containers: Path) -> Iterator[None]:
-    """Raise errors as `StateError`, with a text for the operator."""
+    """Convert errors to `StateError`, with a text for the operator."""
     try:
         yield
     except LockedError as error:

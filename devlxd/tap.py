@@ -114,7 +114,8 @@ def _loaded(store: DirectoryStore) -> Deferred[None]:
 def access_keys(served: Iterable[Dialect]) -> AccessKeys:
     """Return the config keys that decide what guests may do.
 
-    Those of all dialects, as a document may have been written for another one.
+    Those of all dialects are included, because a document may have been written for
+    a dialect that is not served.
 
     :param served: the dialects that are served, with the switch of ``--switch``.
     """
@@ -132,7 +133,7 @@ def access_keys(served: Iterable[Dialect]) -> AccessKeys:
 def make_image_store(
     options: Options, dialects: Iterable[Dialect], reactor: IDevLXDReactor
 ) -> IImageStore | None:
-    """Return the store of the images that ``--images`` names, or the default one.
+    """Return the store of the images that ``--images`` names, or the default store.
 
     :return: ``None`` if no dialect has images.
     """
@@ -165,9 +166,9 @@ def _do_nothing() -> None:
 def _identification(
     assumed: str | None,
 ) -> tuple[ICallerIdentifier | None, IPeerSource | None]:
-    """Return how callers are identified; ``None`` for the defaults.
+    """Return the identifier and the peer source; ``None`` for the default ones.
 
-    :param assumed: the container of every caller, with ``--assume``.
+    :param assumed: the container that ``--assume`` names; ``None`` without it.
     """
     if assumed is None:
         return None, None
@@ -178,6 +179,6 @@ def _identification(
 
 
 def _raise_file_limit() -> None:
-    """Raise the limit of open files to the hard limit; the soft limit is low."""
+    """Raise the soft limit of open files, which is usually low, to the hard limit."""
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

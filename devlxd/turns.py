@@ -32,7 +32,10 @@ SLICE = 0.002
 
 @implementer(ITurn)
 class _Turn:
-    """A turn that has been requested."""
+    """A turn that has been requested.
+
+    :ivar work: what to call in the turn; ``None`` once it has begun or is cancelled.
+    """
 
     def __init__(self, work: Callable[[], None]) -> None:
         self.work: Callable[[], None] | None = work

@@ -19,14 +19,14 @@ from devlxd.model import is_fingerprint
 #: The default directory of images, which is that of the default dialect.
 _IMAGES = DEFAULT_DIALECT.images
 
-# twisted.python.usage, which twistd uses, accepts no options after arguments.
+# argparse, because twisted.python.usage accepts no options after arguments.
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser that reports an error on one line, without the usage."""
+    """A parser that reports an error on one line, without a usage message."""
 
     def error(self, message: str) -> NoReturn:
-        """See `argparse.ArgumentParser.error`."""
+        """See `argparse.ArgumentParser.error`; the exit status is 1."""
         raise SystemExit(f"{self.prog}: {message}")
 
 
@@ -99,7 +99,8 @@ def _image_add(arguments: argparse.Namespace) -> None:
 def _signals_interrupt() -> Iterator[None]:
     """Make SIGTERM and SIGHUP raise `KeyboardInterrupt`, as SIGINT does.
 
-    Temporary files are then removed.
+    Unlike their default action, an exception lets the command remove its temporary
+    files.
     """
     numbers = (signal.SIGTERM, signal.SIGHUP)
     handlers = [signal.signal(n, signal.default_int_handler) for n in numbers]

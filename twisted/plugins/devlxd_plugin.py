@@ -1,4 +1,7 @@
-"""Adds the command ``devlxd`` to twistd, which imports it when it is used."""
+"""The plugin that adds the command ``devlxd`` to twistd.
+
+twistd imports all plugins, but `devlxd.tap` only when this command is used.
+"""
 
 from twisted.application.service import ServiceMaker
 
