@@ -1,16 +1,20 @@
 # -*- test-case-name: tests.test_testing -*-
-"""Fakes for tests of programs that embed devlxd, and for its own.
+"""Fakes for the tests of devlxd, and of programs that embed it.
 
 This package contains:
 
-* ``Memory...``: providers of the interfaces of `devlxd.interfaces` in memory, and a
-  reactor. Each passes the suite of its interface in `devlxd.testing.contracts`.
-* ``Recording...``: observers, and other receivers of calls, that record them.
-* The guest's end of a connection, and what it connects to.
+* ``Memory...``: providers of interfaces of `devlxd.interfaces` in memory, and their
+  parts. Each provider passes the suites of its interface in
+  `devlxd.testing.contracts`, if there are any.
+* ``Recording...``: observers, and other objects that devlxd calls; they record the
+  calls.
+* ``GuestConnection``: the guest's end of a connection. ``site_for`` makes the site
+  that it connects to, and ``bus_for`` the event bus of that site.
 
-Other stand-ins need no fake: `devlxd.MemoryStore`, the `MemoryImageStore` of
-`devlxd.images.memory_image_store`, and `devlxd.SQLiteJournal` without a path are in
-memory. This package needs no dependencies but those of devlxd.
+These classes of devlxd need no fakes, as they work in memory: `devlxd.MemoryStore`,
+the `MemoryImageStore` of `devlxd.images.memory_image_store`, and
+`devlxd.SQLiteJournal` without a path. This package has no dependencies other than
+those of devlxd.
 
 A test of an agent needs neither sockets nor root, and never waits for real time:
 

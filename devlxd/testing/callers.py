@@ -27,7 +27,7 @@ from devlxd.model import Caller, Claim, Monitor, Peer, ProcessStatus
 from devlxd.peers.cgroups import parse_cgroups
 from devlxd.peers.id_maps import parse_uid_map
 
-#: The root of an unprivileged container, as the host sees it.
+#: A process of an unprivileged container's root, as the host sees it.
 GUEST = Peer(pid=4321, uid=100000, gid=100000)
 
 
@@ -52,10 +52,10 @@ class MemoryPeerSource:
 @implementer(ICallerIdentifier)
 @frozen
 class MemoryIdentifier:
-    """An identifier that knows callers by their pids.
+    """An identifier of callers that finds each caller by its pid.
 
     :ivar callers: pid to caller. All other peers are in no container.
-    :ivar observers: those that are notified of runs that end.
+    :ivar observers: the observers that are notified when a run ends.
     """
 
     _log = Logger()
@@ -100,7 +100,7 @@ class MemoryIdentifier:
 class RecordingRunObserver:
     """An observer that records which runs have ended.
 
-    :ivar runs: their numbers, in the order in which they ended.
+    :ivar runs: the numbers of these runs, in the order in which they ended.
     """
 
     runs: list[int] = field(factory=list)
@@ -115,7 +115,8 @@ class RecordingRunObserver:
 class MemoryRuntime:
     """A runtime with a table of cgroups.
 
-    :ivar cgroups: the path of a container's cgroup to the container's claim.
+    :ivar cgroups: the path of each container's cgroup, to the claim of the container.
+        The cgroups below that path belong to the container, too.
     """
 
     name = "memory"
@@ -132,9 +133,9 @@ class MemoryRuntime:
 @implementer(IMonitoredRuntime)
 @frozen
 class MemoryMonitoredRuntime(MemoryRuntime):
-    """A runtime with a table of cgroups, and one of monitors.
+    """A runtime with a table of cgroups and a table of monitors.
 
-    :ivar monitors: the claim of a cgroup, and the command line of a monitor that
+    :ivar monitors: the claim to a cgroup and the command line of a monitor that
         confirms it, to the confirmed claim.
     """
 
@@ -179,8 +180,8 @@ class MemoryProcessTable:
 
     :ivar processes: the running processes, by pid. One that is removed, or
         replaced, has ended.
-    :ivar inits: the pid of the init of each pid namespace.
-    :ivar pidfds: the process of each open pidfd.
+    :ivar inits: the pid of the init of each pid namespace, by the namespace's number.
+    :ivar pidfds: the processes of the open pidfds, by pidfd.
     """
 
     def __init__(self) -> None:

@@ -1,5 +1,5 @@
 # -*- test-case-name: tests -*-
-"""The guest's end of a connection, in memory."""
+"""The guest's end of a connection, sites and event buses, in memory."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from devlxd.testing.reactor import MemoryDevLXDReactor
 class GuestConnection:
     """The guest's end of a connection, in memory.
 
-    :param site: the site to connect to; its reactor is a `Clock`.
+    :param site: the site to connect to; its reactor must be a `Clock`.
     :ivar transport: the transport that the site writes to.
     """
 
@@ -50,7 +50,7 @@ class GuestConnection:
         """Send ``data``, and return the received data; see `receive`."""
         self._protocol.dataReceived(data)
         assert isinstance(self._clock, Clock)
-        # Pipelined requests take turns.
+        # The reactor runs the turns of pipelined requests.
         self._clock.advance(0)
         return self.receive()
 
@@ -61,7 +61,7 @@ class GuestConnection:
         return received
 
     def half_close(self) -> None:
-        """Close the guest's side of the connection for writing."""
+        """Close the guest's end for writing; it can still receive."""
         self._protocol.readConnectionLost()
 
     def disconnect(self) -> None:
@@ -69,7 +69,7 @@ class GuestConnection:
         self._protocol.connectionLost(Failure(ConnectionDone()))
 
     def get(self, path: str, version: str = "1.1") -> bytes:
-        """Send a GET request; return the response, with its head."""
+        """Send a GET request, and return the received data: head and body."""
         return self.send(f"GET {path} HTTP/{version}\r\nHost: lxd\r\n\r\n".encode())
 
 
@@ -78,9 +78,9 @@ def bus_for(
     clock: IReactorTime | None = None,
     now: Callable[[], int] = time.time_ns,
 ) -> IEventBus:
-    """Return an event bus of a store, which runs; its journal is in memory.
+    """Return a running event bus of a store; its journal is in memory.
 
-    Its events are those of the default dialect.
+    It has the config events of the keys that the default dialect exports.
 
     :param clock: for the turns of long replays; default: one that never advances.
     :param now: returns the time of events, in nanoseconds since 1970.
@@ -104,11 +104,11 @@ def site_for(
 
     Connect to it with `GuestConnection`.
 
-    :param clock: for timeouts and the time of day; with images, a
-        `MemoryDevLXDReactor`.
+    :param clock: the clock of timeouts and of the time of day. If ``images`` is
+        given, it must be a `MemoryDevLXDReactor`. Default: a new one.
     :param images: the images that guests can download; default: none.
-    :param bus: the events, for example those of `bus_for`; default: none.
-    :param observer: is notified of what the site does.
+    :param bus: the event bus, for example that of `bus_for`; default: no events.
+    :param observer: the observer of connections and requests; default: none.
     """
     clock = clock or MemoryDevLXDReactor()
     downloads = Downloads(images, cast(IDevLXDReactor, clock)) if images else None

@@ -80,8 +80,8 @@ class MemoryDevLXDReactor(MemoryReactorClock):
     def callFromThread(
         self, callable: Callable[..., object], *args: object, **kwargs: object
     ) -> None:
-        """See `IReactorFromThreads.callFromThread`; call it immediately."""
+        """See `IReactorFromThreads.callFromThread`; calls immediately."""
         callable(*args, **kwargs)
 
     def suggestThreadPoolSize(self, size: int) -> None:
-        """See `IReactorThreads.suggestThreadPoolSize`; do nothing."""
+        """See `IReactorThreads.suggestThreadPoolSize`; does nothing."""

@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.test_observers -*-
-"""An observer of a service, in memory."""
+"""An observer for tests of services."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from devlxd.model import Caller, Container
 class RecordingServiceObserver:
     """An observer that records its notifications.
 
-    :ivar notifications: of each call the name of the method, and its arguments.
+    :ivar notifications: for each call, the name of the method and its arguments.
     """
 
     def __init__(self) -> None:

@@ -14,8 +14,8 @@ class RecordingSink:
     """A sink that records the data of a stream, and the end of the response.
 
     :ivar written: the data of each call of `write`.
-    :ivar ends: of each call of another method its name, and its argument; ``""``
-        if there is none.
+    :ivar ends: for each call of a method that ends the response, the name of the
+        method and its argument, or ``""`` if it has none.
     """
 
     def __init__(self) -> None:

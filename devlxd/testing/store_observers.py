@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.containers.test_stores -*-
-"""Observers of stores, in memory."""
+"""An observer for tests of container stores."""
 
 from __future__ import annotations
 

@@ -37,11 +37,11 @@ class RecordingSubscriber:
         self.ends.append(reason)
 
     def kinds(self) -> list[str]:
-        """Return the types of the events."""
+        """Return the types of the received events."""
         return [event.type for event in self.events]
 
     def values(self) -> list[str]:
-        """Return the values of the events of the config."""
+        """Return the new values of the received ``config`` events."""
         return [
             str(event.metadata["value"])
             for event in self.events

@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.host.test_inotify -*-
-"""A watcher of directories without inotify, and a listener."""
+"""A watcher that does not use inotify, and a listener, for tests."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from zope.interface import implementer
 
 from devlxd.interfaces import IWatcher, IWatchListener
 
-#: ``(watch, entry, complete)``, ``("lost", watch)`` or ``("overflowed",)``.
+#: ``(watch, entry, complete)`` of an entry that was touched, ``("lost", watch)``, or
+#: ``("overflowed",)``.
 WatchNotification: TypeAlias = tuple[int, str, bool] | tuple[str, int] | tuple[str]
 
 
 @implementer(IWatchListener)
 @define
 class RecordingWatchListener:
-    """A listener that records notifications; repeated ones once.
+    """A listener that records notifications, but none of them twice.
 
-    :ivar notifications: what was recorded, in order.
+    :ivar notifications: the recorded notifications, in order.
     :ivar fails: whether to raise `ZeroDivisionError` instead of recording.
     """
 
@@ -52,10 +53,10 @@ class RecordingWatchListener:
 class MemoryWatcher:
     """A watcher that reports the changes that a test passes to `report`.
 
-    The directories have to exist; it does not observe them.
+    The watched directories must exist, but the watcher does not observe them.
 
     :ivar watches: the number of each watched directory, by its real path.
-    :ivar max_watches: how many directories can be watched.
+    :ivar max_watches: the maximum number of watched directories.
     :ivar pending: the path of each entry that the next `poll` reports as touched,
         and whether it is complete.
     """
@@ -106,6 +107,7 @@ class MemoryWatcher:
     def report(self, path: str | os.PathLike[str], complete: bool = True) -> None:
         """Report, in the next `poll`, that an entry of a directory was touched.
 
+        :param path: the path of the entry.
         :param complete: see `IWatchListener.touched`.
         """
         self.pending.append((os.fspath(path), complete))

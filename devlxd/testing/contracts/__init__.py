@@ -9,8 +9,9 @@ own, override its hooks::
             return MyImageStore()
 
 devlxd runs the suites on its own providers, too. Suites for optional behaviour
-extend the suite for all providers. A test case may use several of them: those for
-the behaviour of its provider. No suite skips a test.
+extend the suite for all providers. A test case may combine several suites, as its
+provider requires. No suite skips a test, except where the documentation of a hook
+says so.
 
 The suites of each interface:
 
@@ -42,9 +43,10 @@ These interfaces have no suite:
   devlxd check how connections end.
 * `IRequestHandler`: only the guest API provides it. The tests of devlxd check its
   responses.
-* `IWatchListener`: the store of a directory provides it; its tests check which
-  documents it reads. `WatcherContract` tests how a listener is notified.
-* `IDevLXDReactor`: a combination of interfaces of Twisted.
+* `IWatchListener`: only the store of a directory provides it. The tests of that
+  store check which documents it reads. `WatcherContract` tests how a listener is
+  notified.
+* `IDevLXDReactor`: it only combines interfaces of Twisted.
 """
 
 from devlxd.testing.contracts.admission import (

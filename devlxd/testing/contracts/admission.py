@@ -30,7 +30,7 @@ class AdmissionContract(ContractBase):
     def make_transport(self) -> ITransport:
         """Hook: return a new connection of a caller that `admission` identifies.
 
-        All connections are of one caller.
+        Each call returns a connection of the same caller.
         """
         raise NotImplementedError
 
@@ -57,14 +57,14 @@ class AdmissionContract(ContractBase):
         self.assertEqual(len(owners), 1)
 
     def test_not_identified(self) -> None:
-        """Connections that are not identified do not count as those of a caller."""
+        """Connections whose callers are not identified have an owner of their own."""
         caller = self.admission.identify(self.make_transport())
         self.assertIsNone(self.admission.identify(self.make_unknown_transport()))
         owners = {self.admission.owner(caller), self.admission.owner(None)}
         self.assertEqual(len(owners), 2)
 
     def test_refused(self) -> None:
-        """The admission accepts refusals of all owners, and identifies others."""
+        """After connections were refused, further ones are still identified."""
         caller = self.admission.identify(self.make_transport())
         for owner in (self.admission.owner(caller), self.admission.owner(None)):
             self.admission.refused(owner)
@@ -91,7 +91,7 @@ class LoadingAdmissionContract(AdmissionContract):
         raise NotImplementedError
 
     def test_ready_later(self) -> None:
-        """The Deferreds fire when a retry may succeed; there are none from then on."""
+        """The Deferreds fire when a retry may succeed; then no retry is needed."""
         admission = self.make_loading_admission()
         ready, other = admission.when_ready(), admission.when_ready()
         assert ready is not None and other is not None

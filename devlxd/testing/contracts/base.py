@@ -10,5 +10,6 @@ from twisted.trial.unittest import SynchronousTestCase
 if TYPE_CHECKING:
     ContractBase = SynchronousTestCase
 else:
-    # trial would run a test case in each module that imports it.
+    # If the suites were test cases, trial would run them in each module that
+    # imports them.
     ContractBase = object

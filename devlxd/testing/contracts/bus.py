@@ -22,7 +22,7 @@ class EventBusContract(ContractBase):
     Override `make_bus`, `change_config`, `change_device`, `remove` and `stop`; and
     `settle` if events are not delivered immediately.
 
-    :ivar bus: a new bus for each test, which runs.
+    :ivar bus: a new, running bus for each test.
     """
 
     bus: IEventBus
@@ -32,11 +32,11 @@ class EventBusContract(ContractBase):
         raise NotImplementedError
 
     def change_config(self, value: str, container: str = "c1") -> None:
-        """Hook: cause one event ``config``, from another value to this one."""
+        """Hook: change a config key to ``value``: cause one ``config`` event."""
         raise NotImplementedError
 
     def change_device(self) -> None:
-        """Hook: cause one event ``device`` of ``c1``."""
+        """Hook: cause one ``device`` event of ``c1``."""
         raise NotImplementedError
 
     def remove(self) -> None:
@@ -48,7 +48,7 @@ class EventBusContract(ContractBase):
         raise NotImplementedError
 
     def settle(self) -> None:
-        """Hook: wait until all events are delivered. Default: does nothing."""
+        """Hook: wait until all events are delivered; default: do nothing."""
 
     def setUp(self) -> None:
         """See `SynchronousTestCase.setUp`. Makes the bus."""
@@ -56,7 +56,7 @@ class EventBusContract(ContractBase):
         self.bus = self.make_bus()
 
     def change(self, *values: str) -> None:
-        """Cause an event ``config`` of ``c1`` for each of the values."""
+        """Cause a ``config`` event of ``c1`` for each of the values."""
         for value in values:
             self.change_config(value)
         self.settle()
@@ -109,7 +109,7 @@ class EventBusContract(ContractBase):
         self.assertEqual(subscriber.values(), ["1", "2"])
 
     def test_pause(self) -> None:
-        """A subscriber may pause while it receives an event; the rest comes later."""
+        """A subscriber may pause while it receives an event; later ones wait."""
         subscriber, subscription = self.subscribe()
         receive = subscriber.receive
 
@@ -146,7 +146,7 @@ class EventBusContract(ContractBase):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_removed(self) -> None:
-        """When a container is removed, its subscriptions end, after all events."""
+        """The subscriptions to a removed container end after its last event."""
         subscriber, _ = self.subscribe()
         paused, subscription = self.subscribe()
         subscription.pause()
@@ -181,7 +181,7 @@ class EventBusContract(ContractBase):
         self.assertEqual(again.values(), ["3", "4", "5", "6"])
 
     def test_lost(self) -> None:
-        """A subscription from before the first event receives ``lost`` first."""
+        """A subscription to all events since 1970 receives ``lost`` first."""
         self.change("1")
         subscriber, _ = self.subscribe(since=0)
         self.assertEqual(subscriber.kinds()[0], "lost")
@@ -204,7 +204,7 @@ class EventBusContract(ContractBase):
         self.assertEqual(self.bus.latest("c1"), subscriber.events[-1].timestamp)
 
     def test_stopped(self) -> None:
-        """When the bus stops, all subscriptions end, also paused ones."""
+        """When the bus stops, all subscriptions end, even paused and new ones."""
         live, _ = self.subscribe()
         paused, subscription = self.subscribe()
         subscription.pause()
@@ -231,7 +231,7 @@ class SubscriberContract(ContractBase):
         self.assertTrue(verifyObject(ISubscriber, self.make_subscriber()))
 
     def test_receive(self) -> None:
-        """The subscriber receives events of all types, and the end, without errors."""
+        """The subscriber accepts events of all types, and all reasons for the end."""
         config = {"key": "user.a", "old_value": "", "value": "1"}
         device = {"name": "eth0", "action": "added", "config": {"type": "nic"}}
         for reason in End:

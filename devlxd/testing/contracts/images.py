@@ -14,10 +14,10 @@ from devlxd.testing.contracts.base import ContractBase
 
 T = TypeVar("T")
 
-#: The data of a unified image: gzip, by its first bytes.
+#: The data of a unified image, with the first bytes of a gzip file.
 UNIFIED = b"\x1f\x8b" + bytes(range(256)) * 1000
 
-#: The data of a split image: metadata (xz) and root file system (squashfs).
+#: The data of a split image, with the first bytes of an xz and of a squashfs file.
 #: The metadata contain text that resembles a boundary of a multipart body.
 METADATA = b"\xfd7zXZ\x00" + b"\r\n--" * 1000
 
@@ -28,9 +28,9 @@ class ImageStoreContract(ContractBase):
     """Tests of a store of images.
 
     Override `make_store`, `add_image` and `remove_image`; and `settle` if the
-    Deferreds of the store do not fire immediately. The names of the parts of an
-    image have to be those that LXD gives to them. Use `PrivateImageContract` for
-    a store that has private images too.
+    Deferreds of the store do not fire immediately. The file names of the parts of
+    an image must be those that LXD uses. Use `PrivateImageContract` for a store
+    that has private images too.
 
     :ivar store: a new store for each test.
     """
@@ -57,8 +57,8 @@ class ImageStoreContract(ContractBase):
     def settle(self) -> None:
         """Hook: make pending Deferreds of the store fire; default: do nothing.
 
-        A store that needs the network uses one in memory, for example an agent
-        of `treq.testing`, and delivers its data here.
+        For a store that needs the network, replace the network by one in memory,
+        for example by an agent of `treq.testing`, and deliver its data here.
         """
 
     def setUp(self) -> None:
@@ -101,7 +101,7 @@ class ImageStoreContract(ContractBase):
         self.assertIsNone(self.result_of(self.store.open("0" * 64)))
 
     def test_unified(self) -> None:
-        """A unified image is one part, with the data that was added."""
+        """A unified image has one part, with the data that were added."""
         fingerprint = self.add_image(UNIFIED)
         opened = self.open_image(fingerprint)
         image = opened.image
@@ -112,7 +112,7 @@ class ImageStoreContract(ContractBase):
         opened.close()
 
     def test_split(self) -> None:
-        """A split image is two parts, whose data follow each other."""
+        """A split image has two parts, whose data follow each other."""
         fingerprint = self.add_image(METADATA, ROOTFS)
         opened = self.open_image(fingerprint)
         self.assertEqual(

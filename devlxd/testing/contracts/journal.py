@@ -18,7 +18,7 @@ NAMESPACES = ("user.",)
 #: The types of events that `JournalContract.since` requests.
 TYPES = ("config", "device")
 
-#: Two containers, and an incarnation of each.
+#: Two containers, and the number of an incarnation of each.
 C1 = Container(
     "c1",
     {"user.a": "1", "volatile.uuid": "u", "limits.cpu": "2"},
@@ -29,7 +29,8 @@ C1 = Container(
 C2 = Container("c2")
 ONE, TWO = 2**62 + 1, 5
 
-#: The recorded snapshot of the first container: without keys of other namespaces.
+#: The snapshot of ``C1`` that a journal records: its config has only the keys in
+#: ``NAMESPACES``, and ``volatile.uuid``.
 RECORDED = evolve(C1, config={"user.a": "1", "volatile.uuid": "u"})
 
 
@@ -49,6 +50,7 @@ class JournalContract(ContractBase):
     journal: IJournal
 
     #: The minimum number of small events of one container that the journal keeps.
+    #: Subclasses may override it.
     kept = 1
 
     def make_journal(self) -> IJournal:
@@ -65,7 +67,7 @@ class JournalContract(ContractBase):
     def since(
         self, timestamp: int, incarnation: int = ONE
     ) -> tuple[int | None, Sequence[Event]]:
-        """Return all events after a timestamp, as `IJournal.since` returns some."""
+        """Call `IJournal.since` until all events after a timestamp are returned."""
         found: list[Event] = []
         is_all = False
         while not is_all:
@@ -81,7 +83,7 @@ class JournalContract(ContractBase):
         self.assertTrue(verifyObject(IJournal, self.journal))
 
     def test_unknown(self) -> None:
-        """An empty journal has no incarnations, events and timestamps."""
+        """An empty journal has no incarnations and no events."""
         self.assertIsNone(self.journal.last(ONE))
         self.assertEqual(self.journal.latest(), 0)
         self.assertEqual(self.since(0), (None, []))
@@ -90,7 +92,7 @@ class JournalContract(ContractBase):
         self.journal.remove(ONE)
 
     def test_last(self) -> None:
-        """The last snapshot is kept, except for keys of other namespaces."""
+        """The last snapshot is kept, without config keys of other namespaces."""
         self.journal.record(ONE, C1, 5, 5, [])
         self.assertEqual(self.journal.last(ONE), (RECORDED, 5))
         changed = evolve(C1, config={})
@@ -122,7 +124,7 @@ class JournalContract(ContractBase):
         self.assertEqual(self.since(0), (5, events))
 
     def test_since(self) -> None:
-        """Events after a timestamp are returned, up to a size, at least one."""
+        """Events after a timestamp are returned: at least one, up to a total size."""
         events = [make_event(n) for n in (6, 7, 8)]
         self.journal.record(ONE, C1, 5, 5, [])
         self.journal.record(ONE, C1, 5, 8, events)
@@ -137,7 +139,7 @@ class JournalContract(ContractBase):
             self.assertEqual((len(found), is_all), (number, number == 3))
 
     def test_metadata(self) -> None:
-        """Events are returned unchanged, with text of any kind and mappings."""
+        """Metadata are returned unchanged: any text, mappings, the order of keys."""
         values = {"key": "user.a", "old_value": "\u20ac\U0001f4a1", "value": '"\n\0'}
         device = {"name": "e", "action": "added", "config": {"type": "nic", "a": ""}}
         events = [Event("c1", "config", 6, values), Event("c1", "device", 7, device)]
@@ -206,7 +208,7 @@ class JournalContract(ContractBase):
         self.assertEqual(len(self.since(0, TWO)[1]), 1)
 
     def test_both_or_nothing(self) -> None:
-        """A change with a recorded timestamp is refused, and changes nothing."""
+        """A change with the timestamp of a recorded event is refused as a whole."""
         self.journal.record(ONE, C1, 4, 5, [make_event(5)])
         changed = evolve(C1, config={})
         events = [make_event(6), make_event(5)]
@@ -221,7 +223,7 @@ class JournalContract(ContractBase):
         self.assertEqual(self.since(0), (4, [make_event(5)]))
 
     def test_closed(self) -> None:
-        """Every method of a closed journal raises `JournalError`."""
+        """A closed journal raises `JournalError`, unless it is closed again."""
         self.journal.close()
         self.journal.close()
         for method in ("names", "incarnations", "latest"):
@@ -235,11 +237,11 @@ class JournalContract(ContractBase):
 class DurableJournalContract(JournalContract):
     """Tests of a journal whose data outlive its process.
 
-    Override `make_journal`, and `reopen`.
+    Override `make_journal` and `reopen`.
     """
 
     def reopen(self, namespaces: Sequence[str] = NAMESPACES) -> None:
-        """Hook: close `journal`, and open another one of the same data."""
+        """Hook: close `journal`; replace it with an open journal of the same data."""
         raise NotImplementedError
 
     def test_outlives_its_process(self) -> None:

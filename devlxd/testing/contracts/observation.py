@@ -37,7 +37,7 @@ class ServiceObserverContract(ContractBase):
         self.assertTrue(verifyObject(IServiceObserver, self.observer))
 
     def test_connections(self) -> None:
-        """An observer accepts callers of all kinds, also repeatedly."""
+        """An observer accepts callers of all kinds, even repeatedly."""
         for caller in (Caller("c1", 0, run=1), Caller("c1", None), Caller("c2", 7)):
             self.observer.connected(caller)
             self.observer.connected(caller)
@@ -48,9 +48,9 @@ class ServiceObserverContract(ContractBase):
         self.observer.refused(None, "not in a container: pid 1 is \ufffd")
 
     def test_requests(self) -> None:
-        """An observer accepts requests of a container that has not connected.
+        """An observer accepts requests of a container that never connected.
 
-        A guest can choose any path.
+        It accepts any path, as guests choose the paths.
         """
         for path, code in (("/1.0", 200), ("/\r\n\x00\xff{0}%s", 404), ("", 500)):
             self.observer.asked("c1", path, code)

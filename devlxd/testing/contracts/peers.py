@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.peers -*-
-"""The contracts of `IPeerSource` and of `ICallerIdentifier`."""
+"""The contracts of `IPeerSource`, `ICallerIdentifier` and `IRunObserver`."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class PeerSourceContract(ContractBase):
         self.assertEqual(peers[0], peers[1])
 
     def test_exception(self) -> None:
-        """An exception of the block is raised, and a pidfd is closed."""
+        """An exception in the block is not suppressed; the pidfd is closed."""
         opening = self.source.open_peer(self.make_transport())
         peer = opening.__enter__()
         error = ZeroDivisionError()
@@ -132,7 +132,8 @@ class CallerIdentifierContract(ContractBase):
     """Tests of an identifier of callers.
 
     Override `make_identifier` and `make_peer`. Use `OutsidePeerContract` as well,
-    unless every peer is in a container, and `EndingRunsContract` if runs end.
+    unless every peer is in a container, and `EndingRunsContract` if the identifier
+    detects the ends of runs.
 
     :ivar identifier: a new identifier for each test.
     """
@@ -166,7 +167,7 @@ class CallerIdentifierContract(ContractBase):
         self.assertEqual(self.identifier.identify(self.make_peer()), caller)
 
     def test_unwatch(self) -> None:
-        """An observer that watches can be removed, once."""
+        """An observer can be removed; removing it again raises `ValueError`."""
         observer = RecordingRunObserver()
         self.identifier.watch(observer)
         self.identifier.unwatch(observer)

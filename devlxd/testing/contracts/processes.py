@@ -30,9 +30,8 @@ class ProcessTableContract(ContractBase):
     def start_process(self) -> int:
         """Hook: start a process in the host's pid namespace; return its pid.
 
-        It has the parent, the uid and the program of `expected_parent`,
-        `expected_uid` and `expected_program`, and at least one word in its
-        command line.
+        Its parent, uid and program are `expected_parent`, `expected_uid` and
+        `expected_program`. Its command line has at least one word.
         """
         raise NotImplementedError
 
@@ -62,13 +61,13 @@ class ProcessTableContract(ContractBase):
         self.assertTrue(verifyObject(IProcessTable, self.table))
 
     def test_host(self) -> None:
-        """A process of the host is in no other pid namespace, and has no init."""
+        """A process in the host's pid namespace is in no other, and has no init."""
         pid = self.start_process()
         self.assertEqual(list(self.table.pid_namespaces(pid)), [])
         self.assertRaises(OSError, self.table.init, pid)
 
     def test_facts(self) -> None:
-        """The facts of a process are those that it was started with."""
+        """The parent, uid and program of a process are those it was started with."""
         pid = self.start_process()
         status = self.table.status(pid)
         self.assertEqual(status.parent, self.expected_parent)
@@ -125,7 +124,7 @@ class IDMapContract(ContractBase):
     def make_id_map(self, *ranges: tuple[int, int, int]) -> IIDMap:
         """Hook: return an id map.
 
-        :param ranges: of each range the first id in the container, the first id
+        :param ranges: for each range, the first id in the container, the first id
             on the host, and the number of ids.
         """
         raise NotImplementedError
@@ -145,7 +144,7 @@ class IDMapContract(ContractBase):
             self.assertEqual(id_map.inside(host_id), inside)
 
     def test_unmapped(self) -> None:
-        """An id in no range has no id inside, not even the host's root."""
+        """An id in no range is not mapped, not even that of the host's root."""
         id_map = self.make_id_map((0, 100000, 1000), (1000, 5000, 1))
         for host_id in (0, 4999, 5001, 65534, 99999, 101000):
             self.assertIsNone(id_map.inside(host_id))

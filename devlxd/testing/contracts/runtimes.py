@@ -11,7 +11,7 @@ from devlxd.interfaces import IMonitoredRuntime, IRuntime, NotInContainer
 from devlxd.model import Claim, Monitor
 from devlxd.testing.contracts.base import ContractBase
 
-#: Paths that root of a container may append to that of its cgroup.
+#: Paths that a container's root may append to the path of the container's cgroup.
 BELOW = (
     "/",
     "/init.scope",
@@ -23,7 +23,7 @@ BELOW = (
     "/\r\u2028\udcff",
 )
 
-#: Paths that a user of the host may put before that of a cgroup, or that do not exist.
+#: Prefixes of a path that a user of the host may create, or that cannot exist.
 ABOVE = ("/user.slice", "/user.slice/user-1000.slice/user@1000.service", "/..", "/")
 
 #: Cgroups that belong to no container of any runtime.
@@ -45,8 +45,8 @@ class RuntimeContract(ContractBase):
     def own_cgroups(self) -> Mapping[str, Claim]:
         """Hook: return examples of the cgroups of `runtime`.
 
-        :return: the path of the cgroup that the runtime creates for a container,
-            to the claim of that container.
+        :return: the paths of cgroups that the runtime creates for containers, each
+            to the claim of its container.
         """
         raise NotImplementedError
 
@@ -73,7 +73,7 @@ class RuntimeContract(ContractBase):
     def test_below(self) -> None:
         """All cgroups below that of a container belong to the same container.
 
-        Guests choose their names.
+        Guests choose the names of these cgroups.
         """
         own = self.own_cgroups()
         for cgroup, claim in own.items():
@@ -83,7 +83,7 @@ class RuntimeContract(ContractBase):
     def test_elsewhere(self) -> None:
         """A cgroup that only looks like that of a container belongs to none.
 
-        Users of the host choose its name.
+        Users of the host can create such a cgroup.
         """
         for cgroup in self.own_cgroups():
             for above in ABOVE:
@@ -106,12 +106,13 @@ class MonitoredRuntimeContract(RuntimeContract):
     def confirmations(self) -> Collection[tuple[Claim, Monitor, Claim]]:
         """Hook: return examples of monitors that confirm a claim.
 
-        :return: the claim to the cgroup, the monitor, and the confirmed claim.
+        :return: for each example, the claim to the cgroup, the monitor, and the
+            confirmed claim.
         """
         raise NotImplementedError
 
     def contradictions(self) -> Collection[tuple[Claim, Monitor]]:
-        """Hook: return examples of parents that do not confirm a claim."""
+        """Hook: return examples of claims, and of parents that contradict them."""
         raise NotImplementedError
 
     def _monitored(self) -> IMonitoredRuntime:

@@ -9,7 +9,7 @@ from zope.interface.verify import verifyObject
 from devlxd.interfaces import ISink
 from devlxd.testing.contracts.base import ContractBase
 
-#: What the tests write.
+#: The data that the tests write.
 DATA = (b"first\n", b"second\n")
 
 
@@ -24,9 +24,9 @@ class SinkContract(ContractBase):
     sink: ISink
 
     def make_sink(self) -> ISink:
-        """Hook: return the sink of a response that has begun, whose client reads.
+        """Hook: return the sink of a response whose head is sent; its client reads.
 
-        A body whose length is announced has the length of `DATA`.
+        If the head announces the length of the body, that is the length of `DATA`.
         """
         raise NotImplementedError
 
@@ -41,7 +41,7 @@ class SinkContract(ContractBase):
     def is_ended(self) -> bool:
         """Hook: return whether the client sees that the response has ended.
 
-        It may be complete, or not.
+        The response may be complete or not.
         """
         raise NotImplementedError
 
@@ -104,7 +104,7 @@ class SinkContract(ContractBase):
         """A response that fails after its first data is not complete."""
         self.sink.write(DATA[0])
         self.sink.fail(Failure(ZeroDivisionError("on purpose")))
-        # A sink of a server logs the failure.
+        # The sinks of the HTTP server log the failure; others need not.
         self.flushLoggedErrors(ZeroDivisionError)
         self.assertEqual(self.received(), DATA[0])
         self.assert_cut_off()

@@ -60,7 +60,7 @@ class ContainerStoreContract(ContractBase):
         raise NotImplementedError
 
     def setUp(self) -> None:
-        """See `SynchronousTestCase.setUp`: make a store."""
+        """See `SynchronousTestCase.setUp`. Makes the store."""
         self.store = self.make_store()
 
     def _changes(
@@ -189,7 +189,7 @@ class LoadingStoreContract(ContainerStoreContract):
         raise NotImplementedError
 
     def finish_loading(self, store: IContainerStore) -> None:
-        """Hook: finish the loading of a store of `make_loading_store`."""
+        """Hook: finish loading ``store``, which `make_loading_store` returned."""
         raise NotImplementedError
 
     def test_loaded_later(self) -> None:
@@ -269,7 +269,7 @@ class StoreObserverContract(ContractBase):
         self.assertTrue(verifyObject(IStoreObserver, self.make_observer()))
 
     def test_changes(self) -> None:
-        """An observer accepts all changes of a container, also repeated ones."""
+        """An observer accepts all changes of a container, even repeated ones."""
         observer = self.make_observer()
         for _ in range(2):
             observer.changed("c1", None, _C1)

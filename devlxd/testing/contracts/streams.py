@@ -41,7 +41,7 @@ class StreamContract(ContractBase):
         self.stream = self.make_stream()
 
     def start(self) -> None:
-        """Start the stream; a stream of messages begins to write."""
+        """Start the stream, so that it begins to write."""
         self.stream.start(self.sink)
         self.settle()
 
@@ -71,7 +71,7 @@ class StreamContract(ContractBase):
 
 
 class BodyStreamContract(StreamContract):
-    """Tests of a stream with an end, such as an image.
+    """Tests of a stream that writes one body, such as an image.
 
     Override the hooks of `StreamContract`, and `body`.
     """
@@ -132,7 +132,7 @@ class MessageStreamContract(StreamContract):
         raise NotImplementedError
 
     def end(self) -> None:
-        """Hook: end the messages of `stream`. This may cause some more."""
+        """Hook: end the messages of `stream`. This may cause further messages."""
         raise NotImplementedError
 
     def start(self) -> None:
@@ -154,7 +154,7 @@ class MessageStreamContract(StreamContract):
         self.assertEqual(len(self.sink.written), 1)
 
     def test_messages(self) -> None:
-        """A stream writes each message by itself."""
+        """A stream writes each message in a call of its own."""
         self.start()
         for number in (1, 2, 3):
             self.assertEqual(self.count_after_message(), number)
@@ -162,7 +162,7 @@ class MessageStreamContract(StreamContract):
         self.assertEqual(self.sink.ends, [])
 
     def test_pause(self) -> None:
-        """A paused stream writes nothing, and the messages when it is resumed."""
+        """A paused stream writes nothing; it writes the messages when resumed."""
         self.start()
         self.stream.pause()
         self.stream.pause()

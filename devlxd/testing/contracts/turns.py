@@ -63,7 +63,7 @@ class TurnsContract(ContractBase):
         self.assertEqual(self.done, ["a1", "b1", "c1", "a2", "a3"])
 
     def test_take_again(self) -> None:
-        """A turn that is taken in a turn runs after the turns of the others."""
+        """A turn taken during a turn runs after pending turns of other owners."""
 
         def take_rest() -> None:
             self.take("a", "rest")

@@ -77,7 +77,7 @@ class WatcherContract(ContractBase):
         return notifications
 
     def test_interface(self) -> None:
-        """The watcher provides the interface."""
+        """The watcher provides `IWatcher`."""
         self.assertTrue(verifyObject(IWatcher, self.watcher))
 
     def test_written(self) -> None:
@@ -110,7 +110,7 @@ class WatcherContract(ContractBase):
         self.assertEqual(self.notifications(), [])
 
     def test_no_directory(self) -> None:
-        """A missing directory or a file raises `OSError`."""
+        """Watching a missing directory, or a file, raises `OSError`."""
         path = os.path.join(self.make_directory(), "a")
         for make in (lambda: None, lambda: self.write(path)):
             make()
@@ -129,7 +129,7 @@ class WatcherContract(ContractBase):
         self.assertIn((self.watch, "a", True), self.notifications())
 
     def test_watch_again(self) -> None:
-        """A directory in place of a removed one can be watched."""
+        """A directory that replaces a removed one can be watched."""
         os.rmdir(self.path)
         self.removed(self.path)
         self.notifications()
