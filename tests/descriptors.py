@@ -7,7 +7,7 @@ import os
 
 
 class Descriptors:
-    """The file descriptors that this process has opened since this was created.
+    """The descriptors that this process has opened since the object was created.
 
     Comparing the number of open descriptors would not be enough: the garbage
     collector may close one of an earlier test at any time.
@@ -17,7 +17,7 @@ class Descriptors:
         self._before = _open_now()
 
     def opened(self) -> list[str]:
-        """Return the targets in /proc/self/fd of those that are still open."""
+        """Return the targets of the descriptors that are still open."""
         now = _open_now()
         return [name for number, name in now.items() if number not in self._before]
 

@@ -8,7 +8,7 @@ from devlxd.booleans import is_false, is_true
 
 
 class BooleanTests(SynchronousTestCase):
-    """Booleans as operators write them."""
+    """The words for true and false in the values of config keys."""
 
     def test_true(self) -> None:
         """Four words mean true, in any letter case."""

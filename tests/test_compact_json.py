@@ -24,7 +24,7 @@ class CompactJSONTests(SynchronousTestCase):
 
     @given(VALUES)
     def test_as_json(self, values: dict[str, object]) -> None:
-        """The output is that of `json` without whitespace."""
+        """The output is that of `json.dumps` without whitespace."""
         expected = json.dumps(values, ensure_ascii=False, separators=(",", ":"))
         self.assertEqual(compact_json(values), expected)
 

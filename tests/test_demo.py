@@ -26,7 +26,7 @@ class DemoTests(SynchronousTestCase):
         self.directory = Path(path).parent
 
     def test_responses(self) -> None:
-        """Each printed request has the printed response."""
+        """Guests receive the printed response to each printed request."""
         guest = GuestConnection(self.site)
         self.addCleanup(guest.disconnect)
         for path, body in REQUESTS:

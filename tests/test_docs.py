@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 LIMITS = DOCS / "limits.rst"
 
-#: A row of a table of limits: what, how much, the constant.
+#: A row of a table of limits: a description, a number and its unit, a constant.
 ROW = re.compile(r"^\S.*? {2,}(\d+)(?: (\w+))? +``([\w.]+)``$", re.MULTILINE)
 
 UNITS = {"": 1, "s": 1, "KiB": 1024, "MiB": 1024 * 1024}
@@ -57,7 +57,7 @@ class LimitsTests(SynchronousTestCase):
 
 
 def log_calls() -> Iterator[tuple[str, str]]:
-    """Return the format and the level of each line that devlxd can log."""
+    """Yield the format and the level of each line that devlxd can log."""
     for module in getModule("devlxd").walkModules():
         tree = ast.parse(Path(module.filePath.path).read_text())
         for node in ast.walk(tree):
@@ -72,7 +72,7 @@ def _format_of(call: ast.Call, level: str) -> Iterator[tuple[str, str]]:
     if isinstance(line, ast.Constant) and isinstance(line.value, str):
         yield line.value, level
     else:
-        # RateLimitedLogger passes lines on.
+        # Only RateLimitedLogger has a variable here: the line that it passes on.
         assert isinstance(line, ast.Name), ast.unparse(call)
 
 
@@ -85,7 +85,7 @@ class LogEventsTests(SynchronousTestCase):
         self.assertEqual(sorted(LOG_EVENT.findall(page)), sorted(set(log_calls())))
 
     def test_all_rows(self) -> None:
-        """Each row of the table is understood by this test."""
+        """Each row of the tables matches the pattern of this test."""
         page = (DOCS / "log_events.rst").read_text()
         headings = page.count("   * - line\n")
         self.assertEqual(len(LOG_EVENT.findall(page)) + headings, page.count("* - "))
@@ -106,7 +106,7 @@ def python_in(page: Path) -> list[str]:
 
 
 def python_blocks() -> Iterator[tuple[str, str]]:
-    """Return the name and the source of each Python program that users read."""
+    """Yield the file name and the source of each program in pages and examples."""
     for page in (*DOCS.rglob("*.rst"), ROOT / "README.rst"):
         for block in python_in(page):
             yield page.name, block
@@ -181,10 +181,10 @@ class ProgramTests(SynchronousTestCase):
 
 
 class PagesTests(SynchronousTestCase):
-    """The other pages."""
+    """The page on the architecture."""
 
     def test_layers(self) -> None:
-        """The page on the architecture lists the layers that imports follow."""
+        """The page lists the layers that imports follow."""
         page = (DOCS / "architecture.rst").read_text()
         rows = re.findall(r"^\d+\. (.+)$", page, re.MULTILINE)
         layers = [set(re.findall(r"``(\w+)``", row)) for row in rows]
@@ -193,7 +193,7 @@ class PagesTests(SynchronousTestCase):
         self.assertEqual(layers, [layer for layer in existing if layer])
 
     def test_packages(self) -> None:
-        """The page on the architecture lists all modules and packages of devlxd."""
+        """The page lists all modules and packages of devlxd."""
         page = (DOCS / "architecture.rst").read_text()
         for path in (ROOT / "devlxd").glob("[a-z]*"):
             if path.suffix != ".typed":

@@ -32,7 +32,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 class AgentTestCase(SynchronousTestCase):
-    """Imports ``examples/agent.py``, with a reactor in memory."""
+    """A base class that imports ``examples/agent.py``, with a reactor in memory."""
 
     def setUp(self) -> None:
         self.reactor = MemoryDevLXDReactor()
@@ -58,7 +58,7 @@ class AgentTests(AgentTestCase):
         self.assertEqual(len(list(service)), 2)
 
     def test_serves(self) -> None:
-        """It listens, and guests that are in no container are refused."""
+        """The agent listens; guests that are in no container are refused."""
         service = self.agent.make_service(self.reactor, self.directory)
         service.startService()
         ((_, site, *_rest),) = self.reactor.unixServers
@@ -69,7 +69,7 @@ class AgentTests(AgentTestCase):
         self.successResultOf(service.stopService())
 
     def test_observer(self) -> None:
-        """It logs the requests of guests."""
+        """The agent's observer can be notified of the requests of guests."""
         site = site_for(
             MemoryStore([Container("c1")]), "c1", observer=self.agent.RequestLog()
         )
@@ -135,7 +135,7 @@ class InventoryStoreTests(LoadingStoreContract, SynchronousTestCase):
         self.write()
 
     def test_unreadable(self) -> None:
-        """All containers stay as they are if the file cannot be read."""
+        """All containers stay as they are if the content of the file is invalid."""
         self.put_container(Container("c1"))
         self.path.write_text('{"c1": {"config": {"user.number": 1}}}')
         self.clock.advance(10)
@@ -156,7 +156,7 @@ class JailRuntimeTests(RuntimeContract, SynchronousTestCase):
         return {"/jails/c1": Claim(name="c1")}
 
     def test_plugin_is_found(self) -> None:
-        """devlxd finds it if ``examples`` is in ``PYTHONPATH``."""
+        """devlxd finds the plugin if ``examples`` is in ``PYTHONPATH``."""
         code = (
             "from devlxd.peers.runtimes import known_runtimes\n"
             "print([r.name for r in known_runtimes()])"

@@ -20,7 +20,7 @@ from tests.descriptors import Descriptors
 
 
 class OpenRegularTests(SynchronousTestCase):
-    """`open_regular`."""
+    """Opening files with `open_regular`."""
 
     def setUp(self) -> None:
         self.directory = Path(tempfile.mkdtemp(dir="."))
@@ -51,7 +51,7 @@ class OpenRegularTests(SynchronousTestCase):
 
 
 class BirthTimeTests(SynchronousTestCase):
-    """`birth_time_ns`."""
+    """The birth times of files."""
 
     def setUp(self) -> None:
         self.path = Path(tempfile.mkdtemp(dir=".")) / "file"
@@ -65,7 +65,7 @@ class BirthTimeTests(SynchronousTestCase):
         return birth
 
     def test_clock(self) -> None:
-        """The birth time is that of the wall clock, in nanoseconds."""
+        """The birth time is in nanoseconds of the wall clock."""
         birth = self.birth(self.path)
         self.assertLess(abs(time.time_ns() - birth), 60 * 10**9)
         self.assertLessEqual(birth, self.path.stat().st_ctime_ns)
@@ -78,13 +78,13 @@ class BirthTimeTests(SynchronousTestCase):
             self.assertEqual(self.birth(path) // 10**9, int(output))
 
     def test_kept(self) -> None:
-        """Writing, renaming and `os.utime` keep it; a new file has another one."""
+        """A file keeps its birth time; a new file of the same name has a later one."""
         birth = self.birth(self.path)
         self.path.write_text("def")
         os.utime(self.path, (0, 0))
         moved = self.path.rename(self.path.with_name("moved"))
         self.assertEqual(self.birth(moved), birth)
-        # The clock of a file system is coarse.
+        # The clock of a file system is coarse: a new file may get the same time.
         deadline = time.monotonic() + 60
         self.path.write_text("ghi")
         while self.birth(self.path) == birth and time.monotonic() < deadline:
@@ -93,7 +93,7 @@ class BirthTimeTests(SynchronousTestCase):
         self.assertGreater(self.birth(self.path), birth)
 
     def test_descriptor(self) -> None:
-        """A file descriptor can be used; a symbolic link is followed."""
+        """The file may be given by a descriptor, or by a symbolic link."""
         link = self.path.with_name("link")
         link.symlink_to("file")
         with open(self.path) as file:

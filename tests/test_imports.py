@@ -28,14 +28,14 @@ LAYERS = [
     {"model", "timestamps", "booleans", "compact_json"},
 ]
 
-#: The guest's end: it runs without the server, and imports nothing of it.
+#: The package for guests: it runs without the server, and imports nothing of it.
 CLIENT = "client"
 
 
 def _imports() -> Mapping[str, set[str]]:
-    """Return the modules of devlxd that each module imports, by their names.
+    """Return the modules of devlxd that each module of devlxd imports, by name.
 
-    Imports for the type checker alone are included.
+    Imports under ``TYPE_CHECKING`` are included.
     """
     names = {module.name: module for module in getModule("devlxd").walkModules()}
     found = {}
@@ -62,7 +62,10 @@ def _package(module: str) -> str:
 
 
 def _upward(imports: Mapping[str, set[str]]) -> list[str]:
-    """Return the imports that do not point down, or the packages in no layer."""
+    """Return the imports that are not from a lower layer, one line for each.
+
+    If packages are in no layer, return a line for each of these instead.
+    """
     layers = [*LAYERS, {CLIENT}]
     level = {name: n for n, layer in enumerate(layers) for name in layer}
     unknown = sorted({_package(module) for module in imports} - set(level))
@@ -81,7 +84,7 @@ class ImportTests(SynchronousTestCase):
     """Imports of the modules of devlxd."""
 
     def test_no_reactor(self) -> None:
-        """Importing any module leaves the choice of the reactor to the agent."""
+        """Importing a module never installs a reactor: the agent chooses it."""
         names = [m.name for m in getModule("devlxd").walkModules()]
         code = (
             f"import sys, importlib; [importlib.import_module(n) for n in {names}]; "
@@ -95,7 +98,7 @@ class ImportTests(SynchronousTestCase):
         self.assertEqual(_upward(_imports()), [])
 
     def test_client(self) -> None:
-        """A client that imports from the server is reported, also of its own layer."""
+        """Imports of the client from the server, and within a layer, are reported."""
         imports = {
             "devlxd.client.guest": {"devlxd.client.errors", "devlxd.model"},
             "devlxd.commands.main": {"devlxd.client.guest"},
@@ -115,14 +118,14 @@ class ImportTests(SynchronousTestCase):
         self.assertEqual(_upward(imports), ["new is in no layer"])
 
     def test_no_circles(self) -> None:
-        """No modules import each other, not even for the type checker."""
+        """No modules import each other in a cycle, not even for the type checker."""
         try:
             TopologicalSorter(_imports()).prepare()
         except CycleError as error:
             self.fail(" -> ".join(error.args[1]))
 
     def test_import_bare(self) -> None:
-        """Importing the package alone imports nothing of the server."""
+        """Importing only the package ``devlxd`` does not import Twisted."""
         code = "import sys, devlxd; sys.exit('twisted' in sys.modules)"
         finished = subprocess.run([sys.executable, "-c", code], check=False)
         self.assertEqual(finished.returncode, 0)

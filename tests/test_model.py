@@ -55,7 +55,7 @@ class ContainerTests(SynchronousTestCase):
             mixed.devices["eth0"]["type"] = "x"  # type: ignore[index] # on purpose
 
     def test_another(self) -> None:
-        """A container that was created again has another uuid or another id."""
+        """Snapshots with different uuids or ids are of different containers."""
         uuid = Container("c1", {"volatile.uuid": "1"})
         self.assertEqual((uuid.uuid, Container("c1").uuid), ("1", ""))
         self.assertFalse(uuid.is_different_from(Container("c1")))

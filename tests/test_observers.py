@@ -141,7 +141,7 @@ class ObserverTests(SynchronousTestCase):
         self.assertEqual(self.observer.notifications[1:], [("asked", "c1", path, 200)])
 
     def asked(self, guest: GuestConnection, *requests: bytes) -> list[tuple[Any, ...]]:
-        """Send requests; return the paths and codes that are notified."""
+        """Send requests; return the paths and codes that the observer receives."""
         self.observer.notifications.clear()
         for request in requests:
             guest.send(request)
@@ -182,7 +182,10 @@ class ObserverTests(SynchronousTestCase):
         self.assertEqual(codes, [(path, 502)])
 
     def request_list(self) -> tuple[Clock, IProtocol]:
-        """Request a list that is rendered in turns; return the clock of these."""
+        """Request a list that is rendered in turns.
+
+        :return: the clock that runs the turns, and the connection.
+        """
         self.store.put(evolve(C1, config={f"user.{n}": "1" for n in range(3000)}))
         clock = Clock()
         site = site_for(self.store, "c1", clock=clock, observer=self.observer)
@@ -202,14 +205,14 @@ class ObserverTests(SynchronousTestCase):
         )
 
     def test_asked_disconnected(self) -> None:
-        """A response to a client that has disconnected has no status."""
+        """The observer receives no status if the client disconnects before."""
         clock, channel = self.request_list()
         channel.connectionLost(Failure(ConnectionDone()))
         clock.pump([0] * 20)
         self.assertEqual(self.observer.notifications, [])
 
     def test_asked_events(self) -> None:
-        """A stream of events has one status; the events have none."""
+        """The observer is notified once of a stream of events, not of each event."""
         site = site_for(
             self.store, "c1", bus=bus_for(self.store), observer=self.observer
         )
@@ -234,7 +237,7 @@ class ObserverTests(SynchronousTestCase):
             self.assertEqual(codes, [("/1.0/events", code)])
 
     def test_asked_malformed(self) -> None:
-        """A request that the server refuses has not reached the gate."""
+        """The observer is not notified of requests that the server refuses."""
         guest = GuestConnection(site_for(self.store, "c1", observer=self.observer))
         self.assertEqual(self.asked(guest, b"GET / HTTP/1.1\r\n\r\n"), [])
 
@@ -269,7 +272,7 @@ class ObserverTests(SynchronousTestCase):
         self.assertTrue(reason.startswith("not in a container: "), reason)
 
     def test_lost(self) -> None:
-        """Subscribers that are sent ``lost``."""
+        """The observer is notified when a subscriber is sent ``lost``."""
         site = site_for(
             self.store, "c1", bus=bus_for(self.store), observer=self.observer
         )

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def hatch_options(table: str) -> list[str]:
-    """Return the options in a table of ``pyproject.toml``, as lines."""
+    """Return the lines of ``[tool.hatch.build{table}]`` in ``pyproject.toml``."""
     text = (ROOT / "pyproject.toml").read_text()
     head = re.escape(f"[tool.hatch.build{table}]\n")
     (options,) = re.findall(rf"^{head}(.*?)(?=^\[|\Z)", text, re.DOTALL | re.MULTILINE)
@@ -68,7 +68,7 @@ class WheelTests(SynchronousTestCase):
         )
 
     def test_plugin(self) -> None:
-        """The wheel has the plugin of twistd, which is in no package."""
+        """The wheel has the plugin of twistd, which is outside of the package."""
         plugin = "twisted/plugins/devlxd_plugin.py"
         self.assertEqual(
             hatch_options(".targets.wheel.force-include"), [f'"{plugin}" = "{plugin}"']

@@ -32,7 +32,7 @@ class ReadmeTests(SynchronousTestCase):
         ]
         self.assertGreaterEqual(len(commands), 8)
         for words in commands:
-            # The command line in the systemd unit is one of them.
+            # These include the command line of the systemd unit.
             parsed = options.Options()
             parsed.parseOptions(words)
             self.assertTrue(parsed["demo"] or parsed["containers"], words)
@@ -59,7 +59,7 @@ class ReadmeTests(SynchronousTestCase):
         self.assertTrue(said.public)
 
     def test_agent(self) -> None:
-        """The agent is a service that serves its container."""
+        """The program of an agent makes a service that serves its container."""
         (agent,) = blocks_of(README, "Embed it")
         from twisted.internet import reactor  # noqa: F401, PLC0415 # it must exist
 

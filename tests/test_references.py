@@ -39,14 +39,14 @@ NUMBER = re.compile(r"\bT\d{1,2}\b")
 #: A Python object by its full name, as docstrings and pages refer to it.
 OBJECT = re.compile(r"`(devlxd(?:\.[A-Za-z_]\w*)+)`")
 
-#: A module of tests, as the pages and tox name it; toy is an example.
+#: A module of tests, as the pages and tox.ini name it; test_toy is an example.
 TESTS = re.compile(r"(?<![\w.])tests(?:\.(?!test_toy\b)\w+)+")
 
 TEST_CASE_NAME = re.compile(r"^# -\*- test-case-name: (\S+) -\*-$", re.MULTILINE)
 
 
 def files() -> Iterator[Path]:
-    """Return the text files of the repository."""
+    """Yield the text files of the repository."""
     yield from (path for path in ROOT.iterdir() if path.suffix in SUFFIXES)
     for directory in DIRECTORIES:
         yield from (
@@ -57,14 +57,14 @@ def files() -> Iterator[Path]:
 
 
 def texts() -> Iterator[tuple[str, str]]:
-    """Return the name and the text of each file, except for this one."""
+    """Yield the path and the text of each file, except for this one."""
     for path in files():
         if path.is_file() and path != Path(__file__):
             yield str(path.relative_to(ROOT)), path.read_text()
 
 
 def find(name: str) -> object:
-    """Return an object by its full name, also a member of an interface.
+    """Return the object of a full name; it may be a member of an interface.
 
     :raises Exception: when there is no such object.
     """

@@ -11,23 +11,23 @@ from twisted.trial.unittest import SynchronousTestCase
 
 ROOT = Path(__file__).parents[1]
 
-#: The files of the tests where a row of the table names none.
+#: The file of tests that every row implies, and the one that "on text" implies.
 ATTACKS = "tests/integration/test_attacks.py"
 ON_TEXT = "tests/peers/test_identifier.py"
 
 #: The tests in `ATTACKS` that do not test an attack.
 NO_ATTACKS = {"test_honest", "test_searched_init", "test_five_containers"}
 
-#: A row of the table, and the column with its tests.
+#: A row of the table; the group is the column with its tests.
 ROW = re.compile(r"^   \* - .+\n     - ((?:.+\n)(?:       .+\n)*)", re.MULTILINE)
 
-#: A test, a class of tests, and a file.
+#: The name of a test or of a class of tests, and that of a file.
 NAME = re.compile(r"``(test_\w+|\w+Tests)``")
 FILE = re.compile(r"``(tests/\S+)``")
 
 
 def rows() -> Iterator[tuple[set[str], set[str]]]:
-    """Return the names of the tests in each row, and the files of these tests."""
+    """Yield the tests that each row names, and the files that may contain them."""
     page = (ROOT / "docs" / "security.rst").read_text()
     _heading, *columns = ROW.findall(page)
     for column in columns:

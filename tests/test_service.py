@@ -119,7 +119,7 @@ class DevLXDServiceTests(SynchronousTestCase):
         service.startService()
         first, second = map(GuestConnection, self.sites())
         self.assertTrue(first.get(path).endswith(b"\r\n\r\ndata"))
-        # The response that there is no such image is delayed.
+        # The response for a missing image is delayed; until then it is a download.
         self.assertEqual(first.get(f"/1.0/images/{'0' * 64}/export"), b"")
         self.assertEqual(second.get(path)[9:12], b"429")
 
@@ -182,6 +182,7 @@ class DevLXDServiceTests(SynchronousTestCase):
         """No connections are accepted on a socket that arrives after the stop."""
         ours, endpoint = socket.socket(socket.AF_UNIX), LaterEndpoint()
         self.addCleanup(ours.close)
+        # Linux binds it to an unused abstract address (unix(7), "Autobind").
         ours.bind("")
         ours.listen()
         service = DevLXDService(self.reactor, self.store, [(LXD, endpoint)])
@@ -192,7 +193,7 @@ class DevLXDServiceTests(SynchronousTestCase):
         self.assertEqual(self.reactor.getReaders(), [])
 
     def test_fails_late(self) -> None:
-        """The failure of an endpoint is logged; the service can be stopped."""
+        """A late failure of an endpoint is logged; the service can be stopped."""
         endpoint = LaterEndpoint()
         service = DevLXDService(self.reactor, self.store, [(LXD, endpoint)])
         service.startService()
@@ -208,7 +209,7 @@ class DevLXDServiceTests(SynchronousTestCase):
 
 
 class ObservedServiceTests(SynchronousTestCase):
-    """A service with an observer, and with a time of its own."""
+    """A service with an observer, and with the clock of an agent."""
 
     def setUp(self) -> None:
         self.reactor = MemoryDevLXDReactor()
@@ -262,7 +263,7 @@ class ObservedServiceTests(SynchronousTestCase):
         self.assertEqual(self.observer.notifications.count(("lost", "c1")), 1)
 
     def test_failing_observer(self) -> None:
-        """An exception of the observer is logged; the service does not notice."""
+        """An exception of the observer is logged; guests are not affected."""
         for method in ("connected", "asked", "changed"):
             self.patch(self.observer, method, lambda *_: 1 // 0)
         guest = self.connect()
@@ -271,7 +272,7 @@ class ObservedServiceTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 3)
 
     def test_now(self) -> None:
-        """Events have the time that the agent gives them."""
+        """The timestamps of events are those of the agent's clock."""
         guest = self.connect()
         self.assertIn(b"X-Devlxd-Timestamp: 2001-09-09T01:46:40", guest.get(EVENTS))
         self.store.put(evolve(C1, config={"user.a": "c"}))
@@ -285,7 +286,7 @@ class ObservedServiceTests(SynchronousTestCase):
 
 
 class ChangeReporterTests(StoreObserverContract, SynchronousTestCase):
-    """What passes changes of the store on to the observer of a service."""
+    """The object that reports changes of the store to a service's observer."""
 
     def make_observer(self) -> IStoreObserver:
         """See `StoreObserverContract.make_observer`."""

@@ -63,7 +63,7 @@ class PeerTests(SynchronousTestCase):
 
 
 class RefuseDescriptorsTests(SynchronousTestCase):
-    """File descriptors that peers send along."""
+    """File descriptors that peers send (SCM_RIGHTS, ``unix(7)``)."""
 
     def test_refused(self) -> None:
         """The kernel refuses file descriptors, or a warning is logged."""

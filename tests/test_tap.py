@@ -39,7 +39,7 @@ from devlxd.testing import MemoryDevLXDReactor
 
 
 def no_privileges() -> None:
-    """Refuse to identify callers, as without CAP_SYS_PTRACE."""
+    """Raise the error of a process without CAP_SYS_PTRACE."""
     raise PermissionError("CAP is missing")
 
 
@@ -112,7 +112,7 @@ class OptionsTests(OptionsTestCase):
         self.assertEqual(parsed.containers(APOLLO), Path("/var/lib/apollo/containers"))
 
     def test_bad_options(self) -> None:
-        """devlxd refuses an invalid command line with one line."""
+        """An invalid command line is refused with an error of one line."""
         path = str(self.containers)
         self.assert_refused("--nope", "--nope")
         self.assert_refused("extra", "extra")
@@ -294,7 +294,7 @@ class MakeServiceTests(OptionsTestCase):
         return service.store.directory
 
     def test_access_keys(self) -> None:
-        """Mistakes in the access keys of every dialect are logged, served or not."""
+        """The store checks the access keys of all dialects, even if not served."""
         keys = tap.access_keys([])
         for dialect in DIALECTS.values():
             self.assertIn(dialect.switch, keys.booleans)
@@ -310,7 +310,7 @@ class MakeServiceTests(OptionsTestCase):
         self.assertEqual(service.store._access_keys, keys)
 
     def test_access_keys_of_switch(self) -> None:
-        """Mistakes in the key of ``--switch`` are logged, too."""
+        """The store checks the key of ``--switch``, too."""
         (service,) = self.make(
             f"--containers={self.containers}",
             f"--listen={self.socket}",
@@ -385,7 +385,7 @@ class MakeServiceTests(OptionsTestCase):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_output(self) -> None:
-        """The log of ``twistd -n`` never blocks."""
+        """Writing to standard output, where ``twistd -n`` logs, never blocks."""
         output = io.StringIO()
         self.patch(tap, "nonblocking", lambda file: output)
         self.make(f"--containers={self.containers}", f"--listen={self.socket}")
@@ -417,7 +417,7 @@ class MakeServiceTests(OptionsTestCase):
         self.on_hangup()
         self.assertEqual(reloaded, [service.store for service in services])
 
-    def test_starts_with(self) -> None:
+    def test_locks_and_privileges(self) -> None:
         """The process locks its state, and checks its remaining privileges."""
         self.make(f"--containers={self.containers}", f"--listen={self.socket}")
         self.acquire_locks()

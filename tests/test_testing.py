@@ -1,6 +1,6 @@
 """Tests of what `devlxd.testing` exports.
 
-The fakes themselves are tested beside what they stand for.
+The tests of each fake are next to those of the class that it replaces.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ from tests.test_docs import PYTHON, run_tests_in
 
 PACKAGES = [devlxd.testing, devlxd.testing.contracts]
 
-#: What the tests of devlxd may import, and programs that embed it need not have.
+#: Packages that devlxd's own tests import, but that are not dependencies of devlxd.
 TEST_DEPENDENCIES = ["hypothesis", "tests", "sphinx", "pytest"]
 
 
 def exported(package: ModuleType) -> dict[str, object]:
-    """Return what a package exports, by its names."""
+    """Return the exports of a package by name."""
     return {name: getattr(package, name) for name in package.__all__}
 
 
 def defined() -> Iterator[type]:
-    """Return the public classes that the modules of `devlxd.testing` define."""
+    """Yield the public classes that the modules of `devlxd.testing` define."""
     for module in getModule("devlxd.testing").walkModules():
         for name, value in vars(namedAny(module.name)).items():
             is_public = inspect.isclass(value) and not name.startswith("_")
@@ -66,7 +66,7 @@ class ExportTests(SynchronousTestCase):
         self.assertEqual(missing, set())
 
     def test_documented(self) -> None:
-        """Everything that is exported has a docstring, and so have its methods."""
+        """Everything exported has a docstring, and so has each public method."""
         for package in PACKAGES:
             self.assertTrue(package.__doc__)
             for name, value in exported(package).items():
@@ -78,7 +78,7 @@ class ExportTests(SynchronousTestCase):
                         self.assertTrue(function.__doc__, f"{name}.{method}")
 
     def test_interfaces(self) -> None:
-        """The suites of each interface are listed, or why there is none."""
+        """The docstring of the suites names every interface and suite, no others."""
         listed = re.findall(r"`(\w+)`", devlxd.testing.contracts.__doc__ or "")
         interfaces = {
             name
@@ -91,7 +91,7 @@ class ExportTests(SynchronousTestCase):
         self.assertEqual({n for n in unknown if n[0] == "I" or "Contract" in n}, set())
 
     def test_dependencies(self) -> None:
-        """The packages can be imported where only devlxd's dependencies are."""
+        """The packages need only devlxd's own dependencies to be installed."""
         code = (
             f"import sys; sys.modules.update(dict.fromkeys({TEST_DEPENDENCIES})); "
             "import devlxd.testing, devlxd.testing.contracts"
@@ -99,7 +99,7 @@ class ExportTests(SynchronousTestCase):
         subprocess.run([sys.executable, "-c", code], check=True)
 
     def test_example(self) -> None:
-        """The example of a test of an agent passes."""
+        """The example in the docstring of `devlxd.testing` passes, and is short."""
         (block,) = PYTHON.findall(devlxd.testing.__doc__ or "")
         source = textwrap.dedent(block)
         self.assertLessEqual(source.count("\n"), 20)
@@ -109,7 +109,7 @@ class ExportTests(SynchronousTestCase):
 
 
 class FakeTests(SynchronousTestCase):
-    """Fakes whose interfaces have no contract suites."""
+    """Fakes that no contract suite tests."""
 
     def test_reactor(self) -> None:
         """`MemoryDevLXDReactor` has all interfaces that devlxd uses."""
@@ -128,7 +128,7 @@ class FakeTests(SynchronousTestCase):
         )
 
     def test_bus(self) -> None:
-        """`bus_for` has events of the config keys of its dialect, and their time."""
+        """`bus_for` has events of the keys that the dialect exports, with its time."""
         store = MemoryStore([Container("c1")])
         clock = Clock()
         bus = bus_for(store, clock, now=lambda: 10**18)

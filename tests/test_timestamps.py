@@ -65,6 +65,6 @@ class TimestampTests(SynchronousTestCase):
 
     @given(st.integers(0, 4 * 10**18), st.sampled_from(["UTC", "EST5", "IST-5:30"]))
     def test_round_trip(self, nanoseconds: int, zone: str) -> None:
-        """A formatted timestamp is parsed back, in every time zone."""
+        """Parsing a formatted timestamp returns the same time, in every zone."""
         self.set_zone(zone)
         self.assertEqual(timestamp_of(timestamp_text(nanoseconds)), nanoseconds)

@@ -35,7 +35,7 @@ class TurnsTests(TurnsContract, SynchronousTestCase):
         self.turns.take(owner, do)
 
     def test_slices(self) -> None:
-        """The reactor continues between slices; all turns run in order."""
+        """The reactor runs other calls between slices; all turns run in order."""
         for n in range(1, 4):
             self.take_long_turn("a", f"a{n}")
         self.take_long_turn("b", "b1")
