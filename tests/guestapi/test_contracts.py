@@ -97,7 +97,7 @@ class GuestAPITests(StoreObserverContract, SynchronousTestCase):
         return make_api(self)
 
     def test_handler(self) -> None:
-        """It is a handler of requests."""
+        """`GuestAPI` provides `IRequestHandler`."""
         self.assertTrue(verifyObject(IRequestHandler, make_api(self)))
 
 

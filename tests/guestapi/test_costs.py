@@ -1,4 +1,4 @@
-"""Tests of the memory that connections need: after closing, and without reading.
+"""Tests of the memory of connections: of closed ones, and of unread ones.
 
 They use real sockets. Freeing a closed connection must not need the garbage
 collector: guests would determine how much it has to collect.
@@ -100,7 +100,7 @@ class FreedTests(ConnectionsTestCase):
     """Closed connections are freed by reference counting."""
 
     def check(self, use: Callable[[SocketClient], object]) -> None:
-        """Check that a connection is freed once ``use`` has closed it."""
+        """Check that a connection is freed after ``use``, which has to close it."""
         use(self.connect())  # creates objects that are created only once
         gc.collect()
         # Objects of other tests are not collected.
@@ -317,9 +317,9 @@ class UnreadTests(ConnectionsTestCase):
     ) -> None:
         """Check the memory that each of several guests needs.
 
-        :param most: the limit for each, in bytes.
+        :param most: the limit for each guest, in bytes.
         :param use: called with each guest.
-        :param cause: called afterwards.
+        :param cause: called afterwards, to cause data for all guests.
         """
         # The first measurement includes objects that are created only once.
         _, one, many = (self.memory_of(count, use, cause) for count in (1, 1, 11))
@@ -395,7 +395,7 @@ class SlowReaderTests(ConnectionsTestCase):
         return chunks(self.lines.send()), frames(self.websocket.send())
 
     def test_pace(self) -> None:
-        """Slow guests receive the whole event and the ones after it."""
+        """Slow guests receive the whole large event, and the event after it."""
         for _ in range(2):
             self.clock.advance(PING_INTERVAL)
             for guest in self.lines, self.websocket:

@@ -85,7 +85,7 @@ TOY = Dialect(
 
 
 class ToyTests(SynchronousTestCase):
-    """A dialect that is defined in one module, beside the others."""
+    """A dialect defined outside devlxd, served together with the default dialect."""
 
     def setUp(self) -> None:
         self.store = MemoryStore([Container("c1", {"toy.bear": "pooh", "user.a": "b"})])
@@ -123,26 +123,26 @@ class ToyTests(SynchronousTestCase):
         self.assertIn(b"Allow: GET, HEAD, POST\r\n", self.toy.send(request % b"PUT"))
 
     def test_variable(self) -> None:
-        """A path may continue after its variable."""
+        """A path may continue after its variable, which is percent-decoded."""
         self.assertEqual(self.get("/toy/toy.bear/length"), (200, "4"))
         self.assertEqual(self.get("/toy/toy%2Ebear/length"), (200, "4"))
 
     def test_exported(self) -> None:
-        """A dialect exports its own namespace, and has its own texts of refusals."""
+        """A dialect exports only its own namespace, with its own error messages."""
         self.assertEqual(self.get("/toy/keys")[1], '["/toy/keys/toy.bear"]\n')
         self.assertEqual(self.get("/toy/keys/toy.bear"), (200, "pooh"))
         self.assertEqual(self.get("/toy/keys/user.a"), (403, "no toys for you\n"))
 
     def test_listed_paths(self) -> None:
-        """The paths in a list exist, wherever a dialect has the list."""
+        """Every path in a list is served, whatever the path of the list itself."""
         devices = {"eth0": {"nictype": "ipvlan"}}
         self.store.put(Container("c1", {"toy.bear": "pooh"}, devices))
         for path in ("/toy/keys", "/toy/devices"):
             (item,) = json.loads(self.get(path)[1])
             self.assertEqual(self.get(item)[0], 200, item)
 
-    def test_beside(self) -> None:
-        """Another dialect of the same service is not affected."""
+    def test_other_dialect(self) -> None:
+        """The default dialect of the same service exports its own namespace."""
         response = self.other.get("/1.0/config")
         self.assertEqual(
             json.loads(response.partition(b"\r\n\r\n")[2]), ["/1.0/config/user.a"]
@@ -183,7 +183,7 @@ class DialectsTests(SynchronousTestCase):
         self.assertEqual(set(DIALECTS), names)
 
     def test_named_nowhere_else(self) -> None:
-        """No other code of devlxd names a dialect, except the names of runtimes."""
+        """No other code names a dialect; ``peers`` names runtimes."""
         package = Path(__file__).parents[2] / "devlxd"
         for path in package.rglob("*.py"):
             if path.parent.name not in ("dialects", "peers"):

@@ -45,7 +45,7 @@ class JSONLineTests(SynchronousTestCase):
             self.assertEqual((event.container, event.timestamp), ("c1", when))
 
     def test_one_line(self) -> None:
-        """With any values, an event is one line."""
+        """An event is one line, even if a value contains the ends of lines."""
         new = Container("c1", {"user.a": "two\nlines \u2028 <&> \x00"})
         text = json_line(change_to(new, 1))
         self.assertEqual(text.find(b"\n"), len(text) - 1)
@@ -54,7 +54,7 @@ class JSONLineTests(SynchronousTestCase):
         )
 
     def test_lost(self) -> None:
-        """An event ``lost`` has the time after which no event is missing."""
+        """A ``lost`` event has the time after which no event is missing."""
         message = json.loads(json_line(lost_event("c1", 5)))
         self.assertEqual(message["type"], "lost")
         self.assertEqual(message["timestamp"], timestamp_text(5))

@@ -114,14 +114,14 @@ class EventsTestCase(SynchronousTestCase):
         self.guest = GuestConnection(self.site)
 
     def put(self, value: str, **config: str) -> None:
-        """Change the container's value."""
+        """Change the value of ``user.a``, and set the other config keys."""
         self.store.put(evolve(C1, config={"user.a": value, **config}))
 
     def stop_reading(self, guest: GuestConnection) -> None:
         """Stop reading as the guest: its transport is full."""
         assert guest.transport.producer is not None
         guest.transport.producer.pauseProducing()
-        # Full transports do that at every write.
+        # Full transports pause their producers at every write.
         guest.transport.producer.pauseProducing()
 
     def resume_reading(self, guest: GuestConnection) -> None:
@@ -148,14 +148,14 @@ class RequestTests(EventsTestCase):
         return response
 
     def test_interfaces(self) -> None:
-        """A stream is a subscriber; bodies and websockets are sinks."""
+        """The stream and its sinks provide their interfaces."""
         self.assertTrue(verifyClass(ISubscriber, EventStream))
         self.assertTrue(verifyClass(IStream, EventStream))
         for kind in (BodyMessageSink, WebSocketSink):
             self.assertTrue(verifyClass(ISink, kind))
 
     def test_types(self) -> None:
-        """Types are separated by commas and optional spaces; others are refused."""
+        """Commas and optional spaces separate types; unknown types are refused."""
         for types in (b"", b"config", b"device,config", b"%20device%20,+config", b","):
             response = GuestConnection(self.site).send(
                 b"GET /1.0/events?type=%b HTTP/1.1\r\nHost: x\r\n\r\n" % types
@@ -311,8 +311,8 @@ class BodyMessageSinkTests(EventsTestCase):
         )
         self.assertEqual(len(lines), 2)
 
-    def test_before_the_head(self) -> None:
-        """A change right after the head is not missed."""
+    def test_while_head_is_sent(self) -> None:
+        """A change while the head is sent is not missed."""
         sequence = self.guest.transport.writeSequence
 
         def head_and_change(data: list[bytes]) -> None:
@@ -498,7 +498,7 @@ class WebSocketSinkTests(EventsTestCase):
     """Events as websocket messages."""
 
     def begin(self, query: bytes = b"", early: bytes = b"") -> bytes:
-        """Perform the handshake; return the head of the response."""
+        """Send the handshake and ``early`` data; return the head of the response."""
         response = self.guest.send(HANDSHAKE % query + early)
         head, _, self.rest = response.partition(b"\r\n\r\n")
         return head

@@ -79,7 +79,7 @@ class GateTests(SynchronousTestCase):
         self.assert_refused(caller, 403, "not authorized", dialect)
 
     def test_uids(self) -> None:
-        """``security.devlxd.uids`` allows other users, by their uid inside."""
+        """``security.devlxd.uids`` allows other users, by uid in the container."""
         for uids, uid, code in (
             ("0,1000", 1000, b"200"),
             (" 5 , 1000 ", 1000, b"200"),
@@ -120,7 +120,7 @@ class GateTests(SynchronousTestCase):
         self.assertTrue(guest.transport.disconnecting)
 
     def test_removed_container(self) -> None:
-        """A container that is removed from the store is refused."""
+        """A caller whose container is removed from the store is refused."""
         guest = self.connect_as(Caller("c1", uid=0))
         guest.get("/1.0")
         self.store.remove("c1")
@@ -144,7 +144,7 @@ class GateTests(SynchronousTestCase):
 
     @given(st.text().filter(lambda t: t.lower() not in ("false", "0", "no", "off")))
     def test_not_switched_off(self, value: str) -> None:
-        """No other value switches the API off."""
+        """Only the values false, 0, no and off switch the API off."""
         config = {"security.devlxd": value}
         self.store.put(evolve(self.container, config=config))
         guest = self.connect_as(Caller("c1", uid=0))

@@ -50,7 +50,7 @@ def parsed_filename(filename: str) -> str | None:
 
 
 class DispositionTests(SynchronousTestCase):
-    """The filename of an image."""
+    """The filename in the ``Content-Disposition`` of an image."""
 
     def test_as_lxd(self) -> None:
         """A filename of plain characters is sent unquoted, as LXD sends it."""

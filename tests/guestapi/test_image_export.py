@@ -211,7 +211,7 @@ class ResponseTests(ImagesTestCase):
         self.assertEqual(self.images.open_images, [])
 
     def test_if_unmodified_since(self) -> None:
-        """``If-Unmodified-Since`` results in 412 for a later one (RFC 9110, 13.1.4)."""
+        """A later image than ``If-Unmodified-Since`` gives 412 (RFC 9110, 13.1.4)."""
         for condition, code in (
             (MODIFIED_TEXT, 200),
             ("Sun, 09 Sep 2001 01:46:41 GMT", 200),
@@ -246,7 +246,7 @@ class ResponseTests(ImagesTestCase):
 
     @given(st.binary(max_size=40) | st.text("SunMo ,09-:AGTM\t", max_size=40))
     def test_any_date(self, date: bytes | str) -> None:
-        """Any value of ``If-Unmodified-Since`` gets a response."""
+        """No value of ``If-Unmodified-Since`` causes an error in devlxd."""
         value = date if isinstance(date, bytes) else date.encode()
         head = f"GET {self.path} HTTP/1.1\r\nHost: x\r\nIf-Unmodified-Since: ".encode()
         response = GuestConnection(self.site).send(head + value + b"\r\n\r\n")
@@ -259,7 +259,7 @@ class ResponseTests(ImagesTestCase):
         self.assertEqual(headers["Last-Modified"], headers["Date"])
 
     def test_not_seekable(self) -> None:
-        """If an image is not seekable, all of it is sent, and ranges are ruled out."""
+        """If an image is not seekable, all of it is sent; ranges are not accepted."""
         pending = PendingImage(size=3)
         pending.is_seekable = False
         self.guest = GuestConnection(
@@ -301,7 +301,7 @@ class AccessTests(ImagesTestCase):
     """Which containers may download images."""
 
     def test_switch(self) -> None:
-        """Without the permission for images, the response at all paths is 403."""
+        """Without the permission, the response is 403 for every fingerprint."""
         for value, code in (
             ("true", 200),
             ("TRUE", 200),
@@ -329,7 +329,7 @@ class AccessTests(ImagesTestCase):
             self.assertEqual((code, headers["Allow"]), (405, "GET, HEAD"))
 
     def test_without_images(self) -> None:
-        """Without a store of images, the path is not found."""
+        """Without a store of images, the response is 404."""
         self.guest = GuestConnection(site_for(self.store, "c1", clock=self.clock))
         self.assertEqual(self.request(self.path)[0], 404)
 
@@ -431,7 +431,7 @@ class NotFoundTests(SynchronousTestCase):
         if not response:
             self.clock.advance(NOT_FOUND_DELAY)
             response = self.guest.send(b"")
-        # The clock has advanced.
+        # Only ``Date`` may differ, as the clock advances.
         self.assertEqual(without_date(response), without_date(expected), path)
 
     def test_same_time(self) -> None:
@@ -533,7 +533,7 @@ class FullTransport(StringTransport):
             self.producer.pauseProducing()
 
     def resumeProducing(self) -> None:
-        """See `IPushProducer.resumeProducing`. Like a socket, not while it closes."""
+        """See `IPushProducer.resumeProducing`. Does nothing while it closes."""
         if not self.disconnecting:
             super().resumeProducing()
 
@@ -817,7 +817,7 @@ class FlowTests(SynchronousTestCase):
 
 
 class LimitTests(ImagesTestCase):
-    """The number of downloads of a container at a time."""
+    """The limit on simultaneous downloads of a container."""
 
     def connect(self) -> FullTransport:
         """Start a download, and read none of it."""

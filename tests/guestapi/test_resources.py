@@ -274,7 +274,7 @@ class LongListTests(SynchronousTestCase):
         self.check(self.guest.send(b""), self.container)
 
     def test_lost(self) -> None:
-        """If one guest disconnects meanwhile, others still receive their response."""
+        """If one guest disconnects before the end, others receive their response."""
         lost = GuestConnection(self.site)
         lost.get("/1.0/config")
         self.guest.get("/1.0/config")
@@ -284,7 +284,7 @@ class LongListTests(SynchronousTestCase):
         self.check(self.guest.send(b""), self.container)
 
     def test_switched_off(self) -> None:
-        """A request that passed the gate is responded to if the gate closes then."""
+        """A pending request gets its response even if the API is switched off."""
         self.site.doStart()
         self.addCleanup(self.site.doStop)
         self.assertEqual(self.guest.get("/1.0/config"), b"")

@@ -101,7 +101,7 @@ class SpecificationTests(SynchronousTestCase):
     def check(
         self, dialect: Dialect, rows: list[tuple[str, int, bytes, bytes]]
     ) -> None:
-        """Send the request of each row, as far as possible on one connection."""
+        """Check the response to each row's request, if possible on one connection."""
         guest = GuestConnection(site_for(MemoryStore([ABC]), "abc", dialect))
         for request, code, content_type, body in rows:
             response = guest.send(f"{request} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
@@ -126,7 +126,7 @@ class SpecificationTests(SynchronousTestCase):
         self.check(APOLLO, BOTH + NOT_IN_APOLLO)
 
     def test_headers(self) -> None:
-        """The responses to GET and HEAD have the same headers, and no others."""
+        """The responses to GET and HEAD have exactly the expected headers."""
         guest = GuestConnection(site_for(MemoryStore([ABC]), "abc"))
         expected = {b"Content-Type", b"Content-Length", b"Date"}
         for method in ("GET", "HEAD"):

@@ -122,7 +122,7 @@ class ConnectionLimiterTests(SynchronousTestCase):
         self.assertEqual(self.admitted, 1)
 
     def test_known_cgroup(self) -> None:
-        """Surplus connections of a new process are closed by its known cgroup."""
+        """Surplus connections of a new process in a known cgroup are closed, too."""
         processes = self.registry.processes
         self.reactor.identify = lambda: processes.put(os.getpid(), "c1")
         self.connect()

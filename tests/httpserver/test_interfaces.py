@@ -1,6 +1,6 @@
 """Tests that `devlxd.httpserver` provides its interfaces.
 
-What their methods do is tested where the bytes are: in ``test_site.py``, and in
+The behaviour of their methods is tested with requests, in ``test_site.py`` and in
 ``tests/guestapi/``. Streams and sinks have contract suites, see ``test_paced_body.py``
 and ``test_sinks.py``.
 """
@@ -20,7 +20,7 @@ class InterfaceTests(SynchronousTestCase):
     """The interfaces that only `devlxd.httpserver` provides."""
 
     def test_connections(self) -> None:
-        """The channels of a site are connections, and the site has them."""
+        """A channel is an `IConnection`, the server of its site an `IConnections`."""
         site = site_for(MemoryStore(), "c1")
         channel = site.buildProtocol(UNIXAddress(""))
         self.assertTrue(verifyObject(IConnection, channel))

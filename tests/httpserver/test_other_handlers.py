@@ -1,6 +1,6 @@
 """Tests of `devlxd.httpserver` with a handler that is not the guest API.
 
-The callers are users by name. The server knows no container, and no dialect.
+A caller is the name of a user. There are no containers and no dialects.
 """
 
 from __future__ import annotations
@@ -65,8 +65,9 @@ class UserAdmission:
 class OneResponseHandler:
     """A handler that has the same response for every request.
 
-    :ivar response: the response; an exception is raised.
-    :ivar calls: the callers and paths of requests, and the codes of responses.
+    :ivar response: the response; if it is an exception, it is raised.
+    :ivar calls: for each request, the caller and the path; for each response that
+        begins, also the status code.
     """
 
     response: object = Response(200, (), b"")
@@ -149,18 +150,18 @@ class OtherHandlerTests(SynchronousTestCase):
         return head, body
 
     def check_notified(self, code: int, path: bytes = b"/x") -> None:
-        """Check that the handler is called twice: for a request, and its status."""
+        """Check that the handler was called for a request, and for its status."""
         calls = [("alice", path), ("alice", path, code)]
         self.assertEqual(self.handler.calls, calls)
 
     def test_interfaces(self) -> None:
-        """The examples provide the interfaces."""
+        """The classes of this module provide the interfaces."""
         self.assertTrue(verifyObject(IAdmission, UserAdmission()))
         self.assertTrue(verifyObject(IRequestHandler, self.handler))
         self.assertTrue(verifyObject(IStream, WordStream(is_endless=True)))
 
     def test_whole(self) -> None:
-        """A whole response is sent with its length, on a persistent connection."""
+        """A `Response` is sent with its length, on a persistent connection."""
         head, body = self.get(Response(201, ((b"X-User", b"alice"),), b"made"))
         self.assertTrue(head.startswith(b"HTTP/1.1 201 Created\r\n"), head)
         self.assertIn(b"\r\nX-User: alice\r\nContent-Length: 4\r\n", head)
@@ -185,7 +186,7 @@ class OtherHandlerTests(SynchronousTestCase):
         self.check_notified(200)
 
     def test_late(self) -> None:
-        """A late response is sent when it is known."""
+        """The response of a Deferred is sent when the Deferred fires."""
         late: Deferred[Response] = Deferred()
         self.assertEqual(self.get(late), (b"", b""))
         self.assertEqual(self.handler.calls, [("alice", b"/x")])
@@ -194,7 +195,7 @@ class OtherHandlerTests(SynchronousTestCase):
         self.check_notified(200)
 
     def test_late_disconnected(self) -> None:
-        """A late response is cancelled if the client disconnects."""
+        """The Deferred of a response is cancelled if the client disconnects."""
         cancelled: list[object] = []
         self.get(Deferred(cancelled.append))
         self.client.disconnect()
@@ -202,14 +203,14 @@ class OtherHandlerTests(SynchronousTestCase):
         self.assertEqual(self.handler.calls, [("alice", b"/x")])
 
     def test_late_sent(self) -> None:
-        """A response that is sent is not cancelled."""
+        """The Deferred of a response that was sent is not cancelled."""
         late: Deferred[Response] = Deferred(lambda _: self.fail("cancelled"))
         self.get(late)
         late.callback(Response(200, (), b""))
         self.client.disconnect()
 
     def test_pending_stream(self) -> None:
-        """A pending stream is not cancelled, and is closed if it comes too late."""
+        """A pending stream is not cancelled, but closed after a disconnection."""
         late: Deferred[Response | StreamResponse] = Deferred()
         self.get(PendingStream(late))
         self.client.disconnect()
@@ -220,7 +221,7 @@ class OtherHandlerTests(SynchronousTestCase):
         self.assertEqual(self.handler.calls, [("alice", b"/x")])
 
     def test_error(self) -> None:
-        """A `ResponseError` replaces the response, also a late one."""
+        """A `ResponseError` replaces the response, even that of a Deferred."""
         error = ResponseError(refusal(418, "only tea"))
         late: Deferred[Response] = Deferred()
         late.errback(error)
@@ -241,7 +242,7 @@ class OtherHandlerTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_malformed(self) -> None:
-        """A request without ``Host`` is refused; the handler is only notified."""
+        """The handler of a refused request is only notified of the status."""
         head, _ = self.get(Response(200, (), b""), b"GET /x HTTP/1.1\r\n\r\n")
         self.assertTrue(head.startswith(b"HTTP/1.1 400 "), head)
         self.assertEqual(self.handler.calls, [("alice", b"/x", 400)])

@@ -60,7 +60,7 @@ class PacedBodyTests(SynchronousTestCase):
         self.released += 1
 
     def test_whole(self) -> None:
-        """All of a range is sent, in pieces of limited size; then it is released."""
+        """All of a range is sent, in pieces of limited size; the body is released."""
         self.body(10, 95).start(self.sink)
         self.assertEqual(self.sink.data(), DATA[10:95])
         self.assertEqual(self.reads, [(10, 40), (50, 40), (90, 5)])

@@ -41,7 +41,7 @@ HANDSHAKE = (
 
 
 def names_in(module: ModuleType) -> set[str]:
-    """Return the names in the first column of the table in a docstring."""
+    """Return the names in the first column of the table of a docstring."""
     lines = (module.__doc__ or "").splitlines()
     rule, *_ = (line for line in lines if line.startswith("="))
     column = "\n".join(line[: rule.index(" ")] for line in lines)
@@ -56,7 +56,7 @@ class PendingRequest(http.Request):
 
 
 class RecordingChannel(HTTPChannelBase):
-    """A channel that records the calls of the hooks.
+    """A channel that records the calls of the hooks of `HTTPChannelBase`.
 
     :ivar calls: the names of hooks that were called.
     """
@@ -118,7 +118,7 @@ class TwistedTests(SynchronousTestCase):
         self.assertEqual(self.transport.producerState, "producing")
 
     def test_abort_call(self) -> None:
-        """The call that aborts a connection is cancelled when it is closed."""
+        """The call that would abort a connection is cancelled after a close."""
         self.assertIsNone(self.channel.abort_call)
         self.channel.setTimeout(None)
         self.channel.abort_call = self.clock.callLater(5, lambda: None)
@@ -142,7 +142,7 @@ class TwistedTests(SynchronousTestCase):
         self.assertTrue(self.transport.value().startswith(b"HTTP/1.1 400 "))
 
     def test_continue(self) -> None:
-        """Twisted calls the hook when a client waits for a 100 with its body."""
+        """Twisted calls the hook for ``Expect: 100-continue``."""
         self.channel.dataReceived(
             b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n"
             b"Expect: 100-continue\r\n\r\n"
@@ -151,7 +151,7 @@ class TwistedTests(SynchronousTestCase):
         self.assertTrue(self.transport.value().startswith(b"HTTP/1.1 100 "))
 
     def test_body_length(self) -> None:
-        """The length of the body is known when the headers are."""
+        """The length of the body is known once the headers are parsed."""
         head = b"POST / HTTP/1.1\r\nHost: x\r\n"
         self.channel.dataReceived(head + b"Content-Length: 5\r\n\r\n")
         self.assertEqual(self.channel.body_length, 5)
@@ -188,7 +188,7 @@ class TwistedTests(SynchronousTestCase):
 
 
 class RecordingWebSocket(WebSocketBase):
-    """A websocket that records the calls of the hooks."""
+    """A websocket that records the calls of the hooks of `WebSocketBase`."""
 
     def __init__(self, factory: WebSocketServerFactory) -> None:
         super().__init__(factory, {"X-Header": "value"})
@@ -225,7 +225,7 @@ class AutobahnTests(SynchronousTestCase):
         self.websocket.dataReceived(HANDSHAKE)
 
     def receive(self, opcode: int, payload: bytes, fin: bool = True) -> list[object]:
-        """Receive a frame with a mask of zeros; return the hooks that it called."""
+        """Receive a frame with a mask of zeros; return the recorded calls."""
         self.websocket.calls.clear()
         head = bytes((opcode | fin << 7, 0x80 | len(payload), 0, 0, 0, 0))
         self.websocket.dataReceived(head + payload)
@@ -250,7 +250,7 @@ class AutobahnTests(SynchronousTestCase):
         self.assertEqual(self.receive(10, b""), ["ponged"])
 
     def test_close(self) -> None:
-        """The hook is called before a close frame is sent, without aborting."""
+        """The hook is called before a close frame; the connection stays open."""
         self.transport.clear()
         self.websocket.sendClose(1000, "bye")
         self.assertEqual(self.websocket.calls, ["opened", "closing"])
@@ -297,7 +297,7 @@ class AutobahnTests(SynchronousTestCase):
             self.assertTrue(hasattr(theirs, name), name)
 
 
-#: The names in the lists that are too usual to be searched for.
+#: The listed names that are too common to be searched for.
 USUAL_NAMES = {"length", "log"}
 
 

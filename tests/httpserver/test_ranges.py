@@ -13,7 +13,7 @@ class RangeTests(SynchronousTestCase):
     """The range that a ``Range`` header selects, of a body of 100 bytes."""
 
     def test_one(self) -> None:
-        """A range is cut at the end of the body."""
+        """A single range is returned, up to the end of the body."""
         for header, expected in (
             (b"bytes=0-0", (0, 1)),
             (b"bytes=0-99", (0, 100)),

@@ -18,7 +18,7 @@ from devlxd.turns import Turns
 
 
 class RegistryTests(SynchronousTestCase):
-    """Connections, by container."""
+    """The registry of connections, by owner."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -28,7 +28,7 @@ class RegistryTests(SynchronousTestCase):
         )
 
     def test_limit(self) -> None:
-        """The number of connections per container is limited."""
+        """The number of connections of each owner is limited."""
         for n in range(REQUESTS_PER_ITERATION + 10):
             self.assertTrue(self.registry.may_add("c1", REQUESTS_PER_ITERATION + 9 - n))
             self.assertTrue(self.registry.add("c1", n))
@@ -42,7 +42,7 @@ class RegistryTests(SynchronousTestCase):
         self.assertTrue(self.registry.add("c1", 100))
 
     def test_connections(self) -> None:
-        """The connections of one container and of all containers are listed."""
+        """The connections of one owner and of all owners are listed."""
         for owner, connection in (("c1", 1), ("c1", 2), (None, 3)):
             self.registry.add(owner, connection)
         self.assertEqual(set(self.registry.of("c1")), {1, 2})
@@ -71,7 +71,7 @@ class RegistryTests(SynchronousTestCase):
         self.assertTrue(self.registry.may_connect_now("c1"))
 
     def test_few_connections(self) -> None:
-        """The requests of a container with few connections never have to wait."""
+        """The requests of an owner with few connections never have to wait."""
         for n in range(REQUESTS_PER_ITERATION):
             self.registry.add("c1", n)
         for _ in range(REQUESTS_PER_ITERATION + 5):

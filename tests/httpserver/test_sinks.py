@@ -1,4 +1,4 @@
-"""Tests of sinks, those of the HTTP server and the one for tests."""
+"""Tests of the sinks of the HTTP server, and of `RecordingSink`."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class SilentStream:
 
 
 class ServedSinkContract(SinkContract):
-    """A base class for the sink of a connection.
+    """A base class for tests of a sink that writes to a connection.
 
     :ivar kind: the expected class of the sink.
     :ivar request: the request to which the sink responds.
@@ -51,7 +51,7 @@ class ServedSinkContract(SinkContract):
     request = GET
 
     def response(self, stream: IStream) -> StreamResponse | MessageResponse:
-        """Return the response with a stream; default: one of messages."""
+        """Return the response whose body is ``stream``; default: of messages."""
         return MessageResponse((), (), stream)
 
     def make_sink(self) -> ISink:
@@ -66,7 +66,7 @@ class ServedSinkContract(SinkContract):
         return stream.sink
 
     def body(self) -> bytes:
-        """Return what the client has received after the head."""
+        """Return the data that the client has received after the head."""
         self.data += self.guest.receive()
         return self.data.partition(b"\r\n\r\n")[2]
 
@@ -136,7 +136,7 @@ class WebSocketSinkTests(ServedSinkContract, SynchronousTestCase):
         return self.closed_with() == [CLOSE_NORMAL]
 
     def is_ended(self) -> bool:
-        """See `SinkContract.is_ended`: a close frame says that it is cut off."""
+        """See `SinkContract.is_ended`: after a close frame, or an abort."""
         return bool(self.closed_with()) or self.is_disconnected()
 
 

@@ -1,4 +1,4 @@
-"""Tests of `devlxd.httpserver.site`, also with hostile HTTP."""
+"""Tests of `devlxd.httpserver.site`, with usual and with hostile requests."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def responses(data: bytes) -> list[tuple[int, bytes]]:
 
 
 def peer_with(pid: int) -> MemoryPeerSource:
-    """Return a source of peers that all have a pid."""
+    """Return a source of peers that all have the pid ``pid``."""
     return MemoryPeerSource(Peer(pid, 0, 0))
 
 
@@ -144,7 +144,7 @@ class WireTests(SynchronousTestCase):
         self.assertEqual(responses(data), [(200, b"1")])
 
     def test_body(self) -> None:
-        """A request body is ignored, with either framing."""
+        """A request body is ignored, whether it has a length or is chunked."""
         sized = GET.replace(b"Host: x", b"Host: x\r\nContent-Length: 3") + b"abc"
         chunked = GET.replace(b"Host: x", b"Host: x\r\nTransfer-Encoding: chunked")
         data = sized + chunked + b"3\r\nabc\r\n0\r\n\r\n" + GET
@@ -459,7 +459,7 @@ class BoundsTests(SynchronousTestCase):
         self.assertEqual(transport.producerState, "producing")
 
     def full(self, transport: StringTransport) -> Callable[[bytes], None]:
-        """Return a ``write`` whose buffer is full after every slice, as a socket's."""
+        """Return a ``write`` that pauses the producer when a slice fills the buffer."""
         write = transport.write
 
         def full_write(data: bytes) -> None:
@@ -543,7 +543,7 @@ class BoundsTests(SynchronousTestCase):
 
 
 class LoadingStore(MemoryStore):
-    """A store that is not loaded yet."""
+    """A store that is loaded when the test fires `loading`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -564,7 +564,7 @@ class LoadingStore(MemoryStore):
 
 @frozen
 class LateIdentifier(MemoryIdentifier):
-    """Identifies callers only if their container is in the store, as for podman."""
+    """An identifier that needs the container in the store, as for podman."""
 
     store: MemoryStore = field(kw_only=True)
 
@@ -606,7 +606,7 @@ class LoadingTests(SynchronousTestCase):
         self.assertEqual(len(list(self.site.server.registry.of("c1"))), 1)
 
     def test_half_close(self) -> None:
-        """A client that closes its writing end meanwhile receives its response."""
+        """A client that closes its writing end early receives its response."""
         self.guest.send(GET)
         self.guest.half_close()
         self.assertFalse(self.guest.transport.disconnecting)
@@ -622,7 +622,7 @@ class LoadingTests(SynchronousTestCase):
         self.assertEqual(self.received(), [(500, b"not in a container\n")])
 
     def test_lost(self) -> None:
-        """A connection that is lost meanwhile is no longer counted."""
+        """A connection that is lost during the loading is no longer counted."""
         self.guest.send(GET)
         self.guest.disconnect()
         self.store.loading.callback(None)
@@ -630,7 +630,7 @@ class LoadingTests(SynchronousTestCase):
         self.assertEqual(list(self.site.server.registry.all()), [])
 
     def test_lost_leaves_nothing(self) -> None:
-        """A connection that is lost meanwhile leaves no Deferred and no timeout."""
+        """A connection lost during the loading leaves no Deferred and no timeout."""
         waiting, calls = list(self.store.waiting), self.clock.getDelayedCalls()
         guest = GuestConnection(self.site)
         guest.send(GET)
@@ -663,8 +663,9 @@ class LoadingTests(SynchronousTestCase):
 
 @implementer(IStream)
 class FailingStream:
-    """A stream that cannot start, or else fails when it is resumed.
+    """A stream that fails.
 
+    :param starts: whether it fails when it is resumed; otherwise when it is started.
     :ivar is_closed: whether it was closed.
     """
 
@@ -705,7 +706,7 @@ class FailureTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def logged(self, site: DevLXDSite, data: bytes) -> str:
-        """Send requests that fail once; return the line that is logged."""
+        """Send a request that fails; return the line that is logged."""
         guest = GuestConnection(site)
         with capturedLogs() as events:
             guest.send(data)
@@ -714,7 +715,7 @@ class FailureTests(SynchronousTestCase):
         return formatEvent(event)
 
     def test_logged(self) -> None:
-        """The line says which request of which owner has failed, within bounds."""
+        """The log line names the request, up to a limited length, and the owner."""
         site = site_for(STORE, "c1")
         self.patch(site.server.handler, "respond", lambda *_: 1 // 0)
         end = " of c1 failed; the client receives a 500, or its connection is closed"
@@ -724,7 +725,7 @@ class FailureTests(SynchronousTestCase):
         self.assertEqual(line, f"request 'GET /{'x' * (MAX_LOGGED - 5)}'" + end)
 
     def test_logged_messages(self) -> None:
-        """The line about a stream of messages says to which owner it was sent."""
+        """The log line about a stream of messages names its owner."""
         site = site_for(STORE, "c1")
         stream = FailingStream(starts=True)
         self.patch(
@@ -736,7 +737,7 @@ class FailureTests(SynchronousTestCase):
         )
 
     def test_logged_late(self) -> None:
-        """The line names the owner also after the client has disconnected."""
+        """The log line names the owner even after the client has disconnected."""
         site = site_for(STORE, "c1")
         late: Deferred[Response | StreamResponse] = Deferred()
         self.patch(site.server.handler, "respond", lambda *_: PendingStream(late))
@@ -781,7 +782,7 @@ class FailureTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_refusal(self) -> None:
-        """If an admission fails to note a refusal, the guest is still disconnected."""
+        """If `IAdmission.refused` raises, the guest is still disconnected."""
         sites = GuestSites(
             STORE, MemoryIdentifier(), MemoryPeerSource(), Clock(), max_connections=1
         )
