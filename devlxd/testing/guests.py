@@ -80,7 +80,7 @@ def bus_for(
 ) -> IEventBus:
     """Return a running event bus of a store; its journal is in memory.
 
-    It has the config events of the keys that the default dialect exports.
+    Its ``config`` events are those of the keys that the default dialect exports.
 
     :param clock: for the turns of long replays; default: one that never advances.
     :param now: returns the time of events, in nanoseconds since 1970.
