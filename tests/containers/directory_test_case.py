@@ -1,4 +1,4 @@
-"""A base class of tests of a directory store, and a clock for it."""
+"""A base class for tests of the directory store, and a clock for them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from devlxd.testing import MemoryWatcher, RecordingStoreObserver
 
 
 class TickingClock(Clock):
-    """A clock on which a call without a delay waits for the next tick."""
+    """A clock that delays each call by at least 10 ms, even if no delay is given."""
 
     def callLater(
         self,
@@ -31,12 +31,12 @@ class TickingClock(Clock):
 
 
 class DirectoryStoreTestCase(SynchronousTestCase):
-    """A base class with a store of a temporary directory."""
+    """A base class of tests with a store for a temporary directory."""
 
     def setUp(self) -> None:
         self.path = Path(tempfile.mkdtemp(dir=".")).absolute()
         self.file = self.path / "c1.yaml"
-        # Calls and timestamps of files have different clocks.
+        # This clock starts at 0, and the clock of file timestamps at the present.
         self.clock = Clock()
         started = time.time()
         self.watcher = MemoryWatcher()
@@ -51,13 +51,13 @@ class DirectoryStoreTestCase(SynchronousTestCase):
         self.addCleanup(self.store.stopService)
 
     def start(self) -> None:
-        """Start the store, and wait until it has read the directory."""
+        """Start the store, let it read the directory, and clear recorded changes."""
         self.store.startService()
         self.clock.advance(0)
         self.observer.changes.clear()
 
     def report(self, path: Path, complete: bool = True) -> None:
-        """Report a change of ``path``, and wait until the store has handled it."""
+        """Report a change of ``path``, and let the store handle it."""
         self.watcher.report(path, complete)
         self.watcher.poll()
         self.clock.advance(0)
@@ -75,6 +75,6 @@ class DirectoryStoreTestCase(SynchronousTestCase):
         self.report(path)
 
     def pass_quiet_retries(self) -> None:
-        """Advance the clock until a broken document has been logged."""
+        """Advance the clock past the retries after which a failed read is logged."""
         for seconds in QUIET_RETRIES:
             self.clock.pump([seconds, 0])

@@ -37,7 +37,7 @@ class FailureTests(DirectoryStoreTestCase):
         self.assertFalse(self.store.has("c1"))
 
     def test_broken_once(self) -> None:
-        """A broken document is logged once, and once when it can be read again."""
+        """A document is logged once when it breaks, and once when it is read again."""
         self.start()
         self.write("1")
         with capturedLogs() as events:
@@ -100,7 +100,7 @@ class FailureTests(DirectoryStoreTestCase):
         self.report(self.file)
         self.report(other)
         self.assertFalse(self.store.has("c1"))
-        # The number of dropped log lines is still to be logged.
+        # The number of suppressed lines is logged; only the next scan remains.
         self.clock.advance(60)
         self.assertEqual(len(self.clock.getDelayedCalls()), 1)
 
@@ -113,7 +113,7 @@ class FailureTests(DirectoryStoreTestCase):
             def fail(path: Path, number: int = number) -> int:
                 raise OSError(number, os.strerror(number))
 
-            # The timestamps do not show that it has changed.
+            # The signature does not show that the document has changed.
             self.patch(document_versions, "signature_of", lambda *_: ("same",))
             with self.failing_to_open(fail), capturedLogs() as events:
                 self.write(f"after {number}")
@@ -232,7 +232,7 @@ class FailureTests(DirectoryStoreTestCase):
         self.assertIsNone(self.successResultOf(self.store.loaded()))
 
     def test_unreadable_while_missing(self) -> None:
-        """A container is not removed if it may have a document that is unreadable."""
+        """A container is not removed while it is unknown whether it has a document."""
         self.start()
         self.write("1")
         self.file.unlink()

@@ -1,4 +1,4 @@
-"""Tests of reading large documents in turns with others."""
+"""Tests of reading large documents in turns with other documents."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.containers.directory_test_case import DirectoryStoreTestCase, Ticking
 
 
 class LargeTests(DirectoryStoreTestCase):
-    """Large documents, which are read in turns with others."""
+    """Large documents, which are read in turns with other documents."""
 
     def setUp(self) -> None:
         self.patch(reading_queue, "SLICE", 0)
@@ -70,7 +70,7 @@ class LargeTests(DirectoryStoreTestCase):
         self.assertEqual(len(self.observer.changes), 2)
 
     def test_round_robin(self) -> None:
-        """Up to `MAX_LARGE` documents are read concurrently, others afterwards."""
+        """Up to `MAX_LARGE` large documents are read concurrently, others later."""
         self.start()
         names = [f"c{n}" for n in range(MAX_LARGE + 3)]
         for name in names:
@@ -102,7 +102,7 @@ class LargeTests(DirectoryStoreTestCase):
         self.assertIsNone(self.successResultOf(loaded))
 
     def test_equal(self) -> None:
-        """A large document with the same content changes nothing."""
+        """A changed large document replaces the snapshot only if its values differ."""
         self.start()
         path = self.write_large("c1", "1")
         self.steps_until(lambda: self.value() == "1")
@@ -116,7 +116,7 @@ class LargeTests(DirectoryStoreTestCase):
         self.assertEqual(len(self.observer.changes), 2)
 
     def test_equal_in_slices(self) -> None:
-        """Two snapshots of many keys or devices are compared in slices."""
+        """Two snapshots with many keys or devices are compared in slices."""
         some = {str(n): "x" for n in range(5000)}
         many = {str(n): {"type": "nic"} for n in range(5000)}
         for one in (Container("c1", some), Container("c1", {}, many)):
@@ -135,7 +135,7 @@ class LargeTests(DirectoryStoreTestCase):
         self.steps_until(lambda: self.value() == "1")
 
     def test_broken(self) -> None:
-        """A large document with an error at its end changes nothing."""
+        """A large document with an error at its end leaves the snapshot unchanged."""
         self.start()
         path = self.write_large("c1", "1")
         self.steps_until(lambda: self.value() == "1")

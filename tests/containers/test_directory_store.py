@@ -41,7 +41,7 @@ class DirectoryStoreTests(SynchronousTestCase):
         (self.path / "good.yaml").write_text(DOCUMENT)
 
     def load(self) -> tuple[list[str], list[str]]:
-        """Load the directory; return the names in it and the log lines."""
+        """Load the directory; return the names of its containers and the log lines."""
         clock = Clock()
         store = DirectoryStore(self.path, clock, MemoryWatcher())
         with capturedLogs() as events:
@@ -54,7 +54,7 @@ class DirectoryStoreTests(SynchronousTestCase):
         return sorted(store.names()), [formatEvent(event) for event in events]
 
     def assert_only_good(self, *words: str) -> None:
-        """Check that only ``good`` is loaded, and that the log line has ``words``."""
+        """Check that only ``good`` is loaded, and one line with ``words`` is logged."""
         names, lines = self.load()
         self.assertEqual(names, ["good"])
         self.assertEqual(len(lines), 1, lines)
@@ -63,7 +63,7 @@ class DirectoryStoreTests(SynchronousTestCase):
         self.assertNotIn("\n", lines[0])
 
     def test_all_formats(self) -> None:
-        """Documents of all names and formats are read."""
+        """Documents are read with each supported file name and in each format."""
         (self.path / "c1.yml").write_text(DOCUMENT)
         (self.path / "c2.json").write_text('{"config": {"user.a": "b"}}')
         (self.path / "c3").mkdir()
@@ -124,7 +124,7 @@ class DirectoryStoreTests(SynchronousTestCase):
         self.assert_only_good("a b.yaml", "not a valid container name")
 
     def test_name_not_text(self) -> None:
-        """A name that is not UTF-8 is logged, escaped."""
+        """A file name that is not UTF-8 is logged as an invalid container name."""
         Path(os.fsdecode(os.fsencode(self.path) + b"/\xff\n.yaml")).write_text(DOCUMENT)
         self.assert_only_good("not a valid container name")
 
@@ -150,7 +150,7 @@ class DirectoryStoreTests(SynchronousTestCase):
         return store, clock
 
     def test_in_slices(self) -> None:
-        """A directory is read in slices, and a requested container immediately."""
+        """A directory is read in slices, but a requested container immediately."""
         for n in range(1000):
             (self.path / f"c{n}.yaml").write_text(DOCUMENT)
         self.patch(reading_queue, "SLICE", 0)
@@ -170,7 +170,7 @@ class DirectoryStoreTests(SynchronousTestCase):
         self.assertEqual(len(store.names()), 1001)
 
     def test_no_directory(self) -> None:
-        """A directory that is created later is found."""
+        """A directory that is created after the start of its store is read."""
         self.path /= "later"
         with capturedLogs() as events:
             store, clock = self.started()
@@ -208,7 +208,7 @@ class ChangeTests(DirectoryStoreTestCase):
         self.assertEqual(self.value(), "2")
 
     def test_written_while_read(self) -> None:
-        """The content is discarded if a write is reported after the read."""
+        """What was read is discarded if a write is reported after the read."""
         self.start()
         self.write("1")
         self.file.write_text("config: {user.a: half}")
@@ -249,7 +249,7 @@ class ChangeTests(DirectoryStoreTestCase):
         self.assertLess(len(self.store.names()), 10)
 
     def test_watches_are_removed(self) -> None:
-        """Watches that no container needs any longer are removed."""
+        """Watches that no container needs are removed, and scans become rare again."""
         pool = Path(tempfile.mkdtemp(dir=".")).absolute()
         (pool / "doc").write_text("config: {}")
         (self.path / "c2.yaml").symlink_to(pool / "doc")
@@ -262,7 +262,7 @@ class ChangeTests(DirectoryStoreTestCase):
             self.report(self.path / name)
         self.assertEqual(list(self.watcher.watches), [str(self.path)])
         self.clock.pump([GRACE, SCAN_INTERVAL, 0])
-        # A scan would fail.
+        # No scan is due yet: it would fail.
         self.patch(self.store, "_list_containers", None)
         self.clock.pump([IDLE_SCAN_INTERVAL / 2, 0])
 
@@ -293,7 +293,7 @@ class ChangeTests(DirectoryStoreTestCase):
         )
 
     def test_removed(self) -> None:
-        """A container is removed a short time after its document."""
+        """A container is removed `GRACE` seconds after its document."""
         self.start()
         self.write("1")
         self.file.unlink()
@@ -329,7 +329,7 @@ class ChangeTests(DirectoryStoreTestCase):
         self.assertEqual(len(self.observer.changes), 1)
 
     def test_own_directory_removed(self) -> None:
-        """A container is removed after its own directory."""
+        """A container is removed if its own directory has been removed."""
         own = self.path / "c1"
         own.mkdir()
         self.start()
@@ -408,6 +408,7 @@ class ChangeTests(DirectoryStoreTestCase):
         self.file.write_text("config: {}")
         self.clock.advance(10)
         self.start()
+        # A read would fail.
         self.patch(directory_store, "read_document", None)
         self.clock.pump([IDLE_SCAN_INTERVAL, 0])
         self.patch(directory_store, "read_document", lambda name, paths: None)

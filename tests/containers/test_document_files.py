@@ -25,7 +25,7 @@ class ReadDocumentTests(SynchronousTestCase):
         (self.path / "c1.yaml").write_bytes(TEXT)
 
     def test_content(self) -> None:
-        """A document has its path and its bytes."""
+        """A document is read with its path and bytes; ``None`` if there is none."""
         document = read_document("c1", find_documents(self.path, "c1"))
         assert document is not None
         self.assertEqual(document.content, TEXT)

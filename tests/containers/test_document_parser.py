@@ -149,7 +149,7 @@ class ReadTests(SynchronousTestCase):
         self.assertEqual(dict(container.devices["d"]), {"type": "none"})
 
     def test_absent_sections(self) -> None:
-        """Absent sections are empty."""
+        """A section that is absent or null is empty."""
         for content in (b"config:\n", b"config: {}\ndevices: ~", b"devices: null\n"):
             self.assertEqual(parse(content), Container("c1"))
 
@@ -250,8 +250,8 @@ class RejectedTests(SynchronousTestCase):
         self.assert_rejected(b"", "empty", None)
         self.assert_rejected(b"\n# nothing\n", "empty", None)
 
-    def test_not_text(self) -> None:
-        """A value that is not text is reported with its line."""
+    def test_wrong_type(self) -> None:
+        """A key or value of the wrong type is reported with its line."""
         self.assert_rejected(b"config:\n  user.a:\n    b: c\n", "user.a", 3)
         self.assert_rejected(b"config:\n  user.a: [1]\n", "user.a", 2)
         self.assert_rejected(b"devices:\n  eth0: nic\n", "devices: eth0", 2)
@@ -334,7 +334,7 @@ class RejectedTests(SynchronousTestCase):
     @settings(deadline=None)
     @given(text=st.text('{}[]",:\\u0d8-1.eE tfn\n', max_size=30))
     def test_any_json(self, text: str) -> None:
-        """Text is accepted as JSON if Python's own parser accepts it."""
+        """`read_json` accepts valid JSON without duplicate keys or lone surrogates."""
         try:
             json.loads(text)
             is_json = True
@@ -387,7 +387,7 @@ class RejectedTests(SynchronousTestCase):
 
     @given(content=st.binary(max_size=200), format=st.sampled_from(Format))
     def test_any_bytes(self, content: bytes, format: Format) -> None:
-        """Any bytes are either a container or a `DocumentError`."""
+        """Any bytes are either parsed as a container, or cause a `DocumentError`."""
         try:
             self.assertEqual(parse(content, format).name, "c1")
         except DocumentError as error:

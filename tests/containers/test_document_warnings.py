@@ -19,7 +19,7 @@ ACCESS_KEYS = AccessKeys(
     exported=("user.",),
 )
 
-#: Those of a dialect that shows its own keys to guests.
+#: The access keys of a dialect that shows its own keys to guests.
 TOY_KEYS = AccessKeys(
     booleans=("toy.enabled", "plays"), others=("toy.uids",), exported=("toy.",)
 )
@@ -61,7 +61,7 @@ lxcpath: /var/lib/lxc
         self.assertEqual(self.warnings_of(valid), [])
 
     def test_keys(self) -> None:
-        """An unknown key causes a warning, which suggests a similar key."""
+        """An unknown top-level key causes a warning, which suggests a similar key."""
         self.assertEqual(
             self.warnings_of(b"# a\nconifg:\n  user.a: b\nx-other: y\n"),
             [
@@ -74,8 +74,8 @@ lxcpath: /var/lib/lxc
             [("Devices has no effect; did you mean devices?", 2)],
         )
 
-    def test_switches(self) -> None:
-        """A misspelled switch, or a wrong value of a switch, causes a warning."""
+    def test_access_keys(self) -> None:
+        """A misspelled access key, or one with a wrong value, causes a warning."""
         for key in (
             "security.devlxd.image",
             "security.devlxd.imags",
@@ -98,7 +98,7 @@ lxcpath: /var/lib/lxc
         )
 
     def test_other_names(self) -> None:
-        """The keys of any dialect are compared, whatever they are named."""
+        """Misspelled access keys of any dialect are found, whatever their names."""
         content = b"config:\n  security.devlx: x\n  toy.enabld: x\n  play: x\n"
         self.assertEqual(
             self.warnings_of(content, access_keys=TOY_KEYS),
@@ -109,12 +109,12 @@ lxcpath: /var/lib/lxc
         )
 
     def test_shown(self) -> None:
-        """A key that guests may read has an effect, unless it is misspelled."""
+        """A key that guests may read causes no warning if it has no close match."""
         content = b"config:\n  toy.enabled.since: 2026\n  toy.name: bear\n"
         self.assertEqual(self.warnings_of(content, access_keys=TOY_KEYS), [])
 
     def test_similar(self) -> None:
-        """A similar key of which the dialect says so causes no warning."""
+        """A key that the dialect lists in ``similar`` causes no warning."""
         keys = AccessKeys(booleans=("toy.enabled",), similar=("toy.disabled",))
         content = b"config:\n  toy.disabled: x\n  toy.enable: x\n"
         self.assertEqual(
@@ -123,7 +123,7 @@ lxcpath: /var/lib/lxc
         )
 
     def test_many_similar(self) -> None:
-        """At most one key in a slice, and 100 in all, are compared with known keys."""
+        """One key in a slice, and fewer than 100 in all, are compared."""
         lines = "".join(f"  security.devl{n}: x\n" for n in range(1000))
         content = f"config:\n{lines}  security.devlxd: flase\n".encode()
         compared: list[str] = []

@@ -34,7 +34,8 @@ from devlxd.testing import MemoryDevLXDReactor, MemoryWatcher
 #: The number of keys in a document, each in a line of its own.
 KEYS = 6
 
-#: The number of pieces in which it is written. Some are valid documents themselves.
+#: The number of pieces in which a document is written. It may be valid before the
+#: last piece is written.
 PIECES = 3
 
 #: The maximum time between two steps of a writer, in seconds.
@@ -55,7 +56,7 @@ def pieces_of(version: int) -> list[str]:
 class IncompleteDocuments:
     """An observer that records snapshots of incomplete documents.
 
-    :ivar incomplete: their configurations.
+    :ivar incomplete: the configs of these snapshots.
     :param keys: the number of keys in a complete document; all have one value.
     """
 
@@ -74,7 +75,8 @@ class IncompleteDocuments:
 class RacingWatcher(MemoryWatcher):
     """A watcher that makes a writer continue between a read and a report.
 
-    :ivar meanwhile: called after the next read, before changes are reported.
+    :ivar meanwhile: functions that are called after the next read, before changes
+        are reported.
     """
 
     def __init__(self) -> None:
@@ -93,10 +95,10 @@ class RacingWatcher(MemoryWatcher):
 
 
 class Writer:
-    """A writer of one document after the other, step by step.
+    """A writer that replaces one document again and again, step by step.
 
-    :ivar version: the number of the document that was begun last.
-    :ivar steps: the remaining steps of that document.
+    :ivar version: the number of the version that was begun last.
+    :ivar steps: the remaining steps of that version.
     """
 
     def __init__(self, path: Path, watcher: MemoryWatcher) -> None:
@@ -116,7 +118,10 @@ class Writer:
             self.step()
 
     def begin(self, way: str) -> None:
-        """Begin a document if the last one is complete."""
+        """Begin the next version if the last one is complete.
+
+        :param way: how the document is replaced; see `WAYS`.
+        """
         if self.steps:
             return
         self.version += 1
@@ -172,12 +177,12 @@ class WritingMachine(RuleBasedStateMachine):
 
     @rule(way=WAYS)
     def begin(self, way: str) -> None:
-        """Begin a document."""
+        """Begin the next version of the document."""
         self.writer.begin(way)
 
     @rule(steps=st.integers(1, PIECES + 3))
     def write(self, steps: int) -> None:
-        """Write some pieces of the document."""
+        """Do some steps of the writer."""
         for _ in range(steps):
             self.writer.step()
 
@@ -209,7 +214,7 @@ class WritingMachine(RuleBasedStateMachine):
 
     @rule(way=WAYS, before=st.integers(0, PIECES + 2), more=st.booleans())
     def overflow(self, way: str, before: int, more: bool) -> None:
-        """Drop the reports of some changes."""
+        """Drop the pending reports, and report that some were lost."""
         self.writer.begin(way)
         self.write(before)
         self.watcher.forget()
@@ -236,7 +241,7 @@ class WritingMachine(RuleBasedStateMachine):
         assert not self.observer.incomplete, self.observer.incomplete
 
     def teardown(self) -> None:
-        """Complete the document, and check that its snapshot is the last one."""
+        """Complete the document, and check that the snapshot is its last version."""
         self.check()
         self.writer.finish()
         self.watcher.poll()
@@ -251,7 +256,7 @@ class WritingMachine(RuleBasedStateMachine):
 
 
 class WritingTests(SynchronousTestCase):
-    """Documents that are being written, in memory."""
+    """Documents that are being written, reported by a watcher in memory."""
 
     def test_any_order(self) -> None:
         """No incomplete document becomes a snapshot, in any order of events."""
@@ -261,8 +266,8 @@ class WritingTests(SynchronousTestCase):
         )
 
 
-#: Writes a document of 100 KB a thousand times, as Incus writes ``backup.yaml``:
-#: removed, created again, and written 32 KiB at a time.
+#: A program that writes a document of 100 KB a thousand times, as Incus writes
+#: ``backup.yaml``: removed, created again, and written 32 KiB at a time.
 INCUS = """
 import os, sys
 for version in range(1, 1001):

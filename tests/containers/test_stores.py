@@ -1,4 +1,4 @@
-"""The contracts of `IContainerStore` and `IStoreObserver`, run on the providers."""
+"""The contracts of `IContainerStore` and `IStoreObserver`, and other store tests."""
 
 from __future__ import annotations
 
@@ -176,8 +176,8 @@ class PollingStoreTests(LoadingStoreContract, SynchronousTestCase):
         self.finish_loading(store)
         self.assertIsNone(self.successResultOf(loaded))
 
-    def test_stopped_by_callback(self) -> None:
-        """If a callback stops the store, the others wait until it is loaded again."""
+    def test_loading_again_in_callback(self) -> None:
+        """If a callback makes the store load again, the other callbacks wait for it."""
         store = self.make_loading_store()
         assert isinstance(store, PollingStore)
         first, second = store.loaded(), store.loaded()

@@ -1,4 +1,4 @@
-"""Journals in files, and events, for tests."""
+"""Helpers of tests of journals: a journal in a file, and long events."""
 
 from __future__ import annotations
 

@@ -38,10 +38,11 @@ NAMESPACES = ("user.",)
 
 
 class ViewingSubscriber(RecordingSubscriber):
-    """A subscriber with a view of its container, updated by the events.
+    """A subscriber with a view of its container, which it updates with the events.
 
-    :ivar config: the config.
-    :ivar devices: the devices.
+    :param start: the snapshot with which the view begins; ``None`` for an empty one.
+    :ivar config: the config in the view.
+    :ivar devices: the devices in the view.
     """
 
     def __init__(self, start: Container | None = None) -> None:
@@ -64,13 +65,13 @@ class ViewingSubscriber(RecordingSubscriber):
 
 
 class LastingJournal(SQLiteJournal):
-    """A journal in memory that outlives its bus, like a file."""
+    """A journal in memory that keeps its events when its bus stops, like a file."""
 
     def close(self) -> None:
         """See `IJournal.close`. Keeps the events."""
 
     def events(self, name: str, since: int = 0) -> list[Event]:
-        """Return the recorded events of the last container with this name."""
+        """Return the events after ``since`` of the last container with this name."""
         incarnation = self.names().get(name, 0)
         return list(self.since(incarnation, since, TYPES, 10**9)[1])
 
@@ -95,7 +96,7 @@ class BusTestCase(SynchronousTestCase):
         self.addCleanup(self.bus.stopService)
 
     def now(self) -> int:
-        """Return a time that may stay the same or decrease."""
+        """Return ``self.time``, in nanoseconds; it may stay the same or decrease."""
         return self.time
 
     def put(self, *values: str) -> None:
@@ -206,7 +207,7 @@ class EventBusTests(BusTestCase):
         self.assertEqual(subscriber.ends, [End.REMOVED])
 
     def test_recreated(self) -> None:
-        """If the uuid changes the container is another one: subscriptions end."""
+        """If ``volatile.uuid`` changes, it is another container: subscriptions end."""
         self.store.put(evolve(C1, config={"user.a": "0", "volatile.uuid": "1"}))
         subscriber, _ = self.subscribe()
         self.put("old")
@@ -218,7 +219,7 @@ class EventBusTests(BusTestCase):
         self.assertEqual([event.type for event in late.events], ["lost"])
 
     def test_large_change(self) -> None:
-        """One large change does not end a subscription that was up to date."""
+        """One large change does not end a paused subscription that was up to date."""
         self.patch(subscriptions, "MAX_QUEUED_EVENTS", 3)
         subscriber, subscription = self.subscribe()
         subscription.pause()
@@ -228,7 +229,7 @@ class EventBusTests(BusTestCase):
         self.assertEqual(len(subscriber.events), 101)
 
     def test_latest(self) -> None:
-        """Timestamps increase when the clock is set back, and for unknown names."""
+        """Timestamps increase if the clock is set back; unknown names have the last."""
         self.put("1")
         since = self.bus.latest("c1")
         self.time -= 10**9
@@ -331,7 +332,7 @@ class SinceTests(BusTestCase):
         )
         self.put("now")
         subscription.resume()
-        # Only one batch delays other containers.
+        # Only one batch is read before the turns of other containers.
         self.assertLess(
             sum(event.size for event in late.events), 2 * subscriptions.BATCH
         )
@@ -387,7 +388,7 @@ class SinceTests(BusTestCase):
         self.addCleanup(self.bus.stopService)
 
     def test_missing_after_the_start(self) -> None:
-        """Events of missing containers are removed a while after the start."""
+        """The events of missing containers are removed some time after the start."""
         for name in ("c2", "c3", "c4", "c5"):
             self.store.put(Container(name, origin=name))
         known = self.journal.names()
@@ -450,7 +451,7 @@ class SinceTests(BusTestCase):
         self.assertEqual(list(self.journal.incarnations()), [])
 
     def test_cancelled_while_behind(self) -> None:
-        """The events of a removed container are removed with its last replay."""
+        """Cancelling the last replay of a removed container removes its events."""
         self.put("1")
         subscription = self.bus.subscribe("c1", ViewingSubscriber(), TYPES, since=0)
         self.store.remove("c1")
@@ -466,14 +467,17 @@ DEVICES = st.dictionaries(
     st.dictionaries(st.just("type"), st.sampled_from(["nic", "disk"])),
 )
 
-
+#: The name of a container, a subscriber to its events, and the subscription.
 Subscribed = tuple[str, ViewingSubscriber, ISubscription]
 
 
 def subscribed_viewers(
     store: IContainerStore, bus: IEventBus, name: str
 ) -> list[Subscribed]:
-    """Add a subscriber that knows the current snapshot, if there is one."""
+    """Add a subscriber that knows the current snapshot.
+
+    :return: a list of one subscription; empty if there is no snapshot.
+    """
     container = store.get(name)
     if container is None:
         return []

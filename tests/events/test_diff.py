@@ -38,7 +38,7 @@ class ChangesTests(SynchronousTestCase):
     """The changes between two snapshots."""
 
     def test_order(self) -> None:
-        """Config comes before devices, removed devices first, sorted by name."""
+        """Keys come before devices, and removed devices before others, by name."""
         self.assertEqual(
             changed(OLD, NEW),
             [

@@ -59,7 +59,7 @@ class EventTests(SynchronousTestCase):
         self.assertEqual(calls, [event, event])
 
     def test_equal(self) -> None:
-        """Rendered and other events compare equal if their values do."""
+        """Events with equal values are equal, even if only one has been rendered."""
         one, other = (Event("c1", "config", 1, {"value": "x"}) for _ in "12")
         one.rendered(lambda event: b"")
         self.assertEqual(one, other)

@@ -62,7 +62,7 @@ class SQLiteJournalTests(JournalFileTestCase):
     """The behaviour of a journal in a file that is not part of the contract."""
 
     def test_one_at_a_time(self) -> None:
-        """A journal that another process uses is neither read nor changed."""
+        """A file that another journal has open is neither read nor changed."""
         one = self.open_journal()
         for _ in range(2):
             self.assertRaises(JournalLockedError, self.open_journal)
@@ -87,7 +87,7 @@ class SQLiteJournalTests(JournalFileTestCase):
         self.assertEqual(self.path.stat().st_mode & 0o077, 0)
 
     def test_incomplete(self) -> None:
-        """Emptying an incomplete journal is logged."""
+        """An incomplete journal is emptied when it is opened, and this is logged."""
         for complete in (True, False):
             journal = self.open_journal()
             journal.record(ONE, C1, 5, 5, [])
@@ -101,7 +101,7 @@ class SQLiteJournalTests(JournalFileTestCase):
             journal.close()
 
     def test_check_reads_the_version(self) -> None:
-        """`check` reads only the version, even of a large file."""
+        """`check` reads only the version of the file, and not its tables."""
         journal = self.open_journal()
         journal.record(ONE, C1, 4, 5, [make_event(5)])
         journal.close()
@@ -169,7 +169,7 @@ class SQLiteJournalTests(JournalFileTestCase):
 
 
 class LimitTests(JournalFileTestCase):
-    """The size of the journal."""
+    """The limits on the size of a journal."""
 
     def test_count(self) -> None:
         """Between `KEPT_EVENTS` and twice as many small events are kept."""
@@ -194,7 +194,7 @@ class LimitTests(JournalFileTestCase):
         )
 
     def test_container(self) -> None:
-        """The newest events of each container are kept, up to a size."""
+        """The newest events of each container are kept, up to a total size."""
         journal = self.open_journal(container_bytes=2_000_000)
         for n in range(1, 200):
             journal.record(ONE, C1, 0, n, [long_event(n, 100_000)])
@@ -221,7 +221,7 @@ class LimitTests(JournalFileTestCase):
         self.assertEqual(len(journal.since(TWO, 0, TYPES, 10**9)[1]), 1)
 
     def test_one_too_long(self) -> None:
-        """An event that is larger than the limit of its container is not kept."""
+        """An event that is larger than the limit for its container is not kept."""
         journal = self.open_journal(container_bytes=1000)
         journal.record(ONE, C1, 0, 1, [long_event(1, 2000)])
         self.assertEqual(self.since(journal), (1, []))

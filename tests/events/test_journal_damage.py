@@ -22,7 +22,7 @@ from tests.events.journals import JournalFileTestCase
 def overwrite(path: Path, part: float) -> None:
     """Overwrite 2 KiB of a file.
 
-    :param part: where, from 0, the beginning, to 1, the end.
+    :param part: the position, from 0 for the beginning of the file to 1 for its end.
     """
     size = path.stat().st_size
     with open(path, "r+b") as file:
@@ -57,12 +57,12 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
 
 
 def text_of(timestamp: int) -> str:
-    """Return the value of a long event."""
+    """Return the value in the long event with this timestamp."""
     return f"{1000 + timestamp}" * 5000
 
 
 class DamageTests(JournalFileTestCase):
-    """A damaged file."""
+    """A journal in a damaged file."""
 
     def fill_journal(self) -> SQLiteJournal:
         """Open a journal, and record long events."""
@@ -110,7 +110,7 @@ class DamageTests(JournalFileTestCase):
             self.setUp()
             self.fill_journal().close()
             journal = self.open_journal()
-            # Without the cache of SQLite, which is not damaged.
+            # SQLite then reads the damaged file, and not its cache.
             journal._file.connection.execute("PRAGMA cache_size = 1")
             DAMAGES[name](self.path)
             with capturedLogs() as logged:
@@ -130,7 +130,7 @@ class DamageTests(JournalFileTestCase):
         journal.last(ONE)
 
     def test_changed_values(self) -> None:
-        """Values that were changed by others are not returned."""
+        """Values that another program has changed are not returned."""
         for statement in (
             "UPDATE events SET metadata = x'ff' WHERE timestamp = 7",
             "UPDATE events SET metadata = 5 WHERE timestamp = 7",
@@ -152,7 +152,7 @@ class DamageTests(JournalFileTestCase):
             self.assertEqual(len(self.renamed_files()), 1, statement)
 
     def test_wrong_lengths(self) -> None:
-        """Impossible lengths are damage, and do not cause an endless loop."""
+        """An impossible total size is treated as damage, and causes no endless loop."""
         self.fill_journal().close()
         self.execute("UPDATE incarnations SET bytes = bytes + (1 << 40)")
         journal = self.open_journal()
@@ -165,7 +165,7 @@ class DamageTests(JournalFileTestCase):
         self.assertEqual(self.since(journal), (5, [make_event(6)]))
 
     def test_wrong_timestamps(self) -> None:
-        """A timestamp that was changed is not returned as the latest."""
+        """A timestamp that another program has changed is detected as damage."""
         for method in (SQLiteJournal.latest, SQLiteJournal.names):
             self.setUp()
             self.fill_journal().close()
@@ -176,7 +176,7 @@ class DamageTests(JournalFileTestCase):
             self.assertEqual(journal.latest(), 0)
 
     def test_too_large(self) -> None:
-        """A number that SQLite cannot store is damage."""
+        """A number that SQLite cannot store is treated as damage."""
         journal = self.fill_journal()
         with capturedLogs():
             self.assertRaises(

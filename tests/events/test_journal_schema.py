@@ -55,7 +55,7 @@ VERSION_1 = """
 def make_version_1(
     path: Path, incarnation: int, container: Container, events: Sequence[Event]
 ) -> None:
-    """Write a file of version 1, like a devlxd of that time."""
+    """Write a file of version 1, as devlxd did at that time."""
 
     def checksum(*facts: object, data: bytes) -> int:
         return zlib.crc32(data, zlib.crc32(repr(facts).encode()))
@@ -194,7 +194,7 @@ class VersionTests(JournalFileTestCase):
         self.assertEqual(self.since(journal), (None, []))
 
     def test_other_namespaces(self) -> None:
-        """Emptying a journal of other namespaces is logged."""
+        """A journal of other namespaces is emptied, and this is logged."""
         self.open_journal().close()
         journal = SQLiteJournal(str(self.path))
         self.addCleanup(journal.close)

@@ -150,7 +150,7 @@ class LiveDirectoryMachine(RuleBasedStateMachine):
 
     @rule()
     def overflow(self) -> None:
-        """Drop reports of the watcher, wait until all is read, and compare."""
+        """Report lost changes, wait until all documents are read, and compare."""
         with capturedLogs():
             self.watcher.listener.overflowed()
             self.clock.pump([0, GRACE, 0, GRACE])

@@ -209,7 +209,7 @@ class FullDiskTests(FailingTestCase):
         self.assertEqual(self.journal._encoder._encoded, {})
 
     def test_ended_meanwhile(self) -> None:
-        """After a stop on a full disk, replays begin with ``lost``."""
+        """If events are not recorded before a restart, replays begin with ``lost``."""
         before = self.bus.latest("c1")
         self.set_full(True)
         self.put("1", "0")
@@ -221,7 +221,7 @@ class FullDiskTests(FailingTestCase):
             self.assertEqual(self.since(since).kinds()[:1], ["lost"])
 
     def test_predecessor(self) -> None:
-        """A container does not receive events of its predecessor after a failure."""
+        """A container receives no events of its predecessor that were not removed."""
         self.put("secret")
         self.set_full(True)
         self.store.remove("c1")
@@ -290,7 +290,7 @@ class RestartTests(FailingTestCase):
                 self.assertEqual(self.since(since).kinds(), kinds, (old, new, uuids))
 
     def test_new_identity(self) -> None:
-        """A new identity of a container is recorded."""
+        """A new origin of a container is recorded while the bus runs."""
         since = self.bus.latest("c1")
         self.put("0", origin="2")
         self.bus.stopService()
@@ -299,7 +299,7 @@ class RestartTests(FailingTestCase):
         self.assertEqual(self.since(since).kinds(), ["config"])
 
     def test_clock_set_back(self) -> None:
-        """Subscribers of a predecessor receive ``lost`` even if the clock is wrong."""
+        """If the clock is set back, subscribers of a predecessor receive ``lost``."""
         self.put("1", "2")
         since = self.bus.latest("c1")
         self.bus.stopService()
@@ -318,7 +318,7 @@ class FileTests(FailingTestCase):
         return SQLiteJournal(str(self.path))
 
     def make_fail(self, name: str) -> None:
-        """Make a method of the journal fail like SQLite."""
+        """Make a method of the journal fail with an error of SQLite."""
 
         def fail(*_: object) -> None:
             with self.journal._file.reported():
@@ -404,7 +404,8 @@ class FileTests(FailingTestCase):
 
 NAMES = st.sampled_from(["c1", "c2"])
 
-#: A paused replay: name, since, all events, subscriber, subscription.
+#: A paused replay: the name of the container, ``since``, all events of the
+#: container, the subscriber and the subscription.
 Replay = tuple[str, int, list[Event], RecordingSubscriber, ISubscription]
 
 
@@ -433,7 +434,7 @@ class FailuresMachine(RuleBasedStateMachine):
             self.add_subscriber(name)
 
     def add_subscriber(self, name: str) -> None:
-        """Subscribe to the events of a container."""
+        """Collect the events of a container in ``self.events``."""
         events = self.events.setdefault(name, [])
         subscriber = RecordingSubscriber()
         subscriber.events = events
@@ -474,7 +475,10 @@ class FailuresMachine(RuleBasedStateMachine):
 
     @rule(replaced=st.booleans())
     def restart(self, replaced: bool) -> None:
-        """Stop the bus, and start another one."""
+        """Stop the bus, and start another one.
+
+        :param replaced: whether a container is replaced in the meantime.
+        """
         self.bus.stopService()
         self.replays = []
         full, self.journal.full = self.journal.full, False
@@ -529,7 +533,7 @@ class AnyFailureTests(SynchronousTestCase):
     """Any sequence of failures."""
 
     def test_any_failure(self) -> None:
-        """No events of others are delivered, and no event is missing silently."""
+        """No events of another container are delivered; ``lost`` precedes any gap."""
         run_state_machine_as_test(
             FailuresMachine,
             settings=settings(max_examples=150, stateful_step_count=40, deadline=None),

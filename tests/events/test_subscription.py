@@ -25,7 +25,7 @@ from tests.events.test_bus import C1, TYPES, BusTestCase, ViewingSubscriber
 
 
 class MemoryTests(BusTestCase):
-    """The memory of events and subscriptions."""
+    """The memory that events and subscriptions use."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -146,13 +146,13 @@ class TurnsTests(BusTestCase):
     """The turns of subscriptions."""
 
     def count_of(self, subscribers: list[ViewingSubscriber], count: int = 1) -> int:
-        """Return how many subscribers have received ``count`` events."""
+        """Return how many subscribers have received at least ``count`` events."""
         return sum(len(subscriber.events) >= count for subscriber in subscribers)
 
     def add_many(
         self, number: int, since: int | None = None
     ) -> list[ViewingSubscriber]:
-        """Add many subscribers."""
+        """Add ``number`` subscribers."""
         found = []
         for _ in range(number):
             subscriber = ViewingSubscriber(self.store.get("c1"))
@@ -211,7 +211,7 @@ class TurnsTests(BusTestCase):
         self.assertEqual(self.count_of(subscribers, 19), 300)
 
     def test_unwanted(self) -> None:
-        """Events of other types do not count as not delivered."""
+        """Events of other types than the requested ones do not fill the queue."""
         self.patch(subscriptions, "MAX_QUEUED_EVENTS", 3)
         subscriber, subscription = self.subscribe(types=["device"])
         subscription.pause()
@@ -303,7 +303,7 @@ class HugeTests(BusTestCase):
         self.assertEqual(len(self.journal.incarnations()), 1)
 
     def test_stopped_meanwhile(self) -> None:
-        """Events that are not created when the bus stops are created at its start."""
+        """Events not yet created when the bus stops are created when it starts."""
         subscriber, _ = self.subscribe()
         since = self.bus.latest("c1")
         self.store.put(self.huge("x"))

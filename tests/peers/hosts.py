@@ -7,7 +7,7 @@ on a real host. The tests insert paths as current runtimes create them.
 
 from __future__ import annotations
 
-#: cgroup v2, as LXD sees it: https://github.com/liske/needrestart/issues/238.
+#: cgroup v2, on a host of LXD: https://github.com/liske/needrestart/issues/238.
 V2 = "0::{cgroup}\n"
 
 #: A hybrid host: all controllers on v1, and v2 without any. This is the host on

@@ -43,7 +43,7 @@ class LoadingStore(MemoryStore):
 
 
 class CallerAdmissionContractTests(LoadingAdmissionContract, SynchronousTestCase):
-    """`CallerAdmission` is an admission."""
+    """The contract of an admission, run on `CallerAdmission`."""
 
     def make_admission(self) -> CallerAdmission:
         """See `AdmissionContract.make_admission`."""
@@ -51,7 +51,7 @@ class CallerAdmissionContractTests(LoadingAdmissionContract, SynchronousTestCase
         return self.admission_of(MemoryStore())
 
     def admission_of(self, store: MemoryStore) -> CallerAdmission:
-        """Return an admission that knows `callers`."""
+        """Return an admission that identifies ``self.callers``."""
         return CallerAdmission(
             store,
             MemoryIdentifier(self.callers),
@@ -137,7 +137,7 @@ class CallerAdmissionTests(SynchronousTestCase):
         self.assertEqual(store.pending, [])
 
     def test_failure(self) -> None:
-        """An exception is logged; the peer has no caller."""
+        """An exception of the identifier is logged, and the peer has no caller."""
 
         class FailingIdentifier(MemoryIdentifier):
             def identify(self, peer: object) -> Caller:
@@ -170,7 +170,7 @@ class CallerAdmissionTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_ready_in_time(self) -> None:
-        """Identification is retried after a timeout in any case."""
+        """Identification is retried after a timeout if the store is still loading."""
         store = LoadingStore()
         ready = self.admission({}, store).when_ready()
         assert ready is not None

@@ -12,7 +12,7 @@ class ParseCgroupsTests(SynchronousTestCase):
     """`parse_cgroups`."""
 
     def test_hosts(self) -> None:
-        """Each kind of host has one path for each hierarchy."""
+        """The text of each kind of host is parsed into one path for each hierarchy."""
         paths = {
             name: list(parse_cgroups(text.format(cgroup="/lxc.payload.c1")))
             for name, text in hosts.ALL.items()

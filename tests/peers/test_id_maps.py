@@ -24,7 +24,7 @@ LAST = "volatile.last_state.idmap"
 
 
 def id_map_entry(inside: int, on_host: int, count: int) -> dict[str, object]:
-    """Return a range of uids as LXD records it."""
+    """Return a range of uids as LXD records it in an id map."""
     return {
         "Isuid": True,
         "Isgid": False,
@@ -38,7 +38,7 @@ def id_map_value(host_id: int, **changes: object) -> str:
     """Return an id map as LXD records it in the configuration.
 
     :param host_id: the first uid of the container on the host.
-    :param changes: other fields than usual, of the range of uids.
+    :param changes: fields that replace the usual ones in the range of uids.
     """
     uids = id_map_entry(0, host_id, 65536)
     gids = {**uids, "Isuid": False, "Isgid": True, "Hostid": 7}
@@ -46,14 +46,14 @@ def id_map_value(host_id: int, **changes: object) -> str:
 
 
 class IDMapTests(IDMapContract, SynchronousTestCase):
-    """`IDMap`."""
+    """The contract of `IIDMap`, run on `IDMap`."""
 
     def make_id_map(self, *ranges: tuple[int, int, int]) -> IIDMap:
         return IDMap(ranges)
 
 
 class ParseUIDMapTests(IDMapContract, SynchronousTestCase):
-    """`parse_uid_map`."""
+    """The contract of `IIDMap`, run on the result of `parse_uid_map`; its errors."""
 
     def make_id_map(self, *ranges: tuple[int, int, int]) -> IIDMap:
         lines = ["{:>10} {:>10} {:>10}\n".format(*numbers) for numbers in ranges]
@@ -76,7 +76,7 @@ class ParseUIDMapTests(IDMapContract, SynchronousTestCase):
 
 
 class RecordedIDMapTests(IDMapContract, SynchronousTestCase):
-    """`recorded_id_map`."""
+    """The contract of `IIDMap`, run on the result of `recorded_id_map`; its errors."""
 
     def make_id_map(self, *ranges: tuple[int, int, int]) -> IIDMap:
         value = json.dumps([id_map_entry(*numbers) for numbers in ranges])
@@ -85,13 +85,13 @@ class RecordedIDMapTests(IDMapContract, SynchronousTestCase):
         return recorded
 
     def test_current(self) -> None:
-        """The map of the running container is used."""
+        """The map of the running container is used, not that of its last start."""
         config = {CURRENT: id_map_value(100000), LAST: id_map_value(200000)}
         recorded = recorded_id_map(Container("c1", config))
         self.assertEqual(recorded, IDMap(((0, 100000, 65536),)))
 
     def test_last(self) -> None:
-        """If there is none of the running container, that of its last start is used."""
+        """Without a map of the running container, the map of its last start is used."""
         for config in ({LAST: id_map_value(5)}, {CURRENT: "", LAST: id_map_value(5)}):
             recorded = recorded_id_map(Container("c1", config))
             self.assertEqual(recorded, IDMap(((0, 5, 65536),)))
@@ -105,7 +105,7 @@ class RecordedIDMapTests(IDMapContract, SynchronousTestCase):
         self.assertIsNone(recorded_id_map(Container("c1")))
 
     def test_no_root(self) -> None:
-        """With a map that does not map uid 0 no caller is root."""
+        """With a map that does not map uid 0, no caller is root."""
         for changes in ({"Nsid": 1}, {"Maprange": 0}, {"Isuid": False}):
             config = {CURRENT: id_map_value(5, **changes)}
             recorded = recorded_id_map(Container("c1", config))
@@ -116,7 +116,7 @@ class RecordedIDMapTests(IDMapContract, SynchronousTestCase):
         st.text() | st.sampled_from(["{}", "[{}]", "1", "[[]]", "null", '[{"a":1}]'])
     )
     def test_unknown_format(self, text: str) -> None:
-        """A map of another format is an error, and not replaced by the host's."""
+        """A map of an unknown format is an error, not regarded as `PRIVILEGED`."""
         container = Container("c1", {CURRENT: "x" + text})
         self.assertRaises(IDMapError, recorded_id_map, container)
         try:

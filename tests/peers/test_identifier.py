@@ -38,7 +38,7 @@ from devlxd.testing.contracts import (
 from tests.peers import hosts
 from tests.peers.test_id_maps import CURRENT, id_map_value
 
-#: The pid namespaces of the containers' inits.
+#: The numbers of the pid namespaces of the two containers.
 ATTACKER, VICTIM = 100, 200
 
 ID = "f" * 64
@@ -78,7 +78,7 @@ class IdentifierTestCase(SynchronousTestCase):
         lxcpath: str = LXCPATH,
         program: str = "/usr/bin/lxc-start",
     ) -> None:
-        """Start a container.
+        """Start a container: add its init and its monitor.
 
         :param name: the name in the title of its monitor; empty for a container
             without a monitor.
@@ -110,7 +110,7 @@ class IdentifierTestCase(SynchronousTestCase):
         uid: int = 100_000,
         uid_map: str = SHIFTED,
     ) -> Caller:
-        """Identify a process in a cgroup of the runtime or the attacker."""
+        """Identify a process in a cgroup; default: in the attacker's namespaces."""
         text = self.host.format(cgroup=cgroup)
         return self.identify_text(text, namespaces, uid, uid_map)
 
@@ -146,7 +146,7 @@ class AttackTests(IdentifierTestCase):
         self.assertEqual((caller.container, caller.uid), ("attacker", 0))
 
     def test_cgroup_of_its_own(self) -> None:
-        """A cgroup below the attacker's belongs to the attacker, with any name."""
+        """A cgroup below the attacker's belongs to the attacker, whatever its name."""
         for below in (
             "/lxc.payload.victim",
             "/lxc.monitor.victim",
@@ -175,7 +175,7 @@ class AttackTests(IdentifierTestCase):
         self.assertEqual(caller.container, "attacker")
 
     def test_nested_container(self) -> None:
-        """A process of a nested container belongs to the outer one; it is not root."""
+        """A process of a nested container is in the outer one, but is not its root."""
         caller = self.identify(
             "/lxc.payload.attacker/lxc.payload.inner",
             [101, ATTACKER],
@@ -263,7 +263,7 @@ class AttackTests(IdentifierTestCase):
         self.assertRaises(NotInContainer, self.identifier.identify, peer)
 
     def test_broken_id_map(self) -> None:
-        """A container with an id map of an unknown format has no root."""
+        """A peer in a container with an id map of an unknown format is refused."""
         self.store.put(Container("attacker", {CURRENT: "x"}))
         self.assert_refused(
             "not an id map", self.host.format(cgroup="/lxc.payload.attacker")
@@ -288,7 +288,7 @@ class MonitorTests(IdentifierTestCase):
         self.assert_refused(reason, text, [namespace])
 
     def test_stale_cgroup(self) -> None:
-        """A container is identified although LXC had to use another cgroup."""
+        """A container is identified although LXC appended a number to its cgroup."""
         self.add_init(30, "/lxc.payload.c1-1", 300, "c1")
         self.add_init(31, "/lxc.payload.c1-2/init.scope", 310, "c1-2")
         self.store.put(Container("c1-2"))
@@ -441,7 +441,7 @@ class SameNameTests(IdentifierTestCase):
         return self.identify("/lxc.payload.c1-1", [400])
 
     def test_first(self) -> None:
-        """While both run, only the one that has connected first is served."""
+        """While both containers run, only the first one to connect is served."""
         self.assertEqual(self.incus().container, "c1")
         error = self.assertRaises(NotInContainer, self.lxc)
         self.assertIn("(incus in /var/lib/incus/containers)", str(error))
@@ -486,7 +486,7 @@ class SameNameTests(IdentifierTestCase):
             self.assertRaises(NotInContainer, identify)
 
     def test_unknown_path(self) -> None:
-        """A container of an unknown LXC path has no document that names a path."""
+        """If its document names a path, a container of an unknown path is refused."""
         self.table.processes[1030].command_line = "lxc-start\0-F\0-n\0c1\0"
         for container in (Container("c1"), Container("c1", runtime="lxc")):
             self.store.put(container)
@@ -544,7 +544,7 @@ class RefusalTests(IdentifierTestCase):
         self.assertLess(len(str(error)), 400)
 
     def test_kinds(self) -> None:
-        """The kind is the container, or the top cgroup, and the reason."""
+        """The kind of a refusal is the container, or the top cgroup, and the reason."""
         attacker = self.host.format(cgroup="/lxc.payload.attacker")
         unknown = self.host.format(cgroup="/lxc.payload.unknown")
         self.add_init(30, "/lxc.payload.unknown", 300, "unknown")
@@ -669,7 +669,7 @@ class CallerIdentifierTests(IdentifierTestCase):
 class CallerIdentifierContractTests(
     EndingRunsContract, OutsidePeerContract, IdentifierTestCase
 ):
-    """`CallerIdentifier`, on a process table in memory."""
+    """The contract of `ICallerIdentifier`, run on `CallerIdentifier`."""
 
     identifier: CallerIdentifier
 
@@ -709,7 +709,7 @@ class StoreObserverContractTests(StoreObserverContract, IdentifierTestCase):
 
 
 class RecordingRunObserverTests(RunObserverContract, SynchronousTestCase):
-    """`RecordingRunObserver`."""
+    """The contract of `IRunObserver`, run on `RecordingRunObserver`."""
 
     def make_observer(self) -> IRunObserver:
         return RecordingRunObserver()
@@ -725,7 +725,7 @@ class RecordingRunObserverTests(RunObserverContract, SynchronousTestCase):
 class MemoryIdentifierTests(
     EndingRunsContract, OutsidePeerContract, SynchronousTestCase
 ):
-    """`MemoryIdentifier`."""
+    """The contract of `ICallerIdentifier`, run on `MemoryIdentifier`."""
 
     def make_identifier(self) -> ICallerIdentifier:
         self.memory = MemoryIdentifier({1: Caller("c1", uid=0, run=7)})
@@ -742,7 +742,7 @@ class MemoryIdentifierTests(
 
 
 class AssumedIdentifierTests(CallerIdentifierContract, SynchronousTestCase):
-    """`AssumedIdentifier`."""
+    """The contract of `ICallerIdentifier`, run on `AssumedIdentifier`."""
 
     def make_identifier(self) -> ICallerIdentifier:
         return AssumedIdentifier("c1")

@@ -23,7 +23,8 @@ from devlxd.testing.contracts import (
 )
 from tests.descriptors import Descriptors
 
-#: Not a socket option: the kernel responds like an older one without the option.
+#: The number of no socket option: the kernel rejects it, as an older kernel rejects
+#: ``SO_PEERPIDFD``.
 NO_OPTION = 9999
 
 
@@ -36,7 +37,7 @@ def transport_on(handle: object) -> StringTransport:
 
 
 class MemoryPeerSourceTests(UnknownPeerContract, SynchronousTestCase):
-    """`MemoryPeerSource`."""
+    """The contract of `IPeerSource`, run on `MemoryPeerSource`."""
 
     def make_source(self) -> IPeerSource:
         return MemoryPeerSource()
@@ -49,7 +50,7 @@ class MemoryPeerSourceTests(UnknownPeerContract, SynchronousTestCase):
 
 
 class AnonymousPeerSourceTests(PeerSourceContract, SynchronousTestCase):
-    """`AnonymousPeerSource`."""
+    """The contract of `IPeerSource`, run on `AnonymousPeerSource`."""
 
     def make_source(self) -> IPeerSource:
         return AnonymousPeerSource()
@@ -82,7 +83,7 @@ class SocketPeerSourceTests(PidfdContract, UnknownPeerContract, SynchronousTestC
             )
 
     def test_older_kernel(self) -> None:
-        """If the kernel has no pidfds of peers, they are opened by the pid.
+        """If the kernel has no ``SO_PEERPIDFD``, pidfds are opened by pid.
 
         A warning is logged.
         """
@@ -97,7 +98,7 @@ class SocketPeerSourceTests(PidfdContract, UnknownPeerContract, SynchronousTestC
                     self.assertIn(f"Pid:\t{os.getpid()}\n", file.read())
 
     def test_no_leaks(self) -> None:
-        """After the block no file descriptor is left open."""
+        """After the ``with`` block, no file descriptor is left open."""
         descriptors = Descriptors()
         with self.source.open_peer(transport_on(self.ours)):
             pass

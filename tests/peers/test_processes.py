@@ -20,8 +20,8 @@ from devlxd.testing import MemoryProcess, MemoryProcessTable
 from devlxd.testing.contracts import ProcessTableContract
 from devlxd.testing.contracts.processes import NO_PID
 
-#: Prints the ids inside of 0 and 5 in the program's own user namespace, and of 0
-#: in a namespace below it that maps 0 to 7.
+#: Prints the uids that 0 and 5 have inside the program's own user namespace, and
+#: the uid that 0 has inside a namespace below it, which maps 0 to 7.
 ID_MAPS = """
 import os, subprocess
 from devlxd.peers.processes import ProcFS
@@ -41,7 +41,7 @@ with subprocess.Popen(unshare, stdin=-1, stdout=-1) as below:
 
 
 class MemoryProcessTableTests(ProcessTableContract, SynchronousTestCase):
-    """`MemoryProcessTable`."""
+    """The contract of `IProcessTable`, run on `MemoryProcessTable`."""
 
     expected_parent = 1
     expected_uid = 1000
@@ -71,7 +71,7 @@ class MemoryProcessTableTests(ProcessTableContract, SynchronousTestCase):
 
 
 class ProcFSContractTests(ProcessTableContract, SynchronousTestCase):
-    """`ProcFS`, on processes that the test starts."""
+    """The contract of `IProcessTable`, run on `ProcFS` and processes of the test."""
 
     expected_parent = os.getpid()
     expected_uid = os.getuid()
@@ -175,7 +175,7 @@ class ProcFSTests(SynchronousTestCase):
         self.assertRaises(OSError, os.fstat, pidfd)
 
     def test_is_init(self) -> None:
-        """The search for an init finds it by its pid, not by its name."""
+        """An init is recognized by pid 1 in its namespace, not by its name."""
         own = os.stat("/proc/self/ns/pid").st_ino
         for status, is_init in (
             ("Name:\tx\nNSpid:\t77\t1\n", True),

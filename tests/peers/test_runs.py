@@ -21,7 +21,7 @@ from devlxd.testing import (
 #: The number of the pid namespace of the container.
 NAMESPACE = 77
 
-#: The pid of its init, and of another process in it.
+#: The pids of the container's init, and of another process in its namespace.
 INIT, OTHER = 10, 11
 
 
@@ -37,7 +37,7 @@ class RaisingRunObserver:
 class RunRegistryTests(SynchronousTestCase):
     """`RunRegistry`, with one container.
 
-    :ivar monitor: the pid of the monitor of its init; 0 for none.
+    :ivar monitor: the pid of the monitor of the container's init; 0 for none.
     """
 
     monitor = 0
@@ -53,7 +53,7 @@ class RunRegistryTests(SynchronousTestCase):
         self.runs.observers.append(self.observer)
 
     def identify_init(self, pid: int) -> IdentifiedInit:
-        """Identify an init by the text of its cgroup, as the name of its container."""
+        """Identify an init; the text of its cgroup is the name of its container."""
         name = self.table.processes[pid].cgroup
         if not name:
             raise NotInContainer("no cgroup")
@@ -67,7 +67,7 @@ class RunRegistryTests(SynchronousTestCase):
         self.assertEqual(list(self.reactor.readers), [])
 
     def test_facts(self) -> None:
-        """A run has the facts of its init."""
+        """A run has the claims and the id map of its init."""
         run = self.runs.run_in(NAMESPACE, OTHER)
         self.assertEqual(run.cgroup_claim, Claim(name="c1"))
         self.assertEqual(run.confirmed_claim, Claim(name="c1", runtime="x"))
@@ -91,7 +91,7 @@ class RunRegistryTests(SynchronousTestCase):
         self.assertEqual(self.observer.runs, [run.number])
 
     def test_end(self) -> None:
-        """A run can be ended for observers while its init is alive, but only once."""
+        """`end` ends a run while its init is alive, and notifies observers once."""
         run = self.runs.run_in(NAMESPACE, OTHER)
         self.runs.end(run)
         self.runs.end(run)
@@ -152,7 +152,7 @@ class RunRegistryTests(SynchronousTestCase):
         self.assert_nothing_open()
 
     def test_not_its_init(self) -> None:
-        """A process that has got the pid of the init meanwhile is refused."""
+        """A process that is not directly in the namespace is refused as its init."""
         self.table.processes[INIT].namespaces = [78]
         self.assertRaises(InitError, self.runs.run_in, NAMESPACE, OTHER)
         self.table.processes[INIT].namespaces = [NAMESPACE, 78]
@@ -160,7 +160,7 @@ class RunRegistryTests(SynchronousTestCase):
         self.assert_nothing_open()
 
     def test_init_ends_early(self) -> None:
-        """An init that ends while it is examined leaves no pidfd open."""
+        """An init that is refused, or ends in the meantime, leaves no pidfd open."""
         self.table.processes[INIT].cgroup = ""
         self.assertRaises(NotInContainer, self.runs.run_in, NAMESPACE, OTHER)
         self.table.processes[INIT].cgroup = "c1"

@@ -95,7 +95,7 @@ OTHER_CGROUPS = [
 
 @implementer(IPlugin, IRuntime)
 class JailRuntime:
-    """The runtime of a host agent: ``/jails/NAME``."""
+    """The runtime of a host agent, which creates the cgroups ``/jails/NAME``."""
 
     name = "jails"
 
@@ -115,7 +115,7 @@ def monitor_with(
 
 
 class LXCRuntimeContractTests(MonitoredRuntimeContract, SynchronousTestCase):
-    """`LXCRuntime`."""
+    """The contract of `IMonitoredRuntime`, run on `LXCRuntime`."""
 
     def make_runtime(self) -> IRuntime:
         return LXCRuntime()
@@ -146,7 +146,7 @@ class LXCRuntimeContractTests(MonitoredRuntimeContract, SynchronousTestCase):
 
 
 class NspawnRuntimeContractTests(RuntimeContract, SynchronousTestCase):
-    """`NspawnRuntime`."""
+    """The contract of `IRuntime`, run on `NspawnRuntime`."""
 
     def make_runtime(self) -> IRuntime:
         return NspawnRuntime()
@@ -156,7 +156,7 @@ class NspawnRuntimeContractTests(RuntimeContract, SynchronousTestCase):
 
 
 class PodmanContractTests(RuntimeContract, SynchronousTestCase):
-    """`PODMAN`."""
+    """The contract of `IRuntime`, run on `PODMAN`."""
 
     def make_runtime(self) -> IRuntime:
         return PODMAN
@@ -166,7 +166,7 @@ class PodmanContractTests(RuntimeContract, SynchronousTestCase):
 
 
 class DockerContractTests(RuntimeContract, SynchronousTestCase):
-    """`DOCKER`."""
+    """The contract of `IRuntime`, run on `DOCKER`."""
 
     def make_runtime(self) -> IRuntime:
         return DOCKER
@@ -186,7 +186,7 @@ class JailRuntimeContractTests(RuntimeContract, SynchronousTestCase):
 
 
 class MemoryRuntimeContractTests(RuntimeContract, SynchronousTestCase):
-    """`MemoryRuntime`."""
+    """The contract of `IRuntime`, run on `MemoryRuntime`."""
 
     def make_runtime(self) -> IRuntime:
         return MemoryRuntime(self.own_cgroups())
@@ -198,7 +198,7 @@ class MemoryRuntimeContractTests(RuntimeContract, SynchronousTestCase):
 class MemoryMonitoredRuntimeContractTests(
     MonitoredRuntimeContract, SynchronousTestCase
 ):
-    """`MemoryMonitoredRuntime`."""
+    """The contract of `IMonitoredRuntime`, run on `MemoryMonitoredRuntime`."""
 
     def make_runtime(self) -> IRuntime:
         monitors = {
@@ -227,13 +227,13 @@ class KnownRuntimesTests(SynchronousTestCase):
         return [claim for claim in claims if claim is not None]
 
     def test_interface(self) -> None:
-        """Each provides `IRuntime`."""
+        """Each runtime provides `IRuntime`."""
         for runtime in (*known_runtimes(), MemoryRuntime(), JailRuntime()):
             self.assertTrue(verifyObject(IRuntime, runtime))
         self.assertTrue(verifyObject(IMonitoredRuntime, LXCRuntime()))
 
     def test_names(self) -> None:
-        """Each has the name that documents use."""
+        """Each runtime has the name that documents use."""
         self.assertEqual(
             [runtime.name for runtime in known_runtimes()],
             ["lxc", "nspawn", "podman", "docker"],
@@ -293,7 +293,7 @@ class LXCMonitorTests(SynchronousTestCase):
         program: str = "/usr/bin/lxc-start",
         monitor_cgroup: str = "/lxc.monitor.c1",
     ) -> Claim:
-        """Return the container of a run in the cgroup of ``cgroup_name``."""
+        """Return the claim that a monitor confirms for a container's cgroup."""
         monitor = monitor_with(command_line, program, monitor_cgroup)
         return LXCRuntime().confirm(Claim(cgroup_name), monitor)
 
@@ -303,7 +303,7 @@ class LXCMonitorTests(SynchronousTestCase):
         self.assertEqual(error.kind, "monitor")
 
     def test_title(self) -> None:
-        """The title has the name and the LXC path, the program the runtime."""
+        """The title shows the name and the LXC path, and the program the runtime."""
         for program, runtime, lxcpath in (
             ("/usr/bin/lxc-start", "lxc", "/var/lib/lxc"),
             ("/usr/bin/python3.11", "lxc", "/srv/my containers"),
@@ -317,7 +317,7 @@ class LXCMonitorTests(SynchronousTestCase):
             self.assertEqual(claim, Claim("web_c1", "", runtime, lxcpath))
 
     def test_numbered(self) -> None:
-        """One number that LXC has appended to the name may be missing in the title."""
+        """The title may lack one number that LXC has appended for the cgroup."""
         for cgroup_name, name in (
             ("c1-1", "c1"),
             ("c1-23", "c1"),
