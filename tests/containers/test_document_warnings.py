@@ -109,7 +109,7 @@ lxcpath: /var/lib/lxc
         )
 
     def test_shown(self) -> None:
-        """A key that guests may read causes no warning if it has no close match."""
+        """A key that guests may read needs a similar access key to cause a warning."""
         content = b"config:\n  toy.enabled.since: 2026\n  toy.name: bear\n"
         self.assertEqual(self.warnings_of(content, access_keys=TOY_KEYS), [])
 
@@ -123,7 +123,7 @@ lxcpath: /var/lib/lxc
         )
 
     def test_many_similar(self) -> None:
-        """One key in a slice, and fewer than 100 in all, are compared."""
+        """In each slice one key is compared with access keys; in all, under 100."""
         lines = "".join(f"  security.devl{n}: x\n" for n in range(1000))
         content = f"config:\n{lines}  security.devlxd: flase\n".encode()
         compared: list[str] = []

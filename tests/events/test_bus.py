@@ -229,7 +229,7 @@ class EventBusTests(BusTestCase):
         self.assertEqual(len(subscriber.events), 101)
 
     def test_latest(self) -> None:
-        """Timestamps increase if the clock is set back; unknown names have the last."""
+        """`latest` never decreases, not even for unknown names or a clock set back."""
         self.put("1")
         since = self.bus.latest("c1")
         self.time -= 10**9

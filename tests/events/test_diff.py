@@ -38,7 +38,7 @@ class ChangesTests(SynchronousTestCase):
     """The changes between two snapshots."""
 
     def test_order(self) -> None:
-        """Keys come before devices, and removed devices before others, by name."""
+        """The order is: keys, removed devices, other devices; each sorted by name."""
         self.assertEqual(
             changed(OLD, NEW),
             [

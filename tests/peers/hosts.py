@@ -1,8 +1,9 @@
 """The text of ``/proc/PID/cgroup`` on each kind of host.
 
-Each is a template with ``{cgroup}`` in the place of the runtime's cgroup. The
-hierarchies, their order, and those in which the runtime has no cgroup are as seen
-on a real host. The tests insert paths as current runtimes create them.
+Each text is a template with ``{cgroup}`` in the place of a cgroup that the runtime
+has created. The hierarchies, their order, and those in which the runtime has no
+cgroup are as seen on a real host. The tests insert paths as current runtimes create
+them.
 """
 
 from __future__ import annotations

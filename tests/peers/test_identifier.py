@@ -110,7 +110,7 @@ class IdentifierTestCase(SynchronousTestCase):
         uid: int = 100_000,
         uid_map: str = SHIFTED,
     ) -> Caller:
-        """Identify a process in a cgroup; default: in the attacker's namespaces."""
+        """Identify a process in a cgroup, by default in the attacker's namespace."""
         text = self.host.format(cgroup=cgroup)
         return self.identify_text(text, namespaces, uid, uid_map)
 
@@ -486,7 +486,7 @@ class SameNameTests(IdentifierTestCase):
             self.assertRaises(NotInContainer, identify)
 
     def test_unknown_path(self) -> None:
-        """If its document names a path, a container of an unknown path is refused."""
+        """A document that names an LXC path does not describe an unknown path."""
         self.table.processes[1030].command_line = "lxc-start\0-F\0-n\0c1\0"
         for container in (Container("c1"), Container("c1", runtime="lxc")):
             self.store.put(container)

@@ -23,8 +23,8 @@ from devlxd.testing.contracts import (
 )
 from tests.descriptors import Descriptors
 
-#: The number of no socket option: the kernel rejects it, as an older kernel rejects
-#: ``SO_PEERPIDFD``.
+#: No socket option has this number: the kernel rejects it, as an older kernel
+#: rejects ``SO_PEERPIDFD``.
 NO_OPTION = 9999
 
 
