@@ -3,7 +3,7 @@
 * `requests`: requests per second, compared with a bare Twisted Site.
 * `beside_lxd`: requests per second, compared with a real LXD.
 * `events`: events per second, and their delay, also compared with a real LXD.
-* `directory`: the time to read 10 000 containers, and blocking meanwhile.
+* `directory`: the time to read 10 000 containers, and the blocking of the reactor.
 * `images`: the speed of downloads, compared with nginx, and their cost.
 * `memory`: memory and disk space for events that are not read.
 * `neighbours`: the response times of one container while another attacks.

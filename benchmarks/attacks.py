@@ -53,6 +53,7 @@ used = resource.getrusage(resource.RUSAGE_CHILDREN)
 print(json.dumps([total, (used.ru_utime + used.ru_stime) / (time.monotonic() - start)]))
 """
 
+#: Uses processor time only.
 BURN = """
     processes = 4
     def attack():
@@ -62,6 +63,8 @@ BURN = """
         return count
 """
 
+#: Opens connections. The arguments: whether connect() blocks, and whether a
+#: connection is closed, kept, or opened in a child process that ends.
 FLOOD = """
     import struct
     blocking, then = arguments
@@ -103,6 +106,7 @@ FLOOD = """
         return count
 """
 
+#: Sends pipelined requests without end. The argument: the number of connections.
 PIPELINES = """
     REQUESTS = b"GET /1.0/config/user.foo HTTP/1.1\\r\\nHost: lxd\\r\\n\\r\\n" * 500
     poll, connections = select.epoll(), {}
@@ -139,7 +143,8 @@ PIPELINES = """
         return count
 """
 
-#: Replays the whole history: only its last event is of the requested type.
+#: Replays the whole history: only its last event is of the requested type. The
+#: argument: the number of connections.
 REPLAYS = """
     SINCE = b"GET /1.0/events?type=device&since=1970-01-01T00:00:00Z HTTP/1.1\\r\\n"
     poll, connections = select.epoll(), {}

@@ -61,11 +61,15 @@ description: ""
 """  # noqa: E501 # as LXD writes it
 
 #: Runs twistd with a probe in its reactor. A client that connects to the
-#: probe's socket receives a JSON list: the longest time in which the reactor
-#: ran no timed call, and the time from its start until all containers were
-#: read, both in seconds. Until then the latter is ``null``; from then on the
-#: former is reset after each client. devlxd disables Python's garbage collector
-#: until all containers are read: this is how the probe recognizes it.
+#: probe's socket receives a JSON list of two times in seconds:
+#:
+#: * the longest time in which the reactor ran no timed call; once all containers
+#:   are read, since the last client connected;
+#: * the time from the start of the reactor until all containers were read;
+#:   ``null`` before that.
+#:
+#: The probe takes the containers as read when Python's garbage collector is
+#: enabled: devlxd disables it while it reads them.
 TWISTD_WITH_PROBE = """
 import gc, json, sys, time
 from twisted.internet import reactor

@@ -8,7 +8,7 @@
 * 10 000 changes of a value of 100 KB that are read immediately: the size of the
   journal.
 
-It opens up to 20 000 files, and needs no root. Run it in a checkout with
+It opens about 1 000 connections at a time, and needs no root. Run it in a checkout with
 ``python -m benchmarks.memory``; with ``--checkout DIR`` the devlxd of another
 checkout is measured in turn with this one.
 """
@@ -33,11 +33,11 @@ from benchmarks.serving import (
     wait_for_events,
 )
 
-#: The number of subscribers that connect and disconnect together: as many as
-#: one container may have connections.
+#: The number of subscribers that connect and disconnect together: almost as many
+#: as the connections that one container may have (docs/limits.rst).
 CROWD = 1000
 
-#: How often they do so.
+#: How often such subscribers connect and disconnect.
 CROWDS = 3
 
 #: How often the value of 100 KB changes.

@@ -29,7 +29,7 @@ T = TypeVar("T")
 AFTER = "devlxd"
 BEFORE = "before"
 
-#: The head of a request for events, without its last line.
+#: The head of a request for events, without the empty line at its end.
 LINES = b"GET /1.0/events HTTP/1.1\r\nHost: lxd\r\n"
 WEBSOCKET = (
     LINES + b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13"
@@ -221,7 +221,7 @@ def open_files(pid: int) -> int:
 
 
 def percentile(times: Sequence[float], percent: float) -> float:
-    """Return the smallest value that ``percent`` % of all values do not exceed."""
+    """Return one of the times: at least ``percent`` % of all do not exceed it."""
     return sorted(times)[min(int(len(times) * percent / 100), len(times) - 1)]
 
 

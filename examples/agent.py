@@ -56,8 +56,8 @@ def make_service(reactor: IDevLXDReactor, listen: str) -> MultiService:
     """
     agent = MultiService()
     store = MemoryStore()
-    # The endpoints, the identification of callers, and the events in memory are
-    # the defaults of twistd devlxd. Other arguments replace them.
+    # By default, callers are identified as by twistd devlxd, and past events are
+    # kept in memory. Other arguments replace these defaults.
     endpoint = endpoint_at(reactor, listen)
     devlxd = DevLXDService(
         reactor, store, [(DIALECTS["lxd"], endpoint)], observer=RequestLog()

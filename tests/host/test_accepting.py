@@ -49,6 +49,7 @@ class AcceptorTests(SynchronousTestCase):
         """Make a socket listen on an address that the kernel chooses."""
         self.addCleanup(listening.close)
         listening.setblocking(False)
+        # Linux binds it to an unused abstract address (unix(7), "Autobind").
         listening.bind("")
         listening.listen(100)
         return listening

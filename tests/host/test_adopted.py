@@ -63,7 +63,7 @@ class AdoptedTests(SynchronousTestCase):
         self.assertEqual(port.getHost().name, self.path.encode())  # type: ignore[attr-defined] # a UNIXAddress
 
     def test_accepts(self) -> None:
-        """The port's socket does not block, and accepts connections to systemd's."""
+        """The port's socket is nonblocking, and accepts connections to the path."""
         port = self.listen()
         self.addCleanup(port.stopListening)
         self.assertRaises(BlockingIOError, port.socket.accept)

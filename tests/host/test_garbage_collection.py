@@ -26,7 +26,7 @@ class DisableGCTests(SynchronousTestCase):
         self.assertTrue(gc.isenabled())
 
     def test_failed(self) -> None:
-        """When loading fails, it is enabled as well; the failure is passed on."""
+        """When loading fails, collection is enabled; the failure is passed on."""
         self.loaded.errback(ZeroDivisionError())
         self.assertTrue(gc.isenabled())
         self.failureResultOf(self.loaded, ZeroDivisionError)

@@ -52,7 +52,7 @@ class DescriptionTests(ListeningTestCase):
     """The descriptions of endpoints that an operator may write."""
 
     def test_path(self) -> None:
-        """The socket is created at a path that names it; every user may connect."""
+        """The socket is created at the path of a socket; every user may connect."""
         self.assertEqual(self.listen(self.path), (self.path, BACKLOG, 0o666, False))
 
     def test_directory(self) -> None:
@@ -73,7 +73,7 @@ class DescriptionTests(ListeningTestCase):
         self.assertEqual(self.reactor.unixServers[-1][0], f"{directory}/sock")
 
     def test_socket_by_its_name(self) -> None:
-        """A path like that of a socket is one; its directory is not created."""
+        """``sock`` and ``*.sock`` name a socket; its directory is not created."""
         for name in ("sock", "x.sock"):
             self.assert_refused(f"{self.directory}/nope/{name}", "No such file")
         for name in ("sock", "x.sock"):
@@ -85,7 +85,7 @@ class DescriptionTests(ListeningTestCase):
         self.assertEqual(os.listdir(self.directory), [])
 
     def test_not_a_directory(self) -> None:
-        """A file in place of the directory stays, even a socket of an old devlxd."""
+        """A file at the path of the directory is kept, even a stale socket."""
         path = f"{self.directory}/devlxd"
         with socket.socket(socket.AF_UNIX) as old:
             old.bind(path)
@@ -97,7 +97,7 @@ class DescriptionTests(ListeningTestCase):
         self.assertEqual(self.listen(f"unix:{path}")[0], path)
 
     def test_endpoint_string(self) -> None:
-        """A Twisted endpoint string is accepted; it never needs a lock file."""
+        """A Twisted endpoint string is accepted; no lock file is used."""
         self.assertEqual(
             self.listen(f"unix:{self.path}:mode=600:backlog=9999"),
             (self.path, 9999, 0o600, False),

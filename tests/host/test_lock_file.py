@@ -12,7 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from devlxd.host.lock_file import LockedError, LockFile
 
-#: Acquires a lock, and holds it until its standard input is closed.
+#: Acquires a lock, starts a child that reads standard input to its end, and waits
+#: for the child. With a second argument it ends at once, and only the child is left.
 HOLDER = """
 import os, sys
 from devlxd.host.lock_file import LockFile
@@ -32,7 +33,7 @@ class LockFileTests(SynchronousTestCase):
         self.path = str(Path(tempfile.mkdtemp(dir=".")).absolute() / "lock")
 
     def hold(self, *more: str) -> subprocess.Popen[bytes]:
-        """Start a process that acquires the lock."""
+        """Start `HOLDER`; return it when it has acquired the lock."""
         directory = Path(__file__).parents[2]
         holder = subprocess.Popen(
             [sys.executable, "-c", HOLDER, self.path, *more],

@@ -41,6 +41,7 @@ class CPythonTests(SynchronousTestCase):
         """``socket.socket._accept`` returns a descriptor that the caller owns."""
         with socket.socket(socket.AF_UNIX) as listening:
             listening.setblocking(False)
+            # Linux binds it to an unused abstract address (unix(7), "Autobind").
             listening.bind("")
             listening.listen()
             self.assertRaises(BlockingIOError, accept_descriptor, listening)
@@ -48,7 +49,7 @@ class CPythonTests(SynchronousTestCase):
                 client.connect(listening.getsockname())
                 descriptor, address = accept_descriptor(listening)
                 self.assertFalse(os.get_inheritable(descriptor))
-                # The address of a client that has not bound one.
+                # A client that is not bound has no address.
                 self.assertFalse(address)
                 os.write(descriptor, b"x")
                 self.assertEqual(client.recv(1), b"x")

@@ -32,13 +32,13 @@ class ProcessServiceTests(SynchronousTestCase):
         child.setServiceParent(self.service)
 
     def test_order(self) -> None:
-        """Locks and privileges are checked before the children start."""
+        """Locks are acquired first; privileges are checked before ``startService``."""
         self.service.privilegedStartService()
         self.service.startService()
         self.assertEqual(self.calls, ["locks", "a", "privileges", "b"])
 
     def test_signals(self) -> None:
-        """``SIGHUP`` calls back; ``SIGUSR1`` and ``SIGUSR2`` are ignored."""
+        """``SIGHUP`` calls ``on_hangup``; the other two signals are ignored."""
         self.service.privilegedStartService()
         self.calls.clear()
         for number in (signal.SIGUSR1, signal.SIGHUP, signal.SIGUSR2, signal.SIGHUP):

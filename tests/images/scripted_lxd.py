@@ -30,7 +30,10 @@ RECORD: dict[str, object] = {
 
 
 def response(code: int, *headers: str, body: bytes = b"") -> bytes:
-    """Return a response; default: with its ``Content-Length`` as only header."""
+    """Return a response.
+
+    :param headers: the lines of its header; default: only ``Content-Length``.
+    """
     if not headers:
         headers = (f"Content-Length: {len(body)}",)
     lines = [f"HTTP/1.1 {code} Whatever", *headers]
@@ -38,7 +41,7 @@ def response(code: int, *headers: str, body: bytes = b"") -> bytes:
 
 
 def record(**changes: object) -> bytes:
-    """Return a response with the record of the image, with changes."""
+    """Return a response with the record of the image, changed by ``changes``."""
     return response(200, body=json.dumps({"metadata": RECORD | changes}).encode())
 
 
@@ -63,7 +66,7 @@ def part(name: str, data: bytes) -> bytes:
 
 
 def split(body: bytes) -> bytes:
-    """Return a response with a multipart body: a split image."""
+    """Return a response that exports a split image, with a multipart body."""
     content_type = "multipart/form-data; boundary=b"
     length = f"Content-Length: {len(body)}"
     return response(200, f"Content-Type: {content_type}", length, body=body)
@@ -82,7 +85,7 @@ class ScriptedLXDTestCase(SynchronousTestCase):
         self.accepted = 0
 
     def accept(self) -> StringTransport:
-        """Accept the next connection: it becomes ``transport``."""
+        """Accept the next connection; return its transport."""
         address, factory, *_ = self.reactor.unixClients[self.accepted]
         self.accepted += 1
         self.assertEqual(address, "/lxd/sock")
@@ -103,13 +106,13 @@ class ScriptedLXDTestCase(SynchronousTestCase):
         self.protocol.connectionLost(Failure(ConnectionDone()))
 
     def assert_fails(self, deferred: Deferred[T], reason: str) -> None:
-        """Check that there was an `ImageError`, and that no timeout is left."""
+        """Check for an `ImageError`, and that no timeout is pending."""
         error = self.failureResultOf(deferred, ImageError).value
         self.assertIn(reason, str(error))
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def opened(self, *responses: bytes) -> IOpenImage:
-        """Open the image, with these responses of LXD."""
+        """Open the image; LXD sends one response on each connection."""
         opening = self.store.open(FINGERPRINT)
         self.send_responses(*responses)
         opened = self.successResultOf(opening)

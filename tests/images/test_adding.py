@@ -25,7 +25,7 @@ class AddTests(SynchronousTestCase):
         self.store = DirectoryImageStore(self.directory, MemoryDevLXDReactor())
 
     def create_file(self, name: str, content: bytes) -> Path:
-        """Create a file."""
+        """Create a file to be added."""
         path = self.files / name
         path.write_bytes(content)
         return path
@@ -99,7 +99,7 @@ class AddTests(SynchronousTestCase):
         self.assertEqual(sorted(self.directory.iterdir()), before)
 
     def test_refused(self) -> None:
-        """Missing, empty and not regular files are refused."""
+        """Files that are missing, empty or not regular are refused."""
         good = self.create_file("good", b"data")
         self.assert_refused("none: No such file", self.files / "none")
         self.assert_refused("none: No such file", good, self.files / "none")
@@ -117,7 +117,7 @@ class AddTests(SynchronousTestCase):
         self.assertEqual(add_image(self.directory, [path], True, good), good)
 
     def test_other_files(self) -> None:
-        """Files with the same data, split differently, are never mixed."""
+        """Files that split the same data differently are never mixed."""
         whole = self.create_file("whole", b"metaroot")
         meta, root = (
             self.create_file("meta", b"meta"),
@@ -205,7 +205,7 @@ class AddTests(SynchronousTestCase):
         )
 
     def test_interrupted_with_other_files(self) -> None:
-        """While an image is split differently, it is private."""
+        """An image is private while its one file is replaced by two."""
         whole = self.create_file("whole", b"metaroot")
         added = add_image(self.directory, [whole], True)
         files = [self.create_file("meta", b"meta"), self.create_file("root", b"root")]

@@ -84,7 +84,7 @@ class FoundTests(DirectoryTestCase):
         self.assertIsNone(self.successResultOf(store.open(FINGERPRINT)))
 
     def test_names(self) -> None:
-        """The file may have an extension; the description may have a filename."""
+        """The file may have an extension; the description may contain a filename."""
         self.write(".yaml", "public: true")
         # Files with similar names are not images.
         for suffix in (".yaml~", ".rootfs.old", "~", ".sha256", ".tar.xz.part"):
@@ -116,7 +116,7 @@ class UnusableTests(DirectoryTestCase):
     """Files that are not a usable image are not found; the reason is logged."""
 
     def assert_unusable(self, *words: str) -> None:
-        """Check that the image is not found, no file left open, and one line logged."""
+        """Check that the image is not found, logged once, and no file stays open."""
         with capturedLogs() as events:
             self.assertIsNone(self.open())
         self.assertEqual([event["fingerprint"] for event in events], [FINGERPRINT])
@@ -134,7 +134,7 @@ class UnusableTests(DirectoryTestCase):
         self.assert_unusable(".yaml: public: neither")
 
     def test_links(self) -> None:
-        """Symbolic links are not followed, to any target."""
+        """Symbolic links are not followed, whatever their target."""
         outside = Path(tempfile.mkdtemp(dir=".")).absolute() / "secret"
         outside.write_text("public: true")
         inside = self.path.absolute() / "secret"
@@ -215,7 +215,7 @@ class ChangeTests(DirectoryTestCase):
         self.assertEqual(self.read(opened, 8), b"the root")
 
     def test_written(self) -> None:
-        """A read fails if a file was written to."""
+        """A read fails if a file of the open image has been written to."""
         for read_from in (os.preadv, would_block):
             self.patch(os, "preadv", read_from)
             for content in ("", "the d", "other data", "the DATA"):
@@ -259,7 +259,7 @@ class ChangeTests(DirectoryTestCase):
         self.assertEqual(len(self.descriptors.opened()), 2)
 
     def test_completed_while_opening(self) -> None:
-        """A split image whose second file appears is opened with both."""
+        """If the second file appears while the first is opened, both are opened."""
 
         def open_and_complete(path: Path, flags: int) -> int:
             fd = open_regular(path, flags)
@@ -285,7 +285,7 @@ class ChangeTests(DirectoryTestCase):
         self.assertIn("no such file", str(events))
 
     def test_removed_while_opening(self) -> None:
-        """A split image is not found if it is removed meanwhile."""
+        """A split image that is removed while it is opened is not found."""
         rootfs = self.write(".rootfs", "the root")
         lexists = os.path.lexists
 
@@ -363,7 +363,7 @@ class SlowTests(DirectoryTestCase):
         self.failureResultOf(self.store.open(FINGERPRINT), ImageError)
 
     def test_disk_error(self) -> None:
-        """If the disk fails, reading fails, and an image is not found."""
+        """If the disk fails, reads of open images fail, and no image is found."""
 
         def fail(*_: object) -> bytes:
             raise OSError(errno.EIO, os.strerror(errno.EIO))

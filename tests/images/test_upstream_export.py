@@ -25,7 +25,7 @@ class ImagePartTests(ScriptedLXDTestCase):
     def assert_refused(
         self, content: bytes, reason: str, connection_lost: bool = False
     ) -> None:
-        """Check that an export is an error."""
+        """Check that an image cannot be opened after an export of LXD."""
         opening = self.store.open(FINGERPRINT)
         self.send_responses(record(), content)
         if connection_lost:
@@ -57,7 +57,7 @@ class ImagePartTests(ScriptedLXDTestCase):
             self.successResultOf(opening)
 
     def test_malformed(self) -> None:
-        """Exports that do not fit the record of the image are errors."""
+        """Malformed exports, and those that do not fit the record, are errors."""
         for content, reason in (
             (response(404, body=b"{}"), "status 404"),
             (response(200, body=b"the image"), "status 200"),

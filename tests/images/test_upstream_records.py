@@ -19,13 +19,13 @@ class ImageRecordTests(ScriptedLXDTestCase):
     """The record that LXD sends of an image."""
 
     def assert_refused(self, content: bytes, reason: str) -> None:
-        """Check that a response is an error."""
+        """Check that an image cannot be opened after a response of LXD."""
         opening = self.store.open(FINGERPRINT)
         self.send_responses(content)
         self.assert_fails(opening, reason)
 
     def test_not_available(self) -> None:
-        """An image is not found if it is neither public nor cached, or missing."""
+        """An image that is missing, or neither public nor cached, is not found."""
         for content in (record(public=False), response(404, body=b"{}")):
             opening = self.store.open(FINGERPRINT)
             self.send_responses(content)
@@ -37,7 +37,7 @@ class ImageRecordTests(ScriptedLXDTestCase):
         self.assertEqual(self.opened(*responses).image.size, 8)
 
     def test_modified(self) -> None:
-        """The time of the last change is ``uploaded_at``; 0 if that is not a time."""
+        """``modified`` is ``uploaded_at``, or 0 if that is malformed or before 1970."""
         for uploaded_at, modified in (
             (UPLOADED_AT, 1795299084),
             ("0001-01-01T00:00:00Z", 0),

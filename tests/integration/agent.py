@@ -39,13 +39,16 @@ _numbers = itertools.count()
 
 
 def address_of(container: int) -> bytes:
-    """Return a new address; devlxd identifies its owner as a container's root."""
+    """Return a new address; its owner is identified as root of a container."""
     return b"\0devlxd-test-%d-%d-%d" % (os.getpid(), next(_numbers), container)
 
 
 @implementer(IPeerSource, ICallerIdentifier)
 class AddressIdentifier:
-    """An identifier of peers by the container that their address names."""
+    """Identifies peers by the container that their address names.
+
+    The pid of such a peer is the number of the container.
+    """
 
     @contextmanager
     def open_peer(self, transport: ITransport) -> Iterator[Peer]:

@@ -35,9 +35,9 @@ def missing_lxd() -> str | None:
 class LXD:
     """An LXD daemon with a state directory of its own.
 
-    :param home: the directory in which that is created.
-    :ivar containers: the directory with its records of containers.
-    :ivar socket: the socket of its API for operators.
+    :param home: the directory in which the state directory is created.
+    :ivar containers: the directory with LXD's records of containers.
+    :ivar socket: the socket of LXD's API for operators.
     """
 
     def __init__(self, home: Path) -> None:

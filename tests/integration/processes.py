@@ -57,7 +57,7 @@ class GuestError(Exception):
 def check(command: Sequence[str], code: int | str, output: str) -> str:
     """Return the output of a command that exited with ``code``.
 
-    :raises GuestError: if that is not 0.
+    :raises GuestError: if ``code`` is not 0.
     """
     if code:
         _shown.append((f"{' '.join(command)} exited with {code}", lambda: output))

@@ -70,7 +70,7 @@ class AttackTests(ProcessTestCase):
         )
         self.addCleanup(self.devlxd.stop)
         binds = {self.home / "lxd": "dev/lxd", self.home / "shared": "run/shared"}
-        # Both have the ids that LXD gives all of its containers by default.
+        # Both have the same id map, like all containers of an LXD by default.
         self.attacker, self.victim = (
             LXCContainer(name, self.home, 100_000, binds) for name in names.values()
         )
@@ -115,7 +115,7 @@ class AttackTests(ProcessTestCase):
     def test_cgroups(self) -> None:
         """A cgroup with the victim's name does not make the attacker the victim.
 
-        It is at several depths below the cgroup of the attacker's container.
+        The attacker creates it at several depths below its own cgroup.
         """
         for name in ("lxc.payload", "lxc.monitor"):
             for depth in range(4):
@@ -197,7 +197,7 @@ class AttackTests(ProcessTestCase):
         self.assertEqual(self.attacker.run(*CURL), NOT_IN_CONTAINER)
 
     def test_namespaces(self) -> None:
-        """The attacker's root is the attacker in nested namespaces, too."""
+        """The attacker's root is identified as itself in nested namespaces."""
         for flags in ("-pf", "-Cpf", "-Urpf", "-UrCpfm", "-Ur"):
             got = self.attacker.run("unshare", flags, *CURL)
             self.assertEqual(got, OWN, flags)
@@ -262,7 +262,7 @@ class AttackTests(ProcessTestCase):
 
         :return: the connection on which it waits, and its pid.
         """
-        # The victim's init uses one pid for a thread of its own before.
+        # The victim's init first starts a thread, which uses one pid.
         Path("/proc/sys/kernel/ns_last_pid").write_text(str(pid - 2))
         pool.submit(self.victim.run, *python("arrive(b'victim').recv(1)"))
         return barrier.wait_for(b"victim")
@@ -325,7 +325,7 @@ ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, 0)
 
 
 class NameTests(ProcessTestCase):
-    """Containers in the cgroup of another name, as after an unclean stop.
+    """Containers in the cgroup of another container, as after an unclean stop.
 
     The name of the victim is the name of the attacker with ``-1`` appended, as LXC
     names a cgroup when the first name is in use.
@@ -355,7 +355,10 @@ class NameTests(ProcessTestCase):
         path.with_suffix(".new").rename(path)
 
     def start(self, name: str, lxcpath: str = "", program: str = INIT) -> LXCContainer:
-        """Start a container."""
+        """Start a container.
+
+        :param lxcpath: its LXC path, relative to that of the other containers.
+        """
         binds = {self.home / "lxd": "dev/lxd"}
         home = self.home / lxcpath
         container = LXCContainer(name, home, 100_000, binds, program)
@@ -376,7 +379,7 @@ class NameTests(ProcessTestCase):
             self.addCleanup(path.rmdir)
 
     def cgroup_of(self, container: LXCContainer) -> str:
-        """Return the name in the cgroup of a container."""
+        """Return the name that the cgroup of a container contains."""
         cgroups = ProcFS().cgroups(container.init_pid())
         (top,) = {cgroup.split("/")[1] for cgroup in cgroups}
         return top.removeprefix("lxc.payload.")
@@ -399,7 +402,7 @@ class NameTests(ProcessTestCase):
         self.assertEqual(victim.run(*CURL), OF_VICTIM)
 
     def test_beside_the_victim(self) -> None:
-        """The attacker is not the victim if the victim has the cgroup of its name."""
+        """An attacker that starts while the victim has the next cgroup is itself."""
         self.make_stale_cgroup(self.name)
         victim, attacker = self.start(self.victim_name), self.start(self.name)
         self.assertEqual(self.cgroup_of(victim), f"{self.name}-1")
@@ -431,7 +434,7 @@ class NameTests(ProcessTestCase):
         self.run_in_foreground(attacker)
 
     def run_in_foreground(self, container: LXCContainer) -> None:
-        """Restart a container as systemd does, and check that it is served."""
+        """Restart a container with ``lxc-start -F``; check that it is served."""
         lxc = ["-P", str(container.home), "-n", container.name]
         with contextlib.suppress(GuestError):
             run("lxc-stop", "-k", *lxc)
@@ -499,7 +502,7 @@ class NameTests(ProcessTestCase):
 
 
 def remove_cgroup(cgroup: Path) -> bool:
-    """Remove a cgroup and all below it; return whether it is removed."""
+    """Remove a cgroup and all below it; return whether it has been removed."""
     with contextlib.suppress(OSError):
         for path, _, _ in os.walk(cgroup, topdown=False):
             os.rmdir(path)

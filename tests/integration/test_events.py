@@ -296,13 +296,16 @@ class StressTests(ProcessTestCase):
         devlxd.stop()
 
     def feed_until(self, connection: socket.socket, view: View, least: int) -> None:
-        """Feed a view until it is fewer than the 1000 events behind that are kept."""
+        """Feed a view until ``user.n`` is at least ``least``.
+
+        devlxd keeps 1000 events: the view must not be further behind.
+        """
         read_until(
             connection, view, lambda config: int(config.get("user.n", "0")) >= least
         )
 
     def test_mounted_over(self) -> None:
-        """A mount over a container's directory is read until it is unmounted."""
+        """A directory mounted over a container's is read until it is unmounted."""
         inside, over = self.documents / "c0", self.home / "over"
         for path, value in ((inside, "under"), (over, "over")):
             path.mkdir()
@@ -338,8 +341,8 @@ class StressTests(ProcessTestCase):
         read = [read_to_the_end(connection) for connection in slow]
         for connection in (*views, *slow):
             connection.close()
-        # Closed long before the last event.
+        # devlxd has closed these connections long before the last event.
         self.assertFalse(any(b'"value":"300"' in data for data in read))
         self.assertEqual({view.events for view in views.values()}, {600})
-        # Less than a slow subscriber has not read, for each of them.
+        # Less than 4 MiB, by which a subscriber may be behind, for each slow one.
         self.assertLess(after - subscribed, 10 * 4096)

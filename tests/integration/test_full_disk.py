@@ -201,11 +201,11 @@ class FullDiskTests(StateTestCase):
         self.assertEqual(self.replayed(since), ["2"])
 
     def values(self, events: list[dict[str, Any]]) -> list[str]:
-        """Return the values of events."""
+        """Return the new values in config events."""
         return [event["metadata"]["value"] for event in events]
 
     def test_full_and_freed(self) -> None:
-        """Events that could not be written are replayed as lost, later ones are not."""
+        """``lost`` replaces events that were not written; later ones are replayed."""
         devlxd = self.start()
         live = self.subscribe()
         self.write(a="1")

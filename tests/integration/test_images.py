@@ -81,7 +81,10 @@ def curl(socket: str, fingerprint: str, *options: str) -> str:
 
 
 def make_file(path: Path, size: int) -> Path:
-    """Create a file of ``size`` random bytes, which cannot be compressed."""
+    """Create a file of random bytes, which cannot be compressed.
+
+    :param size: less than a MiB, or a number of whole MiB.
+    """
     with path.open("wb") as file:
         for _ in range(0, size, MIB):
             file.write(os.urandom(min(MIB, size)))

@@ -82,7 +82,7 @@ class LXCTests(ReadmeTestCase):
         self.assertEqual(self.run_block(self.guest), "bar")
 
     def test_without_root(self) -> None:
-        """A devlxd without root serves the guest, with documents of its own user."""
+        """A devlxd without root serves the guest, with a document that it owns."""
         self.run_block(self.documents)
         document = self.home / "containers" / f"{self.name}.yaml"
         shutil.chown(document, "nobody")

@@ -20,7 +20,8 @@ from tests.integration.servers import TWISTD, DevLXD
 from tests.peers.test_id_maps import CURRENT, id_map_value
 
 #: The paths that LXD's published specification (its dev-lxd document) and apollo
-#: have in common, and the body of the response. ``{name}`` is the container's name.
+#: have in common, and the bodies of the responses. ``{name}`` is the container's
+#: name.
 PATHS = {
     "/": '["/1.0"]\n',
     "/1.0": '{"api_version":"1.0"}\n',
@@ -30,7 +31,7 @@ PATHS = {
     "/1.0/meta-data": "#cloud-config\ninstance-id: id-{name}\nlocal-hostname: {name}\n",
 }
 
-#: The paths that only LXD has.
+#: The paths that only LXD has, and the bodies of the responses.
 LXD_PATHS = {
     "/1.0/devices": '["/1.0/device/eth-{name}"]\n',
     "/1.0/device/eth-{name}": '{"nictype":"ipvlan","type":"nic"}\n',
@@ -91,7 +92,7 @@ class SpecificationTests(ProcessTestCase):
         return {"config": config, "devices": {f"eth-{container.name}": nic}}
 
     def test_own_data(self) -> None:
-        """A container reads its own data, from init's children and with lxc-attach."""
+        """Children of the init, and of lxc-attach, read their container's own data."""
         for container in self.containers:
             for run_inside in (container.run, container.attach):
                 for name, paths in (("lxd", {**PATHS, **LXD_PATHS}), ("apollo", PATHS)):
