@@ -8,9 +8,9 @@
 * 10 000 changes of a value of 100 KB that are read immediately: the size of the
   journal.
 
-It opens about 1 000 connections at a time, and needs no root. Run it in a checkout with
-``python -m benchmarks.memory``; with ``--checkout DIR`` the devlxd of another
-checkout is measured in turn with this one.
+It opens about 1 000 connections at a time, and needs no root. Run it in a
+checkout with ``python -m benchmarks.memory``; with ``--checkout DIR`` the devlxd
+of another checkout is measured in turn with this one.
 """
 
 from __future__ import annotations
