@@ -172,7 +172,8 @@ REPLAYS = """
         return count
 """
 
-#: The arguments of `SUBSCRIBERS`: the number of each kind, and the requests.
+#: The arguments of `SUBSCRIBERS`: the number of connections of each kind, and the
+#: requests of both kinds.
 SUBSCRIPTIONS = ["150", LINES.decode(), WEBSOCKET.decode()]
 
 #: Subscribes and reads nothing. Replaces each connection that is closed.

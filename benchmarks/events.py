@@ -84,7 +84,7 @@ TIMED = f"""{SUBSCRIPTION}
 def subscribed(
     server: OneContainerServer, request: bytes, count: int
 ) -> Iterator[list[socket.socket]]:
-    """Return the connections of ``count`` subscribers; close them on exit."""
+    """Provide the connections of ``count`` subscribers; close them on exit."""
     connections = [server.subscribe(request) for _ in range(count)]
     try:
         yield connections

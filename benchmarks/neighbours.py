@@ -10,8 +10,8 @@ its keys continuously, in four ways in parallel:
 
 It prints the response times in milliseconds and the failed requests, without
 an attack and during each, and the limits that were exceeded. In the row ``burn``
-the attacker only uses processor time, which shows the share of the scheduler. A
-devlxd of its own serves each row.
+the attacker only uses processor time, which shows the effect of the kernel's
+scheduler alone. Each row has a devlxd of its own.
 
 Needs root and ``apt-get install lxc curl``. Run it in a checkout with ``python
 -m benchmarks.neighbours``; it takes about three minutes. With ``--checkout DIR``

@@ -1,4 +1,4 @@
-"""Tests of `devlxd.images.directory_image_store`, besides the contract."""
+"""Tests of `DirectoryImageStore`, in addition to the contract of `IImageStore`."""
 
 from __future__ import annotations
 

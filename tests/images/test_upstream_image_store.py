@@ -1,4 +1,4 @@
-"""Tests of `devlxd.images.upstream_image_store`, besides the contract.
+"""Tests of `LXDImageStore`, in addition to the contract of `IImageStore`.
 
 The LXD is slow, fails, or sends other data than announced.
 """

@@ -106,7 +106,7 @@ class LXDTests(ReadmeTestCase):
 
     skip = missing_lxd()
 
-    def test_beside(self) -> None:
+    def test_beside_lxd(self) -> None:
         """devlxd serves a guest of LXD's until ``user.guest-api`` is false."""
         init = self.home / "init"
         init.mkdir()

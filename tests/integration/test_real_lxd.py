@@ -218,7 +218,7 @@ def events_until(
 
     LXD sends each event in a goroutine of its own, in any order.
 
-    :return: the events of each, equal or not, after at most `TIMEOUT`.
+    :return: our events and theirs, equal or not, after at most `TIMEOUT`.
     """
     received: dict[socket.socket, list[Event]] = {ours: [], theirs: []}
     unmarked = {ours, theirs}
