@@ -197,7 +197,7 @@ class AttackTests(ProcessTestCase):
         self.assertEqual(self.attacker.run(*CURL), NOT_IN_CONTAINER)
 
     def test_namespaces(self) -> None:
-        """The attacker's root is identified as itself in nested namespaces."""
+        """In nested namespaces, the attacker's root is still the attacker."""
         for flags in ("-pf", "-Cpf", "-Urpf", "-UrCpfm", "-Ur"):
             got = self.attacker.run("unshare", flags, *CURL)
             self.assertEqual(got, OWN, flags)
@@ -325,7 +325,7 @@ ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, 0)
 
 
 class NameTests(ProcessTestCase):
-    """Containers in the cgroup of another container, as after an unclean stop.
+    """Containers whose cgroup has another name, as after an unclean stop.
 
     The name of the victim is the name of the attacker with ``-1`` appended, as LXC
     names a cgroup when the first name is in use.
@@ -402,7 +402,7 @@ class NameTests(ProcessTestCase):
         self.assertEqual(victim.run(*CURL), OF_VICTIM)
 
     def test_beside_the_victim(self) -> None:
-        """An attacker that starts while the victim has the next cgroup is itself."""
+        """If the victim has the cgroup ``NAME-1``, the attacker is not the victim."""
         self.make_stale_cgroup(self.name)
         victim, attacker = self.start(self.victim_name), self.start(self.name)
         self.assertEqual(self.cgroup_of(victim), f"{self.name}-1")
