@@ -13,6 +13,7 @@ from pathlib import Path
 import twisted.internet
 from twisted.application.service import IService, MultiService
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from devlxd.containers.memory_store import MemoryStore
@@ -69,11 +70,13 @@ class AgentTests(AgentTestCase):
         self.successResultOf(service.stopService())
 
     def test_observer(self) -> None:
-        """The agent's observer can be notified of the requests of guests."""
+        """The agent's observer logs the requests of guests, with their status."""
         site = site_for(
             MemoryStore([Container("c1")]), "c1", observer=self.agent.RequestLog()
         )
-        GuestConnection(site).get("/1.0/config")
+        with capturedLogs() as events:
+            GuestConnection(site).get("/1.0/config")
+        self.assertEqual([formatEvent(e) for e in events], ["c1: /1.0/config: 200"])
 
 
 class RequestLogTests(ServiceObserverContract, AgentTestCase):

@@ -404,7 +404,7 @@ class ChangeTests(DirectoryStoreTestCase):
         self.assertIn("No space left on device", formatEvent(event))
 
     def test_unchanged(self) -> None:
-        """A scan does not read unchanged documents."""
+        """A scan reads changed documents only, and removes no container that has one."""
         self.file.write_text("config: {}")
         self.clock.advance(10)
         self.start()
@@ -414,6 +414,8 @@ class ChangeTests(DirectoryStoreTestCase):
         self.patch(directory_store, "read_document", lambda name, paths: None)
         self.file.write_text("config: {user.a: 1}")
         self.clock.pump([IDLE_SCAN_INTERVAL, 0, GRACE])
+        # The document exists, whatever the failed read has returned.
+        self.assertEqual(list(self.store.names()), ["c1"])
 
     def test_reload(self) -> None:
         """A reload reads all documents, even if they seem unchanged."""

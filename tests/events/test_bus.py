@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, NoReturn
+from typing import Any
 from unittest import mock
 
 from attrs import evolve
@@ -25,7 +25,7 @@ from devlxd.events import subscription as subscriptions
 from devlxd.events.bus import EventBus
 from devlxd.events.journal import SQLiteJournal
 from devlxd.events.journal_limits import KEPT_EVENTS
-from devlxd.interfaces import IContainerStore, IEventBus, ISubscription, JournalError
+from devlxd.interfaces import IContainerStore, IEventBus, ISubscription
 from devlxd.model import Container, End, Event
 from devlxd.testing import RecordingSubscriber
 from devlxd.testing.contracts import EventBusContract, SubscriberContract
@@ -74,11 +74,6 @@ class LastingJournal(SQLiteJournal):
         """Return the events after ``since`` of the last container with this name."""
         incarnation = self.names().get(name, 0)
         return list(self.since(incarnation, since, TYPES, 10**9)[1])
-
-
-def fail(*_: object) -> NoReturn:
-    """Raise the error of a journal on a full disk."""
-    raise JournalError("disk full")
 
 
 class BusTestCase(SynchronousTestCase):

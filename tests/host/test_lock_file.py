@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import subprocess
 import sys
@@ -31,6 +33,19 @@ class LockFileTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.path = str(Path(tempfile.mkdtemp(dir=".")).absolute() / "lock")
+
+    def test_error(self) -> None:
+        """A lock file that cannot be locked is closed again."""
+        descriptors: list[int] = []
+
+        def fail(descriptor: int, operation: int) -> None:
+            descriptors.append(descriptor)
+            raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+        self.patch(fcntl, "lockf", fail)
+        error = self.assertRaises(OSError, LockFile(self.path).acquire)
+        self.assertEqual(error.errno, errno.ENOLCK)
+        self.assertRaises(OSError, os.fstat, descriptors[0])
 
     def hold(self, *more: str) -> subprocess.Popen[bytes]:
         """Start `HOLDER`; return it when it has acquired the lock."""
