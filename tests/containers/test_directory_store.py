@@ -404,7 +404,7 @@ class ChangeTests(DirectoryStoreTestCase):
         self.assertIn("No space left on device", formatEvent(event))
 
     def test_unchanged(self) -> None:
-        """A scan reads changed documents only, and removes no container that has one."""
+        """A scan reads only changed documents, and keeps containers that have one."""
         self.file.write_text("config: {}")
         self.clock.advance(10)
         self.start()
