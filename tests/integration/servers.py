@@ -96,6 +96,22 @@ class ServerProcess:
         except AssertionError as error:
             raise AssertionError(f"{error}: {self._files()}") from None
 
+    def wait_for_downloads(self, image: Path, count: int) -> int:
+        """Wait until ``count`` connections download ``image``.
+
+        :return: the number of open files.
+        :raises AssertionError: after the timeout, with their names.
+        """
+        wanted = (self._idle_sockets + count, count)
+        try:
+            wait_until(
+                lambda: (self._sockets(), self._files().count(str(image))) == wanted,
+                f"{count} downloads",
+            )
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {self._files()}") from None
+        return len(self._files())
+
     def _sockets(self) -> int:
         return sum(name.startswith("socket:") for name in self._files())
 
