@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from json.encoder import encode_basestring
 
-# For text this calls only the C function that adds quotes and escapes.
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+# The function, in C, with which `json` adds quotes and escapes to text.
+_quote = encode_basestring
 
 
 def compact_json(values: Mapping[str, object]) -> str:
@@ -21,7 +24,7 @@ def compact_json(values: Mapping[str, object]) -> str:
         that `json` can encode.
     """
     items = [
-        f"{_encode(name)}:{_encode(value) if type(value) is str else _json_of(value)}"
+        f"{_quote(name)}:{_quote(value) if type(value) is str else _json_of(value)}"
         for name, value in values.items()
     ]
     return f"{{{','.join(items)}}}"

@@ -65,6 +65,10 @@ class WebSocketBase(WebSocketServerProtocol):
 
     log = NullLogger()
 
+    #: Sends one frame of a message (RFC 6455, 5.4): its opcode, its payload, and
+    #: whether it is the last one. It is called for each event and subscriber.
+    send_frame = WebSocketServerProtocol.sendFrame
+
     def __init__(
         self, factory: WebSocketServerFactory, headers: dict[str, str]
     ) -> None:
@@ -72,10 +76,6 @@ class WebSocketBase(WebSocketServerProtocol):
         self.factory = factory
         self._headers = headers
         self._received = 0
-
-    def send_frame(self, opcode: int, payload: bytes, is_last: bool) -> None:
-        """Send one frame of a message (RFC 6455, 5.4)."""
-        super().sendFrame(opcode, payload, is_last)
 
     # Hooks for subclasses
 
