@@ -6,6 +6,7 @@ containers. A name is added to the queue
 
 * when the watcher reports a change of its document,
 * by a scan of the directory: at the start, regularly, and after reports were lost,
+* after a read, if the watcher has changes that it has not reported yet,
 * for a retry, some time after a failed read.
 """
 

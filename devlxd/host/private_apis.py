@@ -13,11 +13,10 @@ means what is written here.
 * The attributes ``fileno`` and ``addressFamily`` of
   `AdoptedStreamServerEndpoint`: `adopted_descriptor` and `is_adopted_unix`.
 * `UNIXServerEndpoint.listen` and `TCP4ServerEndpoint.listen` call the reactor
-  before they return, and TCP4ServerEndpoint only needs ``listenTCP`` of it.
+  before they return, and `TCP4ServerEndpoint` only needs ``listenTCP`` of it.
   `devlxd.host.dry_run` relies on it.
-* twistd opens its log after it has called `makeService`, with ``-n`` on the
-  `sys.stdout` of that moment. `devlxd.tap`, which replaces `sys.stdout`, relies on
-  it.
+* twistd opens its log after it has called `makeService`. With ``-n`` and without
+  ``--logfile`` it then logs to `sys.stdout`, which `devlxd.tap` has replaced before.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ accept_descriptor = socket.socket._accept  # type: ignore[attr-defined] # privat
 NO_SUCH_SYSTEMD_SOCKET = LookupError
 
 #: The errors that `serverFromString` raises for an unknown kind of endpoint, and
-#: for arguments that this kind does not have.
+#: for arguments that are unknown, missing or invalid.
 MALFORMED_DESCRIPTION = (TypeError, ValueError, AttributeError)
 
 

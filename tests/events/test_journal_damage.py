@@ -92,7 +92,7 @@ class DamageTests(JournalFileTestCase):
             with capturedLogs() as logged:
                 journal = self.open_journal()
                 if name == "tail":
-                    # Detected by the checksum of a row when that is read.
+                    # Detected by a row's checksum, when the row is read.
                     self.assertRaises(JournalError, self.read_all, journal)
             self.assertEqual(len(logged), 1, name)
             self.assertRegex(
@@ -105,7 +105,7 @@ class DamageTests(JournalFileTestCase):
             self.assertEqual(self.since(self.open_journal()), (5, []), name)
 
     def test_found_later(self) -> None:
-        """Damage that is detected while a journal is used is logged, too."""
+        """A file whose damage is detected while it is used is replaced, too."""
         for name in ("tail", "truncated"):
             self.setUp()
             self.fill_journal().close()

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from devlxd.peers.capabilities import check_may_identify
 
 #: Prints the result of the check, and whether the kernel lets this process
-#: examine the namespaces of another user's process.
+#: examine the namespaces of the process whose pid is its argument.
 PROGRAM = """
 import os, sys
 from devlxd.peers.capabilities import check_may_identify
