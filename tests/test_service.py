@@ -24,11 +24,12 @@ from zope.interface.verify import verifyObject
 from devlxd.containers.memory_store import MemoryStore
 from devlxd.guestapi.dialects.apollo import DIALECT as APOLLO
 from devlxd.guestapi.dialects.lxd import DIALECT as LXD
+from devlxd.guestapi.downloads import MAX_DOWNLOADS
 from devlxd.host.adopted import AdoptedPort
 from devlxd.host.listening import endpoint_at
 from devlxd.httpserver.site import DevLXDSite
 from devlxd.images.memory_image_store import MemoryImageStore
-from devlxd.interfaces import IStoreObserver
+from devlxd.interfaces import IImageStore, IStoreObserver
 from devlxd.model import Caller, Container
 from devlxd.observers import guarded
 from devlxd.service import DevLXDService, _ChangeReporter
@@ -83,6 +84,29 @@ class DevLXDServiceTests(SynchronousTestCase):
         """Return the sites of the sockets that the service listens on."""
         return [server[1] for server in self.reactor.unixServers]
 
+    def start_two(
+        self,
+        images: IImageStore | None = None,
+        max_downloads: int = MAX_DOWNLOADS,
+        max_connections: int | None = None,
+    ) -> list[DevLXDSite]:
+        """Start a service with two endpoints of one dialect; return their sites."""
+        endpoints = [
+            (LXD, endpoint_at(self.reactor, f"{self.directory}/{name}.sock"))
+            for name in ("first", "second")
+        ]
+        DevLXDService(
+            self.reactor,
+            self.store,
+            endpoints,
+            MemoryIdentifier({GUEST.pid: Caller("c1", uid=0)}),
+            MemoryPeerSource(),
+            images=images,
+            max_downloads=max_downloads,
+            max_connections=max_connections,
+        ).startService()
+        return self.sites()
+
     def test_interface(self) -> None:
         """The service provides `IService`."""
         self.assertTrue(verifyObject(IService, self.service))
@@ -103,21 +127,8 @@ class DevLXDServiceTests(SynchronousTestCase):
         images = MemoryImageStore()
         path = f"/1.0/images/{images.put(b'data')}/export"
         self.store.put(Container("c1", {"security.devlxd.images": "true"}))
-        endpoints = [
-            (LXD, endpoint_at(self.reactor, f"{self.directory}/{name}.sock"))
-            for name in ("first", "second")
-        ]
-        service = DevLXDService(
-            self.reactor,
-            self.store,
-            endpoints,
-            MemoryIdentifier({GUEST.pid: Caller("c1", uid=0)}),
-            MemoryPeerSource(),
-            images=images,
-            max_downloads=1,
-        )
-        service.startService()
-        first, second = map(GuestConnection, self.sites())
+        sites = self.start_two(images=images, max_downloads=1)
+        first, second = map(GuestConnection, sites)
         self.assertTrue(first.get(path).endswith(b"\r\n\r\ndata"))
         # The response for a missing image is delayed; until then it is a download.
         self.assertEqual(first.get(f"/1.0/images/{'0' * 64}/export"), b"")
@@ -125,20 +136,7 @@ class DevLXDServiceTests(SynchronousTestCase):
 
     def test_max_connections(self) -> None:
         """All endpoints share the limit of connections."""
-        endpoints = [
-            (LXD, endpoint_at(self.reactor, f"{self.directory}/{name}.sock"))
-            for name in ("first", "second")
-        ]
-        service = DevLXDService(
-            self.reactor,
-            self.store,
-            endpoints,
-            MemoryIdentifier({GUEST.pid: Caller("c1", uid=0)}),
-            MemoryPeerSource(),
-            max_connections=1,
-        )
-        service.startService()
-        first, second = self.sites()
+        first, second = self.start_two(max_connections=1)
         self.assertEqual(GuestConnection(first).get("/1.0")[9:12], b"200")
         with capturedLogs() as events:
             refused = GuestConnection(second)
