@@ -22,7 +22,7 @@ LAYERS = [
     {"service", "listen_option", "state_directory"},
     {"guest_listener", "guest_sites"},
     {"guestapi"},
-    {"httpserver", "events", "peers", "containers", "images", "host"},
+    {"httpserver", "events", "peers", "containers", "images", "host", "guest_states"},
     {"turns", "log_limit", "files", "observers", "socket_options"},
     {"interfaces"},
     {"model", "timestamps", "booleans", "compact_json"},

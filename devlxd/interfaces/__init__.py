@@ -12,6 +12,10 @@ from devlxd.interfaces.bus import (
     ISubscriber,
     ISubscription,
 )
+from devlxd.interfaces.guest_states import (
+    IGuestStates,
+    IReadyObserver,
+)
 from devlxd.interfaces.identification import (
     ICallerIdentifier,
     IIDMap,
@@ -63,6 +67,7 @@ __all__ = [
     "IContainerStore",
     "IDevLXDReactor",
     "IEventBus",
+    "IGuestStates",
     "IIDMap",
     "IImageStore",
     "IJournal",
@@ -70,6 +75,7 @@ __all__ = [
     "IOpenImage",
     "IPeerSource",
     "IProcessTable",
+    "IReadyObserver",
     "IRequestHandler",
     "IRunObserver",
     "IRuntime",

@@ -8,6 +8,7 @@ reads, stores or sends values.
 from devlxd.model.caller import Caller, Claim, Monitor, Peer, ProcessStatus
 from devlxd.model.container import Container, is_container_name
 from devlxd.model.event import End, Event
+from devlxd.model.guest_state import GuestState
 from devlxd.model.image import Image, ImagePart, is_fingerprint
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "Container",
     "End",
     "Event",
+    "GuestState",
     "Image",
     "ImagePart",
     "Monitor",

@@ -57,6 +57,9 @@ from devlxd.testing.reactor import (
     MemoryDevLXDReactor,
     MemoryThreadPool,
 )
+from devlxd.testing.ready_observers import (
+    RecordingReadyObserver,
+)
 from devlxd.testing.service_observers import (
     RecordingServiceObserver,
 )
@@ -86,6 +89,7 @@ __all__ = [
     "MemoryRuntime",
     "MemoryThreadPool",
     "MemoryWatcher",
+    "RecordingReadyObserver",
     "RecordingRunObserver",
     "RecordingServiceObserver",
     "RecordingSink",

@@ -20,12 +20,14 @@ The suites of each interface:
   `EndingRunsContract`
 * `IContainerStore`: `ContainerStoreContract`, `LoadingStoreContract`
 * `IEventBus`, `ISubscription`: `EventBusContract`
+* `IGuestStates`: `GuestStatesContract`
 * `IIDMap`: `IDMapContract`
 * `IImageStore`, `IOpenImage`: `ImageStoreContract`, `PrivateImageContract`
 * `IJournal`: `JournalContract`, `DurableJournalContract`
 * `IMonitoredRuntime`: `MonitoredRuntimeContract`
 * `IPeerSource`: `PeerSourceContract`, `PidfdContract`, `UnknownPeerContract`
 * `IProcessTable`: `ProcessTableContract`
+* `IReadyObserver`: `ReadyObserverContract`
 * `IRunObserver`: `RunObserverContract`
 * `IRuntime`: `RuntimeContract`
 * `IServiceObserver`: `ServiceObserverContract`
@@ -56,6 +58,10 @@ from devlxd.testing.contracts.admission import (
 from devlxd.testing.contracts.bus import (
     EventBusContract,
     SubscriberContract,
+)
+from devlxd.testing.contracts.guest_states import (
+    GuestStatesContract,
+    ReadyObserverContract,
 )
 from devlxd.testing.contracts.images import (
     ImageStoreContract,
@@ -113,6 +119,7 @@ __all__ = [
     "DurableJournalContract",
     "EndingRunsContract",
     "EventBusContract",
+    "GuestStatesContract",
     "IDMapContract",
     "ImageStoreContract",
     "JournalContract",
@@ -125,6 +132,7 @@ __all__ = [
     "PidfdContract",
     "PrivateImageContract",
     "ProcessTableContract",
+    "ReadyObserverContract",
     "RunObserverContract",
     "RuntimeContract",
     "ServiceObserverContract",
