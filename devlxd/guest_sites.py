@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from twisted.internet.interfaces import IReactorTime
 
+from devlxd.guest_states.memory import MemoryGuestStates
 from devlxd.guestapi.api import GuestAPI
 from devlxd.guestapi.dialect import Dialect, Services
 from devlxd.guestapi.downloads import Downloads
@@ -19,6 +20,7 @@ from devlxd.interfaces import (
     IConnection,
     IContainerStore,
     IEventBus,
+    IGuestStates,
     IPeerSource,
     IServiceObserver,
 )
@@ -41,6 +43,8 @@ class GuestSites:
     :param wall: returns the time of day, in seconds since 1970.
     :param max_connections: how many connections one container may have at a time;
         default: the result of `connections_per_container`.
+    :param states: the guest states; default: in memory.
+    :param location: where the containers run; default: the name of the host.
     """
 
     def __init__(
@@ -55,6 +59,8 @@ class GuestSites:
         observer: IServiceObserver | None = None,
         wall: Callable[[], float] = time.time,
         max_connections: int | None = None,
+        states: IGuestStates | None = None,
+        location: str = "",
     ) -> None:
         self._store = store
         self._identifier = identifier
@@ -64,6 +70,8 @@ class GuestSites:
         self._downloads = downloads
         self._observer = guarded(observer)
         self._wall = wall
+        self._states = states or MemoryGuestStates(store, identifier)
+        self._location = location
         self.registry: ConnectionRegistry[IConnection] = ConnectionRegistry(
             self._turns, reactor, max_connections or connections_per_container()
         )
@@ -81,10 +89,12 @@ class GuestSites:
         services = Services(
             dialect,
             self._turns,
+            self._states,
             self._bus,
             self._downloads,
             self._observer,
             wall=self._wall,
+            location=self._location,
         )
         api = GuestAPI(services, self._store, self._identifier)
         return DevLXDSite(

@@ -83,6 +83,13 @@ class Options(usage.Options):
             "container. It is created when it is missing.",
         ],
         [
+            "location",
+            None,
+            "",
+            "Where the containers run, as guests read it. [default: the name of the "
+            "host]",
+        ],
+        [
             "switch",
             None,
             None,

@@ -14,12 +14,14 @@ from devlxd.events.bus import EventBus
 from devlxd.events.journal import SQLiteJournal
 from devlxd.guest_listener import GuestListener
 from devlxd.guest_sites import GuestSites
+from devlxd.guest_states.memory import MemoryGuestStates
 from devlxd.guestapi.dialect import Dialect
 from devlxd.guestapi.downloads import MAX_DOWNLOADS, Downloads
 from devlxd.interfaces import (
     ICallerIdentifier,
     IContainerStore,
     IDevLXDReactor,
+    IGuestStates,
     IImageStore,
     IJournal,
     IPeerSource,
@@ -71,6 +73,10 @@ class DevLXDService(MultiService):
         default: 1024, but at most a quarter of this process's limit of open files.
     :param observer: is notified of what the service does; default: none.
     :param now: returns the time of events, in nanoseconds since 1970.
+    :param states: the guest states; default: in memory.
+    :param location: where the containers run, as guests read it; default: the name of
+        the host.
+    :ivar states: the guest states, which an agent may observe.
     """
 
     def __init__(
@@ -86,6 +92,8 @@ class DevLXDService(MultiService):
         max_connections: int | None = None,
         observer: IServiceObserver | None = None,
         now: Callable[[], int] = time.time_ns,
+        states: IGuestStates | None = None,
+        location: str = "",
     ) -> None:
         super().__init__()
         self.store = store
@@ -99,6 +107,9 @@ class DevLXDService(MultiService):
             bus = EventBus(store, journal, reactor, now, turns, namespaces=namespaces)
             bus.setServiceParent(self)
         _ChangeReporter(store, guarded(observer)).setServiceParent(self)
+        self.states = states or MemoryGuestStates(store, identifier)
+        if isinstance(self.states, Service):
+            self.states.setServiceParent(self)
         downloads = Downloads(images, reactor, max_downloads) if images else None
         sites = GuestSites(
             store,
@@ -110,6 +121,8 @@ class DevLXDService(MultiService):
             downloads,
             observer,
             max_connections=max_connections,
+            states=self.states,
+            location=location,
         )
         for dialect, endpoint in endpoints:
             site = sites.site(dialect)

@@ -93,7 +93,14 @@ def _process_service(options: Options, reactor: IDevLXDReactor) -> ProcessServic
         journal = options.state().journal(directory)
         images = make_image_store(options, [at.dialect for at in listens], reactor)
         DevLXDService(
-            reactor, store, endpoints, identifier, peers, journal, images
+            reactor,
+            store,
+            endpoints,
+            identifier,
+            peers,
+            journal,
+            images,
+            location=options["location"],
         ).setServiceParent(service)
     disable_gc_until(gatherResults(map(_loaded, stores)))
     return service

@@ -75,19 +75,20 @@ class GuestAPI:
         if refusal is not None or container is None or caller is None:
             return self._refuse(caller, refusal)
         assert isinstance(request, DevLXDRequest)
-        request.attachment = container.name
+        request.attachment = caller
         resource = cast(GuestResource, getChildForRequest(self._tree, request))
         return resource.respond(request, container)
 
     def responded(self, request: Request, caller: object | None, code: int) -> None:
         """See `IRequestHandler.responded`: notify the observer.
 
-        Only requests that passed the gate have a container's name attached.
+        Only requests that passed the gate have their caller attached.
         """
         assert isinstance(request, DevLXDRequest)
-        name = request.attachment
-        if isinstance(name, str):
-            self._observer.asked(name, request.path.decode("latin-1"), code)
+        caller = request.attachment
+        if isinstance(caller, Caller):
+            path = request.path.decode("latin-1")
+            self._observer.asked(caller.container, path, code)
 
     def _refuse(self, caller: Caller | None, refusal: Response | None) -> Response:
         assert refusal is not None

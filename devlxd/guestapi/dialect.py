@@ -14,7 +14,7 @@ from twisted.web.resource import Resource
 from devlxd.guestapi.downloads import Downloads
 from devlxd.guestapi.event_rendering import json_line
 from devlxd.guestapi.snapshot_responses import ResponseCache
-from devlxd.interfaces import IEventBus, IServiceObserver, ITurns
+from devlxd.interfaces import IEventBus, IGuestStates, IServiceObserver, ITurns
 from devlxd.model import Container, Event
 from devlxd.observers import NullObserver
 
@@ -137,22 +137,26 @@ class Services:
 
     :ivar dialect: the dialect.
     :ivar turns: schedules long work.
+    :ivar states: the guest states.
     :ivar bus: the source of events; ``None`` if there are no events.
     :ivar downloads: the source of images; ``None`` if there are no images.
     :ivar observer: is notified of refusals, responses and lost events.
     :ivar cache: keeps the responses that depend only on a snapshot.
     :ivar wall: returns the time of day, in seconds since 1970.
+    :ivar location: where the containers run; empty for the name of the host.
     :ivar message_of: the method `Dialect.message_of` of the dialect, always as the same
         object: `Event.rendered` compares it to find a message that is rendered already.
     """
 
     dialect: Dialect
     turns: ITurns
+    states: IGuestStates
     bus: IEventBus | None = None
     downloads: Downloads | None = None
     observer: IServiceObserver = field(factory=NullObserver)
     cache: ResponseCache = field(factory=ResponseCache)
     wall: Callable[[], float] = time.time
+    location: str = ""
     message_of: Callable[[Event], bytes] = field(init=False, eq=False)
 
     @message_of.default

@@ -13,6 +13,7 @@ from twisted.web.resource import IResource, Resource
 
 from devlxd.guestapi.dialect import PathPattern, Route, Services
 from devlxd.guestapi.snapshot_responses import SlicedResponse, json_response
+from devlxd.httpserver.request import DevLXDRequest
 from devlxd.httpserver.responses import (
     MessageResponse,
     PendingStream,
@@ -21,13 +22,20 @@ from devlxd.httpserver.responses import (
     not_allowed,
     refusal,
 )
-from devlxd.model import Container
+from devlxd.model import Caller, Container
 from devlxd.turns import Slices
 
 #: What a resource returns; see `devlxd.interfaces.IRequestHandler.respond`.
 AnyResponse = (
     Response | StreamResponse | MessageResponse | PendingStream | Deferred[Response]
 )
+
+
+def caller_of(request: Request) -> Caller:
+    """Return the caller of a request that has passed the gate."""
+    assert isinstance(request, DevLXDRequest)
+    assert isinstance(request.attachment, Caller)
+    return request.attachment
 
 
 class GuestResource(Resource):
@@ -117,11 +125,23 @@ class SlicedResource(GuestResource):
 
     def get(self, request: Request, container: Container) -> AnyResponse:
         """See `GuestResource.get`."""
+        return self.sliced(container, self, self.slices)
+
+    def sliced(
+        self,
+        container: Container,
+        key: object,
+        slices: Callable[[Container], Slices[Response]],
+    ) -> AnyResponse:
+        """Return a response that ``slices`` renders, once for each snapshot.
+
+        :param key: identifies the response, see `ResponseCache.get`.
+        """
         sliced = self.services.cache.get(
             container,
-            self,
+            key,
             lambda: SlicedResponse(
-                container.name, self.slices(container), self._turns_of(container)
+                container.name, slices(container), self._turns_of(container)
             ),
         )
         return sliced.get()
@@ -131,7 +151,7 @@ class SlicedResource(GuestResource):
         return lambda work: turns.take(name, work)
 
     def slices(self, container: Container) -> Slices[Response]:
-        """Render the response in slices; called once for each snapshot."""
+        """Render the response in slices."""
         raise NotImplementedError
 
 

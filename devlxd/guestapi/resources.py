@@ -8,8 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from twisted.web.http import Request
+
 from devlxd.guestapi.dialect import PathPattern, Route, Services
+from devlxd.guestapi.object_responses import object_response
 from devlxd.guestapi.resource_bases import (
+    AnyResponse,
     NamedResource,
     SlicedResource,
     SnapshotResource,
@@ -28,8 +32,20 @@ class ConfigListResource(SlicedResource):
     """``/1.0/config``: the paths of the config keys that the guest may read.
 
     As in LXD and Incus, the paths are not percent-encoded: cloud-init encodes them
-    itself. Keys whose values are empty are not listed.
+    itself. Keys whose values are empty are not listed. With the argument
+    ``recursion=1``, the response is an object of the same keys and their values.
     """
+
+    def get(self, request: Request, container: Container) -> AnyResponse:
+        """See `GuestResource.get`."""
+        if request.args.get(b"recursion") == [b"1"]:
+            return self.sliced(container, (self, "recursion"), self._all_values)
+        return super().get(request, container)
+
+    def _all_values(self, container: Container) -> Slices[Response]:
+        return object_response(
+            container.config, self._is_listed, lambda _key, value: value
+        )
 
     def slices(self, container: Container) -> Slices[Response]:
         """See `SlicedResource.slices`."""
@@ -97,6 +113,39 @@ class DeviceResource(NamedResource):
         return self.services.cache.get(
             container, (self, name), lambda: json_response(values)
         )
+
+
+class DevicesResource(SlicedResource):
+    """``/1.0/devices``: the devices that the guest may see, with all their values.
+
+    The MAC address of a network device that has none in its configuration is the one
+    that LXD or Incus has given it.
+    """
+
+    def slices(self, container: Container) -> Slices[Response]:
+        """See `SlicedResource.slices`."""
+
+        def values(name: str, device: Mapping[str, str]) -> Mapping[str, str]:
+            return dict(sorted(with_hwaddr(name, device, container.config).items()))
+
+        return object_response(container.devices, self._is_shown, values)
+
+    def _is_shown(self, name: str, device: Mapping[str, str]) -> bool:
+        return self.dialect.shows_device(device)
+
+
+def with_hwaddr(
+    name: str, device: Mapping[str, str], config: Mapping[str, str]
+) -> Mapping[str, str]:
+    """Return a device with ``volatile.NAME.hwaddr``, if it is a NIC without one.
+
+    :param name: the name of the device.
+    :param config: the configuration of its container.
+    """
+    if device.get("type") != "nic" or device.get("hwaddr"):
+        return device
+    hwaddr = config.get(f"volatile.{name}.hwaddr")
+    return {**device, "hwaddr": hwaddr} if hwaddr else device
 
 
 class MetaDataResource(SnapshotResource):

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import cast
 
 from twisted.internet.address import UNIXAddress
@@ -77,15 +77,15 @@ def bus_for(
     store: IContainerStore,
     clock: IReactorTime | None = None,
     now: Callable[[], int] = time.time_ns,
+    namespaces: Collection[str] = DEFAULT_DIALECT.exported,
 ) -> IEventBus:
     """Return a running event bus of a store; its journal is in memory.
 
-    Its ``config`` events are those of the keys that the default dialect exports.
-
     :param clock: for the turns of long replays; default: one that never advances.
     :param now: returns the time of events, in nanoseconds since 1970.
+    :param namespaces: the prefixes of the config keys whose changes are events;
+        default: those of the default dialect.
     """
-    namespaces = DEFAULT_DIALECT.exported
     bus = EventBus(store, SQLiteJournal(), clock or Clock(), now, namespaces=namespaces)
     bus.startService()
     return bus
@@ -99,6 +99,7 @@ def site_for(
     images: IImageStore | None = None,
     bus: IEventBus | None = None,
     observer: IServiceObserver | None = None,
+    location: str = "",
 ) -> DevLXDSite:
     """Return a site on which every caller is root of the container ``name``.
 
@@ -109,6 +110,7 @@ def site_for(
     :param images: the images that guests can download; default: none.
     :param bus: the event bus, for example that of `bus_for`; default: no events.
     :param observer: the observer of connections and requests; default: none.
+    :param location: where the container runs; default: the name of the host.
     """
     clock = clock or MemoryDevLXDReactor()
     downloads = Downloads(images, cast(IDevLXDReactor, clock)) if images else None
@@ -121,4 +123,5 @@ def site_for(
         downloads=downloads,
         observer=observer,
         wall=clock.seconds,
+        location=location,
     ).site(dialect)

@@ -10,6 +10,7 @@ from zope.interface.verify import verifyObject
 from devlxd.containers.memory_store import MemoryStore
 from devlxd.events.bus import EventBus
 from devlxd.events.journal import SQLiteJournal
+from devlxd.guest_states.memory import MemoryGuestStates
 from devlxd.guestapi.api import GuestAPI
 from devlxd.guestapi.dialect import Services
 from devlxd.guestapi.dialects.lxd import DIALECT as LXD
@@ -27,6 +28,8 @@ from devlxd.turns import Turns
 
 C1 = Container("c1", {"user.a": "0"})
 
+STATES = MemoryGuestStates(MemoryStore(), MemoryIdentifier())
+
 
 class EventStreamTests(MessageStreamContract, SynchronousTestCase):
     """`EventStream` is a stream of messages."""
@@ -41,7 +44,7 @@ class EventStreamTests(MessageStreamContract, SynchronousTestCase):
         )
         self.bus.startService()
         self.addCleanup(self.bus.stopService)
-        services = Services(LXD, Turns(self.clock), self.bus)
+        services = Services(LXD, Turns(self.clock), STATES, self.bus)
         return EventStream(services, self.bus, "c1", ["config"], None)
 
     def settle(self) -> None:
@@ -72,7 +75,7 @@ class EventStreamSubscriberTests(SubscriberContract, SynchronousTestCase):
         bus = EventBus(MemoryStore([C1]), SQLiteJournal(), clock, namespaces=[])
         bus.startService()
         self.addCleanup(bus.stopService)
-        services = Services(LXD, Turns(clock), bus)
+        services = Services(LXD, Turns(clock), STATES, bus)
         stream = EventStream(services, bus, "c1", ["config"], None)
         stream.start(RecordingSink())
         return stream
@@ -82,7 +85,7 @@ def make_api(case: SynchronousTestCase) -> GuestAPI:
     """Return a started API, of a site without connections."""
     store = MemoryStore()
     site = site_for(store, "c1")
-    services = Services(LXD, Turns(site.reactor))
+    services = Services(LXD, Turns(site.reactor), STATES)
     api = GuestAPI(services, store, MemoryIdentifier())
     api.start(site.server)
     case.addCleanup(api.stop)
