@@ -46,6 +46,9 @@ BOTH = [
     ("GET /1.0/meta-data", 200, TEXT, META_DATA),
     # not specified
     ("HEAD /1.0/config/user.a", 200, TEXT, b""),
+    ("GET /1.0/config?recursion=1", 200, JSON, b'{"user.a":"blah"}\n'),
+    ("GET /1.0/config?recursion=2", 200, JSON, b'["/1.0/config/user.a"]\n'),
+    ("PATCH /1.0", 405, TEXT, b"method not allowed\n"),
     ("GET /1.0/config/user.b", 404, TEXT, b"not found\n"),
     ("GET /1.0/config/user.empty", 404, TEXT, b"not found\n"),
     ("GET /1.0/config/limits.cpu", 403, TEXT, b"not authorized\n"),
