@@ -24,7 +24,7 @@ LARGE = 64 * 1024
 MAX_LARGE = 4
 
 #: How long a document is regarded as being written, in seconds: the end of a write
-#: may never be reported.
+#: may never be reported. Loading waits for such a document no longer than this.
 MAX_WRITE = 60.0
 
 
@@ -41,7 +41,7 @@ class ReadingQueue:
     :param read: called with a name; returns the slices that read the document. An
         exception that they raise is logged.
     :param loaded: called when all documents have been read that were in the queue
-        at `begin_loading`.
+        at `begin_loading`. A document that is being written is read afterwards.
     """
 
     _log = Logger()
@@ -62,8 +62,9 @@ class ReadingQueue:
         self._unchecked: dict[str, None] = {}
         # Documents that are being written, and since when.
         self._written: dict[str, float] = {}
-        # Documents that have not been read since `begin_loading`.
+        # Documents that have not been read since `begin_loading`, and its time.
         self._unread: set[str] = set()
+        self._loading_since = 0.0
         # Documents that are being read, and the large ones among them.
         self._reading: set[str] = set()
         self._large: set[str] = set()
@@ -86,6 +87,7 @@ class ReadingQueue:
     def begin_loading(self) -> None:
         """Call ``loaded`` when all documents now in the queue have been read."""
         self._unread = {*self._changed, *self._unchecked}
+        self._loading_since = self._reactor.seconds()
         if not self._unread:
             self._loaded()
 
@@ -218,7 +220,14 @@ class ReadingQueue:
                 "one",
                 name=name,
             )
-        if name in self._unread and not (self.is_busy(name) or self._is_queued(name)):
+        if name in self._unread and not self._will_be_read(name):
             self._unread.remove(name)
             if not self._unread:
                 self._loaded()
+
+    def _will_be_read(self, name: str) -> bool:
+        """Return whether loading waits for a document that has had its turn."""
+        if self.is_busy(name) or self._is_queued(name):
+            return True
+        is_loading_long = self._loading_since + MAX_WRITE <= self._reactor.seconds()
+        return self.is_being_written(name) and not is_loading_long

@@ -62,10 +62,10 @@ class DevLXDChannel(StrictChannel):
         if self._admit() and self.caller is None:
             self._wait_until_ready()
 
-    def _admit(self) -> bool:
+    def _admit(self, is_retry: bool = False) -> bool:
         """Identify the caller; return whether its owner may have this connection."""
         admission = self.server.admission
-        self.caller = admission.identify(self.transport)
+        self.caller = admission.identify(self.transport, is_retry)
         self.owner = admission.owner(self.caller)
         if self.server.add(self, self.owner):
             return True
@@ -78,13 +78,18 @@ class DevLXDChannel(StrictChannel):
         if self._ready is not None:
             self._stop_reading()
             self._ready.addCallbacks(
-                self._admit_again, lambda failure: failure.trap(CancelledError)
+                self._wait_to_admit, lambda failure: failure.trap(CancelledError)
             )
 
-    def _admit_again(self, _: object) -> None:
+    def _wait_to_admit(self, _: object) -> None:
+        """Identify the caller again in a turn: many connections may become ready."""
         self._ready = None
+        self._turn = self.server.registry.take_turn(self.owner, self._admit_again)
+
+    def _admit_again(self) -> None:
+        self._turn = None
         self.server.remove(self, self.owner)
-        if self._admit():
+        if self._admit(is_retry=True):
             self._take_turn()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:

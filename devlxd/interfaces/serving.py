@@ -19,11 +19,13 @@ class IAdmission(Interface):
     turns are counted for each owner.
     """
 
-    def identify(transport: ITransport) -> object | None:
+    def identify(transport: ITransport, is_retry: bool = False) -> object | None:
         """Return the caller at the other end of ``transport``.
 
+        :param is_retry: whether this is the second attempt, see `when_ready`. There
+            is no third one.
         :return: ``None`` if the caller cannot be identified. The provider logs the
-            reason, unless a later attempt may succeed, see `when_ready`.
+            reason, unless there will be another attempt that may succeed.
         """
 
     def owner(caller: object | None) -> Hashable:

@@ -31,8 +31,8 @@ LOADING_TIMEOUT = 3.0
 class CallerAdmission:
     """The identification of callers by the peers of their connections.
 
-    :param store: the containers; while it is not loaded, the container of an
-        unidentified caller may be one that is not in it yet.
+    :param store: the containers. While it is not loaded, a caller whose container is
+        not in it counts as not identified yet.
     :param identifier: returns the caller of a peer.
     :param peers: returns the peer of a transport.
     :param reactor: for timeouts.
@@ -59,24 +59,27 @@ class CallerAdmission:
         self._observer = observer or NullObserver()
         self._limited_log = RateLimitedLogger(self._log, reactor)
 
-    def identify(self, transport: ITransport) -> Caller | None:
+    def identify(self, transport: ITransport, is_retry: bool = False) -> Caller | None:
         """See `IAdmission.identify`.
 
-        While the store is not loaded, a refusal is neither logged nor reported to the
-        observer, because the identification is repeated (see `when_ready`).
+        While the store is not loaded, the first attempt reports neither a refusal nor
+        a caller whose container is not in the store yet: the second attempt does.
         """
         try:
             with self._peers.open_peer(transport) as peer:
                 caller = self._identifier.identify(peer)
                 self._identified(peer.pid, caller.container)
         except NotInContainer as refused:
-            if self._is_loaded():
+            if is_retry or self._is_loaded():
                 self._refuse(refused)
             return None
         except Exception:
             self._log.failure(
                 "a peer could not be identified; its requests are refused"
             )
+            return None
+        is_missing = not is_retry and self._store.get(caller.container) is None
+        if is_missing and not self._is_loaded():
             return None
         self._observer.connected(caller)
         return caller

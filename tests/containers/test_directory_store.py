@@ -6,6 +6,7 @@ import os
 import tempfile
 from pathlib import Path
 
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
@@ -449,6 +450,42 @@ class ChangeTests(DirectoryStoreTestCase):
         self.assertFalse(self.store.has("c1"))
         self.write("whole")
         self.assertEqual(self.value(), "whole")
+
+    def start_half_written(self) -> Deferred[None]:
+        """Start the store while ``c1`` is being written; return when it is loaded."""
+        self.file.write_text("config: {user.a: ha")
+        (self.path / "c2.yaml").write_text("config: {user.a: x}")
+        self.store.startService()
+        loaded = self.store.loaded()
+        self.report(self.file, complete=False)
+        self.assertEqual(list(self.store.names()), ["c2"])
+        self.assertNoResult(loaded)
+        return loaded
+
+    def test_load_half_written(self) -> None:
+        """The store is loaded when a document is complete that is being written."""
+        loaded = self.start_half_written()
+        self.write("whole")
+        self.successResultOf(loaded)
+        self.assertEqual(self.value(), "whole")
+
+    def test_load_removed(self) -> None:
+        """The store does not wait for a half-written document that is removed."""
+        loaded = self.start_half_written()
+        self.file.unlink()
+        self.report(self.file)
+        self.successResultOf(loaded)
+
+    def test_load_endless(self) -> None:
+        """The store is loaded after a minute, even if a write never ends."""
+        loaded = self.start_half_written()
+        for _ in range(59):
+            self.clock.advance(1)
+            self.report(self.file, complete=False)
+        self.assertNoResult(loaded)
+        self.clock.pump([1, 0])
+        self.successResultOf(loaded)
+        self.assertIsNone(self.value())
 
     def test_stop_and_start(self) -> None:
         """A stopped store does not change until it is started again."""

@@ -46,7 +46,7 @@ HANDSHAKE = (
 class UserAdmission:
     """Every caller is the user ``alice``."""
 
-    def identify(self, transport: ITransport) -> str:
+    def identify(self, transport: ITransport, is_retry: bool = False) -> str:
         """See `IAdmission.identify`."""
         return "alice"
 

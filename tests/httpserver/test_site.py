@@ -621,6 +621,50 @@ class LoadingTests(SynchronousTestCase):
         self.clock.advance(LOADING_TIMEOUT)
         self.assertEqual(self.received(), [(500, b"not in a container\n")])
 
+    def test_waits_once(self) -> None:
+        """After the timeout all requests of a connection are answered, in order."""
+        self.assertEqual(self.guest.send(GET * 2), b"")
+        with capturedLogs() as events:
+            self.clock.advance(LOADING_TIMEOUT)
+            self.assertEqual(self.received(), [(500, b"not in a container\n")])
+        self.assertEqual(len(events), 1)
+        self.assertTrue(self.guest.transport.disconnecting)
+
+    def test_pipelined(self) -> None:
+        """Several requests on one connection are answered in order."""
+        self.assertEqual(self.guest.send(GET * 3), b"")
+        self.store.put(Container("c1", {"user.a": "1"}))
+        self.store.loading.callback(None)
+        self.assertEqual(self.received(), [(200, b"1")] * 3)
+
+    def test_reads_nothing(self) -> None:
+        """A connection that waits is not read from."""
+        self.assertEqual(self.guest.transport.producerState, "paused")
+        self.store.loading.callback(None)
+        self.clock.advance(0)
+        self.assertEqual(self.guest.transport.producerState, "producing")
+
+    def test_many(self) -> None:
+        """Connections that become ready together are identified in turns."""
+        guests = [self.guest, *(GuestConnection(self.site) for _ in range(99))]
+        for guest in guests:
+            self.assertEqual(guest.send(GET), b"")
+        self.store.put(Container("c1", {"user.a": "1"}))
+        self.store.loading.callback(None)
+        self.assertEqual(list(self.site.server.registry.of("c1")), [])
+        guests[0].disconnect()
+        self.clock.pump([0] * 100)
+        received = [responses(guest.receive()) for guest in guests]
+        self.assertEqual(received, [[], *[[(200, b"1")]] * 99])
+        self.assertEqual(len(list(self.site.server.registry.of("c1"))), 99)
+
+    def test_others(self) -> None:
+        """While one container is not loaded, others are answered immediately."""
+        store = MemoryStore([Container("c2", {"user.a": "2"})], loaded=False)
+        for name, expected in (("c1", []), ("c2", [(200, b"2")])):
+            guest = GuestConnection(site_for(store, name))
+            self.assertEqual(responses(guest.send(GET)), expected)
+
     def test_lost(self) -> None:
         """A connection that is lost during the loading is no longer counted."""
         self.guest.send(GET)
@@ -651,6 +695,7 @@ class LoadingTests(SynchronousTestCase):
         first = GuestConnection(self.site)
         self.assertEqual(responses(first.send(GET)), [(200, b"1")])
         self.store.loading.callback(None)
+        self.clock.advance(0)
         self.assertEqual(self.guest.transport.value(), b"")
         self.assertEqual(len(aborted), 1)
 

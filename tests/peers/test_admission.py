@@ -13,8 +13,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from devlxd.containers.memory_store import MemoryStore
 from devlxd.interfaces import ICallerIdentifier, IContainerStore
-from devlxd.model import Caller
+from devlxd.model import Caller, Container
 from devlxd.peers.admission import LOADING_TIMEOUT, CallerAdmission
+from devlxd.peers.identifier import AssumedIdentifier
 from devlxd.testing import (
     GUEST,
     MemoryIdentifier,
@@ -135,6 +136,39 @@ class CallerAdmissionTests(SynchronousTestCase):
         self.assertEqual(events, [])
         self.assertEqual(self.observer.notifications, [])
         self.assertEqual(store.pending, [])
+
+    def test_retry(self) -> None:
+        """The second attempt is the last one: its refusal is logged, once."""
+        admission = self.admission({}, LoadingStore())
+        with capturedLogs() as events:
+            self.assertIsNone(admission.identify(StringTransport(), is_retry=True))
+        self.assertEqual(len(events), 1)
+        self.assertEqual([n[0] for n in self.observer.notifications], ["refused"])
+
+    def test_container_not_loaded(self) -> None:
+        """A caller whose container is not loaded yet is not identified yet."""
+        caller = Caller("c1", uid=0)
+        store = LoadingStore()
+        admission = self.admission({}, store, AssumedIdentifier("c1"))
+        with capturedLogs() as events:
+            self.assertIsNone(admission.identify(StringTransport()))
+        self.assertEqual(events, [])
+        self.assertEqual(self.observer.notifications, [])
+        self.assertEqual(store.pending, [])
+        store.put(Container("c1"))
+        self.assertEqual(admission.identify(StringTransport()), caller)
+        self.assertEqual(self.observer.notifications, [("connected", caller)])
+
+    def test_container_missing(self) -> None:
+        """A caller whose container does not exist is identified all the same.
+
+        The store is loaded, or this is the second attempt.
+        """
+        caller = Caller("c1", uid=0)
+        for store, is_retry in ((MemoryStore(), False), (LoadingStore(), True)):
+            admission = self.admission({}, store, AssumedIdentifier("c1"))
+            self.assertEqual(admission.identify(StringTransport(), is_retry), caller)
+            self.assertEqual(self.observer.notifications.pop(), ("connected", caller))
 
     def test_failure(self) -> None:
         """An exception of the identifier is logged, and the peer has no caller."""
