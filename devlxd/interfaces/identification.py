@@ -11,6 +11,7 @@ from zope.interface import Attribute, Interface
 from devlxd.model import (
     Caller,
     Claim,
+    Init,
     Monitor,
     Peer,
     ProcessStatus,
@@ -66,6 +67,26 @@ class ICallerIdentifier(Interface):
         """
 
 
+class IRunIdentifier(ICallerIdentifier):
+    """An identifier that recognizes a run which an earlier process has identified.
+
+    Its callers have an `devlxd.model.Caller.init`.
+    """
+
+    def caller_of(init: Init) -> Caller:
+        """Return root of the run with this init.
+
+        All that `identify` checks is checked. From now on the observers are notified
+        of the end of the run, as after `identify`.
+
+        :param init: the `devlxd.model.Caller.init` of an earlier caller, which
+            another process may have identified.
+        :return: a caller with uid 0.
+        :raises NotInContainer: if ``init`` has ended, is of another boot, is now
+            another process, or can no longer be identified.
+        """
+
+
 class IRunObserver(Interface):
     """An observer that is notified when a run of a container ends.
 
@@ -110,6 +131,15 @@ class IProcessTable(Interface):
 
     def status(pid: int) -> ProcessStatus:
         """Return those facts of ``/proc/PID/status`` that devlxd uses."""
+
+    def started(pid: int) -> int:
+        """Return when ``pid`` was started, in clock ticks since the boot.
+
+        It does not change while the process runs.
+        """
+
+    def boot() -> str:
+        """Return the id of the current boot of the host; see `devlxd.model.Init`."""
 
     def command_line(pid: int) -> str:
         r"""Return the command line of ``pid``, with ``\0`` after each argument.

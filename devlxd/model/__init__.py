@@ -5,7 +5,7 @@ A value that only one package uses belongs in that package, and so does the code
 reads, stores or sends values.
 """
 
-from devlxd.model.caller import Caller, Claim, Monitor, Peer, ProcessStatus
+from devlxd.model.caller import Caller, Claim, Init, Monitor, Peer, ProcessStatus
 from devlxd.model.container import Container, is_container_name
 from devlxd.model.event import End, Event
 from devlxd.model.guest_state import GuestState
@@ -20,6 +20,7 @@ __all__ = [
     "GuestState",
     "Image",
     "ImagePart",
+    "Init",
     "Monitor",
     "Peer",
     "ProcessStatus",

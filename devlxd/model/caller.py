@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from attrs import frozen
+from attrs import field, frozen
 
 
 @frozen
@@ -25,6 +25,31 @@ class Peer:
 
 
 @frozen
+class Init:
+    """The init of a run: the process by which a later devlxd recognizes the run.
+
+    No two processes of a host have all three in common. The kernel gives a pid to a
+    new process only when no running process has it, and after all other free pids:
+    a later process with the same pid was started at another time. Both are those of
+    one boot, and each boot has another id.
+
+    A guest can choose none of them: a process chooses pids in namespaces below that
+    of devlxd only (``clone3(2)``, ``set_tid``), and no process can choose the time
+    of its start.
+
+    :ivar pid: its process id in the pid namespace of devlxd.
+    :ivar started: when it was started, in clock ticks since the boot: ``starttime``
+        in ``proc_pid_stat(5)``.
+    :ivar boot: the id of the boot, a random UUID:
+        ``/proc/sys/kernel/random/boot_id`` (``random(4)``).
+    """
+
+    pid: int
+    started: int
+    boot: str
+
+
+@frozen
 class Caller:
     """The container and the user that a peer was identified as.
 
@@ -33,11 +58,13 @@ class Caller:
         of the host that has no id there.
     :ivar run: the number of the container's run. When that run ends, each
         `devlxd.interfaces.IRunObserver` is called with this number.
+    :ivar init: the init of that run; ``None`` where the identifier does not know it.
     """
 
     container: str
     uid: int | None
     run: int = 0
+    init: Init | None = field(default=None, repr=False)
 
 
 @frozen

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from twisted.application.service import Service
 from twisted.internet.interfaces import IReactorFDSet
 from zope.interface import implementer
@@ -23,12 +23,13 @@ from devlxd.interfaces import (
     ICallerIdentifier,
     IContainerStore,
     IProcessTable,
+    IRunIdentifier,
     IRunObserver,
     IRuntime,
     IStoreObserver,
     NotInContainer,
 )
-from devlxd.model import Caller, Claim, Container, Peer
+from devlxd.model import Caller, Claim, Container, Init, Peer
 from devlxd.peers.cgroup_claims import CgroupClaims
 from devlxd.peers.id_maps import IDMapError, recorded_id_map
 from devlxd.peers.init_identifier import InitIdentifier
@@ -36,7 +37,7 @@ from devlxd.peers.refusals import describe_refusal, printable
 from devlxd.peers.runs import Run, RunRegistry
 
 
-@implementer(ICallerIdentifier, IRunObserver, IStoreObserver)
+@implementer(IRunIdentifier, IRunObserver, IStoreObserver)
 class CallerIdentifier(Service):
     """The identification of all callers of a host.
 
@@ -94,7 +95,37 @@ class CallerIdentifier(Service):
         container = self._container_of(run.confirmed_claim)
         self._serve(container, run)
         id_map = recorded_id_map(container) or run.id_map
-        return Caller(container.name, id_map.inside(peer.uid), run.number)
+        inside = id_map.inside(peer.uid)
+        return Caller(container.name, inside, run.number, run.init)
+
+    def caller_of(self, init: Init) -> Caller:
+        """See `IRunIdentifier.caller_of`."""
+        try:
+            pidfd = self._processes.open_pidfd(init.pid)
+        except OSError as error:
+            raise NotInContainer(f"pid {init.pid}: {error}", "ended") from error
+        try:
+            return self._caller_of(init, pidfd)
+        except OSError as error:
+            raise NotInContainer(f"pid {init.pid}: {error}", "ended") from error
+        finally:
+            self._processes.close_pidfd(pidfd)
+
+    def _caller_of(self, init: Init, pidfd: int) -> Caller:
+        """See `caller_of`.
+
+        :param pidfd: a pidfd of the process that has the pid of ``init`` now. It may
+            have been started later.
+        :raises OSError: if that process cannot be examined.
+        """
+        started = self._processes.started(init.pid)
+        if init != Init(init.pid, started, self._processes.boot()):
+            raise NotInContainer(f"pid {init.pid} is now another process", "ended")
+        uid = self._processes.status(init.pid).uid
+        caller = self.identify(Peer(init.pid, uid, uid, pidfd))
+        if caller.init != init:
+            raise NotInContainer(f"pid {init.pid} is not its init", "init")
+        return evolve(caller, uid=0)
 
     def _outermost_namespace(self, peer: Peer, claim: Claim) -> int:
         """Return the peer's outermost pid namespace below the host's."""

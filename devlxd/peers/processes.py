@@ -9,6 +9,7 @@ import os
 import select
 from collections.abc import Iterator, Sequence
 from functools import partial
+from pathlib import Path
 
 from attrs import field, frozen
 from zope.interface import implementer
@@ -25,6 +26,9 @@ _NS_GET_PARENT = 0xB702
 #: sees (``<linux/nsfs.h>``); since Linux 6.11.
 _NS_GET_TGID_FROM_PIDNS = 0x8004B707
 
+#: The number of the field ``starttime`` of ``/proc/PID/stat``, counted from 1.
+_STARTTIME = 22
+
 #: How much is read from a file in ``/proc`` at a time, in bytes. Nearly all files
 #: are shorter.
 _READ_SIZE = 4096
@@ -35,6 +39,10 @@ _MAX_LEVEL = 32
 
 def _own_namespace() -> int:
     return os.stat("/proc/self/ns/pid").st_ino
+
+
+def _current_boot() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 def _init_of(namespace: int) -> int:
@@ -62,6 +70,7 @@ class ProcFS:
     """
 
     _host_namespace: int = field(factory=_own_namespace)
+    _boot: str = field(factory=_current_boot)
 
     def cgroups(self, pid: int) -> Sequence[str]:
         """See `IProcessTable.cgroups`."""
@@ -157,6 +166,20 @@ class ProcFS:
             return ProcessStatus(int(fields["PPid"]), uid, fields["Name"])
         except (KeyError, ValueError, IndexError) as error:
             raise OSError(errno.EINVAL, f"not a status: {error}") from error
+
+    def started(self, pid: int) -> int:
+        """See `IProcessTable.started`."""
+        # The name of the process, which it can choose, is the only field in
+        # parentheses. The first field behind it is the third one of all.
+        fields = self._read(pid, "stat").rpartition(")")[2].split()
+        try:
+            return int(fields[_STARTTIME - 3])
+        except (IndexError, ValueError) as error:
+            raise OSError(errno.EINVAL, f"not a stat: {error}") from error
+
+    def boot(self) -> str:
+        """See `IProcessTable.boot`."""
+        return self._boot
 
     def command_line(self, pid: int) -> str:
         """See `IProcessTable.command_line`."""

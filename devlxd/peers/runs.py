@@ -18,7 +18,7 @@ from devlxd.interfaces import (
     IRunObserver,
     NotInContainer,
 )
-from devlxd.model import Claim
+from devlxd.model import Claim, Init
 from devlxd.peers.init_identifier import IdentifiedInit
 
 
@@ -35,6 +35,7 @@ class Run:
     :ivar confirmed_claim: the claim that the runtime has confirmed, see
         `IdentifiedInit`.
     :ivar id_map: the uid map of its init.
+    :ivar init: its init, as a later devlxd recognizes it.
     :ivar pidfds: pidfds of its init and, if there is one, of its monitor.
     """
 
@@ -43,6 +44,7 @@ class Run:
     cgroup_claim: Claim
     confirmed_claim: Claim
     id_map: IIDMap
+    init: Init
     pidfds: tuple[int, ...]
 
 
@@ -124,6 +126,7 @@ class RunRegistry:
             if identified.monitor_pidfd is not None:
                 pidfds.append(identified.monitor_pidfd)
             id_map = self._processes.id_map(init)
+            started = self._processes.started(init)
             if list(self._processes.pid_namespaces(init)) != [namespace]:
                 raise InitError(f"pid {init} is not its init", "init")
             if not self._processes.is_alive(pidfds[0]):
@@ -137,6 +140,7 @@ class RunRegistry:
             identified.cgroup_claim,
             identified.confirmed_claim,
             id_map,
+            Init(init, started, self._processes.boot()),
             tuple(pidfds),
         )
         self._watch(run)

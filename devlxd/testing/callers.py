@@ -8,22 +8,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 from twisted.internet.interfaces import ITransport
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from devlxd.interfaces import (
-    ICallerIdentifier,
     IIDMap,
     IMonitoredRuntime,
     IPeerSource,
     IProcessTable,
+    IRunIdentifier,
     IRunObserver,
     IRuntime,
     NotInContainer,
 )
-from devlxd.model import Caller, Claim, Monitor, Peer, ProcessStatus
+from devlxd.model import Caller, Claim, Init, Monitor, Peer, ProcessStatus
 from devlxd.peers.cgroups import parse_cgroups
 from devlxd.peers.id_maps import parse_uid_map
 
@@ -49,7 +49,7 @@ class MemoryPeerSource:
         yield self.peer
 
 
-@implementer(ICallerIdentifier)
+@implementer(IRunIdentifier)
 @frozen
 class MemoryIdentifier:
     """An identifier of callers that finds each caller by its pid.
@@ -69,6 +69,13 @@ class MemoryIdentifier:
             return self.callers[peer.pid]
         except KeyError:
             raise NotInContainer(f"pid {peer.pid} is in no container") from None
+
+    def caller_of(self, init: Init) -> Caller:
+        """See `IRunIdentifier.caller_of`."""
+        for caller in self.callers.values():
+            if caller.init == init:
+                return evolve(caller, uid=0)
+        raise NotInContainer(f"pid {init.pid} is the init of no run")
 
     def watch(self, observer: IRunObserver) -> None:
         """See `ICallerIdentifier.watch`."""
@@ -163,6 +170,7 @@ class MemoryProcess:
     :ivar uid: its real user id on the host.
     :ivar command_line: the text of ``/proc/PID/cmdline``.
     :ivar program: the path of the program that it runs.
+    :ivar started: when it was started, in clock ticks since the boot.
     """
 
     cgroup: str
@@ -172,6 +180,7 @@ class MemoryProcess:
     uid: int = 0
     command_line: str = ""
     program: str = ""
+    started: int = 0
 
 
 @implementer(IProcessTable)
@@ -182,12 +191,14 @@ class MemoryProcessTable:
         replaced, has ended.
     :ivar inits: the pid of the init of each pid namespace, by the namespace's number.
     :ivar pidfds: the processes of the open pidfds, by pidfd.
+    :ivar boot_id: the id of the boot.
     """
 
     def __init__(self) -> None:
         self.processes: dict[int, MemoryProcess] = {}
         self.inits: dict[int, int] = {}
         self.pidfds: dict[int, MemoryProcess] = {}
+        self.boot_id = "00000000-0000-4000-8000-000000000000"
         self._numbers = count(1000)
 
     def cgroups(self, pid: int) -> Sequence[str]:
@@ -214,6 +225,14 @@ class MemoryProcessTable:
         process = self._process(pid)
         name = os.path.basename(process.program)
         return ProcessStatus(process.parent, process.uid, name)
+
+    def started(self, pid: int) -> int:
+        """See `IProcessTable.started`."""
+        return self._process(pid).started
+
+    def boot(self) -> str:
+        """See `IProcessTable.boot`."""
+        return self.boot_id
 
     def command_line(self, pid: int) -> str:
         """See `IProcessTable.command_line`."""

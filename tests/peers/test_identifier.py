@@ -13,12 +13,13 @@ from zope.interface import implementer
 from devlxd.containers.memory_store import MemoryStore
 from devlxd.interfaces import (
     ICallerIdentifier,
+    IRunIdentifier,
     IRunObserver,
     IRuntime,
     IStoreObserver,
     NotInContainer,
 )
-from devlxd.model import Caller, Claim, Container, Peer
+from devlxd.model import Caller, Claim, Container, Init, Peer
 from devlxd.peers.identifier import AssumedIdentifier, CallerIdentifier
 from devlxd.peers.runtimes import known_runtimes
 from devlxd.testing import (
@@ -30,8 +31,8 @@ from devlxd.testing import (
 )
 from devlxd.testing.contracts import (
     CallerIdentifierContract,
-    EndingRunsContract,
     OutsidePeerContract,
+    RunIdentifierContract,
     RunObserverContract,
     StoreObserverContract,
 )
@@ -667,14 +668,17 @@ class CallerIdentifierTests(IdentifierTestCase):
 
 
 class CallerIdentifierContractTests(
-    EndingRunsContract, OutsidePeerContract, IdentifierTestCase
+    RunIdentifierContract, OutsidePeerContract, IdentifierTestCase
 ):
-    """The contract of `ICallerIdentifier`, run on `CallerIdentifier`."""
+    """The contract of `IRunIdentifier`, run on `CallerIdentifier`."""
 
     identifier: CallerIdentifier
 
     def make_identifier(self) -> ICallerIdentifier:
         return self.identifier
+
+    def make_later_identifier(self) -> IRunIdentifier:
+        return CallerIdentifier(self.store, self.table, known_runtimes(), self.reactor)
 
     def make_process(self, pid: int, cgroup: str) -> Peer:
         """Return a process in the attacker's pid namespace."""
@@ -692,6 +696,70 @@ class CallerIdentifierContractTests(
     def end_run(self) -> None:
         del self.table.processes[10]
         self.report_ended()
+
+
+class CallerOfTests(IdentifierTestCase):
+    """`CallerIdentifier.caller_of`: the runs that an earlier devlxd has identified."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        init = self.identify("/lxc.payload.attacker").init
+        assert init is not None
+        self.init = init
+        self.identifier = CallerIdentifier(
+            self.store, self.table, known_runtimes(), self.reactor
+        )
+
+    def assert_unknown(self, reason: str, init: Init | None = None) -> None:
+        """Check that an init is refused, by default that of the attacker's run."""
+        error = self.assertRaises(
+            NotInContainer, self.identifier.caller_of, init or self.init
+        )
+        self.assertIn(reason, str(error))
+
+    def test_facts(self) -> None:
+        """The init of a caller is recognized by pid, start and boot."""
+        self.assertEqual(self.init, Init(10, 0, self.table.boot_id))
+        self.assertEqual(self.identifier.caller_of(self.init).container, "attacker")
+
+    def test_recycled_pid(self) -> None:
+        """A later process with the same pid is not taken for the init."""
+        self.add_init(10, "/lxc.payload.attacker", ATTACKER, "attacker")
+        self.table.processes[10].started = 1
+        self.assert_unknown("pid 10 is now another process")
+
+    def test_another_boot(self) -> None:
+        """After a boot, no process is taken for the init, not even a similar one."""
+        self.table.boot_id = "11111111-1111-4111-8111-111111111111"
+        self.assert_unknown("pid 10 is now another process")
+
+    def test_not_in_the_store(self) -> None:
+        """A run whose container was removed from the store is refused."""
+        self.store.remove("attacker")
+        self.assert_unknown("not in the store")
+
+    def test_monitor_ended(self) -> None:
+        """A run whose monitor has ended is refused, as it is for a peer."""
+        del self.table.processes[1010]
+        self.assert_unknown("no process 1010")
+
+    def test_not_the_init(self) -> None:
+        """Another process of a container is not taken for its init."""
+        text = self.host.format(cgroup="/lxc.payload.attacker")
+        self.table.processes[42] = MemoryProcess(text, [ATTACKER], SHIFTED)
+        self.identifier.caller_of(self.init)
+        self.assert_unknown("is not its init", Init(42, 0, self.table.boot_id))
+
+    def test_ends_meanwhile(self) -> None:
+        """An init that ends while it is examined is refused, and nothing stays open."""
+
+        def end(pid: int) -> int:
+            raise ProcessLookupError(f"no process {pid}")
+
+        self.patch(self.table, "started", end)
+        pidfds = list(self.table.pidfds)
+        self.assert_unknown("no process 10")
+        self.assertEqual(list(self.table.pidfds), pidfds)
 
 
 class RunObserverContractTests(RunObserverContract, IdentifierTestCase):
@@ -723,13 +791,19 @@ class RecordingRunObserverTests(RunObserverContract, SynchronousTestCase):
 
 
 class MemoryIdentifierTests(
-    EndingRunsContract, OutsidePeerContract, SynchronousTestCase
+    RunIdentifierContract, OutsidePeerContract, SynchronousTestCase
 ):
-    """The contract of `ICallerIdentifier`, run on `MemoryIdentifier`."""
+    """The contract of `IRunIdentifier`, run on `MemoryIdentifier`."""
 
     def make_identifier(self) -> ICallerIdentifier:
-        self.memory = MemoryIdentifier({1: Caller("c1", uid=0, run=7)})
-        return self.memory
+        init = Init(pid=1, started=5, boot="00000000-0000-4000-8000-000000000000")
+        self.callers = {1: Caller("c1", uid=0, run=7, init=init)}
+        self.memories: list[MemoryIdentifier] = []
+        return self.make_later_identifier()
+
+    def make_later_identifier(self) -> IRunIdentifier:
+        self.memories.append(MemoryIdentifier(self.callers))
+        return self.memories[-1]
 
     def make_peer(self) -> Peer:
         return Peer(1, 0, 0)
@@ -738,7 +812,9 @@ class MemoryIdentifierTests(
         return Peer(2, 0, 0)
 
     def end_run(self) -> None:
-        self.memory.end(7)
+        self.callers.clear()
+        for memory in self.memories:
+            memory.end(7)
 
 
 class AssumedIdentifierTests(CallerIdentifierContract, SynchronousTestCase):

@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
@@ -166,6 +167,25 @@ class ProcFSTests(SynchronousTestCase):
         for text in ("", "Name:\tx\n", "Name:\tx\nPPid:\t7\nUid:\tx\n"):
             self.patch(ProcFS, "_read", lambda *_, text=text: text)
             self.assertRaises(OSError, self.table.status, 1)
+
+    def test_stat(self) -> None:
+        """A process cannot forge the time of its start with its name."""
+        after = " ".join(map(str, range(3, 53)))
+        for name in ("cat", "a b", "x) R 1 1 1 1", ")", "(", "x\n) 9", ""):
+            text = f"7 ({name}) {after}\n"
+            self.patch(ProcFS, "_read", lambda *_, text=text: text)
+            self.assertEqual(self.table.started(7), 22)
+        for text in ("", "7 (cat) R 1\n", f"7 (cat) {'x ' * 50}"):
+            self.patch(ProcFS, "_read", lambda *_, text=text: text)
+            self.assertRaises(OSError, self.table.started, 7)
+
+    def test_started(self) -> None:
+        """A process is started after its parent, in the clock ticks of the boot."""
+        ticks = os.sysconf("SC_CLK_TCK")
+        now = time.clock_gettime(time.CLOCK_BOOTTIME) * ticks
+        started = self.table.started(self.pid)
+        self.assertLessEqual(self.table.started(os.getppid()), started)
+        self.assertLessEqual(started, now)
 
     def test_pidfd(self) -> None:
         """The process of a pidfd is alive while it runs; the pidfd can be closed."""

@@ -28,6 +28,7 @@ The suites of each interface:
 * `IPeerSource`: `PeerSourceContract`, `PidfdContract`, `UnknownPeerContract`
 * `IProcessTable`: `ProcessTableContract`
 * `IReadyObserver`: `ReadyObserverContract`
+* `IRunIdentifier`: `RunIdentifierContract`
 * `IRunObserver`: `RunObserverContract`
 * `IRuntime`: `RuntimeContract`
 * `IServiceObserver`: `ServiceObserverContract`
@@ -76,16 +77,19 @@ from devlxd.testing.contracts.observation import (
 )
 from devlxd.testing.contracts.peers import (
     CallerIdentifierContract,
-    EndingRunsContract,
     OutsidePeerContract,
     PeerSourceContract,
     PidfdContract,
-    RunObserverContract,
     UnknownPeerContract,
 )
 from devlxd.testing.contracts.processes import (
     IDMapContract,
     ProcessTableContract,
+)
+from devlxd.testing.contracts.runs import (
+    EndingRunsContract,
+    RunIdentifierContract,
+    RunObserverContract,
 )
 from devlxd.testing.contracts.runtimes import (
     MonitoredRuntimeContract,
@@ -133,6 +137,7 @@ __all__ = [
     "PrivateImageContract",
     "ProcessTableContract",
     "ReadyObserverContract",
+    "RunIdentifierContract",
     "RunObserverContract",
     "RuntimeContract",
     "ServiceObserverContract",

@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.peers -*-
-"""The contracts of `IPeerSource`, `ICallerIdentifier` and `IRunObserver`."""
+"""The contracts of `IPeerSource` and `ICallerIdentifier`."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ import os
 from contextlib import AbstractContextManager
 
 from twisted.internet.interfaces import ITransport
-from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from devlxd.interfaces import (
     ICallerIdentifier,
     IPeerSource,
-    IRunObserver,
     NotInContainer,
 )
 from devlxd.model import Peer
@@ -101,33 +99,6 @@ class UnknownPeerContract(PeerSourceContract):
         self.assertNotEqual(str(error), "")
 
 
-@implementer(IRunObserver)
-class _RaisingRunObserver:
-    """An observer that raises an exception for each notification."""
-
-    def ended(self, run: int) -> None:
-        """See `IRunObserver.ended`."""
-        raise ZeroDivisionError("on purpose")
-
-
-class RunObserverContract(ContractBase):
-    """Tests of an observer of runs. Override `make_observer`."""
-
-    def make_observer(self) -> IRunObserver:
-        """Hook: return a new observer that has not been notified yet."""
-        raise NotImplementedError
-
-    def test_interface(self) -> None:
-        """The observer provides `IRunObserver`."""
-        self.assertTrue(verifyObject(IRunObserver, self.make_observer()))
-
-    def test_runs(self) -> None:
-        """An observer accepts the end of runs that it does not know."""
-        observer = self.make_observer()
-        for run in (1, 7, 2):
-            observer.ended(run)
-
-
 class CallerIdentifierContract(ContractBase):
     """Tests of an identifier of callers.
 
@@ -189,48 +160,3 @@ class OutsidePeerContract(CallerIdentifierContract):
         peer = self.make_outside_peer()
         error = self.assertRaises(NotInContainer, self.identifier.identify, peer)
         self.assertIn(f"pid {peer.pid}", str(error))
-
-
-class EndingRunsContract(CallerIdentifierContract):
-    """Tests of an identifier that detects the ends of runs.
-
-    Override `end_run`, and the hooks of `CallerIdentifierContract`.
-    """
-
-    def end_run(self) -> None:
-        """Hook: end the run of the peer of `make_peer`.
-
-        Return when `identifier` has noticed it.
-        """
-        raise NotImplementedError
-
-    def test_end(self) -> None:
-        """Each observer is notified once when a run ends."""
-        observers = [RecordingRunObserver(), RecordingRunObserver()]
-        for observer in observers:
-            self.identifier.watch(observer)
-        caller = self.identifier.identify(self.make_peer())
-        for observer in observers:
-            self.assertEqual(observer.runs, [])
-        self.end_run()
-        for observer in observers:
-            self.assertEqual(observer.runs, [caller.run])
-
-    def test_end_unwatched(self) -> None:
-        """An observer that was removed is not notified."""
-        observer = RecordingRunObserver()
-        self.identifier.watch(observer)
-        self.identifier.unwatch(observer)
-        self.identifier.identify(self.make_peer())
-        self.end_run()
-        self.assertEqual(observer.runs, [])
-
-    def test_raising_observer(self) -> None:
-        """An exception of one observer is logged; the others are notified."""
-        observer = RecordingRunObserver()
-        self.identifier.watch(_RaisingRunObserver())
-        self.identifier.watch(observer)
-        caller = self.identifier.identify(self.make_peer())
-        self.end_run()
-        self.assertEqual(observer.runs, [caller.run])
-        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from zope.interface.verify import verifyObject
 
 from devlxd.interfaces import IIDMap, IProcessTable
@@ -89,6 +91,19 @@ class ProcessTableContract(ContractBase):
         self.assertEqual(len(self.table.pid_namespaces(init)), 1)
         self.assertEqual(self.table.init(init), init)
 
+    def test_started(self) -> None:
+        """The time of a process's start is in this boot, and does not change."""
+        pid = self.start_process()
+        started = self.table.started(pid)
+        self.assertGreaterEqual(started, 0)
+        self.assertEqual(self.table.started(pid), started)
+
+    def test_boot(self) -> None:
+        """The id of the boot is a UUID, which does not change."""
+        boot = self.table.boot()
+        self.assertEqual(str(UUID(boot)), boot)
+        self.assertEqual(self.table.boot(), boot)
+
     def test_pidfd(self) -> None:
         """A pidfd shows whether its process has ended."""
         pid = self.start_process()
@@ -111,6 +126,7 @@ class ProcessTableContract(ContractBase):
                 self.table.init,
                 self.table.id_map,
                 self.table.status,
+                self.table.started,
                 self.table.command_line,
                 self.table.program,
                 self.table.open_pidfd,
