@@ -1,0 +1,101 @@
+# -*- test-case-name: tests.guestapi.test_meta_data -*-
+"""Meta-data for cloud-init, with ``user.meta-data`` merged over it.
+
+cloud-init reads the meta-data as YAML, and needs a mapping. The text of the config
+key stays as it is wherever possible: the entries that it does not replace are
+inserted before its first one.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Hashable, Mapping
+
+from attrs import frozen
+
+from devlxd.guestapi.yaml_mappings import MERGE_KEY, MappingText, read_mapping
+from devlxd.guestapi.yaml_nodes import NotMergeableError
+from devlxd.turns import Slices
+
+#: Values that need no quotes between braces.
+_PLAIN = re.compile(r"[A-Za-z0-9._-]+")
+
+
+@frozen
+class MetaData:
+    """The meta-data of a container.
+
+    :ivar text: the meta-data.
+    :ivar problem: why ``user.meta-data`` was appended as it is; ``None`` if it was
+        merged.
+    """
+
+    text: str
+    problem: str | None = None
+
+
+def merge_meta_data(
+    head: str, ours: Mapping[str, str], theirs: str
+) -> Slices[MetaData]:
+    """Merge ``user.meta-data`` over the meta-data of the service, in slices.
+
+    A key of ``theirs`` replaces the same key of ``ours``. If ``theirs`` repeats a key,
+    only the last one is kept, as YAML readers do. A text that is not a mapping is
+    appended as it is.
+
+    :param head: what the meta-data begins with: empty, or a comment and a newline.
+    :param ours: the keys and values of the service.
+    :param theirs: the value of ``user.meta-data``.
+    """
+    problem = None
+    try:
+        read = (yield from read_mapping(theirs)) if theirs else None
+        if read is not None:
+            return MetaData(head + _merged(ours, read))
+    except NotMergeableError as error:
+        problem = error.reason
+    return MetaData(head + _block(ours) + theirs, problem)
+
+
+def _block(values: Mapping[str, str], indentation: str = "") -> str:
+    return "".join(f"{key}: {value}\n{indentation}" for key, value in values.items())
+
+
+def _flow(values: Mapping[str, str]) -> str:
+    return ", ".join(
+        f"{key}: {value if _PLAIN.fullmatch(value) else json.dumps(value)}"
+        for key, value in values.items()
+    )
+
+
+def _merged(ours: Mapping[str, str], theirs: MappingText) -> str:
+    if theirs.is_null:
+        raise NotMergeableError("not a mapping")
+    left = {key: value for key, value in ours.items() if not theirs.has(key)}
+    position = theirs.position
+    rest = _without_duplicates(theirs)
+    if theirs.is_flow:
+        inserted = _flow(left) + (", " if left and theirs.entries else " ")
+    elif not (theirs.is_marked or theirs.column):
+        return _block(left) + theirs.text[:position] + rest
+    else:
+        inserted = _block(left, " " * theirs.column)
+    return theirs.text[:position] + inserted + rest
+
+
+def _without_duplicates(theirs: MappingText) -> str:
+    """Return the text from the first key on, without entries that later ones replace.
+
+    An entry that others refer to is kept.
+    """
+    last: dict[Hashable, int] = {
+        entry.key: entry.start for entry in theirs.entries if entry.key != MERGE_KEY
+    }
+    parts = []
+    position = theirs.position
+    for entry in theirs.entries:
+        if last.get(entry.key, entry.start) != entry.start and not entry.is_referenced:
+            parts.append(theirs.text[position : entry.start])
+            position = entry.end
+    return "".join(parts) + theirs.text[position:]
