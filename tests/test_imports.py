@@ -23,7 +23,7 @@ LAYERS = [
     {"guest_listener", "guest_sites"},
     {"guestapi"},
     {"httpserver", "events", "peers", "containers", "images", "host", "guest_states"},
-    {"turns", "log_limit", "files", "observers", "socket_options"},
+    {"turns", "log_limit", "files", "observers", "socket_options", "sqlite_files"},
     {"interfaces"},
     {"model", "timestamps", "booleans", "compact_json"},
 ]

@@ -18,12 +18,13 @@ from devlxd.events.journal_encoding import (
     decoded_container,
     decoded_metadata,
 )
-from devlxd.events.journal_file import MEMORY, JournalFile
+from devlxd.events.journal_file import JournalFile
 from devlxd.events.journal_integrity import checksum_of, verify
 from devlxd.events.journal_limits import MAX_BYTES, MAX_CONTAINER_BYTES, JournalLimits
 from devlxd.events.journal_schema import FACTS
 from devlxd.interfaces import IJournal
 from devlxd.model import Container, Event
+from devlxd.sqlite_files import MEMORY
 
 #: The maximum number of events that `IJournal.since` returns.
 MAX_ROWS = 256

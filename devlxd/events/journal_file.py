@@ -12,33 +12,31 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 
 from twisted.logger import Logger
 
-from devlxd.events.journal_integrity import (
-    CONTENT_ERRORS,
-    DamagedError,
-    UnusableError,
-    is_damage,
-)
-from devlxd.events.journal_schema import VERSION, number_of, prepare_schema, version_of
+from devlxd.events.journal_integrity import UnusableError
+from devlxd.events.journal_schema import VERSION, prepare_schema
 from devlxd.interfaces import (
     JournalError,
     JournalLockedError,
     JournalReplacedError,
     JournalVersionError,
 )
-
-#: The path of a database in memory, as SQLite defines it.
-MEMORY = ":memory:"
-
-_PRAGMAS = (
-    # Has an effect on a new file only, before the first write.
-    "auto_vacuum = INCREMENTAL",
-    "journal_mode = WAL",
-    "wal_autocheckpoint = 256",
-    "journal_size_limit = 1048576",
-    # No fsync, which may take long. It is not needed: if the host crashes, all
-    # subscribers crash, too.
-    "synchronous = OFF",
+from devlxd.sqlite_files import (
+    CONTENT_ERRORS,
+    MEMORY,
+    PRAGMAS,
+    DamagedError,
+    check_content,
+    connect,
+    create_private,
+    is_damage,
+    move,
+    number_of,
+    reason_of,
+    version_of,
 )
+
+#: Has an effect on a new file only, before the first write.
+_AUTO_VACUUM = "auto_vacuum = INCREMENTAL"
 
 #: The number of unused pages that the file may have, and the maximum number of pages
 #: that are returned to the file system after one transaction if it has more.
@@ -101,7 +99,7 @@ class JournalFile:
         self._refusal = None
         with suppress(JournalError), self.reported():
             self._make_private()
-            with closing(self._connect()) as connection:
+            with closing(connect(self._path)) as connection:
                 self._check_version(connection)
         if self._refusal is not None:
             raise self._refusal
@@ -125,7 +123,7 @@ class JournalFile:
                     path=self._path,
                     reason=error,
                 )
-                self._move(None)
+                move(self._path, None)
                 self._load()
             except Exception as error:
                 if not is_damage(error):
@@ -156,7 +154,7 @@ class JournalFile:
             self._refusal = error
             raise
         except (OSError, sqlite3.Error, DamagedError, *CONTENT_ERRORS) as error:
-            reason = f"{self._path}: {_reason_of(error)}"
+            reason = f"{self._path}: {reason_of(error)}"
             if "database is locked" in reason:
                 self._refusal = JournalLockedError(reason)
                 raise self._refusal from error
@@ -185,24 +183,17 @@ class JournalFile:
         self._refusal = None
         self.is_complete = not self._make_private()
         with ExitStack() as stack:
-            connection = stack.enter_context(closing(self._connect()))
+            connection = stack.enter_context(closing(connect(self._path)))
             self._check_version(connection)
-            for pragma in _PRAGMAS:
+            for pragma in (_AUTO_VACUUM, *PRAGMAS):
                 connection.execute(f"PRAGMA {pragma}")
-            (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-            if found != "ok":
-                raise DamagedError(found)
+            check_content(connection)
             if not self.is_complete:
                 raise UnusableError("not everything could be written to it")
             prepare_schema(connection, self._namespaces)
             self._connected(connection)
             self._connection = connection
             stack.pop_all()
-
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, timeout=0, isolation_level=None)
-        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-        return connection
 
     def _make_private(self) -> bool:
         """Create the file if it is missing, readable by this user only.
@@ -211,11 +202,7 @@ class JournalFile:
         """
         if self._path == MEMORY:
             return False
-        # Only before SQLite opens the file: closing any descriptor of a file releases
-        # all locks of the process on it (fcntl(2)).
-        file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        with open(file, "rb"):
-            return bool(os.fstat(file).st_mode & _INCOMPLETE)
+        return bool(create_private(self._path) & _INCOMPLETE)
 
     def _check_version(self, connection: sqlite3.Connection) -> None:
         version = version_of(connection)
@@ -229,24 +216,15 @@ class JournalFile:
         """Rename a damaged file, and open a new one."""
         self.close()
         renamed = f"{self._path}.damaged-{time.strftime('%Y%m%dT%H%M%S')}"
-        self._move(renamed)
+        move(self._path, renamed)
         self._log.error(
             "{path} is damaged ({reason}); devlxd has renamed it to {renamed}, "
             "and starts a new journal",
             path=self._path,
-            reason=_reason_of(error),
+            reason=reason_of(error),
             renamed=renamed,
         )
         self._load()
-
-    def _move(self, path: str | None) -> None:
-        """Rename the file, with ``-wal`` and ``-shm``; delete them without a path."""
-        for suffix in ("-wal", "-shm", ""):
-            with suppress(FileNotFoundError):
-                if path is None:
-                    os.unlink(self._path + suffix)
-                else:
-                    os.rename(self._path + suffix, path + suffix)
 
 
 def _shrink(connection: sqlite3.Connection) -> None:
@@ -255,7 +233,3 @@ def _shrink(connection: sqlite3.Connection) -> None:
         with suppress(sqlite3.OperationalError):
             # execute() would free one page only.
             connection.executescript(f"PRAGMA incremental_vacuum({_FREED_PAGES})")
-
-
-def _reason_of(error: Exception) -> str:
-    return str(getattr(error, "strerror", None) or error)

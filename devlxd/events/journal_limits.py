@@ -7,8 +7,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
-from devlxd.events.journal_integrity import DamagedError
-from devlxd.events.journal_schema import number_of
+from devlxd.sqlite_files import DamagedError, number_of
 
 #: How many events of each container are kept at least, unless they are too large.
 KEPT_EVENTS = 1000

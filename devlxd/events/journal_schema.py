@@ -11,9 +11,9 @@ from devlxd.compact_json import compact_json
 from devlxd.events.journal_integrity import (
     UnusableError,
     checksum_of,
-    is_damage,
     verify,
 )
+from devlxd.sqlite_files import is_damage, number_of, version_of
 
 #: The version of the schema, in ``PRAGMA user_version``.
 VERSION = 2
@@ -61,16 +61,6 @@ _END_MIGRATION = (
     "INSERT INTO namespaces VALUES ('user.')",
     "PRAGMA user_version = 2",
 )
-
-
-def number_of(connection: sqlite3.Connection, select: str) -> int:
-    """Return the number that a query returns, 0 for ``NULL``."""
-    return int(connection.execute(select).fetchone()[0] or 0)
-
-
-def version_of(connection: sqlite3.Connection) -> int:
-    """Return the version of a file, 0 for an empty one."""
-    return number_of(connection, "PRAGMA user_version")
 
 
 def prepare_schema(connection: sqlite3.Connection, namespaces: Collection[str]) -> None:
