@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from devlxd.containers.memory_store import MemoryStore
     from devlxd.containers.store_base import ContainerStoreBase
     from devlxd.events.journal import SQLiteJournal
+    from devlxd.guest_states.memory import MemoryGuestStates
+    from devlxd.guest_states.sqlite_states import SQLiteGuestStates
     from devlxd.guestapi.dialect import Dialect
     from devlxd.guestapi.dialects import DEFAULT_DIALECT, DIALECTS
     from devlxd.host.inotify import INotify
@@ -39,7 +41,9 @@ _MODULES = {
     "DirectoryStore": "devlxd.containers.directory_store",
     "DirectoryImageStore": "devlxd.images.directory_image_store",
     "INotify": "devlxd.host.inotify",
+    "MemoryGuestStates": "devlxd.guest_states.memory",
     "MemoryStore": "devlxd.containers.memory_store",
+    "SQLiteGuestStates": "devlxd.guest_states.sqlite_states",
     "SQLiteJournal": "devlxd.events.journal",
     "endpoint_at": "devlxd.host.listening",
 }
@@ -55,7 +59,9 @@ __all__ = [
     "DirectoryImageStore",
     "DirectoryStore",
     "INotify",
+    "MemoryGuestStates",
     "MemoryStore",
+    "SQLiteGuestStates",
     "SQLiteJournal",
     "__version__",
     "endpoint_at",

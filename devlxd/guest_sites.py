@@ -70,7 +70,7 @@ class GuestSites:
         self._downloads = downloads
         self._observer = guarded(observer)
         self._wall = wall
-        self._states = states or MemoryGuestStates(store, identifier)
+        self._states = states or MemoryGuestStates(store, identifier, reactor)
         self._location = location
         self.registry: ConnectionRegistry[IConnection] = ConnectionRegistry(
             self._turns, reactor, max_connections or connections_per_container()

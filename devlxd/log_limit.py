@@ -52,6 +52,11 @@ class RateLimitedLogger:
         self._periods: OrderedDict[Hashable, _Period] = OrderedDict()
         self._summary_call: IDelayedCall | None = None
 
+    def info(self, line: str, *, of: Hashable, **fields: object) -> None:
+        """Log a line of information, or suppress it; see `warn`."""
+        if self._may_log(of):
+            self._log.info(line, **fields)
+
     def warn(self, line: str, *, of: Hashable, **fields: object) -> None:
         """Log a warning, or suppress it.
 

@@ -107,7 +107,7 @@ class DevLXDService(MultiService):
             bus = EventBus(store, journal, reactor, now, turns, namespaces=namespaces)
             bus.setServiceParent(self)
         _ChangeReporter(store, guarded(observer)).setServiceParent(self)
-        self.states = states or MemoryGuestStates(store, identifier)
+        self.states = states or MemoryGuestStates(store, identifier, reactor)
         if isinstance(self.states, Service):
             self.states.setServiceParent(self)
         downloads = Downloads(images, reactor, max_downloads) if images else None

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from twisted.application.service import Service
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -15,6 +16,7 @@ from devlxd.interfaces import (
     IRunObserver,
     IStoreObserver,
 )
+from devlxd.log_limit import RateLimitedLogger
 from devlxd.model import Caller, Container, GuestState
 
 
@@ -26,32 +28,40 @@ class MemoryGuestStates(Service):
     containers that are removed.
 
     :param store: notifies of removed containers.
-    :param identifier: notifies of the ends of runs.
+    :param identifier: notifies of the ends of runs. If it ends all runs when it is
+        stopped, it must be stopped after the guest states.
+    :param reactor: for the limit of log lines.
     """
 
     _log = Logger()
 
-    def __init__(self, store: IContainerStore, identifier: ICallerIdentifier) -> None:
+    def __init__(
+        self,
+        store: IContainerStore,
+        identifier: ICallerIdentifier,
+        reactor: IReactorTime,
+    ) -> None:
         self._store = store
         self._identifier = identifier
-        # The run of each container whose guest is ready, by the container's name.
-        self._ready: dict[str, int] = {}
+        self._limited_log = RateLimitedLogger(self._log, reactor)
+        # The caller that has said that the guest is ready, by the container's name.
+        self._ready: dict[str, Caller] = {}
         self._observers: list[IReadyObserver] = []
 
     def get(self, caller: Caller) -> GuestState:
         """See `IGuestStates.get`."""
-        is_ready = self._ready.get(caller.container) == caller.run
+        ready = self._ready.get(caller.container)
+        is_ready = ready is not None and ready.run == caller.run
         return GuestState.READY if is_ready else GuestState.STARTED
 
     def set(self, caller: Caller, state: GuestState) -> None:
         """See `IGuestStates.set`."""
         if state is self.get(caller):
             return
+        # The guest state may be that of an earlier run, whose end is not noticed yet.
+        self._forget(caller.container)
         if state is GuestState.READY:
-            self._ready[caller.container] = caller.run
-            self._notify(caller.container, state)
-        else:
-            self._forget(caller.container)
+            self._put(caller)
 
     def state_of(self, container: str) -> GuestState:
         """See `IGuestStates.state_of`."""
@@ -72,15 +82,16 @@ class MemoryGuestStates(Service):
         self._identifier.watch(self)
 
     def stopService(self) -> None:
-        """See `IService.stopService`: the ends of runs do not matter any more."""
+        """See `IService.stopService`: forget all, as no end of a run is noticed."""
         if self.running:
             self._store.unwatch(self)
             self._identifier.unwatch(self)
         super().stopService()
+        self._ready.clear()
 
     def ended(self, run: int) -> None:
         """See `IRunObserver.ended`."""
-        for name in [name for name, ready in self._ready.items() if ready == run]:
+        for name in [name for name, ready in self._ready.items() if ready.run == run]:
             self._forget(name)
 
     def changed(self, name: str, old: Container | None, new: Container | None) -> None:
@@ -88,13 +99,20 @@ class MemoryGuestStates(Service):
         if new is None or (old is not None and new.is_different_from(old)):
             self._forget(name)
 
+    def _put(self, caller: Caller) -> None:
+        self._ready[caller.container] = caller
+        self._notify(caller.container, GuestState.READY)
+
     def _forget(self, name: str) -> None:
         if self._ready.pop(name, None) is not None:
             self._notify(name, GuestState.STARTED)
 
     def _notify(self, name: str, state: GuestState) -> None:
-        self._log.info(
-            "the guest of {container} is {state}", container=name, state=state.value
+        self._limited_log.info(
+            "the guest of {container} is {state}",
+            of=("guest state", name),
+            container=name,
+            state=state.value,
         )
         for observer in list(self._observers):
             try:

@@ -11,7 +11,7 @@ from devlxd.model import GuestState
 
 
 @implementer(IReadyObserver)
-@define
+@define(eq=False)
 class RecordingReadyObserver:
     """An observer that records the changes of guest states.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from devlxd.containers.memory_store import MemoryStore
@@ -23,7 +24,7 @@ class MemoryGuestStatesTests(GuestStatesContract, SynchronousTestCase):
         """See `GuestStatesContract.make_states`."""
         self.store = MemoryStore([Container("c1"), Container("c2")])
         self.identifier = MemoryIdentifier()
-        states = MemoryGuestStates(self.store, self.identifier)
+        states = MemoryGuestStates(self.store, self.identifier, Clock())
         states.startService()
         self.addCleanup(states.stopService)
         return states
@@ -52,7 +53,7 @@ class StoreObserverTests(StoreObserverContract, SynchronousTestCase):
 
     def make_observer(self) -> MemoryGuestStates:
         """See `StoreObserverContract.make_observer`."""
-        return MemoryGuestStates(MemoryStore(), MemoryIdentifier())
+        return MemoryGuestStates(MemoryStore(), MemoryIdentifier(), Clock())
 
 
 class RunObserverTests(RunObserverContract, SynchronousTestCase):
@@ -60,7 +61,7 @@ class RunObserverTests(RunObserverContract, SynchronousTestCase):
 
     def make_observer(self) -> MemoryGuestStates:
         """See `RunObserverContract.make_observer`."""
-        return MemoryGuestStates(MemoryStore(), MemoryIdentifier())
+        return MemoryGuestStates(MemoryStore(), MemoryIdentifier(), Clock())
 
 
 class RecordingReadyObserverTests(ReadyObserverContract, SynchronousTestCase):

@@ -28,7 +28,7 @@ from devlxd.turns import Turns
 
 C1 = Container("c1", {"user.a": "0"})
 
-STATES = MemoryGuestStates(MemoryStore(), MemoryIdentifier())
+STATES = MemoryGuestStates(MemoryStore(), MemoryIdentifier(), Clock())
 
 
 class EventStreamTests(MessageStreamContract, SynchronousTestCase):

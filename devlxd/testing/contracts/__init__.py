@@ -20,7 +20,7 @@ The suites of each interface:
   `EndingRunsContract`
 * `IContainerStore`: `ContainerStoreContract`, `LoadingStoreContract`
 * `IEventBus`, `ISubscription`: `EventBusContract`
-* `IGuestStates`: `GuestStatesContract`
+* `IGuestStates`: `GuestStatesContract`, `DurableGuestStatesContract`
 * `IIDMap`: `IDMapContract`
 * `IImageStore`, `IOpenImage`: `ImageStoreContract`, `PrivateImageContract`
 * `IJournal`: `JournalContract`, `DurableJournalContract`
@@ -61,6 +61,7 @@ from devlxd.testing.contracts.bus import (
     SubscriberContract,
 )
 from devlxd.testing.contracts.guest_states import (
+    DurableGuestStatesContract,
     GuestStatesContract,
     ReadyObserverContract,
 )
@@ -120,6 +121,7 @@ __all__ = [
     "BodyStreamContract",
     "CallerIdentifierContract",
     "ContainerStoreContract",
+    "DurableGuestStatesContract",
     "DurableJournalContract",
     "EndingRunsContract",
     "EventBusContract",

@@ -3,19 +3,23 @@
 
 from __future__ import annotations
 
+from attrs import evolve
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from devlxd.interfaces import IGuestStates, IReadyObserver
-from devlxd.model import Caller, GuestState
+from devlxd.model import Caller, GuestState, Init
 from devlxd.testing.contracts.base import ContractBase
 from devlxd.testing.ready_observers import RecordingReadyObserver
 
 _READY, _STARTED = GuestState.READY, GuestState.STARTED
 
-_FIRST, _SECOND = Caller("c1", uid=0, run=1), Caller("c1", uid=0, run=2)
+_BOOT = "00000000-0000-4000-8000-000000000000"
 
-_OTHER = Caller("c2", uid=0, run=3)
+_FIRST = Caller("c1", uid=0, run=1, init=Init(11, 100, _BOOT))
+_SECOND = Caller("c1", uid=0, run=2, init=Init(12, 200, _BOOT))
+
+_OTHER = Caller("c2", uid=0, run=3, init=Init(13, 100, _BOOT))
 
 
 @implementer(IReadyObserver)
@@ -84,6 +88,17 @@ class GuestStatesContract(ContractBase):
         self.states.set(_FIRST, _READY)
         self.assertIs(self.states.get(_SECOND), _STARTED)
 
+    def test_next_run(self) -> None:
+        """A run that is ready before the end of the last one is noticed stays so."""
+        self.states.set(_FIRST, _READY)
+        self.states.set(_SECOND, _READY)
+        self.assertIs(self.states.get(_FIRST), _STARTED)
+        self.end_run(1)
+        self.assertIs(self.states.get(_SECOND), _READY)
+        self.assertIs(self.states.state_of("c1"), _READY)
+        changes = [("c1", _READY), ("c1", _STARTED), ("c1", _READY)]
+        self.assertEqual(self.observer.changes, changes)
+
     def test_end_of_run(self) -> None:
         """When a run ends, its guest is no longer ready."""
         self.states.set(_FIRST, _READY)
@@ -117,6 +132,65 @@ class GuestStatesContract(ContractBase):
         self.states.set(_FIRST, _READY)
         self.assertEqual(self.observer.changes, [("c1", _READY)])
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
+
+class DurableGuestStatesContract(GuestStatesContract):
+    """Tests of guest states that survive a restart of the process.
+
+    Override `restart`, and the hooks of `GuestStatesContract`.
+    """
+
+    def restart(self, *callers: Caller) -> IGuestStates:
+        """Hook: end the process of `states`, and return those of a later process.
+
+        `end_run` and `remove` are then called for the later process.
+
+        :param callers: a caller of each run that has not ended, as the later process
+            identifies it. In that process the numbers of runs are others.
+        :return: guest states that have read all that was stored.
+        """
+        raise NotImplementedError
+
+    def test_restart(self) -> None:
+        """A guest is ready after a restart, unless its run has ended meanwhile."""
+        self.states.set(_FIRST, _READY)
+        self.states.set(_OTHER, _READY)
+        later, other = evolve(_FIRST, run=7), evolve(_SECOND, container="c2", run=8)
+        states = self.restart(later, other)
+        self.assertIs(states.get(later), _READY)
+        self.assertIs(states.state_of("c1"), _READY)
+        self.assertIs(states.get(other), _STARTED)
+        self.assertIs(states.state_of("c2"), _STARTED)
+
+    def test_end_after_restart(self) -> None:
+        """The end of a run is noticed after a restart, too."""
+        self.states.set(_FIRST, _READY)
+        later = evolve(_FIRST, run=7)
+        states = self.restart(later)
+        observer = RecordingReadyObserver()
+        states.watch(observer)
+        self.end_run(7)
+        self.assertIs(states.get(later), _STARTED)
+        self.assertEqual(observer.changes, [("c1", _STARTED)])
+        self.assertIs(self.restart().state_of("c1"), _STARTED)
+
+    def test_ended_before_restart(self) -> None:
+        """A guest state that was forgotten is not restored by a restart."""
+        self.states.set(_FIRST, _READY)
+        self.states.set(_OTHER, _READY)
+        self.states.set(_FIRST, _STARTED)
+        self.remove("c2")
+        callers = evolve(_FIRST, run=7), evolve(_OTHER, run=8)
+        states = self.restart(*callers)
+        for caller in callers:
+            self.assertIs(states.get(caller), _STARTED)
+
+    def test_many_restarts(self) -> None:
+        """A guest state survives any number of restarts."""
+        self.states.set(_FIRST, _READY)
+        for run in (7, 5, 6):
+            states = self.restart(evolve(_FIRST, run=run))
+        self.assertIs(states.get(evolve(_FIRST, run=6)), _READY)
 
 
 class ReadyObserverContract(ContractBase):
