@@ -15,6 +15,8 @@ from attrs import frozen
 from devlxd.guestapi.yaml_nodes import (
     EVENTS,
     MAX_DEPTH,
+    MERGE,
+    STRING,
     Node,
     Nodes,
     NotMergeableError,
@@ -30,9 +32,6 @@ MAX_ENTRIES = 4096
 
 #: The maximum length of a key that is not a string, such as a number.
 _MAX_KEY = 100
-
-#: The tag of the key by which a mapping includes others: ``<<``.
-MERGE = "tag:yaml.org,2002:merge"
 
 #: This key in an `Entry`: unlike every string.
 MERGE_KEY: Hashable = (MERGE,)
@@ -84,11 +83,6 @@ class MappingText:
     def has(self, key: Hashable) -> bool:
         """Return whether a reader of the text finds the key."""
         return key in self.included or any(entry.key == key for entry in self.entries)
-
-    def starts_a_line(self, position: int) -> bool:
-        """Return whether only spaces are before ``position`` in its line."""
-        before = max(self.text.rfind(c, 0, position) for c in "\r\n")
-        return not self.text[before + 1 : position].strip(" ")
 
 
 def read_mapping(text: str, wanted: Collection[str] = ()) -> Slices[MappingText | None]:
@@ -242,7 +236,7 @@ class _Reader:
         if not isinstance(event, yaml.ScalarEvent):
             return object()
         tag = tag_of(event)
-        if tag == "tag:yaml.org,2002:str":
+        if tag == STRING:
             return event.value
         if tag == MERGE:
             return MERGE_KEY

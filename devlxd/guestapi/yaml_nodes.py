@@ -28,6 +28,9 @@ EVENTS = 64
 
 STRING = "tag:yaml.org,2002:str"
 
+#: The tag of the key by which a mapping includes others: ``<<``.
+MERGE = "tag:yaml.org,2002:merge"
+
 _RESOLVER = yaml.resolver.Resolver()
 
 
@@ -82,6 +85,11 @@ class Node:
             return self.event.value
         return None
 
+    @property
+    def is_merge(self) -> bool:
+        """Whether it is the key ``<<``."""
+        return isinstance(self.event, yaml.ScalarEvent) and tag_of(self.event) == MERGE
+
     def pairs(self) -> Iterator[tuple[Node, Node]]:
         """Yield the keys and values of a mapping."""
         return zip(self.children[::2], self.children[1::2], strict=True)
@@ -112,11 +120,14 @@ def sequence(items: list[Node]) -> Node:
     )
 
 
-def mapping(pairs: list[tuple[Node, Node]]) -> Node:
-    """Return a new mapping, in block style."""
+def mapping(pairs: list[tuple[Node, Node]], is_flow: bool = False) -> Node:
+    """Return a new mapping.
+
+    :param is_flow: whether to write it, and all that it contains, with braces.
+    """
     flat = tuple(node for pair in pairs for node in pair)
     return _checked(
-        Node(yaml.MappingStartEvent(None, None, True, flow_style=False), flat)
+        Node(yaml.MappingStartEvent(None, None, True, flow_style=is_flow), flat)
     )
 
 

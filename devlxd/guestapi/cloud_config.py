@@ -1,0 +1,243 @@
+# -*- test-case-name: tests.guestapi.test_ssh_keys -*-
+"""``#cloud-config`` texts for cloud-init, and the SSH keys of their users.
+
+The rules are those of LXD 6 (``lxd/cloudinit/config.go``). Unlike LXD, only the entry
+``users`` is written anew: the rest of a text stays as it is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+import yaml
+from attrs import frozen
+
+from devlxd.guestapi.yaml_mappings import MappingText, read_mapping
+from devlxd.guestapi.yaml_nodes import (
+    STRING,
+    Node,
+    NotMergeableError,
+    mapping,
+    sequence,
+    string,
+    tag_of,
+    write,
+)
+from devlxd.turns import Slices
+
+#: What a text begins with, on its first or its second line.
+HEAD = "#cloud-config"
+
+#: The comment after each key that is added.
+COMMENT = "#lxd:cloud-init.ssh-keys"
+
+_USERS = "users"
+
+#: Strings that need no quotes, with a comment after them.
+_PLAIN = re.compile(r"[A-Za-z][\w+/=@.,-]*(?:[ :][\w+/=@.,-]+)*", re.ASCII)
+
+
+@frozen
+class UserKeys:
+    """The keys to add for one user.
+
+    :ivar public: public keys: ``ssh-ed25519 AAAA... me@home``.
+    :ivar imported: where to import keys from: ``gh:me``.
+    """
+
+    public: tuple[str, ...] = ()
+    imported: tuple[str, ...] = ()
+
+    def lists(self) -> Mapping[str, Sequence[str]]:
+        """Return what to add to each list of a user.
+
+        cloud-init has changed the spelling of the names: each has both.
+        """
+        lists = {
+            "ssh_authorized_keys": self.public,
+            "ssh-authorized-keys": self.public,
+            "ssh_import_id": self.imported,
+            "ssh-import-id": self.imported,
+        }
+        return {name: values for name, values in lists.items() if values}
+
+
+@frozen
+class CloudConfig:
+    """A ``#cloud-config`` text.
+
+    :ivar text: the text.
+    :ivar read: the mapping in it; ``None`` if there are only comments.
+    """
+
+    text: str
+    read: MappingText | None
+
+    @property
+    def has_users(self) -> bool:
+        """Whether it defines users, and replaces those of vendor-data."""
+        if self.read is None or not self.read.has(_USERS):
+            return False
+        users = self.read.nodes.get(_USERS)
+        return users is None or users.text != ""
+
+
+def read_cloud_config(text: str) -> Slices[CloudConfig]:
+    """Read a ``#cloud-config`` text, in slices.
+
+    :param text: the text; empty is a text with no entries.
+    :raises NotMergeableError: when it is of another kind, or cannot be read.
+    """
+    if not text:
+        return CloudConfig(HEAD + "\n", None)
+    first, _, rest = text.partition("\n")
+    if first.startswith("## template:"):
+        raise NotMergeableError("a template")
+    if HEAD not in (first.strip(), rest.partition("\n")[0].strip()):
+        raise NotMergeableError(f"not {HEAD}")
+    return CloudConfig(text, (yield from read_mapping(text, (_USERS,))))
+
+
+def add_keys(config: CloudConfig, keys: Mapping[str, UserKeys]) -> Slices[str]:
+    """Return the text with SSH keys added to its users, in slices.
+
+    :param keys: the keys by the names of their users.
+    :raises NotMergeableError: when the users are not a list, or aliases elsewhere
+        refer to them.
+    """
+    read = config.read
+    value = None if read is None else read.nodes.get(_USERS)
+    if value is None and read is not None and read.has(_USERS):
+        raise NotMergeableError(f"{_USERS!r} comes from another mapping")
+    writer = _Writer(read is not None and read.is_flow, _unused_mark(config.text, keys))
+    users = _items(value, _USERS)
+    for name, added in keys.items():
+        _add_to_user(users, name, added, writer)
+    entry = mapping([(writer.string(_USERS), sequence(users))], writer.is_flow)
+    written = writer.finish((yield from write(entry)))
+    if read is None:
+        end = "" if config.text.endswith("\n") else "\n"
+        return config.text + end + written
+    if read.is_null:
+        return f"{HEAD}\n{written}"
+    return _with_users(read, written)
+
+
+def _with_users(read: MappingText, written: str) -> str:
+    """Return a text with another entry for the users, or with a new one."""
+    start = end = read.position
+    has_next = bool(read.entries)
+    for entry in read.entries:
+        if entry.key == _USERS:
+            if entry.is_referenced:
+                raise NotMergeableError(f"aliases elsewhere refer to {_USERS!r}")
+            start, end = entry.start, entry.end
+            has_next = entry is not read.entries[-1]
+    if read.is_flow:
+        inserted = written.strip()[1:-1] + (", " if has_next else " ")
+    else:
+        indentation = " " * read.column
+        lines = re.sub("(?m)^(?=.)", indentation, written)
+        inserted = lines[read.column :] + (indentation if has_next else "")
+    return read.text[:start] + inserted + read.text[end:]
+
+
+def _unused_mark(text: str, keys: Mapping[str, UserKeys]) -> str:
+    """Return a mark, for the end of each added key, that is nowhere else."""
+    values = [
+        value
+        for name, added in keys.items()
+        for value in (name, *added.public, *added.imported)
+    ]
+    mark = COMMENT
+    while mark in text or any(mark in value for value in values):
+        mark += "!"
+    return mark
+
+
+@frozen
+class _Writer:
+    """Creates the nodes that are added.
+
+    :ivar is_flow: whether they are written between braces; these have no comments.
+    :ivar mark: what the text of an added key ends with until the comment is there.
+    """
+
+    is_flow: bool
+    mark: str
+
+    def string(self, value: str, mark: str = "") -> Node:
+        """Return a scalar, with quotes if it needs any."""
+        plain = yaml.ScalarEvent(None, None, (True, False), value)
+        needs_none = _PLAIN.fullmatch(value) and tag_of(plain) == STRING
+        return string(value + mark, '"' if self.is_flow or not needs_none else None)
+
+    def added(self, value: str) -> Node:
+        """Return the scalar of an added key."""
+        return self.string(value, "" if self.is_flow else self.mark)
+
+    def finish(self, written: str) -> str:
+        """Replace the marks in a text by comments."""
+        mark = re.escape(self.mark)
+        return re.sub(rf"(?m){mark}(\"?)$", rf"\1 {COMMENT}", written)
+
+
+def _add_to_user(
+    users: list[Node], name: str, added: UserKeys, writer: _Writer
+) -> None:
+    """Add keys to a user; add the user to the list if it is not there."""
+    name_key = writer.string("name")
+    for number, user in enumerate(users):
+        if user.is_mapping:
+            pairs = _pairs(user)
+            if name in [value.text for key, value in pairs if key.text == "name"]:
+                break
+        elif user.text is None:
+            raise NotMergeableError("a user is neither a name nor a mapping")
+        elif user.text == name:
+            pairs = [(name_key, user)]
+            break
+    else:
+        number = len(users)
+        pairs = [(name_key, writer.string(name))]
+    users[number:] = [_with_lists(pairs, added, writer), *users[number + 1 :]]
+
+
+def _with_lists(
+    pairs: list[tuple[Node, Node]], added: UserKeys, writer: _Writer
+) -> Node:
+    entries = {key.text or key: (key, value) for key, value in pairs}
+    for name, values in added.lists().items():
+        key, value = entries.get(name, (writer.string(name), None))
+        items = _items(value, name)
+        present = {item.text for item in items}
+        items += [writer.added(value) for value in values if value not in present]
+        entries[name] = (key, sequence(items))
+    return mapping(list(entries.values()))
+
+
+def _items(value: Node | None, name: str) -> list[Node]:
+    """Return the items of a list; a string is a list with one item."""
+    if value is None:
+        return []
+    if value.is_sequence:
+        return list(value.children)
+    if value.text is None:
+        raise NotMergeableError(f"{name!r} is not a list")
+    return [value]
+
+
+def _pairs(node: Node) -> list[tuple[Node, Node]]:
+    """Return the entries of a mapping after those that it includes with ``<<``."""
+    included: list[tuple[Node, Node]] = []
+    own = []
+    for key, value in node.pairs():
+        if not key.is_merge:
+            own.append((key, value))
+            continue
+        for source in reversed(value.children if value.is_sequence else (value,)):
+            if not source.is_mapping:
+                raise NotMergeableError("'<<' with a value that is not a mapping")
+            included += _pairs(source)
+    return included + own

@@ -1,0 +1,124 @@
+# -*- test-case-name: tests.guestapi.test_ssh_keys -*-
+"""SSH keys in the config of a container, for cloud-init.
+
+``cloud-init.ssh-keys.NAME`` is ``USER:KEY``: a public key, or where to import one
+from, such as ``gh:me``. The keys are added to the user-data and vendor-data of the
+container, as LXD 6 does it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from attrs import frozen
+
+from devlxd.guestapi.cloud_config import (
+    CloudConfig,
+    UserKeys,
+    add_keys,
+    read_cloud_config,
+)
+from devlxd.guestapi.yaml_nodes import NotMergeableError
+from devlxd.turns import Slices
+
+#: The prefix of the config keys.
+PREFIX = "cloud-init.ssh-keys."
+
+#: How many keys of the config are processed in one slice.
+_SLICE_LENGTH = 1000
+
+_VENDOR_DATA = ("cloud-init.vendor-data", "user.vendor-data")
+
+_USER_DATA = ("cloud-init.user-data", "user.user-data")
+
+
+@frozen
+class MergedKeys:
+    """The config keys that SSH keys change.
+
+    :ivar values: the new values by config key. A key is in it that the config does
+        not contain if a guest needs it.
+    :ivar problems: why values could not be changed, by config key.
+    """
+
+    values: Mapping[str, str]
+    problems: Mapping[str, str]
+
+
+def merge_ssh_keys(config: Mapping[str, str]) -> Slices[MergedKeys]:
+    """Add the SSH keys in a config to user-data and vendor-data, in slices.
+
+    The user-data of a container replaces the users of its vendor-data. Keys are
+    therefore added to it only if it has users, or if the vendor-data has none. If one
+    of the two has no value, it gets one under its name with ``cloud-init.``: under
+    both names, as LXD has it, cloud-init would warn about one of them.
+    """
+    keys = yield from user_keys(config)
+    merge = _Merge(config, keys)
+    if keys:
+        vendor_has_users = yield from merge.vendor_has_users()
+        yield from merge.add_to(_VENDOR_DATA, True)
+        yield from merge.add_to(_USER_DATA, not vendor_has_users)
+    return MergedKeys(merge.values, merge.problems)
+
+
+def user_keys(config: Mapping[str, str]) -> Slices[dict[str, UserKeys]]:
+    """Return the keys in a config by the names of their users, in slices.
+
+    A value without a ``:``, such as ``none``, is ignored.
+    """
+    values = []
+    for number, (name, value) in enumerate(config.items(), 1):
+        if name.startswith(PREFIX):
+            values.append((name, value))
+        if number % _SLICE_LENGTH == 0:
+            yield
+    found: dict[str, tuple[list[str], list[str]]] = {}
+    for _, value in sorted(values):
+        user, _, key = value.partition(":")
+        if user and key:
+            public, imported = found.setdefault(user, ([], []))
+            (public if " " in key else imported).append(key)
+    return {user: UserKeys(*map(tuple, lists)) for user, lists in found.items()}
+
+
+class _Merge:
+    """Adds keys to the values of one config."""
+
+    def __init__(self, config: Mapping[str, str], keys: Mapping[str, UserKeys]) -> None:
+        self._config = config
+        self._keys = keys
+        self._configs: dict[str, CloudConfig] = {}
+        self.values: dict[str, str] = {}
+        self.problems: dict[str, str] = {}
+
+    def vendor_has_users(self) -> Slices[bool]:
+        """Return whether the vendor-data that cloud-init uses has users."""
+        try:
+            read = yield from self._read(self._names_of(_VENDOR_DATA)[0])
+        except NotMergeableError:
+            return False
+        return read.has_users
+
+    def add_to(self, names: tuple[str, str], always: bool) -> Slices[None]:
+        """Add the keys to the values under some names.
+
+        :param always: whether to add them to a value without users, too.
+        """
+        for name in self._names_of(names):
+            try:
+                read = yield from self._read(name)
+                if always or read.has_users:
+                    self.values[name] = yield from add_keys(read, self._keys)
+            except NotMergeableError as error:
+                self.problems[name] = error.reason
+
+    def _read(self, name: str) -> Slices[CloudConfig]:
+        if name not in self._configs:
+            text = self._config.get(name, "")
+            self._configs[name] = yield from read_cloud_config(text)
+        return self._configs[name]
+
+    def _names_of(self, names: tuple[str, str]) -> list[str]:
+        """Return the names that have values; if none has one, the first."""
+        return [name for name in names if self._config.get(name)] or [names[0]]
