@@ -8,7 +8,7 @@ The rules are those of LXD 6 (``lxd/cloudinit/config.go``). Unlike LXD, only the
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import yaml
 from attrs import frozen
@@ -49,17 +49,9 @@ class UserKeys:
     public: tuple[str, ...] = ()
     imported: tuple[str, ...] = ()
 
-    def lists(self) -> Mapping[str, Sequence[str]]:
-        """Return what to add to each list of a user.
-
-        cloud-init has changed the spelling of the names: each has both.
-        """
-        lists = {
-            "ssh_authorized_keys": self.public,
-            "ssh-authorized-keys": self.public,
-            "ssh_import_id": self.imported,
-            "ssh-import-id": self.imported,
-        }
+    def lists(self) -> Mapping[str, tuple[str, ...]]:
+        """Return what to add to each list of a user, by the name of the list."""
+        lists = {"ssh_authorized_keys": self.public, "ssh_import_id": self.imported}
         return {name: values for name, values in lists.items() if values}
 
 
@@ -192,28 +184,34 @@ def _add_to_user(
         if user.is_mapping:
             pairs = _pairs(user)
             if name in [value.text for key, value in pairs if key.text == "name"]:
-                break
+                users[number] = _with_lists(pairs, added, writer)
+                return
         elif user.text is None:
             raise NotMergeableError("a user is neither a name nor a mapping")
         elif user.text == name:
-            pairs = [(name_key, user)]
-            break
-    else:
-        number = len(users)
-        pairs = [(name_key, writer.string(name))]
-    users[number:] = [_with_lists(pairs, added, writer), *users[number + 1 :]]
+            users[number] = _with_lists([(name_key, user)], added, writer)
+            return
+    users.append(_with_lists([(name_key, writer.string(name))], added, writer))
 
 
 def _with_lists(
     pairs: list[tuple[Node, Node]], added: UserKeys, writer: _Writer
 ) -> Node:
+    """Return the mapping of a user with added keys.
+
+    cloud-init has changed the spelling of the lists, and reads both. LXD adds keys to
+    both; but of two lists cloud-init uses only one, and it warns about the old
+    spelling. Keys are added to the lists that are there, or to one with the new one.
+    """
     entries = {key.text or key: (key, value) for key, value in pairs}
     for name, values in added.lists().items():
-        key, value = entries.get(name, (writer.string(name), None))
-        items = _items(value, name)
-        present = {item.text for item in items}
-        items += [writer.added(value) for value in values if value not in present]
-        entries[name] = (key, sequence(items))
+        spellings = (name, name.replace("_", "-"))
+        for spelling in [one for one in spellings if one in entries] or [name]:
+            key, value = entries.get(spelling, (writer.string(name), None))
+            items = _items(value, spelling)
+            present = {item.text for item in items}
+            items += [writer.added(value) for value in values if value not in present]
+            entries[spelling] = (key, sequence(items))
     return mapping(list(entries.values()))
 
 

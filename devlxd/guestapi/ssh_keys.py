@@ -79,7 +79,11 @@ def user_keys(config: Mapping[str, str]) -> Slices[dict[str, UserKeys]]:
         if user and key:
             public, imported = found.setdefault(user, ([], []))
             (public if " " in key else imported).append(key)
-    return {user: UserKeys(*map(tuple, lists)) for user, lists in found.items()}
+    return {user: UserKeys(*map(_unique, lists)) for user, lists in found.items()}
+
+
+def _unique(keys: list[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(keys))
 
 
 class _Merge:
