@@ -1,0 +1,348 @@
+"""Guests that boot like cloud images: Debian with systemd and cloud-init.
+
+The root file system is made with mmdebstrap from the first of the host's package
+sources that has `SUITE`, once for all guests and all runs of the tests: it stays in
+`CACHE`. Each guest is an unprivileged LXC container. Its root is an overlay over
+that file system.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from attrs import field, frozen
+
+from tests.integration import lxc
+from tests.integration.lxc import LXCContainer
+from tests.integration.processes import GuestError, check, run, wait_until
+
+#: The directory of the root file systems. They may be deleted at any time when no
+#: tests run.
+CACHE = Path(os.environ.get("DEVLXD_TESTS_CACHE", "/var/cache/devlxd-tests"))
+
+#: The release of Debian in the guests.
+SUITE = "trixie"
+
+#: The packages in the guests, besides the essential ones and apt.
+PACKAGES = [
+    "ca-certificates",
+    "cloud-init",
+    "curl",
+    "dbus",
+    "eatmydata",
+    "iproute2",
+    "netbase",
+    "netplan.io",
+    "openssh-server",
+    "sudo",
+    "systemd",
+    "systemd-resolved",
+    "systemd-sysv",
+]
+
+#: The uid and gid of the guests' root on the host.
+HOST_ID = 100_000
+
+#: How long mmdebstrap may take, in seconds; it takes about 40.
+BUILD_TIMEOUT = 600
+
+#: The files that are added to the root file system. The network of a guest leads
+#: nowhere: without an address, its boot would wait for one for two minutes.
+ADDED_FILES = {
+    "etc/systemd/system/systemd-networkd-wait-online.service.d/tests.conf": (
+        "[Service]\nTimeoutStartSec=30\n"
+    )
+}
+
+#: What mmdebstrap copies from the host or makes once, and each guest makes itself.
+REMOVED_FILES = ["etc/hostname", "etc/ssh/ssh_host_*"]
+
+#: The units that are switched off, as they fail in each unprivileged container.
+MASKED_UNITS = ["sys-kernel-debug.mount"]
+
+#: The programs that the host needs besides those of `lxc`, and their packages.
+_REQUIRED_PROGRAMS = {"mmdebstrap": "mmdebstrap", "apt-get": "apt"}
+
+#: The configuration of a guest, without its name, paths and mounts. LXC's files make
+#: it a container that may run systemd.
+_CONFIG = f"""\
+lxc.include = /usr/share/lxc/config/common.conf
+lxc.include = /usr/share/lxc/config/userns.conf
+lxc.idmap = u 0 {HOST_ID} 65536
+lxc.idmap = g 0 {HOST_ID} 65536
+lxc.apparmor.profile = unconfined
+lxc.rootfs.options = userxattr
+lxc.net.0.type = veth
+lxc.net.0.flags = up
+lxc.uts.name = unnamed
+"""
+
+#: The environment of a command in a guest.
+_ENVIRONMENT = ["HOME=/root", "LANG=C.UTF-8", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"]
+
+
+def missing_requirement() -> str | None:
+    """Return what this host lacks to build and run guests, or ``None``."""
+    for program, package in _REQUIRED_PROGRAMS.items():
+        if shutil.which(program) is None:
+            return f"needs {program} (Debian: apt-get install {package})"
+    return lxc.missing_requirement()
+
+
+def build_root() -> Path:
+    """Return the root file system; build it if it does not exist.
+
+    Its name contains a digest of all that it consists of: another list of packages
+    makes another one. It gets this name when it is complete.
+
+    :raises GuestError: if it cannot be built.
+    """
+    parts = [PACKAGES, ADDED_FILES, REMOVED_FILES, MASKED_UNITS, HOST_ID]
+    digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    root = CACHE / f"{SUITE}-{digest[:12]}"
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not root.exists():
+            with _temporary_directory() as directory:
+                _build(directory)
+                (directory / "root").rename(root)
+    return root
+
+
+@contextmanager
+def _temporary_directory() -> Iterator[Path]:
+    prefix = "unfinished-"
+    # The lock is ours: nobody else is at work on what an interrupted build has left.
+    for left in CACHE.glob(f"{prefix}*"):
+        shutil.rmtree(left)
+    directory = Path(tempfile.mkdtemp(prefix=prefix, dir=CACHE))
+    try:
+        # apt downloads as a user of its own.
+        directory.chmod(0o755)
+        yield directory
+    finally:
+        shutil.rmtree(directory)
+
+
+def _build(directory: Path) -> None:
+    """Build ``root`` in ``directory``."""
+    root = directory / "root"
+    root.mkdir()
+    environment = {**os.environ, "TMPDIR": str(directory)}
+    for scheme in ("http", "https"):
+        option = f"Acquire::{scheme}::Proxy"
+        if proxy := run("apt-config", "dump", "--format=%v%n", option).strip():
+            environment[f"{scheme}_proxy"] = proxy
+    archive = directory / "root.tar"
+    command = [
+        *("timeout", "--foreground", f"{BUILD_TIMEOUT}", "mmdebstrap", "--quiet"),
+        *("--variant=minbase", f"--include={','.join(PACKAGES)}", SUITE),
+        *(str(archive), _find_mirror(directory)),
+    ]
+    done = subprocess.run(
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    check(command, done.returncode, done.stderr)
+    _unpack(archive, root)
+    _adapt(root)
+
+
+def _find_mirror(directory: Path) -> str:
+    """Return the first of the host's package sources that has `SUITE`.
+
+    :param directory: a directory for a temporary file.
+    :raises GuestError: if there is none.
+    """
+    lines = run("apt-get", "indextargets", "--format=$(SITE)", "Created-By: Packages")
+    sites = list(dict.fromkeys(lines.split()))
+    for site in sites:
+        url = f"{site}/dists/{SUITE}/InRelease"
+        download = ["/usr/lib/apt/apt-helper", "download-file", url]
+        target = str(directory / "InRelease")
+        if not subprocess.run(
+            [*download, target], capture_output=True, check=False
+        ).returncode:
+            return site
+    raise GuestError(
+        f"none of the package sources in /etc/apt has {SUITE}: {', '.join(sites)}"
+    )
+
+
+def _unpack(path: Path, root: Path) -> None:
+    """Unpack the archive of a file system for a container with mapped ids."""
+    with tarfile.open(path) as archive:
+        # As every Python did before 3.14: keep the owners and the modes.
+        archive.extraction_filter = lambda member, _path: member
+        for member in archive:
+            if not member.isdev():
+                member.uid += HOST_ID
+                member.gid += HOST_ID
+                archive.extract(member, root, numeric_owner=True)
+
+
+def _adapt(root: Path) -> None:
+    for pattern in REMOVED_FILES:
+        for path in root.glob(pattern):
+            path.unlink()
+    units = root / "etc/systemd/system"
+    for unit in MASKED_UNITS:
+        (units / unit).symlink_to("/dev/null")
+        os.lchown(units / unit, HOST_ID, HOST_ID)
+    for name, text in ADDED_FILES.items():
+        write_file(root, name, text)
+
+
+def write_file(root: Path, name: str, text: str) -> None:
+    """Write a file into a guest's file system, as the guest's root.
+
+    :param name: its path without the first slash.
+    """
+    path = root / name
+    for parent in reversed(path.relative_to(root).parents):
+        if not (root / parent).exists():
+            (root / parent).mkdir()
+            os.chown(root / parent, HOST_ID, HOST_ID)
+    path.write_text(text)
+    os.chown(path, HOST_ID, HOST_ID)
+
+
+@frozen
+class CloudGuest:
+    """A guest that boots systemd and cloud-init.
+
+    Until cloud-init sets its hostname, this is ``unnamed``. It has a network device
+    ``eth0`` that leads nowhere.
+
+    :ivar name: its name in LXC.
+    :ivar home: LXC's directory of containers (its ``lxcpath``).
+    :ivar sockets: the directory of the host that it sees as ``/dev/lxd``, or ``None``.
+    :ivar files: further files in its root, see `write_file`.
+    """
+
+    name: str
+    home: Path
+    sockets: Path | None = None
+    files: Mapping[str, str] = field(factory=dict)
+
+    def start(self) -> None:
+        """Create the guest and begin to boot it.
+
+        The socket in ``sockets`` must exist: a guest that has none when its
+        generators run switches cloud-init off.
+
+        :raises GuestError: if it does not start; contains LXC's log.
+        """
+        path = self.home / self.name
+        delta = path / "delta"
+        delta.mkdir(parents=True)
+        for name, text in self.files.items():
+            write_file(delta, name, text)
+        # LXC creates the work directory of the overlay as the guest's root.
+        for directory in (path, delta):
+            os.chown(directory, HOST_ID, HOST_ID)
+        config = [
+            _CONFIG + f"lxc.rootfs.path = overlay:{build_root()}:{delta}",
+            f"lxc.console.logfile = {path}/console",
+        ]
+        if self.sockets is not None:
+            entry = f"{self.sockets} dev/lxd none bind,ro,create=dir 0 0"
+            config.append(f"lxc.mount.entry = {entry}")
+        (path / "config").write_text("\n".join(config) + "\n")
+        log = path / "log"
+        # Without PATH, LXC finds no newuidmap and maps the ids itself: then root
+        # needs no entries in /etc/subuid and /etc/subgid.
+        environment = {name: os.environ[name] for name in os.environ if name != "PATH"}
+        program = shutil.which("lxc-start") or "lxc-start"
+        command = [program, "-P", str(self.home), "-n", self.name, "-o", str(log)]
+        try:
+            run(*command, env=environment)
+        except GuestError as error:
+            text = log.read_text() if log.exists() else ""
+            shutil.rmtree(path)
+            raise GuestError(f"{error}{text}") from error
+
+    def wait(self) -> dict[str, Any]:
+        """Wait until cloud-init is done; return its status.
+
+        :return: what ``cloud-init status --format=json`` prints.
+        :raises GuestError: if cloud-init is switched off.
+        """
+        self.wait_for_result()
+        # The status is "done" when systemd, too, knows of it.
+        text = self.run(
+            *("sh", "-c", "cloud-init status --wait --format=json || test $? = 2")
+        )
+        status: dict[str, Any] = json.loads(text)
+        return status
+
+    def wait_for_result(self) -> None:
+        """Wait until cloud-init is done, without running anything in the guest.
+
+        :raises GuestError: if cloud-init is switched off.
+        :raises AssertionError: after the timeout, with what the boot has printed.
+        """
+        try:
+            wait_until(self._has_result, f"cloud-init in {self.name} is done")
+        except AssertionError as error:
+            console = self.home / self.name / "console"
+            printed = console.read_text(errors="replace")
+            raise AssertionError(f"{error}\n{printed}") from None
+
+    def _has_result(self) -> bool:
+        directory = Path(f"/proc/{self.init_pid()}/root/run/cloud-init")
+        if (directory / "disabled").exists():
+            raise GuestError(f"cloud-init in {self.name} is switched off")
+        return (directory / "result.json").exists()
+
+    def reboot(self) -> None:
+        """Reboot the guest in good order; return when the new boot has begun.
+
+        :raises GuestError: if it does not reboot within two minutes.
+        """
+        before = self.init_pid()
+        command = ["lxc-stop", "-P", str(self.home), "-n", self.name]
+        run(*command, "--reboot", "--timeout=120")
+        if self.init_pid() == before:
+            raise GuestError(f"{self.name} has not rebooted")
+
+    def stop(self) -> None:
+        """Kill and remove the guest."""
+        self._container.stop()
+
+    def run(self, *command: str) -> str:
+        """Run a command as the guest's root.
+
+        :return: its stdout, which is UTF-8.
+        :raises GuestError: if it fails.
+        """
+        output = self._container.attach("env", "-i", *_ENVIRONMENT, *command)
+        return output.encode("latin-1").decode()
+
+    def read(self, path: str) -> str:
+        """Return the text of a file of the guest."""
+        return self.run("cat", path)
+
+    def init_pid(self) -> int:
+        """Return the pid of its init on the host."""
+        return self._container.init_pid()
+
+    @property
+    def _container(self) -> LXCContainer:
+        return LXCContainer(self.name, self.home, HOST_ID)

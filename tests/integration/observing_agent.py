@@ -1,0 +1,102 @@
+"""A host agent that embeds devlxd and prints what its observers are notified of.
+
+Run this file as a program with three arguments: the dialect, the directory of the
+containers, and the directory of the socket. `ObservingAgent` does, and reads what it
+prints.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import cast
+
+from twisted.application.service import MultiService
+from twisted.internet import reactor as installed
+from twisted.python import log
+from zope.interface import implementer
+
+from devlxd import DIALECTS, Container, DevLXDService, endpoint_at
+from devlxd.containers.directory_store import DirectoryStore
+from devlxd.host.inotify import INotify
+from devlxd.interfaces import IDevLXDReactor, IReadyObserver, IServiceObserver
+from devlxd.model import Caller, GuestState
+from tests.integration.servers import ServerProcess
+
+
+@implementer(IServiceObserver, IReadyObserver)
+class Printer:
+    """An observer that prints each notification as a line of JSON."""
+
+    def connected(self, caller: Caller) -> None:
+        """See `IServiceObserver.connected`."""
+
+    def refused(self, container: str | None, reason: str) -> None:
+        """See `IServiceObserver.refused`."""
+        _print("refused", container, reason)
+
+    def asked(self, container: str, path: str, code: int) -> None:
+        """See `IServiceObserver.asked`."""
+        _print("asked", container, path, code)
+
+    def changed(self, name: str, old: Container | None, new: Container | None) -> None:
+        """See `IServiceObserver.changed`."""
+        _print("changed", name)
+
+    def lost(self, container: str) -> None:
+        """See `IServiceObserver.lost`."""
+
+    def state_changed(self, container: str, state: GuestState) -> None:
+        """See `IReadyObserver.state_changed`."""
+        _print("state_changed", container, state.value)
+
+
+def _print(*notification: str | int | None) -> None:
+    sys.stdout.write(json.dumps(notification) + "\n")
+    sys.stdout.flush()
+
+
+class ObservingAgent(ServerProcess):
+    """The agent as a process; it listens when the constructor returns.
+
+    :param dialect: the name of the dialect.
+    :param containers: the directory of the containers' documents.
+    :param sockets: the directory of the socket.
+    """
+
+    def __init__(self, dialect: str, containers: Path, sockets: Path) -> None:
+        arguments = [dialect, str(containers), str(sockets)]
+        super().__init__(sys.executable, "-m", __name__, *arguments)
+
+    def notifications(self, kind: str) -> list[list[str | int | None]]:
+        """Return the arguments of all notifications of one kind.
+
+        :param kind: the name of the observer's method.
+        """
+        self.log.extend(self._output.lines())
+        found = [json.loads(line) for line in self.log if line.startswith('["')]
+        return [arguments for name, *arguments in found if name == kind]
+
+
+def main(dialect: str, containers: str, sockets: str) -> None:
+    """Serve the containers of a directory until the process is stopped."""
+    log.startLogging(sys.stdout, setStdout=False)
+    reactor = cast(IDevLXDReactor, installed)
+    agent = MultiService()
+    store = DirectoryStore(Path(containers), reactor, INotify(reactor))
+    store.setServiceParent(agent)
+    endpoint = endpoint_at(reactor, sockets)
+    printer = Printer()
+    devlxd = DevLXDService(
+        reactor, store, [(DIALECTS[dialect], endpoint)], observer=printer
+    )
+    devlxd.states.watch(printer)
+    devlxd.setServiceParent(agent)
+    agent.privilegedStartService()
+    agent.startService()
+    installed.run()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
