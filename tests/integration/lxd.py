@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tarfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.integration.lxc import (
@@ -96,6 +98,33 @@ class LXD:
             raw.append(f"lxc.mount.entry = {entry}")
         self.lxc("config", "set", name, "raw.lxc", "\n".join(raw))
         self.lxc("start", name)
+
+    def edit(
+        self,
+        kind: str,
+        name: str,
+        config: Mapping[str, str],
+        devices: Mapping[str, Mapping[str, str]],
+    ) -> None:
+        """Replace the config and the devices of a container or a profile.
+
+        What LXD itself and `start_container` have set stays.
+
+        :param kind: ``config`` for a container, else ``profile``.
+        """
+        path = {"config": "instances", "profile": "profiles"}[kind]
+        # `run` decodes Latin-1, and LXD writes UTF-8.
+        queried = self.lxc("query", f"/1.0/{path}/{name}").encode("latin-1")
+        shown = json.loads(queried)
+        for key, value in shown["config"].items():
+            if key.startswith(("image.", "raw.", "volatile.")):
+                config = {**config, key: value}
+        if "root" in shown["devices"]:
+            devices = {**devices, "root": shown["devices"]["root"]}
+        shown |= {"config": config, "devices": devices}
+        # JSON is YAML. LXD's parser does not accept surrogates.
+        document = json.dumps(shown, ensure_ascii=False)
+        self._run("lxc", kind, "edit", name, stdin=document)
 
     def add_image(self, *files: Path) -> str:
         """Import an image and make it public; return its fingerprint."""
