@@ -151,13 +151,14 @@ class Guest:
         new.write_text(json.dumps(document))
         new.rename(path)
 
-    def run(self) -> Any:
+    def run(self) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         """Run `PROGRAM` in the container; return what it prints."""
         paths = json.dumps([*self.responses(), "/1.0/config/user.n", "/nope"])
         last = "" if self.dialect == "apollo" else self.value(CHANGES)
         arguments = (self.container.name, paths, str(ROUNDS), last)
         command = python(PROGRAM, *arguments, socket=SOCKETS[self.dialect])
-        return json.loads(self.container.run(*command))
+        found, events = json.loads(self.container.run(*command))
+        return found, events
 
     def responses(self, state: str = "Started") -> dict[str, str]:
         """Return the bodies of the responses, by their paths."""
