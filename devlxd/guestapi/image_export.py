@@ -20,10 +20,8 @@ from devlxd.guestapi.downloads import Downloads
 from devlxd.guestapi.image_body import ImageBody, body_of
 from devlxd.guestapi.resource_bases import AnyResponse, GuestResource
 from devlxd.httpserver.conditions import (
-    PRECONDITION_FAILED,
     Validators,
-    is_not_modified,
-    precondition_holds,
+    refused_condition,
     requested_range,
 )
 from devlxd.httpserver.paced_body import PacedBody
@@ -164,10 +162,9 @@ def _response(
     request: Request, download: _Download, body: ImageBody, validators: Validators
 ) -> Response | StreamResponse:
     """Respond to a request for an open image: for all of it, or for a range."""
-    if not precondition_holds(request, validators):
-        return PRECONDITION_FAILED
-    if is_not_modified(request, validators):
-        return Response(http.NOT_MODIFIED, validators.headers, b"")
+    refused = refused_condition(request, validators)
+    if refused is not None:
+        return refused
     try:
         part = _part_of(request, body, validators)
     except UnsatisfiableError:

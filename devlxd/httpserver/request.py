@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from functools import partial
 from http import HTTPStatus
 from io import BytesIO
 from typing import Any
@@ -19,6 +20,7 @@ from twisted.web.server import Request
 
 from devlxd.httpserver.body_sink import BodySink
 from devlxd.httpserver.channel import DevLXDChannel
+from devlxd.httpserver.conditions import under_conditions
 from devlxd.httpserver.grammar import (
     MAX_BODY,
     MAX_PIECES,
@@ -148,7 +150,7 @@ class DevLXDRequest(Request):
     def _deliver(self, response: object) -> None:
         """Send a response of any kind; see `IRequestHandler.respond`."""
         if isinstance(response, Response):
-            self.send(response)
+            self._send_tagged(response)
         elif isinstance(response, StreamResponse):
             self._send_stream(response)
         elif isinstance(response, MessageResponse):
@@ -160,6 +162,15 @@ class DevLXDRequest(Request):
             assert isinstance(response, Deferred)
             self._pending = response
             self._deliver_later(response)
+
+    def _send_tagged(self, response: Response) -> None:
+        """Send a response with its entity tag, as soon as that is known."""
+        if response.etag is None or response.etag.value is not None:
+            self.send(response)
+        else:
+            take_turn = partial(self.channel.server.registry.take_turn, self.owner)
+            tagged = response.etag.when_known(take_turn)
+            self._deliver(tagged.addCallback(lambda _: response))
 
     def _deliver_later(self, response: Deferred[Any]) -> None:
         response.addCallback(self._deliver_late).addErrback(self.fail)
@@ -187,8 +198,10 @@ class DevLXDRequest(Request):
         channel.server.handler.responded(self, channel.caller, code)
 
     def send(self, response: Response) -> None:
-        """Send a whole response."""
-        self._begin(response.code, self.channel.server.headers_of(response))
+        """Send a whole response, or instead the 304 or 412 of a condition."""
+        response, etag = under_conditions(self, response)
+        headers = self.channel.server.headers_of(response)
+        self._begin(response.code, etag + headers)
         if response.closes:
             self.channel.persistent = 0
         if len(response.body) <= SLICE or self.method == b"HEAD":

@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
-from attrs import frozen
+from attrs import field, frozen
 from twisted.internet.defer import Deferred
 from twisted.web import http
 
+from devlxd.httpserver.entity_tags import EntityTag
 from devlxd.interfaces import IStream
 
 #: The names and values of header fields.
@@ -22,15 +23,23 @@ class Response:
     """A whole response; it may be sent any number of times.
 
     :ivar code: the status code.
-    :ivar headers: the headers, except ``Connection``, ``Content-Length`` and ``Date``.
+    :ivar headers: the headers, except ``Connection``, ``Content-Length``, ``Date`` and
+        ``ETag``.
     :ivar body: the body, which is sent piece by piece if it is long.
     :ivar closes: whether the connection is closed after the response.
+    :ivar etag: the entity tag of the body, for GET and HEAD; ``None`` if the status
+        code is not 200.
     """
 
     code: int
     headers: Headers
     body: bytes
     closes: bool = False
+    etag: EntityTag | None = field(init=False, eq=False, repr=False)
+
+    @etag.default
+    def _etag_of_body(self) -> EntityTag | None:
+        return EntityTag(self.body) if self.code == http.OK else None
 
 
 @frozen

@@ -131,7 +131,7 @@ class SpecificationTests(SynchronousTestCase):
     def test_headers(self) -> None:
         """The responses to GET and HEAD have exactly the expected headers."""
         guest = GuestConnection(site_for(MemoryStore([ABC]), "abc"))
-        expected = {b"Content-Type", b"Content-Length", b"Date"}
+        expected = {b"Content-Type", b"Content-Length", b"Date", b"ETag"}
         for method in ("GET", "HEAD"):
             response = guest.send(f"{method} /1.0 HTTP/1.1\r\nHost: x\r\n\r\n".encode())
             head = response.partition(b"\r\n\r\n")[0]
