@@ -17,8 +17,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from devlxd.containers.memory_store import MemoryStore
 from devlxd.guest_sites import GuestSites
+from devlxd.guestapi.config_resources import ConfigValueResource
 from devlxd.guestapi.dialects import DEFAULT_DIALECT
-from devlxd.guestapi.resources import ConfigValueResource
 from devlxd.images.memory_image_store import MemoryImageStore
 from devlxd.interfaces import ImageError, IServiceObserver
 from devlxd.model import Caller, Container

@@ -13,10 +13,12 @@ from twisted.web.resource import Resource
 
 from devlxd.guestapi.downloads import Downloads
 from devlxd.guestapi.event_rendering import json_line
+from devlxd.guestapi.meta_data import MetaData
 from devlxd.guestapi.snapshot_responses import ResponseCache
 from devlxd.interfaces import IEventBus, IGuestStates, IServiceObserver, ITurns
 from devlxd.model import Container, Event
 from devlxd.observers import NullObserver
+from devlxd.turns import Slices
 
 
 class PathPattern:
@@ -72,7 +74,9 @@ class Dialect:
     :ivar similar_keys: config keys that look like misspellings of the keys above, but
         are not: they cause no warnings in the log.
     :ivar routes: the route of each path, see `PathPattern`.
-    :ivar meta_data: renders the meta-data of a container.
+    :ivar meta_data: renders the meta-data of a container, in slices.
+    :ivar adds_ssh_keys: whether the SSH keys in the config of a container are added to
+        its user-data and vendor-data, and not listed; see `devlxd.guestapi.ssh_keys`.
     :ivar shows_device: returns whether guests see a device; called with the device's
         keys and values.
     :ivar event_types: the types of events; empty if the dialect has no events.
@@ -92,7 +96,8 @@ class Dialect:
     permissions: str
     exported: tuple[str, ...]
     routes: Mapping[str, Route] = field(eq=False)
-    meta_data: Callable[[Container], str] = field(eq=False)
+    meta_data: Callable[[Container], Slices[MetaData]] = field(eq=False)
+    adds_ssh_keys: bool = False
     shows_device: Callable[[Mapping[str, str]], bool] = lambda _: True
     event_types: frozenset[str] = frozenset()
     render_event: Callable[[Event], bytes] = json_line

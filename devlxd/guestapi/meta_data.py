@@ -1,9 +1,9 @@
 # -*- test-case-name: tests.guestapi.test_meta_data -*-
-"""Meta-data for cloud-init, with ``user.meta-data`` merged over it.
+"""Meta-data for cloud-init, with ``user.meta-data`` appended to it or merged over it.
 
-cloud-init reads the meta-data as YAML, and needs a mapping. The text of the config
-key stays as it is wherever possible: the entries that it does not replace are
-inserted before its first one.
+cloud-init reads the meta-data as YAML, and needs a mapping. When the config key is
+merged, its text stays as it is wherever possible: the entries that it does not
+replace are inserted before its first one.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from attrs import frozen
 
 from devlxd.guestapi.yaml_mappings import MERGE_KEY, MappingText, read_mapping
 from devlxd.guestapi.yaml_nodes import NotMergeableError
+from devlxd.model import Container
 from devlxd.turns import Slices
 
 #: Values that need no quotes between braces.
@@ -27,12 +28,42 @@ class MetaData:
     """The meta-data of a container.
 
     :ivar text: the meta-data.
-    :ivar problem: why ``user.meta-data`` was appended as it is; ``None`` if it was
-        merged.
+    :ivar problem: why ``user.meta-data`` could not be merged, and was appended.
     """
 
     text: str
     problem: str | None = None
+
+
+def nocloud_meta_data(head: str, container: Container) -> Slices[MetaData]:
+    """Return a container's meta-data, as for the data source NoCloud of cloud-init.
+
+    The config key ``user.meta-data`` is appended as it is.
+
+    :param head: what the meta-data begins with: empty, or a comment and a newline.
+    """
+    yield from ()
+    return MetaData(head + _block(_ours(container)) + _theirs(container))
+
+
+def merged_meta_data(head: str, container: Container) -> Slices[MetaData]:
+    """Return the same meta-data with ``user.meta-data`` merged, in slices.
+
+    See `merge_meta_data`.
+    """
+    return merge_meta_data(head, _ours(container), _theirs(container))
+
+
+def _ours(container: Container) -> Mapping[str, str]:
+    instance_id = container.config.get("volatile.cloud-init.instance-id")
+    return {
+        "instance-id": instance_id or container.name,
+        "local-hostname": container.hostname,
+    }
+
+
+def _theirs(container: Container) -> str:
+    return container.config.get("user.meta-data", "")
 
 
 def merge_meta_data(

@@ -164,23 +164,27 @@ class NamedResource(GuestResource):
 
     isLeaf = True
 
-    def get(self, request: Request, container: Container) -> Response:
+    def get(self, request: Request, container: Container) -> AnyResponse:
         """See `GuestResource.get`."""
         raw = self.path.variable_in(request.path)
         if not raw:
             return self.not_found
         decoded = self._get_by_bytes(container, unquote_to_bytes(raw))
-        if decoded.code == NOT_FOUND and b"%" in raw:
+        if b"%" in raw and _has_code(decoded, NOT_FOUND):
             verbatim = self._get_by_bytes(container, raw)
-            return verbatim if verbatim.code == OK else decoded
+            return verbatim if _has_code(verbatim, OK) else decoded
         return decoded
 
-    def _get_by_bytes(self, container: Container, name: bytes) -> Response:
+    def _get_by_bytes(self, container: Container, name: bytes) -> AnyResponse:
         try:
             return self.get_by_name(container, name.decode("utf-8"))
         except UnicodeDecodeError:
             return self.not_found
 
-    def get_by_name(self, container: Container, name: str) -> Response:
+    def get_by_name(self, container: Container, name: str) -> AnyResponse:
         """Respond to a request for the item ``name``."""
         raise NotImplementedError
+
+
+def _has_code(response: AnyResponse, code: int) -> bool:
+    return isinstance(response, Response) and response.code == code

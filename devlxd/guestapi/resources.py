@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from twisted.web.http import Request
+from twisted.logger import Logger
 
 from devlxd.guestapi.dialect import PathPattern, Route, Services
 from devlxd.guestapi.object_responses import object_response
 from devlxd.guestapi.resource_bases import (
-    AnyResponse,
     NamedResource,
     SlicedResource,
-    SnapshotResource,
 )
 from devlxd.guestapi.snapshot_responses import (
     json_response,
@@ -26,49 +24,6 @@ from devlxd.guestapi.snapshot_responses import (
 from devlxd.httpserver.responses import Response
 from devlxd.model import Container
 from devlxd.turns import Slices
-
-
-class ConfigListResource(SlicedResource):
-    """``/1.0/config``: the paths of the config keys that the guest may read.
-
-    As in LXD and Incus, the paths are not percent-encoded: cloud-init encodes them
-    itself. Keys whose values are empty are not listed. With the argument
-    ``recursion=1``, the response is an object of the same keys and their values.
-    """
-
-    def get(self, request: Request, container: Container) -> AnyResponse:
-        """See `GuestResource.get`."""
-        if request.args.get(b"recursion") == [b"1"]:
-            return self.sliced(container, (self, "recursion"), self._all_values)
-        return super().get(request, container)
-
-    def _all_values(self, container: Container) -> Slices[Response]:
-        return object_response(
-            container.config, self._is_listed, lambda _key, value: value
-        )
-
-    def slices(self, container: Container) -> Slices[Response]:
-        """See `SlicedResource.slices`."""
-        root = self.path.pattern + "/"
-        return list_response(root, container.config, self._is_listed)
-
-    def _is_listed(self, key: str, value: str) -> bool:
-        return bool(value) and self.dialect.exports(key)
-
-
-class ConfigValueResource(NamedResource):
-    """``/1.0/config/{key}``: the value of the config key, unchanged."""
-
-    def get_by_name(self, container: Container, name: str) -> Response:
-        """See `NamedResource.get_by_name`."""
-        if not self.dialect.exports(name):
-            return self.not_authorized
-        value = container.config.get(name)
-        if not value:
-            return self.not_found
-        return self.services.cache.get(
-            container, (self, name), lambda: text_response(value)
-        )
 
 
 class DeviceListResource(SlicedResource):
@@ -148,26 +103,18 @@ def with_hwaddr(
     return {**device, "hwaddr": hwaddr} if hwaddr else device
 
 
-class MetaDataResource(SnapshotResource):
+class MetaDataResource(SlicedResource):
     """``/1.0/meta-data``: the meta-data for cloud-init."""
 
-    def render(self, container: Container) -> Response:
-        """See `SnapshotResource.render`."""
-        return text_response(self.dialect.meta_data(container))
+    _log = Logger()
 
-
-def nocloud_meta_data(head: str, container: Container) -> str:
-    """Return a container's meta-data, as for the data source NoCloud of cloud-init.
-
-    The config key ``user.meta-data`` is appended as it is.
-
-    :param head: the first line of the meta-data, with the newline.
-    """
-    config = container.config
-    instance_id = config.get("volatile.cloud-init.instance-id") or container.name
-    return (
-        f"{head}"
-        f"instance-id: {instance_id}\n"
-        f"local-hostname: {container.hostname}\n"
-        f"{config.get('user.meta-data', '')}"
-    )
+    def slices(self, container: Container) -> Slices[Response]:
+        """See `SlicedResource.slices`."""
+        meta_data = yield from self.dialect.meta_data(container)
+        if meta_data.problem is not None:
+            self._log.warn(
+                "user.meta-data of container {name} is appended as it is: {problem}",
+                name=container.name,
+                problem=meta_data.problem,
+            )
+        return text_response(meta_data.text)

@@ -31,6 +31,9 @@ _VENDOR_DATA = ("cloud-init.vendor-data", "user.vendor-data")
 
 _USER_DATA = ("cloud-init.user-data", "user.user-data")
 
+#: The config keys whose values SSH keys are added to.
+DATA_KEYS = frozenset((*_VENDOR_DATA, *_USER_DATA))
+
 
 @frozen
 class MergedKeys:

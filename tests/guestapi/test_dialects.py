@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 from attrs import evolve
@@ -13,13 +14,13 @@ from devlxd.containers.memory_store import MemoryStore
 from devlxd.events.bus import EventBus
 from devlxd.events.journal import SQLiteJournal
 from devlxd.guest_sites import GuestSites
+from devlxd.guestapi.config_resources import ConfigListResource, ConfigValueResource
 from devlxd.guestapi.dialect import Dialect, PathPattern
 from devlxd.guestapi.dialects import DEFAULT_DIALECT, DIALECTS
 from devlxd.guestapi.event_streams import events
+from devlxd.guestapi.meta_data import nocloud_meta_data
 from devlxd.guestapi.resource_bases import GuestResource, NamedResource, constant
 from devlxd.guestapi.resources import (
-    ConfigListResource,
-    ConfigValueResource,
     DeviceResource,
     device_list,
 )
@@ -75,7 +76,7 @@ TOY = Dialect(
         "/toy/device/{name}": DeviceResource,
         "/1.0/events": events,
     },
-    meta_data=lambda container: container.name,
+    meta_data=partial(nocloud_meta_data, ""),
     event_types=frozenset(("config",)),
     render_event=_as_text,
     not_authorized="no toys for you",

@@ -9,13 +9,12 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+from devlxd.guestapi.config_resources import ConfigListResource, ConfigValueResource
 from devlxd.guestapi.dialect import Dialect
+from devlxd.guestapi.meta_data import nocloud_meta_data
 from devlxd.guestapi.resource_bases import constant
 from devlxd.guestapi.resources import (
-    ConfigListResource,
-    ConfigValueResource,
     MetaDataResource,
-    nocloud_meta_data,
 )
 
 DIALECT = Dialect(

@@ -6,18 +6,17 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+from devlxd.guestapi.config_resources import ConfigListResource, ConfigValueResource
 from devlxd.guestapi.dialect import Dialect
 from devlxd.guestapi.event_rendering import json_line
 from devlxd.guestapi.event_streams import events
 from devlxd.guestapi.guest_state_resource import guest_state
 from devlxd.guestapi.image_export import export
+from devlxd.guestapi.meta_data import merged_meta_data
 from devlxd.guestapi.resource_bases import constant
 from devlxd.guestapi.resources import (
-    ConfigListResource,
-    ConfigValueResource,
     DevicesResource,
     MetaDataResource,
-    nocloud_meta_data,
 )
 
 DIALECT = Dialect(
@@ -39,7 +38,7 @@ DIALECT = Dialect(
         "/1.0/images/{fingerprint}/export": export,
         "/1.0/meta-data": MetaDataResource,
     },
-    meta_data=partial(nocloud_meta_data, "#cloud-config\n"),
+    meta_data=partial(merged_meta_data, "#cloud-config\n"),
     event_types=frozenset(("config", "device")),
     render_event=json_line,
     not_authorized="not authorized",

@@ -7,18 +7,17 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
+from devlxd.guestapi.config_resources import ConfigListResource, ConfigValueResource
 from devlxd.guestapi.dialect import Dialect
 from devlxd.guestapi.event_rendering import json_line
 from devlxd.guestapi.event_streams import events
 from devlxd.guestapi.image_export import export
+from devlxd.guestapi.meta_data import nocloud_meta_data
 from devlxd.guestapi.resource_bases import constant
 from devlxd.guestapi.resources import (
-    ConfigListResource,
-    ConfigValueResource,
     DeviceResource,
     MetaDataResource,
     device_list,
-    nocloud_meta_data,
 )
 
 
