@@ -2,6 +2,8 @@
 
 * `requests`: requests per second, compared with a bare Twisted Site.
 * `beside_lxd`: requests per second, compared with a real LXD.
+* `boots`: the time of a boot with cloud-init, also under a real LXD and without a
+  socket.
 * `events`: events per second, and their delay, also compared with a real LXD.
 * `directory`: the time to read 10 000 containers, and the blocking of the reactor.
 * `images`: the speed of downloads, compared with nginx, and their cost.

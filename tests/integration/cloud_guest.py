@@ -223,6 +223,18 @@ def write_file(root: Path, name: str, text: str) -> None:
     os.chown(path, HOST_ID, HOST_ID)
 
 
+def cloud_init_is_done(pid: int) -> bool:
+    """Return whether cloud-init has ended in this boot of a guest.
+
+    :param pid: the pid of the guest's init on the host.
+    :raises GuestError: if cloud-init is switched off.
+    """
+    directory = Path(f"/proc/{pid}/root/run/cloud-init")
+    if (directory / "disabled").exists():
+        raise GuestError(f"cloud-init in the guest of {pid} is switched off")
+    return (directory / "result.json").exists()
+
+
 @frozen
 class CloudGuest:
     """A guest that boots systemd and cloud-init.
@@ -299,17 +311,14 @@ class CloudGuest:
         :raises AssertionError: after the timeout, with what the boot has printed.
         """
         try:
-            wait_until(self._has_result, f"cloud-init in {self.name} is done")
+            wait_until(
+                lambda: cloud_init_is_done(self.init_pid()),
+                f"cloud-init in {self.name} is done",
+            )
         except AssertionError as error:
             console = self.home / self.name / "console"
             printed = console.read_text(errors="replace")
             raise AssertionError(f"{error}\n{printed}") from None
-
-    def _has_result(self) -> bool:
-        directory = Path(f"/proc/{self.init_pid()}/root/run/cloud-init")
-        if (directory / "disabled").exists():
-            raise GuestError(f"cloud-init in {self.name} is switched off")
-        return (directory / "result.json").exists()
 
     def reboot(self) -> None:
         """Reboot the guest in good order; return when the new boot has begun.
