@@ -83,10 +83,10 @@ def request_rates(server: tuple[str, int]) -> tuple[float, float]:
     return rate, rate * SECONDS / (cpu_seconds(pid) - used)
 
 
-def h2load(socket: str) -> list[str]:
-    """Return the command that sends requests to ``socket``."""
+def h2load(socket: str, target: str = TARGET) -> list[str]:
+    """Return the command that sends requests for ``target`` to ``socket``."""
     command = ["h2load", "--h1", "-B", f"unix:{socket}", "-c8", f"-D{SECONDS}"]
-    return [*command, TARGET]
+    return [*command, target]
 
 
 def rate_of(output: str) -> float:

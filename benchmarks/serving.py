@@ -89,6 +89,7 @@ class CheckoutServer(ServerProcess):
     :param arguments: further options of ``twistd devlxd``.
     :param state: the directory for its journal; default: a temporary one.
     :param twistd: the command that runs twistd.
+    :param dialect: the dialect that it speaks.
     """
 
     def __init__(
@@ -98,11 +99,14 @@ class CheckoutServer(ServerProcess):
         *arguments: str,
         state: Path | None = None,
         twistd: Sequence[str] = (TWISTD,),
+        dialect: str = "lxd",
     ) -> None:
         self._state = tempfile.TemporaryDirectory(prefix="devlxd-state-")
         super().__init__(
-            *(*twistd, "-n", "--pidfile=", "devlxd", f"--listen={sockets}"),
-            *(f"--state={state or self._state.name}", *arguments),
+            *(*twistd, "-n", "--pidfile=", "devlxd"),
+            f"--listen={dialect}={sockets}",
+            f"--state={state or self._state.name}",
+            *arguments,
             endpoints=0,
             environment=environment_for(checkout),
         )

@@ -55,6 +55,14 @@ class LXD:
         self._daemon = start("lxd", "--group", "root", env=self._environment)
         self._run("lxd", "waitready", f"--timeout={TIMEOUT:.0f}")
 
+    def has_ended(self) -> bool:
+        """Return whether the daemon has ended, for example by a crash.
+
+        LXD 5.0.2 reads a map of its connections without a lock. It crashes when a
+        connection is closed while it handles a request of another one.
+        """
+        return self._daemon.poll() is not None
+
     def start(self) -> None:
         """Start the daemon, and create a storage pool and an image."""
         try:

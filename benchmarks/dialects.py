@@ -1,0 +1,70 @@
+"""Measure requests per second of each dialect that containers of today speak.
+
+One devlxd serves the same container in the dialects ``lxd``, ``lxd6`` and ``incus``,
+which receive requests in turn. Needs ``h2load`` (Debian: ``apt-get install
+nghttp2-client``). Run it in a checkout with ``python -m benchmarks.dialects``.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from contextlib import ExitStack
+from functools import partial
+
+from benchmarks.requests import QUICK_ROUNDS, ROUNDS, h2load, rate_of
+from benchmarks.serving import HERE, CheckoutServer, in_turns, make_parser, print_row
+from tests.integration.lxc import make_home
+
+#: The measured dialect, and those it is compared with.
+DIALECTS = ("lxd6", "lxd", "incus")
+
+DOCUMENT = """\
+config:
+  user.foo: bar
+  volatile.cloud-init.instance-id: c1-1
+devices:
+  eth0: {type: nic, nictype: ipvlan}
+"""
+
+#: Paths that have the same response, or one of about the same size.
+PATHS = ("/1.0/config/user.foo", "/1.0/config", "/1.0/meta-data", "/1.0/devices")
+
+
+def rate(path: str, socket: str) -> float:
+    """Return the requests for ``path`` per second that ``socket`` responds to."""
+    command = h2load(socket, f"http://lxd{path}")
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return rate_of(done.stdout)
+
+
+def main() -> None:
+    """Measure all dialects in turn; print the medians and their ratios."""
+    options = make_parser(__doc__).parse_args()
+    if shutil.which("h2load") is None:
+        raise SystemExit("needs h2load (Debian: nghttp2-client)")
+    with ExitStack() as started:
+        home = make_home()
+        started.callback(shutil.rmtree, home)
+        for name in ("documents", *DIALECTS):
+            (home / name).mkdir()
+        (home / "documents" / "c1.yaml").write_text(DOCUMENT)
+        first, *others = DIALECTS
+        devlxd = CheckoutServer(
+            HERE,
+            home / first,
+            "--assume=c1",
+            f"--containers={home}/documents",
+            *(f"--listen={name}={home / name}" for name in others),
+            dialect=first,
+        )
+        started.callback(devlxd.stop)
+        sockets = {name: f"{home / name}/sock" for name in DIALECTS}
+        rounds = QUICK_ROUNDS if options.quick else ROUNDS
+        for path in PATHS:
+            rates = in_turns(sockets, rounds, partial(rate, path))
+            print_row(path, rates, "requests/s")
+
+
+if __name__ == "__main__":
+    main()
