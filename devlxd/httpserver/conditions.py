@@ -21,14 +21,12 @@ from devlxd.httpserver.responses import Headers, Response, refusal
 MAX_TAGS = 4096
 
 #: An entity tag in a list (RFC 9110, 5.6.1 and 8.8.3).
-_TAG = re.compile(
-    rb'(?:^|,)[ \t]*((?:W/)?"[\x21\x23-\x7e\x80-\xff]*")[ \t]*(?=,|$)', re.DOTALL
-)
+_TAG = re.compile(rb'(?:^|,)[ \t]*((?:W/)?"[\x21\x23-\x7e\x80-\xff]*")[ \t]*(?=,|$)')
 
 #: The value of a header that stands for any entity tag.
 _ANY = b"*"
 
-PRECONDITION_FAILED = refusal(http.PRECONDITION_FAILED, "precondition failed")
+_PRECONDITION_FAILED = refusal(http.PRECONDITION_FAILED, "precondition failed")
 
 
 @frozen
@@ -110,7 +108,7 @@ def refused_condition(request: Request, validators: Validators) -> Response | No
     :return: ``None`` if the conditions hold.
     """
     if not _precondition_holds(request, validators):
-        return PRECONDITION_FAILED
+        return _PRECONDITION_FAILED
     if _is_not_modified(request, validators):
         return Response(http.NOT_MODIFIED, validators.headers, b"")
     return None
