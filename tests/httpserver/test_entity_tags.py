@@ -80,6 +80,13 @@ class EntityTagTests(SynchronousTestCase):
         for known in waiting:
             self.successResultOf(known)
 
+    def test_all_cancelled(self) -> None:
+        """If all requests are cancelled, the body is not hashed any further."""
+        known = EntityTag(bytes(SLICE * 5)).when_known(self.turns.append)
+        known.cancel()
+        self.failureResultOf(known, CancelledError)
+        self.assertEqual(self.end(), 1)
+
     def test_cancelled(self) -> None:
         """If one request is cancelled, the others receive the tag."""
         tag = EntityTag(bytes(SLICE * 3))
