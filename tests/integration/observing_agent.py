@@ -1,8 +1,7 @@
 """A host agent that embeds devlxd and prints what its observers are notified of.
 
 Run this file as a program with three arguments: the dialect, the directory of the
-containers, and the directory of the socket. `ObservingAgent` does, and reads what it
-prints.
+containers, and the directory of the socket.
 """
 
 from __future__ import annotations
@@ -22,7 +21,6 @@ from devlxd.containers.directory_store import DirectoryStore
 from devlxd.host.inotify import INotify
 from devlxd.interfaces import IDevLXDReactor, IReadyObserver, IServiceObserver
 from devlxd.model import Caller, GuestState
-from tests.integration.servers import ServerProcess
 
 
 @implementer(IServiceObserver, IReadyObserver)
@@ -55,28 +53,6 @@ class Printer:
 def _print(*notification: str | int | None) -> None:
     sys.stdout.write(json.dumps(notification) + "\n")
     sys.stdout.flush()
-
-
-class ObservingAgent(ServerProcess):
-    """The agent as a process; it listens when the constructor returns.
-
-    :param dialect: the name of the dialect.
-    :param containers: the directory of the containers' documents.
-    :param sockets: the directory of the socket.
-    """
-
-    def __init__(self, dialect: str, containers: Path, sockets: Path) -> None:
-        arguments = [dialect, str(containers), str(sockets)]
-        super().__init__(sys.executable, "-m", __name__, *arguments)
-
-    def notifications(self, kind: str) -> list[list[str | int | None]]:
-        """Return the arguments of all notifications of one kind.
-
-        :param kind: the name of the observer's method.
-        """
-        self.log.extend(self._output.lines())
-        found = [json.loads(line) for line in self.log if line.startswith('["')]
-        return [arguments for name, *arguments in found if name == kind]
 
 
 def main(dialect: str, containers: str, sockets: str) -> None:

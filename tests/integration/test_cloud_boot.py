@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sys
+from pathlib import Path
 from typing import Any
 
+from tests.integration import observing_agent
 from tests.integration.cloud_guest import CloudGuest, missing_requirement
 from tests.integration.lxc import make_home, unique_name
-from tests.integration.observing_agent import ObservingAgent
 from tests.integration.processes import ProcessTestCase, wait_until
+from tests.integration.servers import ServerProcess
 
-#: SSH keys of two users.
+#: SSH keys: two in user-data, and one of the operator.
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIhz2GK/XCUj4i6Q5yQJNL1MKMNu4i0r3bQxAAAAAAAA"
 OTHER_KEY = KEY.replace("Qx", "Qy")
+THIRD_KEY = KEY.replace("Qx", "Qz")
 
 #: Sets up the guest. What runs for each instance and for each boot writes a line.
 USER_DATA = f"""\
@@ -86,6 +90,28 @@ def requests_for(prefix: str) -> list[tuple[str, int]]:
         "/1.0/devices",
     ]
     return [(path, 200) for path in paths]
+
+
+class ObservingAgent(ServerProcess):
+    """An `observing_agent`; it listens when the constructor returns.
+
+    :param dialect: the name of the dialect.
+    :param containers: the directory of the containers' documents.
+    :param sockets: the directory of the socket.
+    """
+
+    def __init__(self, dialect: str, containers: Path, sockets: Path) -> None:
+        arguments = [dialect, str(containers), str(sockets)]
+        super().__init__(sys.executable, observing_agent.__file__, *arguments)
+
+    def notifications(self, kind: str) -> list[list[str | int | None]]:
+        """Return the arguments of all notifications of one kind.
+
+        :param kind: the name of the observer's method.
+        """
+        self.log.extend(self._output.lines())
+        found = [json.loads(line) for line in self.log if line.startswith('["')]
+        return [arguments for name, *arguments in found if name == kind]
 
 
 class CloudBootTestCase(ProcessTestCase):
@@ -205,6 +231,28 @@ class FirstBootTests(CloudBootTestCase):
         self.boot("lxd6", cloud_config("cloud-init."))
         self.check_configured()
         self.assertEqual(self.requests(), requests_for("cloud-init."))
+
+    def test_ssh_keys(self) -> None:
+        """The operator's SSH keys are added to those of user-data."""
+        keys = {
+            f"cloud-init.ssh-keys.of-{user}": f"{user}:{THIRD_KEY}"
+            for user in ("ada", "debian", "bob")
+        }
+        self.boot("lxd6", cloud_config("cloud-init.") | keys)
+        self.assertEqual(self.keys_of("ada"), [OTHER_KEY, THIRD_KEY])
+        self.assertEqual(self.keys_of("debian"), [KEY, THIRD_KEY])
+        self.assertEqual(self.keys_of("bob"), [THIRD_KEY])
+        # There is nothing else to read than without these keys.
+        self.assertEqual(self.requests(), requests_for("cloud-init."))
+
+    def test_only_ssh_keys(self) -> None:
+        """SSH keys need no user-data: a guest gets one that consists of them."""
+        config = {
+            "cloud-init.ssh-keys.ours": f"debian:{KEY}",
+            "cloud-init.network-config": NETWORK_CONFIG,
+        }
+        self.boot("lxd6", config)
+        self.assertEqual(self.keys_of("debian"), [KEY])
 
 
 class RebootTests(CloudBootTestCase):
