@@ -124,9 +124,9 @@ def build_root() -> Path:
 @contextmanager
 def _temporary_directory() -> Iterator[Path]:
     prefix = "unfinished-"
-    # The lock is ours: nobody else is at work on what an interrupted build has left.
+    # The lock is ours: what is there was left by builds that were killed.
     for left in CACHE.glob(f"{prefix}*"):
-        shutil.rmtree(left)
+        shutil.rmtree(left, ignore_errors=True)
     directory = Path(tempfile.mkdtemp(prefix=prefix, dir=CACHE))
     try:
         # apt downloads as a user of its own.
