@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +18,7 @@ from tests.integration.lxc import (
     unique_name,
 )
 from tests.integration.lxd import LXD, missing_lxd
-from tests.integration.processes import ProcessTestCase, run, wait_until
+from tests.integration.processes import TIMEOUT, ProcessTestCase, run, wait_until
 from tests.integration.servers import TWISTD, ServerProcess
 from tests.readme import OPERATING, README, blocks_of
 
@@ -99,6 +100,27 @@ class LXCTests(ReadmeTestCase):
         server = ServerProcess(TWISTD, "--pidfile=", "-ny", f"{self.home}/agent.tac")
         self.addCleanup(server.stop)
         self.assertEqual(self.run_block(self.guest), "bar")
+
+
+class UnitTests(ReadmeTestCase):
+    """The unit for systemd."""
+
+    if shutil.which("systemd-analyze") is None:
+        skip = "needs systemd-analyze (Debian: apt-get install systemd)"
+
+    def test_unit(self) -> None:
+        """systemd has no complaint about the unit."""
+        unit = self.home / "devlxd.service"
+        self.replacements["/opt/devlxd/bin/twistd"] = TWISTD
+        unit.write_text(self.adapt(blocks_of(OPERATING, "Under systemd")[1]))
+        done = subprocess.run(
+            ["systemd-analyze", "verify", str(unit)],
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT,
+            check=False,
+        )
+        self.assertEqual((done.returncode, done.stdout + done.stderr), (0, ""))
 
 
 class LXDTests(ReadmeTestCase):
