@@ -15,6 +15,8 @@ OPERATING = _ROOT / "docs" / "operating.rst"
 
 TUTORIAL = _ROOT / "docs" / "tutorial.rst"
 
+DIALECTS_PAGE = _ROOT / "docs" / "dialects.rst"
+
 #: The indented lines after ``::`` or a directive for code.
 _BLOCK = re.compile(r"(?:::|(\.\. code-block:: .*))\n\n((?: {4}.*\n|\n)+)")
 

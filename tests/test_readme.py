@@ -13,7 +13,14 @@ from devlxd import DIALECTS, options
 from devlxd.commands import main as command
 from devlxd.service import DevLXDService
 from devlxd.testing import MemoryDevLXDReactor
-from tests.readme import OPERATING, README, TUTORIAL, blocks_of, commands_of
+from tests.readme import (
+    DIALECTS_PAGE,
+    OPERATING,
+    README,
+    TUTORIAL,
+    blocks_of,
+    commands_of,
+)
 
 
 class ReadmeTests(SynchronousTestCase):
@@ -27,10 +34,10 @@ class ReadmeTests(SynchronousTestCase):
         self.patch(options.Options, "_check_state", lambda _, dialect: None)
         commands = [
             words
-            for page in (README, OPERATING, TUTORIAL)
+            for page in (README, OPERATING, TUTORIAL, DIALECTS_PAGE)
             for words in commands_of(page)
         ]
-        self.assertGreaterEqual(len(commands), 8)
+        self.assertGreaterEqual(len(commands), 10)
         for words in commands:
             # These include the command line of the systemd unit.
             parsed = options.Options()

@@ -82,6 +82,16 @@ class LXCTests(ReadmeTestCase):
         self.serve(self.devlxd)
         self.assertEqual(self.run_block(self.guest), "bar")
 
+    def test_ready(self) -> None:
+        """After the command in the README, the guest is ready."""
+        self.run_block(self.documents)
+        self.serve(self.devlxd.replace("--listen ", "--listen lxd6="))
+        self.run_block(self.guest)
+        (ready,) = blocks_of(README, "Ready")
+        self.container.attach("sh", "-euc", ready)
+        curl = ["curl", "-s", "--unix-socket", "/dev/lxd/sock", "http://lxd/1.0"]
+        self.assertIn('"state":"Ready"', self.container.attach(*curl))
+
     def test_without_root(self) -> None:
         """A devlxd without root serves the guest, with a document that it owns."""
         self.run_block(self.documents)
