@@ -15,6 +15,7 @@ from twisted.web.http import Request
 from devlxd.guestapi.dialect import PathPattern, Route, Services
 from devlxd.guestapi.resource_bases import AnyResponse, GuestResource, caller_of
 from devlxd.guestapi.snapshot_responses import json_response, text_response
+from devlxd.httpserver.conditions import refused_change
 from devlxd.httpserver.request import DevLXDRequest
 from devlxd.httpserver.responses import Response, refusal
 from devlxd.model import Container, GuestState
@@ -42,14 +43,18 @@ class GuestStateResource(GuestResource):
     def get(self, request: Request, container: Container) -> AnyResponse:
         """See `GuestResource.get`."""
         states, caller = self.services.states, caller_of(request)
-        if request.method == b"PATCH":
-            try:
-                states.set(caller, _state_in(request))
-            except ValueError as error:
-                return refusal(http.BAD_REQUEST, str(error))
-            return text_response("")
         location = self.services.location or os.uname().nodename
-        return self._response_with(states.get(caller), location)
+        current = self._response_with(states.get(caller), location)
+        if request.method != b"PATCH":
+            return current
+        refused = refused_change(request, current)
+        if refused is not None:
+            return refused
+        try:
+            states.set(caller, _state_in(request))
+        except ValueError as error:
+            return refusal(http.BAD_REQUEST, str(error))
+        return text_response("")
 
     def _render(self, state: GuestState, location: str) -> Response:
         return json_response({**self.facts, "state": state.value, "location": location})

@@ -21,7 +21,7 @@ T = TypeVar("T")
 _SLICE_LENGTH = 1000
 
 #: About how much text is rendered in one slice, in characters.
-_SLICE_SIZE = 64 * 1024
+_SLICE_SIZE = 16 * 1024
 
 
 def object_response(

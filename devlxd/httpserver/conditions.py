@@ -114,6 +114,19 @@ def refused_condition(request: Request, validators: Validators) -> Response | No
     return None
 
 
+def refused_change(request: Request, response: Response) -> Response | None:
+    """Return the 412 to a request for a change whose conditions do not hold.
+
+    :param response: the response to GET at present.
+    :return: ``None`` if the conditions hold.
+    """
+    etag = response.etag.value if response.etag is not None else None
+    if etag is None:
+        return None
+    refused = refused_condition(request, Validators(etag))
+    return None if refused is None else _PRECONDITION_FAILED
+
+
 def under_conditions(request: Request, response: Response) -> tuple[Response, Headers]:
     """Apply the conditions of a request to its whole response.
 

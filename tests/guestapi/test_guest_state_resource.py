@@ -105,6 +105,23 @@ class GuestStateResourceTests(SynchronousTestCase):
             code, _ = self.ask("PATCH", body, f"Content-Type: {kind}\r\n")
             self.assertEqual(code, 200, kind)
 
+    def test_conditions(self) -> None:
+        """A guest can set the state only if ``/1.0`` has not changed meanwhile."""
+        head = self.guest.get("/1.0").partition(b"\r\n\r\n")[0].decode()
+        (tag,) = [line[6:] for line in head.split("\r\n") if line.startswith("ETag: ")]
+        ready = b'{"state":"Ready"}'
+        for header in (
+            'If-Match: "other"',
+            f"If-None-Match: {tag}",
+            "If-None-Match: *",
+        ):
+            response = self.ask("PATCH", ready, f"{header}\r\n")
+            self.assertEqual(response, (412, "precondition failed\n"), header)
+        self.assertEqual(self.state(), "Started")
+        self.assertEqual(self.ask("PATCH", ready, f"If-Match: {tag}\r\n")[0], 200)
+        self.assertEqual(self.ask("PATCH", ready, f"If-Match: {tag}\r\n")[0], 412)
+        self.assertEqual(self.state(), "Ready")
+
     def test_methods(self) -> None:
         """``Allow`` lists the methods; ``HEAD`` has no body."""
         response = self.guest.send(b"PUT /1.0 HTTP/1.1\r\nHost: x\r\n\r\n")
