@@ -232,6 +232,12 @@ class FirstBootTests(CloudBootTestCase):
         self.check_configured()
         self.assertEqual(self.requests(), requests_for("cloud-init."))
 
+    def test_incus(self) -> None:
+        """cloud-init sets up a guest with ``incus``, which it reads at ``/dev/lxd``."""
+        self.boot("incus", cloud_config("cloud-init."))
+        self.check_configured()
+        self.assertEqual(self.requests(), requests_for("cloud-init."))
+
     def test_ssh_keys(self) -> None:
         """The operator's SSH keys are added to those of user-data."""
         keys = {
