@@ -9,10 +9,10 @@ from functools import partial
 from twisted.logger import Logger
 from twisted.web.http import Request
 
-from devlxd.guestapi.object_responses import object_response
+from devlxd.guestapi.long_responses import list_response, object_response
 from devlxd.guestapi.resource_bases import AnyResponse, NamedResource, SlicedResource
 from devlxd.guestapi.shared_slices import SharedSlices
-from devlxd.guestapi.snapshot_responses import list_response, text_response
+from devlxd.guestapi.snapshot_responses import text_response
 from devlxd.guestapi.ssh_keys import DATA_KEYS, PREFIX, merge_ssh_keys
 from devlxd.httpserver.responses import Response
 from devlxd.model import Container

@@ -11,14 +11,13 @@ from collections.abc import Mapping
 from twisted.logger import Logger
 
 from devlxd.guestapi.dialect import PathPattern, Route, Services
-from devlxd.guestapi.object_responses import object_response
+from devlxd.guestapi.long_responses import list_response, object_response
 from devlxd.guestapi.resource_bases import (
     NamedResource,
     SlicedResource,
 )
 from devlxd.guestapi.snapshot_responses import (
     json_response,
-    list_response,
     text_response,
 )
 from devlxd.httpserver.responses import Response

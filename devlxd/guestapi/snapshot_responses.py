@@ -1,12 +1,10 @@
 # -*- test-case-name: tests.guestapi.test_resources -*-
-"""Responses that are rendered from snapshots: JSON, text and long lists."""
+"""Responses that are rendered from snapshots: JSON and text, and their cache."""
 
 from __future__ import annotations
 
-import heapq
 import json
-from collections.abc import Callable, Mapping
-from itertools import islice
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -25,9 +23,6 @@ from devlxd.turns import Slices
 
 T = TypeVar("T")
 
-#: How many items of a list are processed in one slice.
-_SLICE_LENGTH = 1000
-
 JSON: Headers = ((b"Content-Type", b"application/json"),)
 
 #: The response to a caller that is not in a container. cloud-init retries only after a
@@ -39,49 +34,13 @@ NOT_IN_CONTAINER = refusal(
 
 def json_response(value: object) -> Response:
     """Return a response with one JSON value and a newline, as LXD writes it."""
-    return Response(http.OK, JSON, _json(value) + b"\n")
-
-
-def _json(value: object) -> bytes:
-    return json.dumps(
-        value, ensure_ascii=False, separators=(",", ":"), sort_keys=True
-    ).encode("utf-8")
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+    return Response(http.OK, JSON, text.encode("utf-8") + b"\n")
 
 
 def text_response(text: str) -> Response:
     """Return a response with ``text``, unchanged."""
     return Response(http.OK, TEXT, text.encode("utf-8"))
-
-
-def list_response(
-    root: str, items: Mapping[str, T], is_listed: Callable[[str, T], bool]
-) -> Slices[Response]:
-    """Render a sorted list of the paths of items, in slices.
-
-    :param root: what each path begins with; the item's name follows.
-    :param items: the items by their names.
-    :param is_listed: returns whether an item is in the list.
-    """
-    rest = iter(items.items())
-    parts: list[list[str]] = []
-    while some := list(islice(rest, _SLICE_LENGTH)):
-        parts.append(
-            sorted(root + name for name, item in some if is_listed(name, item))
-        )
-        if len(some) == _SLICE_LENGTH:
-            yield
-    in_order = heapq.merge(*parts)
-    texts: list[bytes] = []
-    while paths := list(islice(in_order, _SLICE_LENGTH)):
-        texts.append((b"," if texts else b"[") + _json(paths)[1:-1])
-        if len(paths) == _SLICE_LENGTH:
-            yield
-    texts.append(b"]\n" if texts else b"[]\n")
-    # Freeing all parts in one slice would take too long.
-    while len(parts) > 1:
-        parts.pop()
-        yield
-    return Response(http.OK, JSON, b"".join(texts))
 
 
 class ResponseCache:

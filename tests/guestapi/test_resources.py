@@ -21,7 +21,8 @@ from devlxd.guestapi.api import GuestAPI
 from devlxd.guestapi.dialect import Dialect
 from devlxd.guestapi.dialects import DIALECTS
 from devlxd.guestapi.dialects.lxd import DIALECT as LXD
-from devlxd.guestapi.snapshot_responses import json_response, list_response
+from devlxd.guestapi.long_responses import list_response
+from devlxd.guestapi.snapshot_responses import json_response
 from devlxd.httpserver.site import DevLXDSite
 from devlxd.interfaces import ITurn, ITurns
 from devlxd.model import Container

@@ -1,4 +1,4 @@
-"""Tests of JSON objects that are rendered in slices."""
+"""Tests of JSON that is rendered in slices."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from devlxd.guestapi.object_responses import object_response
+from devlxd.guestapi.long_responses import object_response
 from devlxd.turns import Slices, finish
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
