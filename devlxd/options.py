@@ -26,7 +26,7 @@ from devlxd.httpserver.registry import MAX_CONNECTIONS
 from devlxd.listen_option import ListenOption
 from devlxd.model import is_container_name
 from devlxd.peers.capabilities import check_may_identify
-from devlxd.state_directory import StateDirectory, StateError
+from devlxd.state_directory import StateDirectory, StateError, has_state
 
 #: The form of an ``--images`` that names the socket of an LXD.
 _LXD_IMAGES = re.compile(r"lxd:unix:(.+)", re.DOTALL)
@@ -79,8 +79,8 @@ class Options(usage.Options):
             "state",
             "s",
             "/var/lib/devlxd",
-            "The directory for devlxd's own data: the recent events of each "
-            "container. It is created when it is missing.",
+            "The directory for devlxd's own data: the recent events and the guest "
+            "state of each container. It is created when it is missing.",
         ],
         [
             "location",
@@ -126,6 +126,8 @@ class Options(usage.Options):
     def __init__(self) -> None:
         super().__init__()
         self["listen"] = []
+        #: The addresses of the endpoints; see `ListenOption.check`.
+        self.addresses: set[str] = set()
 
     def opt_listen(self, value: str) -> None:
         """Add an endpoint; the help text is below."""
@@ -183,7 +185,7 @@ class Options(usage.Options):
         self._check_endpoints()
         self._check_images()
         for listen in self["listen"]:
-            if listen.dialect.events:
+            if has_state(listen.dialect):
                 self._check_state(listen.dialect)
 
     def _check_demo(self) -> None:
@@ -199,12 +201,12 @@ class Options(usage.Options):
                 raise usage.UsageError(str(error)) from None
 
     def _check_endpoints(self) -> None:
-        addresses = set()
+        self.addresses.clear()
         for listen in self["listen"]:
             address = self._check_endpoint(listen)
-            if address in addresses:
+            if address in self.addresses:
                 raise usage.UsageError(f"--listen: {listen.endpoint} is given twice")
-            addresses.add(address)
+            self.addresses.add(address)
             _check_directory("containers", self.containers(listen.dialect))
 
     def _check_endpoint(self, listen: ListenOption) -> str:
@@ -226,7 +228,7 @@ class Options(usage.Options):
 
     def _check_state(self, dialect: Dialect) -> None:
         with self._state_errors():
-            self.state().check(self.containers(dialect))
+            self.state().check(self.containers(dialect), dialect)
 
     def check_privileges(self) -> None:
         """Check that guests can still be identified, after ``twistd --uid``.
@@ -241,7 +243,7 @@ class Options(usage.Options):
 
         :raises SystemExit: if another process has locked it.
         """
-        dialects = [at.dialect for at in self["listen"] if at.dialect.events]
+        dialects = [at.dialect for at in self["listen"] if has_state(at.dialect)]
         directories = [self.containers(dialect) for dialect in dialects]
         for directory in {path.resolve(): path for path in directories}.values():
             with _exiting_on_error(), self._state_errors():

@@ -1,8 +1,11 @@
 # -*- test-case-name: tests.test_tap -*-
 """The directory in which devlxd keeps its own data (``--state``).
 
-For each directory of containers it has one journal of events and one lock file, so
-that only one process at a time uses the journal.
+For each directory of containers it has one journal of events, one file of guest states
+and one lock file, so that only one process at a time uses them.
+
+Only the user of devlxd can read these files. Other users may enter the directory: it
+may contain the directories of sockets, which unprivileged containers mount.
 """
 
 from __future__ import annotations
@@ -14,16 +17,26 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from devlxd.events.journal import SQLiteJournal
+from devlxd.guest_states.ready_file import ReadyFile, ReadyFileError
+from devlxd.guestapi.dialect import Dialect
 from devlxd.host.lock_file import LockedError, LockFile
 from devlxd.interfaces import JournalError
+
+#: The mode of the directory.
+_MODE = 0o711
 
 
 class StateError(Exception):
     """Raised when the state cannot be used; the text is the reason, in one line."""
 
 
+def has_state(dialect: Dialect) -> bool:
+    """Return whether ``dialect`` keeps something in the state directory."""
+    return dialect.events or dialect.guest_states
+
+
 class StateDirectory:
-    """The journals and lock files of directories of containers.
+    """The journals, guest states and lock files of directories of containers.
 
     :param path: the state directory.
     """
@@ -35,21 +48,35 @@ class StateDirectory:
         """Return the journal of the containers in the directory ``containers``."""
         return SQLiteJournal(self._file_for(containers, ".sqlite"))
 
-    def check(self, containers: Path) -> None:
-        """Create the directory; check that the journal of ``containers`` is usable.
+    def guest_states(self, containers: Path) -> str:
+        """Return the path of the file for the guest states of ``containers``."""
+        return self._file_for(containers, ".states")
 
+    def check(self, containers: Path, dialect: Dialect) -> None:
+        """Create the directory; check that what ``dialect`` keeps in it is usable.
+
+        :param containers: the directory of the containers.
         :raises StateError: if it is not usable, or another process uses it.
         """
         with _raising_state_errors(containers):
             try:
-                self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._create()
                 self._lock(containers).check()
             except (FileExistsError, NotADirectoryError, PermissionError):
                 raise
             except OSError:
                 # devlxd also runs with a full disk, but without past events.
                 pass
-            self.journal(containers).check()
+            if dialect.events:
+                self.journal(containers).check()
+            if dialect.guest_states:
+                ReadyFile(self.guest_states(containers)).check()
+
+    def _create(self) -> None:
+        if not self._path.is_dir():
+            self._path.mkdir(parents=True)
+            # Path.mkdir() applies the umask.
+            self._path.chmod(_MODE)
 
     def acquire_lock(self, containers: Path) -> None:
         """Lock the state of ``containers`` until this process ends.
@@ -80,5 +107,5 @@ def _raising_state_errors(containers: Path) -> Iterator[None]:
         raise StateError(
             f"another devlxd (pid {error.pid}) serves {containers}"
         ) from None
-    except (OSError, JournalError) as error:
+    except (OSError, JournalError, ReadyFileError) as error:
         raise StateError(getattr(error, "strerror", None) or str(error)) from None

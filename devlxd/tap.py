@@ -7,13 +7,14 @@ This is the only module that imports the reactor. twistd finds `Options` and
 
 from __future__ import annotations
 
+import os
 import resource
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import cast
 
-from twisted.application.service import IService
+from twisted.application.service import IService, MultiService
 from twisted.internet.base import ReactorBase
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IReactorCore
@@ -22,6 +23,7 @@ from twisted.logger import Logger
 from devlxd.containers.directory_store import DirectoryStore
 from devlxd.containers.document_warnings import AccessKeys
 from devlxd.demo import DemoService
+from devlxd.guest_states.sqlite_states import SQLiteGuestStates
 from devlxd.guestapi.dialect import Dialect
 from devlxd.guestapi.dialects import DIALECTS
 from devlxd.host.garbage_collection import disable_gc_until
@@ -29,6 +31,7 @@ from devlxd.host.inotify import INotify
 from devlxd.host.listening import endpoint_at
 from devlxd.host.monotonic_clock import use_monotonic_clock
 from devlxd.host.process_service import ProcessService
+from devlxd.host.socket_files import closed_directory
 from devlxd.host.stdout import nonblocking
 from devlxd.images.directory_image_store import DirectoryImageStore
 from devlxd.images.upstream_image_store import LXDImageStore
@@ -40,8 +43,10 @@ from devlxd.interfaces import (
 )
 from devlxd.listen_option import ListenOption
 from devlxd.options import Options
-from devlxd.peers.identifier import AssumedIdentifier
+from devlxd.peers.identifier import AssumedIdentifier, CallerIdentifier
 from devlxd.peers.peer_sources import AnonymousPeerSource
+from devlxd.peers.processes import ProcFS
+from devlxd.peers.runtimes import known_runtimes
 from devlxd.service import DevLXDService
 
 __all__ = ["Options", "makeService"]
@@ -65,7 +70,8 @@ def makeService(options: Options) -> IService:
 
 def _process_service(options: Options, reactor: IDevLXDReactor) -> ProcessService:
     """Build one store and one `DevLXDService` for each directory of containers."""
-    identifier, peers = _identification(options["assume"])
+    _warn_of_closed_directories(options)
+    identification = _identification(options["assume"])
     served = [listen.dialect for listen in options["listen"]]
     by_directory: dict[Path, list[ListenOption]] = {}
     for listen in options["listen"]:
@@ -89,21 +95,43 @@ def _process_service(options: Options, reactor: IDevLXDReactor) -> ProcessServic
         )
         store.setServiceParent(service)
         stores.append(store)
-        endpoints = [(at.dialect, endpoint_at(reactor, at.endpoint)) for at in listens]
-        journal = options.state().journal(directory)
-        images = make_image_store(options, [at.dialect for at in listens], reactor)
-        DevLXDService(
-            reactor,
-            store,
-            endpoints,
-            identifier,
-            peers,
-            journal,
-            images,
-            location=options["location"],
-        ).setServiceParent(service)
+        _add_guest_api(service, options, reactor, store, listens, identification)
     disable_gc_until(gatherResults(map(_loaded, stores)))
     return service
+
+
+def _add_guest_api(
+    parent: MultiService,
+    options: Options,
+    reactor: IDevLXDReactor,
+    store: DirectoryStore,
+    listens: Sequence[ListenOption],
+    identification: tuple[ICallerIdentifier | None, IPeerSource | None],
+) -> None:
+    """Add the `DevLXDService` of one directory of containers to ``parent``."""
+    dialects = [at.dialect for at in listens]
+    state = options.state()
+    identifier, peers = identification
+    if identifier is None:
+        identifier = CallerIdentifier(store, ProcFS(), known_runtimes(), reactor)
+        # It is stopped after the service: the guest states do not notice that it ends
+        # all runs.
+        identifier.setServiceParent(parent)
+    states = None
+    if any(dialect.guest_states for dialect in dialects):
+        path = state.guest_states(store.directory)
+        states = SQLiteGuestStates(store, identifier, reactor, path)
+    DevLXDService(
+        reactor,
+        store,
+        [(at.dialect, endpoint_at(reactor, at.endpoint)) for at in listens],
+        identifier,
+        peers,
+        journal=state.journal(store.directory),
+        images=make_image_store(options, dialects, reactor),
+        states=states,
+        location=options["location"],
+    ).setServiceParent(parent)
 
 
 def _loaded(store: DirectoryStore) -> Deferred[None]:
@@ -170,10 +198,25 @@ def _do_nothing() -> None:
     """Do nothing: the demo has no state, and identifies no callers."""
 
 
+def _warn_of_closed_directories(options: Options) -> None:
+    """Log the directories that keep unprivileged containers from the sockets."""
+    for address in sorted(options.addresses):
+        # With --assume, the clients need not be containers.
+        if options["assume"] is None and os.path.isabs(address):
+            directory = closed_directory(address)
+            if directory is not None:
+                _log.warn(
+                    "unprivileged containers cannot mount {socket}: other users may "
+                    "not enter {directory} (chmod o+x)",
+                    socket=address,
+                    directory=directory,
+                )
+
+
 def _identification(
     assumed: str | None,
 ) -> tuple[ICallerIdentifier | None, IPeerSource | None]:
-    """Return the identifier and the peer source; ``None`` for the default ones.
+    """Return the identifier and the peer source of ``--assume``, ``None`` without it.
 
     :param assumed: the container that ``--assume`` names; ``None`` without it.
     """

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import io
 import os
+import shutil
 import sqlite3
 import sys
 import tempfile
@@ -16,15 +17,18 @@ from attrs import evolve
 from twisted.application.service import IServiceMaker
 from twisted.copyright import version as twisted_version
 from twisted.internet.defer import fail
-from twisted.logger import capturedLogs
+from twisted.logger import capturedLogs, formatEvent
 from twisted.plugin import getPlugins
 from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
-from devlxd import __version__, options, tap
+from devlxd import __version__, listen_option, options, tap
 from devlxd.containers.directory_store import DirectoryStore
 from devlxd.demo import DemoService
 from devlxd.guest_listener import GuestListener
+from devlxd.guest_states.memory import MemoryGuestStates
+from devlxd.guest_states.ready_file import ReadyFile
+from devlxd.guest_states.sqlite_states import SQLiteGuestStates
 from devlxd.guestapi.dialects import DIALECTS
 from devlxd.guestapi.dialects.apollo import DIALECT as APOLLO
 from devlxd.guestapi.dialects.lxd import DIALECT as LXD
@@ -34,6 +38,7 @@ from devlxd.images.directory_image_store import DirectoryImageStore
 from devlxd.images.upstream_image_store import LXDImageStore
 from devlxd.listen_option import ListenOption
 from devlxd.options import Options
+from devlxd.peers.identifier import CallerIdentifier
 from devlxd.service import DevLXDService
 from devlxd.testing import MemoryDevLXDReactor
 
@@ -53,6 +58,7 @@ class OptionsTestCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.directory = tempfile.mkdtemp()
+        os.chmod(self.directory, 0o755)
         self.addCleanup(os.rmdir, self.directory)
         self.socket = f"{self.directory}/sock"
         self.containers = Path(tempfile.mkdtemp(dir="."))
@@ -161,7 +167,7 @@ class OptionsTests(OptionsTestCase):
         """The state directory is created; an error says why it is unusable."""
         arguments = [f"--listen={self.socket}", f"--containers={self.containers}"]
         parsed = self.parse(*arguments)
-        self.assertEqual(self.state.stat().st_mode & 0o777, 0o700)
+        self.assertEqual(self.state.stat().st_mode & 0o777, 0o711)
         journal = parsed.state().journal(parsed.containers(LXD))
         journal.open(["user."])
         self.addCleanup(journal.close)
@@ -185,6 +191,49 @@ class OptionsTests(OptionsTestCase):
         self.assert_refused("--state", *arguments)
         # apollo has no events, and therefore no state.
         self.parse(*[a.replace("listen=", "listen=apollo=") for a in arguments])
+
+    def test_state_is_private(self) -> None:
+        """Others may enter the directory, but read no file, whatever the umask."""
+        arguments = [f"--listen=incus={self.socket}", f"--containers={self.containers}"]
+        for umask in (0, 0o077):
+            self.addCleanup(os.umask, os.umask(umask))
+            self.state = self.state.with_name(f"below{umask}") / "state"
+            parsed = self.parse(*arguments)
+            self.assertEqual(self.state.stat().st_mode & 0o777, 0o711)
+            journal = parsed.state().journal(self.containers)
+            journal.open(["user."])
+            self.addCleanup(journal.close)
+            parsed.acquire_locks()
+            files = {path.suffix: path for path in self.state.iterdir()}
+            self.assertEqual(
+                sorted(files), [".lock", ".sqlite", ".sqlite-wal", ".states"]
+            )
+            for path in files.values():
+                self.assertEqual(path.stat().st_mode & 0o777, 0o600, path)
+
+    def test_existing_state(self) -> None:
+        """The mode of an existing state directory is the operator's."""
+        self.state.mkdir(0o700)
+        self.parse(f"--listen={self.socket}", f"--containers={self.containers}")
+        self.assertEqual(self.state.stat().st_mode & 0o777, 0o700)
+
+    def test_guest_states(self) -> None:
+        """A dialect with guest states has a state, even if it has no events."""
+        quiet = evolve(DIALECTS["incus"], event_types=frozenset())
+        self.patch(listen_option, "DIALECTS", {"incus": quiet})
+        arguments = [f"--listen=incus={self.socket}", f"--containers={self.containers}"]
+        parsed = self.parse(*arguments)
+        parsed.acquire_locks()
+        files = {path.suffix: path for path in self.state.iterdir()}
+        self.assertEqual(sorted(files), [".lock", ".states"])
+        with contextlib.closing(sqlite3.connect(files[".states"])) as newer:
+            newer.execute("PRAGMA user_version = 99")
+        self.assert_refused("its format is 99", *arguments)
+        files[".states"].unlink()
+        states = ReadyFile(str(files[".states"]))
+        states.open()
+        self.addCleanup(states.close)
+        self.assert_refused("locked", *arguments)
 
     def test_full_disk(self) -> None:
         """devlxd starts with a full disk, without recording events."""
@@ -375,6 +424,50 @@ class MakeServiceTests(OptionsTestCase):
         )
         reactor = MemoryDevLXDReactor()
         self.assertIsNone(tap.make_image_store(parsed, [APOLLO], reactor))
+
+    def test_guest_states(self) -> None:
+        """Guest states are kept in the state directory if a dialect has them."""
+        self.patch(Options, "containers", lambda _, d: self.containers / d.name)
+        for name in ("lxd", "lxd6"):
+            (self.containers / name).mkdir()
+        lxd, lxd6 = self.make(
+            f"--listen={self.socket}", f"--listen=lxd6={self.directory}/6.sock"
+        )
+        self.assertIsInstance(lxd.states, MemoryGuestStates)
+        self.assertNotIsInstance(lxd.states, SQLiteGuestStates)
+        self.assertIsInstance(lxd6.states, SQLiteGuestStates)
+        self.assertEqual(len(list(self.state.glob("*.states"))), 1)
+
+    def test_order_of_services(self) -> None:
+        """An identifier, which ends all runs, is stopped after the guest states."""
+        (service,) = self.make(
+            f"--containers={self.containers}", f"--listen=lxd6={self.socket}"
+        )
+        assert service.parent is not None
+        kinds = [type(child) for child in service.parent]
+        self.assertEqual(kinds, [DirectoryStore, CallerIdentifier, DevLXDService])
+
+    def test_closed_directory(self) -> None:
+        """A directory that keeps unprivileged containers from a socket is logged."""
+        arguments = [
+            f"--containers={self.containers}",
+            f"--listen={self.directory}/closed/sockets",
+        ]
+        closed = Path(self.directory) / "closed"
+        closed.mkdir(0o700)
+        self.addCleanup(shutil.rmtree, closed)
+        with capturedLogs() as events:
+            self.make(*arguments)
+        (line,) = map(formatEvent, events)
+        self.assertIn(f"mount {closed}/sockets/sock: other users", line)
+        self.assertIn(f"may not enter {closed} (chmod o+x)", line)
+        with capturedLogs() as events:
+            self.make(*arguments, "--assume=c1")
+        self.assertEqual(len(events), 1, events)
+        closed.chmod(0o711)
+        with capturedLogs() as events:
+            self.make(*arguments)
+        self.assertEqual(events, [])
 
     def test_loading_fails(self) -> None:
         """A failure to load the containers of a directory is logged."""

@@ -81,6 +81,8 @@ class Dialect:
         keys and values.
     :ivar event_types: the types of events; empty if the dialect has no events.
     :ivar render_event: renders an event; called once for each event.
+    :ivar guest_states: whether guests can set their state, which is then kept in
+        ``--state``.
     :ivar not_authorized: the error message of a 403: the container has no permission.
     :ivar not_root: the error message of a 401: the user has no permission.
     :ivar not_found: the error message of a 404: the path does not exist.
@@ -101,6 +103,7 @@ class Dialect:
     shows_device: Callable[[Mapping[str, str]], bool] = lambda _: True
     event_types: frozenset[str] = frozenset()
     render_event: Callable[[Event], bytes] = json_line
+    guest_states: bool = False
     not_authorized: str = "not authorized"
     not_root: str = "Access denied for non-root user"
     not_found: str = "not found"

@@ -11,6 +11,7 @@ import errno
 import os
 import socket
 import stat
+from pathlib import Path
 
 from attrs import frozen
 from twisted.internet.error import CannotListenError
@@ -86,6 +87,21 @@ def remove_stale_socket(path: str) -> None:
             _remove(path)
     except OSError as error:
         raise CannotListenError(None, path, error) from error
+
+
+def closed_directory(path: str) -> str | None:
+    """Return the outermost directory above a socket that other users may not enter.
+
+    An unprivileged container cannot mount a directory below it: LXC prepares the
+    mounts as the root of the container, which is another user on the host.
+
+    :param path: the absolute path of the socket, without symbolic links.
+    :return: ``None`` if every user may enter all directories.
+    """
+    for directory in reversed(Path(path).parents):
+        if not directory.stat().st_mode & stat.S_IXOTH:
+            return str(directory)
+    return None
 
 
 def _directory_of(path: str) -> str:

@@ -41,6 +41,7 @@ DIALECT = Dialect(
     meta_data=partial(merged_meta_data, "#cloud-config\n"),
     event_types=frozenset(("config", "device")),
     render_event=json_line,
+    guest_states=True,
     not_authorized="not authorized",
     not_root="Access denied for non-root user",
     not_found="not found",

@@ -52,6 +52,7 @@ DIALECT = Dialect(
     meta_data=partial(merged_meta_data, ""),
     event_types=frozenset(("config", "device")),
     render_event=json_line,
+    guest_states=True,
     not_authorized="Forbidden",
     not_root="Access denied for non-root user",
     not_found="Not Found",
