@@ -57,7 +57,8 @@ class Request:
     :ivar method: the method.
     :ivar path: the request target.
     :ivar headers: the header lines, besides ``Host`` and ``Content-Length``.
-    :ivar body: the body; ``None``: the request has none and no ``Content-Length``.
+    :ivar body: the body; ``None``: the request has none and no ``Content-Length``. With
+        a header ``Transfer-Encoding`` it consists of chunks.
     :ivar host: the value of ``Host``, or ``None`` for none.
     :ivar length: the value of ``Content-Length``; default: the body's length.
     :ivar version: the version in the request line.
@@ -82,7 +83,8 @@ class Request:
         if self.host is not None:
             lines.append(f"Host: {self.host}")
         lines.extend(self.headers)
-        if self.body is not None:
+        has_chunks = any(line.startswith("Transfer-Enc") for line in self.headers)
+        if self.body is not None and not has_chunks:
             length = len(self.body) if self.length is None else self.length
             lines.append(f"Content-Length: {length}")
         head = "".join(line + self.newline for line in [*lines, ""])
@@ -150,9 +152,9 @@ class Difference:
 
     :ivar reason: why devlxd responds otherwise.
     :ivar field: the name of the field, see `FIELDS`.
-    :ivar theirs: the value of the field in the peer's response, or a pattern that the
-        whole value matches as text.
-    :ivar ours: the value of the field in devlxd's response.
+    :ivar theirs: the value of the field in the peer's response, or a pattern that it
+        matches as text.
+    :ivar ours: the same of devlxd's response.
     """
 
     reason: str
@@ -162,9 +164,13 @@ class Difference:
 
     def is_stated(self, theirs: object, ours: object) -> bool:
         """Return whether the values of the field are as stated."""
-        if isinstance(self.theirs, re.Pattern):
-            return ours == self.ours and bool(self.theirs.fullmatch(str(theirs)))
-        return (theirs, ours) == (self.theirs, self.ours)
+        return _matches(self.theirs, theirs) and _matches(self.ours, ours)
+
+
+def _matches(stated: object, value: object) -> bool:
+    if isinstance(stated, re.Pattern):
+        return stated.fullmatch(str(value)) is not None
+    return stated == value
 
 
 def differ(reason: str, **values: tuple[object, object]) -> tuple[Difference, ...]:

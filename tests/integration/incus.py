@@ -154,6 +154,7 @@ class Incus:
 
     :param home: the directory in which the state directory is created.
     :ivar containers: the directory with Incus's records of containers.
+    :ivar guest_api: the directory of the socket of its guest API.
     """
 
     def __init__(self, home: Path) -> None:
@@ -164,6 +165,7 @@ class Incus:
             path.mkdir(parents=True)
         self._names: list[str] = []
         self.containers = self._directory / "containers"
+        self.guest_api = self._directory / "guestapi"
 
     def start(self) -> None:
         """Start the daemon, and create a storage pool and an image.
