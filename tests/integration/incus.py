@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import re
 import shutil
@@ -154,6 +155,7 @@ class Incus:
 
     :param home: the directory in which the state directory is created.
     :ivar containers: the directory with Incus's records of containers.
+    :ivar socket: the socket of Incus's API for operators.
     :ivar guest_api: the directory of the socket of its guest API.
     """
 
@@ -165,6 +167,7 @@ class Incus:
             path.mkdir(parents=True)
         self._names: list[str] = []
         self.containers = self._directory / "containers"
+        self.socket = self._directory / "unix.socket"
         self.guest_api = self._directory / "guestapi"
 
     def start(self) -> None:
@@ -191,7 +194,7 @@ class Incus:
             raise GuestError("Incus has ended")
         # The socket is there before the daemon answers, but not before it has
         # entered its namespaces.
-        if not (self._directory / "unix.socket").exists():
+        if not self.socket.exists():
             return False
         self._run("incus", "admin", "waitready", f"--timeout={TIMEOUT:.0f}")
         return True
@@ -235,6 +238,14 @@ class Incus:
         except GuestError as error:
             log = self.incus("info", "--show-log", name)
             raise GuestError(f"{error}{log}") from error
+
+    def publish_image(self) -> str:
+        """Make the image of the containers public; return its fingerprint."""
+        (image,) = json.loads(self.incus("image", "list", "--format=json"))
+        fingerprint = str(image["fingerprint"])
+        path = f"/1.0/images/{fingerprint}"
+        self.incus("query", "-X", "PUT", "-d", '{"public": true}', path)
+        return fingerprint
 
     def incus(self, *arguments: str) -> str:
         """Run Incus's client; return its stdout."""

@@ -245,8 +245,13 @@ def methods() -> Iterator[Case]:
             )
 
 
-def _wrong_method(status: int, content_type: str) -> _Differences:
-    """Return the differences for a method that Incus treats like GET."""
+def _wrong_method(
+    status: int, content_type: str, *, nosniff: str | None = None
+) -> _Differences:
+    """Return the differences for a method that Incus treats like GET.
+
+    :param status: the status of Incus's response; the others are values of headers.
+    """
     reason = "a method that does nothing is refused; Incus responds as to GET"
     differences = differ(
         reason,
@@ -255,9 +260,9 @@ def _wrong_method(status: int, content_type: str) -> _Differences:
         body=(_ANY, "method not allowed\n"),
     )
     if content_type != _TEXT:
-        differences += differ(
-            reason, content_type=(content_type, _TEXT), nosniff=(None, "nosniff")
-        )
+        differences += differ(reason, content_type=(content_type, _TEXT))
+        if nosniff is None:
+            differences += differ(reason, nosniff=(None, "nosniff"))
     return differences
 
 
@@ -655,24 +660,153 @@ def other_users() -> Iterator[Case]:
     for query in ("", "?type=nonsense"):
         yield Case(Request("GET", f"/1.0/events{query}"))
     yield Case(Request("GET", "/1.0/events", _WEBSOCKET))
+    yield from _unknown_paths(401, "Access denied for non-root user\n")
+
+
+def _unknown_paths(status: int, text: str) -> Iterator[Case]:
+    """Yield requests of unknown paths by a caller who may not use the API.
+
+    :param status: the status of devlxd's response.
+    :param text: its body.
+    """
     reason = "who may not use the API does not learn which paths exist"
     for method in ("GET", "PUT"):
         yield Case(
             Request(method, "/nope"),
-            differ(
-                reason,
-                status=(404, 401),
-                body=("404 page not found\n", "Access denied for non-root user\n"),
-            ),
+            differ(reason, status=(404, status), body=("404 page not found\n", text)),
         )
     yield Case(
         Request("GET", "//1.0"),
         differ(
             reason,
-            status=(307, 401),
+            status=(307, status),
             content_type=("text/html; charset=utf-8", _TEXT),
             nosniff=(None, "nosniff"),
             location=("/1.0", None),
-            body=(_ANY, "Access denied for non-root user\n"),
+            body=(_ANY, text),
         ),
     )
+
+
+def switched_off() -> Iterator[Case]:
+    """Yield requests of root while ``security.guestapi`` is false."""
+    for path in (
+        *("/1.0/config", "/1.0/config/user.foo", "/1.0/config/nosuchkey"),
+        *("/1.0/devices", "/1.0/meta-data", "/1.0/images/0000/export", "/1.0/events"),
+        "/1.0/events?type=nonsense",
+    ):
+        yield Case(Request("GET", path))
+    yield Case(Request("HEAD", "/1.0/config"))
+    yield Case(Request("PUT", "/1.0/config"))
+    for body in (b'{"state":"Ready"}', b"nope"):
+        yield Case(Request("PATCH", "/1.0", (), body))
+    reason = "false switches off the whole API"
+    text = "not authorized\n"
+    for path in ("/", "/1.0"):
+        yield Case(
+            Request("GET", path),
+            differ(
+                reason,
+                status=(200, 403),
+                content_type=(_JSON, _TEXT),
+                nosniff=(None, "nosniff"),
+                body=(_ANY, text),
+            ),
+        )
+    yield Case(
+        Request("PUT", "/1.0"),
+        differ(reason, status=(405, 403), body=('method "PUT" not allowed\n', text)),
+    )
+    yield from _unknown_paths(403, text)
+
+
+def switched_off_for_users() -> Iterator[Case]:
+    """Yield requests of another user while ``security.guestapi`` is false."""
+    for path in ("/", "/1.0", "/1.0/config", "/1.0/config/user.foo"):
+        yield Case(
+            Request("GET", path),
+            differ(
+                "the switch is checked first",
+                status=(401, 403),
+                body=("Access denied for non-root user\n", "not authorized\n"),
+            ),
+        )
+
+
+def refused_image(fingerprint: str) -> Iterator[Case]:
+    """Yield requests of a guest that may not download images."""
+    for name in (fingerprint, "0000"):
+        yield Case(Request("GET", f"/1.0/images/{name}/export"))
+        yield Case(Request("HEAD", f"/1.0/images/{name}/export"))
+
+
+def missing_image(fingerprint: str) -> Iterator[Case]:
+    """Yield requests of an image that guests may not download."""
+    path = f"/1.0/images/{fingerprint}/export"
+    reason = "all errors have the form of the guest API, not that of Incus's main API"
+    error = {
+        "type": "error",
+        "status": "",
+        "status_code": 0,
+        "operation": "",
+        "error_code": 404,
+        "error": f'Image "{fingerprint}" not found',
+        "metadata": None,
+    }
+    differences = differ(
+        reason, content_type=(_JSON, _TEXT), body=(error, "not found\n")
+    )
+    for request in (
+        Request("GET", path),
+        Request("GET", path, ("Range: bytes=0-9",)),
+        Request("GET", f"{path}?project=other"),
+    ):
+        yield Case(request, differences)
+    yield Case(
+        Request("HEAD", path),
+        differ(reason, content_type=(_JSON, _TEXT), content_length=(_ANY, "10")),
+    )
+    yield Case(Request("POST", path), _wrong_method(404, _JSON, nosniff="nosniff"))
+
+
+def public_image(fingerprint: str) -> Iterator[Case]:
+    """Yield requests of a public image that is one file."""
+    path = f"/1.0/images/{fingerprint}/export"
+    no_type = differ(
+        "no client reads X-Incus-Type of an image", incus_type=("incus", None)
+    )
+    for headers in (
+        (),
+        ("Range: bytes=0-9",),
+        ("Range: bytes=-5",),
+        ("If-Modified-Since: Sat, 01 Jan 2000 00:00:00 GMT",),
+    ):
+        yield Case(Request("GET", path, headers), _ETAG + no_type)
+    yield Case(Request("GET", f"{path}?project=other"), _ETAG + no_type)
+    yield Case(Request("HEAD", path), _ETAG + no_type)
+    yield Case(
+        Request("GET", path, ("Range: lines=1",)),
+        _ETAG
+        + no_type
+        + differ(
+            "an unknown unit of ranges is ignored (RFC 9110, 14.2)",
+            status=(416, 200),
+            content_type=(_TEXT, _OCTETS),
+            nosniff=("nosniff", None),
+            body=("invalid range\n", _ANY),
+            accept_ranges=(None, "bytes"),
+            last_modified=(None, _ANY),
+        ),
+    )
+    yield Case(
+        Request("POST", path),
+        _wrong_method(200, _OCTETS)
+        + no_type
+        + differ(
+            "only responses with an image have headers of an image",
+            accept_ranges=("bytes", None),
+            content_disposition=(f"inline;filename={fingerprint}.tar.gz", None),
+            last_modified=(_ANY, None),
+        ),
+    )
+    yield from missing_image(fingerprint[:12])

@@ -212,18 +212,27 @@ Event = dict[str, Any]
 
 
 def events_until(
-    mark: str, ours: socket.socket, theirs: socket.socket
+    mark: str,
+    ours: socket.socket,
+    theirs: socket.socket,
+    only_ours: Normalized | None = None,
 ) -> tuple[Normalized, Normalized]:
     """Receive events until both servers have sent the mark and equal events.
 
     LXD sends each event in a goroutine of its own, in any order.
 
-    :return: our events and theirs, equal or not, after at most `TIMEOUT`.
+    :param only_ours: the events that only devlxd is expected to send.
+    :return: our events and the expected ones, equal or not, after at most `TIMEOUT`.
     """
+    only_ours = only_ours or Counter()
     received: dict[socket.socket, list[Event]] = {ours: [], theirs: []}
     unmarked = {ours, theirs}
     end = time.monotonic() + TIMEOUT
-    while unmarked or normalized(received[ours]) != normalized(received[theirs]):
+    while True:
+        got = normalized(received[ours])
+        expected = normalized(received[theirs]) + only_ours
+        if not unmarked and got == expected:
+            break
         ready, _, _ = select.select(received, [], [], max(0, end - time.monotonic()))
         if not ready:
             assert not unmarked, f"{mark} is missing: {received}"
@@ -237,7 +246,7 @@ def events_until(
                 received[connection].append(event)
             elif metadata["value"] == mark:
                 unmarked.discard(connection)
-    return normalized(received[ours]), normalized(received[theirs])
+    return got, expected
 
 
 def receive(connection: socket.socket) -> Event | None:
