@@ -73,7 +73,8 @@ class DevLXDService(MultiService):
         default: 1024, but at most a quarter of this process's limit of open files.
     :param observer: is notified of what the service does; default: none.
     :param now: returns the time of events, in nanoseconds since 1970.
-    :param states: the guest states; default: in memory.
+    :param states: the guest states; default: in memory. If they are a service, they
+        are started and stopped with this one.
     :param location: where the containers run, as guests read it; default: the name of
         the host.
     :ivar states: the guest states, which an agent may observe.
@@ -98,32 +99,42 @@ class DevLXDService(MultiService):
         super().__init__()
         self.store = store
         identifier = identifier or self._default_identifier(reactor)
-        peers = peers or SocketPeerSource()
         endpoints = list(endpoints)
         turns = Turns(reactor)
         bus = None
         if namespaces := _namespaces(dialect for dialect, _ in endpoints):
             journal = journal or SQLiteJournal()
             bus = EventBus(store, journal, reactor, now, turns, namespaces=namespaces)
-            bus.setServiceParent(self)
-        _ChangeReporter(store, guarded(observer)).setServiceParent(self)
         self.states = states or MemoryGuestStates(store, identifier, reactor)
-        if isinstance(self.states, Service):
-            self.states.setServiceParent(self)
-        downloads = Downloads(images, reactor, max_downloads) if images else None
+        self._add_services(bus, self.states)
+        _ChangeReporter(store, guarded(observer)).setServiceParent(self)
         sites = GuestSites(
             store,
             identifier,
-            peers,
+            peers or SocketPeerSource(),
             reactor,
             turns,
             bus,
-            downloads,
+            Downloads(images, reactor, max_downloads) if images else None,
             observer,
             max_connections=max_connections,
             states=self.states,
             location=location,
         )
+        self._listen(sites, endpoints, reactor)
+
+    def _add_services(self, *providers: object) -> None:
+        """Start and stop those providers that are services with this one."""
+        for provider in providers:
+            if isinstance(provider, Service):
+                provider.setServiceParent(self)
+
+    def _listen(
+        self,
+        sites: GuestSites,
+        endpoints: Iterable[tuple[Dialect, IStreamServerEndpoint]],
+        reactor: IDevLXDReactor,
+    ) -> None:
         for dialect, endpoint in endpoints:
             site = sites.site(dialect)
             GuestListener(endpoint, site, dialect, reactor).setServiceParent(self)
