@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.events.test_journal_damage -*-
+# -*- test-case-name: tests.test_sqlite_files -*-
 """SQLite files that one process at a time uses, and the errors of damaged ones."""
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -19,14 +20,18 @@ from twisted.trial.unittest import SynchronousTestCase
 from devlxd.containers.memory_store import MemoryStore
 from devlxd.httpserver.site import DevLXDSite
 from devlxd.interfaces import IContainerStore, IRuntime, IServiceObserver
-from devlxd.model import Claim, Container
+from devlxd.model import Caller, Claim, Container, GuestState, Init
+from devlxd.peers.identifier import CallerIdentifier
+from devlxd.service import DevLXDService
 from devlxd.testing import GuestConnection, MemoryDevLXDReactor, site_for
 from devlxd.testing.contracts import (
     LoadingStoreContract,
+    ReadyObserverContract,
     RuntimeContract,
     ServiceObserverContract,
 )
 from examples.inventory_store import InventoryStore
+from examples.ready_agent import LoadBalancer, make_service
 from examples.twisted.plugins.jails_plugin import JailRuntime
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -86,6 +91,40 @@ class RequestLogTests(ServiceObserverContract, AgentTestCase):
         """See `ServiceObserverContract.make_observer`."""
         observer: IServiceObserver = self.agent.RequestLog()
         return observer
+
+
+class ReadyAgentTests(ReadyObserverContract, SynchronousTestCase):
+    """``examples/ready_agent.py``."""
+
+    def make_observer(self) -> LoadBalancer:
+        """See `ReadyObserverContract.make_observer`."""
+        return LoadBalancer()
+
+    def test_targets(self) -> None:
+        """The observer knows the containers whose guests are ready."""
+        balancer = LoadBalancer()
+        for container in ("c1", "c2"):
+            balancer.state_changed(container, GuestState.READY)
+        balancer.state_changed("c1", GuestState.STARTED)
+        self.assertEqual(balancer.targets, {"c2"})
+
+    def test_restart(self) -> None:
+        """After a restart, the observer is notified of guests that are ready."""
+        directory = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, directory)
+        for expected in (set(), {"c1"}):
+            reactor = MemoryDevLXDReactor()
+            balancer = LoadBalancer()
+            store = MemoryStore([Container("c1")])
+            agent = make_service(reactor, store, balancer, directory)
+            caller = Caller("c1", uid=0, run=1, init=Init(7, 100, "boot"))
+            self.patch(CallerIdentifier, "caller_of", lambda *_, caller=caller: caller)
+            agent.startService()
+            reactor.advance(0)
+            self.assertEqual(balancer.targets, expected)
+            (service,) = [child for child in agent if isinstance(child, DevLXDService)]
+            service.states.set(caller, GuestState.READY)
+            self.successResultOf(agent.stopService())
 
 
 class InventoryStoreTests(LoadingStoreContract, SynchronousTestCase):

@@ -101,6 +101,15 @@ class LXCContainer:
         :raises GuestError: if it does not start; contains LXC's log.
         """
         self.create()
+        self.boot()
+
+    def boot(self) -> None:
+        """Start the created, or shut down, container.
+
+        :raises GuestError: if it does not start; contains LXC's log.
+        """
+        # That of an earlier init.
+        (self._path / "init" / "sock").unlink(missing_ok=True)
         log = self._path / "log"
         try:
             self._lxc("start", "-o", str(log), "-l", "WARN")
@@ -124,9 +133,13 @@ class LXCContainer:
             os.chown(path, self.host_id, self.host_id)
         (self._path / "config").write_text(self._config(rootfs, init))
 
+    def shut_down(self) -> None:
+        """Stop the container."""
+        self._lxc("stop", "-k")
+
     def stop(self) -> None:
         """Stop and remove the container."""
-        self._lxc("stop", "-k")
+        self.shut_down()
         shutil.rmtree(self._path)
 
     def init_pid(self) -> int:

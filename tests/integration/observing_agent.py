@@ -1,7 +1,8 @@
 """A host agent that embeds devlxd and prints what its observers are notified of.
 
 Run this file as a program with three arguments: the dialect, the directory of the
-containers, and the directory of the socket.
+containers, and the directory of the socket. With a fourth one, the path of a file,
+guest states are kept in that file.
 """
 
 from __future__ import annotations
@@ -16,11 +17,20 @@ from twisted.internet import reactor as installed
 from twisted.python import log
 from zope.interface import implementer
 
-from devlxd import DIALECTS, Container, DevLXDService, endpoint_at
+from devlxd import (
+    DIALECTS,
+    Container,
+    DevLXDService,
+    SQLiteGuestStates,
+    endpoint_at,
+)
 from devlxd.containers.directory_store import DirectoryStore
 from devlxd.host.inotify import INotify
 from devlxd.interfaces import IDevLXDReactor, IReadyObserver, IServiceObserver
 from devlxd.model import Caller, GuestState
+from devlxd.peers.identifier import CallerIdentifier
+from devlxd.peers.processes import ProcFS
+from devlxd.peers.runtimes import known_runtimes
 
 
 @implementer(IServiceObserver, IReadyObserver)
@@ -55,17 +65,27 @@ def _print(*notification: str | int | None) -> None:
     sys.stdout.flush()
 
 
-def main(dialect: str, containers: str, sockets: str) -> None:
+def main(dialect: str, containers: str, sockets: str, states_path: str = "") -> None:
     """Serve the containers of a directory until the process is stopped."""
     log.startLogging(sys.stdout, setStdout=False)
     reactor = cast(IDevLXDReactor, installed)
     agent = MultiService()
     store = DirectoryStore(Path(containers), reactor, INotify(reactor))
     store.setServiceParent(agent)
+    identifier = CallerIdentifier(store, ProcFS(), known_runtimes(), reactor)
+    identifier.setServiceParent(agent)
+    states = None
+    if states_path:
+        states = SQLiteGuestStates(store, identifier, reactor, states_path)
     endpoint = endpoint_at(reactor, sockets)
     printer = Printer()
     devlxd = DevLXDService(
-        reactor, store, [(DIALECTS[dialect], endpoint)], observer=printer
+        reactor,
+        store,
+        [(DIALECTS[dialect], endpoint)],
+        identifier,
+        observer=printer,
+        states=states,
     )
     devlxd.states.watch(printer)
     devlxd.setServiceParent(agent)
