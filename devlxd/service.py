@@ -99,15 +99,14 @@ class DevLXDService(MultiService):
         super().__init__()
         self.store = store
         identifier = identifier or self._default_identifier(reactor)
-        endpoints = list(endpoints)
-        turns = Turns(reactor)
+        endpoints, turns = list(endpoints), Turns(reactor)
         bus = None
         if namespaces := _namespaces(dialect for dialect, _ in endpoints):
             journal = journal or SQLiteJournal()
             bus = EventBus(store, journal, reactor, now, turns, namespaces=namespaces)
         self.states = states or MemoryGuestStates(store, identifier, reactor)
-        self._add_services(bus, self.states)
-        _ChangeReporter(store, guarded(observer)).setServiceParent(self)
+        reporter = _ChangeReporter(store, guarded(observer))
+        self._add_services(bus, self.states, reporter)
         sites = GuestSites(
             store,
             identifier,
