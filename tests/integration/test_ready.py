@@ -14,7 +14,7 @@ from tests.integration.lxc import (
     missing_requirement,
     unique_name,
 )
-from tests.integration.processes import ProcessTestCase
+from tests.integration.processes import GuestError, ProcessTestCase
 from tests.integration.servers import TWISTD, ServerProcess
 
 #: The command that sends a request for ``/1.0``; options of curl follow.
@@ -130,6 +130,17 @@ class ReadyTests(ProcessTestCase):
         devlxd.wait_for(self.line("Started"))
         self.guest.boot()
         self.assertEqual(self.state(), "Started")
+
+    def test_closed_state(self) -> None:
+        """devlxd names a directory that keeps the container from the socket."""
+        (self.home / "state").chmod(0o700)
+        devlxd = self.serve()
+        self.assertRaises(GuestError, self.guest.start)
+        (line,) = [line for line in devlxd.log if "cannot mount" in line]
+        self.assertIn(f"may not enter {self.home}/state (chmod o+x)", line)
+        (self.home / "state").chmod(0o711)
+        shutil.rmtree(self.home / self.guest.name)
+        self.start_guest()
 
     def test_agent(self) -> None:
         """An agent is notified of all changes, and after its own restart."""
