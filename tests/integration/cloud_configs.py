@@ -11,6 +11,12 @@ from attrs import field, frozen
 
 USER_DATA = "cloud-init.user-data"
 
+#: The key with the instance-id; as the value of a field, what LXD has set it to.
+INSTANCE_ID = "volatile.cloud-init.instance-id"
+
+#: As the value of a field, the name of the container.
+NAME = "name of the container"
+
 _UTF_8 = "#cloud-config\nfinal_message: 'äöü ß ‖ 漢字 😀 \u00a0\u200b'\n"
 
 _CLOUD_CONFIG = "#cloud-config\npackages: [curl]\n"
@@ -58,12 +64,12 @@ network:
 class Difference:
     """A field that cloud-init reads otherwise from devlxd than from LXD 5.0.2.
 
-    :ivar ours: its value from devlxd.
+    :ivar ours: its value from devlxd: a text, or `INSTANCE_ID` or `NAME`.
     :ivar reason: why devlxd's value is the right one.
     :ivar always: whether it differs with every version of cloud-init.
     """
 
-    ours: object
+    ours: str
     reason: str
     always: bool = True
 
@@ -91,6 +97,18 @@ def _user_data(text: str) -> Configuration:
 
 def _meta_data(text: str) -> Configuration:
     return Configuration({"user.meta-data": text})
+
+
+def _merged(text: str, location: str) -> Configuration:
+    reason = (
+        "LXD appends user.meta-data to lines in block style. What results is not one "
+        "YAML document, and cloud-init gives up; devlxd merges the two"
+    )
+    ours = {"instance-id": INSTANCE_ID, "local-hostname": NAME, "location": location}
+    differences = {
+        f"meta-data: {name}": Difference(value, reason) for name, value in ours.items()
+    }
+    return Configuration({"user.meta-data": text}, differences=differences)
 
 
 def _guessed(text: str) -> Difference:
@@ -220,8 +238,8 @@ CONFIGURATIONS: dict[str, Configuration] = {
     "meta-data without a newline": _meta_data("location: rack 7"),
     "meta-data with a comment": _meta_data("# the rack\nlocation: 7 # seven\n"),
     "meta-data with CRLF": _meta_data("location: rack 7\r\nrow: 3\r\n"),
-    "meta-data with ---": _meta_data("---\nlocation: rack 7\n"),
-    "meta-data in flow style": _meta_data(json.dumps({"location": "rack 7"})),
+    "meta-data with ---": _merged("---\nlocation: rack 7\n", "rack 7"),
+    "meta-data in flow style": _merged(json.dumps({"location": "rack 7"}), "rack 7"),
     "meta-data, another instance-id": _meta_data("instance-id: i-1\n"),
     "meta-data, another hostname": _meta_data("local-hostname: web\n"),
     "meta-data in UTF-8": Configuration(

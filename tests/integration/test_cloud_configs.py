@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
 import yaml
 
-from tests.integration.cloud_configs import CONFIGURATIONS, Configuration
+from tests.integration.cloud_configs import (
+    CONFIGURATIONS,
+    INSTANCE_ID,
+    NAME,
+    Configuration,
+)
 from tests.integration.lxc import (
     INIT,
     UNTIL_READY,
@@ -33,6 +39,24 @@ READ_DEVLXD = f"mount --bind /dev/devlxd /dev/lxd || exit 1\n{READ}"
 #: The key whose value tells which configuration devlxd serves.
 MARK = "user.mark"
 
+#: The config key of an SSH key.
+SSH_KEY = "cloud-init.ssh-keys.web"
+
+#: Configurations to which an SSH key is added, and whether their user-data is a
+#: cloud-config, which gets the key. All others are served as they are.
+MERGED = {
+    "nothing": True,
+    "UTF-8": True,
+    "comments and numbers": True,
+    "vendor-data": True,
+    "both kinds of keys": True,
+    "jinja": False,
+    "gzip in base64": False,
+    "MIME": False,
+    "include": False,
+    "shell script": False,
+}
+
 #: The first line of the meta-data of LXD up to 6.2. LXD 6.3 left it out.
 HEAD = "#cloud-config\n"
 
@@ -40,6 +64,7 @@ HEAD = "#cloud-config\n"
 class CloudConfigTests(ProcessTestCase):
     """cloud-init's reader in a container of a real LXD."""
 
+    maxDiff = None
     skip = missing_lxd() or missing_cloud_init()
 
     def setUp(self) -> None:
@@ -73,25 +98,50 @@ class CloudConfigTests(ProcessTestCase):
         expected = {}
         for title, configuration in CONFIGURATIONS.items():
             self.configure(title, configuration)
+            variables = {INSTANCE_ID: self.instance_id(), NAME: self.name}
             theirs = fields(self.read_lxd())
-            ours = fields(self.read("unshare", "-m", "sh", "-c", READ_DEVLXD))
+            ours = fields(self.read_devlxd())
             for name in sorted(ours.keys() | theirs.keys()):
                 got, other = ours.get(name), theirs.get(name)
                 known = configuration.differences.get(name)
                 if known is not None and (known.always or got != other):
-                    expected[title, name] = known.ours
+                    expected[title, name] = variables.get(known.ours, known.ours)
                 if got != other:
                     differing[title, name] = got
         self.assertEqual(differing, expected)
 
     def test_ssh_keys(self) -> None:
-        """LXD 5.0.2 refuses config keys for SSH keys: only devlxd serves them."""
-        error = self.assertRaises(
-            GuestError,
-            *(self.lxd.lxc, "config", "set", self.name),
-            "cloud-init.ssh-keys.web=root:ssh-ed25519 AAAA",
-        )
+        """cloud-init reads SSH keys in the user-data; LXD 5.0.2 does not know them."""
+        command = ["config", "set", self.name, f"{SSH_KEY}=root:ssh-ed25519 AAAA"]
+        error = self.assertRaises(GuestError, self.lxd.lxc, *command)
         self.assertIn("Unknown configuration key", str(error))
+        users = [{"name": "root", "ssh_authorized_keys": ["ssh-ed25519 AAAA"]}]
+        for title, is_merged in MERGED.items():
+            self.configure(title, CONFIGURATIONS[title])
+            before = fields(self.read_devlxd())
+            self.add_ssh_key("root:ssh-ed25519 AAAA")
+            after = fields(self.read_devlxd())
+            self.assertNotIn(f"config: {SSH_KEY}", after)
+            for name in ("user-data", "vendor-data"):
+                if is_merged or name not in before:
+                    data = mapping(before.get(name, "")) | {"users": users}
+                    self.assertEqual(mapping(after[name]), data, (title, name))
+                else:
+                    self.assertEqual(after[name], before[name], (title, name))
+
+    def add_ssh_key(self, value: str) -> None:
+        """Add a config key to LXD's record, as LXD 6 does; wait until it is served."""
+        path = self.lxd.containers / self.name / "backup.yaml"
+        text = re.sub(
+            r"^  (expanded_)?config:\n",
+            rf"\g<0>    {SSH_KEY}: {value}\n",
+            path.read_text(),
+            flags=re.MULTILINE,
+        )
+        new = self.home / "backup.yaml"
+        new.write_text(text)
+        new.rename(path)
+        self.wait_for(SSH_KEY, value)
 
     def configure(self, title: str, configuration: Configuration) -> None:
         """Configure the container, and wait until devlxd serves that."""
@@ -100,13 +150,22 @@ class CloudConfigTests(ProcessTestCase):
         self.lxd.edit(
             "config", self.name, {**configuration.config, **mark}, configuration.devices
         )
-        expected = f"{title}200" if mark else "Not Found\n404"
+        self.wait_for(MARK, mark.get(MARK))
+
+    def wait_for(self, key: str, value: str | None) -> None:
+        """Wait until devlxd serves a value of a config key; ``None``: it has none."""
+        expected = "Not Found\n404" if value is None else f"{value}200"
         curl = ["curl", "-s", "-w", "%{http_code}", "--unix-socket", "/dev/devlxd/sock"]
-        command = [*curl, f"http://lxd/1.0/config/{MARK}"]
-        wait_until(
-            lambda: self.read(*command) == expected,
-            f"devlxd serves {title}",
-        )
+        command = [*curl, f"http://lxd/1.0/config/{key}"]
+        wait_until(lambda: self.read(*command) == expected, f"devlxd serves {key}")
+
+    def read_devlxd(self) -> str:
+        """Run the reader with devlxd's socket."""
+        return self.read("unshare", "-m", "sh", "-c", READ_DEVLXD)
+
+    def instance_id(self) -> str:
+        """Return the instance-id that LXD has given the container."""
+        return self.lxd.lxc("config", "get", self.name, INSTANCE_ID).strip()
 
     def read_lxd(self) -> str:
         """Run the reader with LXD's socket, again if LXD has crashed meanwhile."""
@@ -124,15 +183,15 @@ class CloudConfigTests(ProcessTestCase):
 def fields(printed: str) -> dict[str, object]:
     """Return what the reader has read, by names such as ``config: user.foo``.
 
-    The meta-data is returned as cloud-init parses it, and as text if it has only
-    the two lines that LXD and devlxd write themselves.
+    The meta-data is returned as cloud-init parses it, and also as text if the
+    operator has configured none.
     """
     try:
         data = json.loads(printed)
     except ValueError:
         return {"error": printed}
     text = data["meta-data"].removeprefix(HEAD)
-    found = {"meta-data: text": text} if text.count("\n") == 2 else {}
+    found = {} if "user.meta-data" in data["config"] else {"meta-data: text": text}
     data["meta-data"] = parsed(text)
     for name, value in data.items():
         if isinstance(value, dict):
@@ -140,6 +199,11 @@ def fields(printed: str) -> dict[str, object]:
         else:
             found[name] = value
     return found
+
+
+def mapping(text: object) -> dict[str, object]:
+    """Return the mapping that a YAML text contains; none is an empty one."""
+    return yaml.safe_load(str(text)) or {}
 
 
 def parsed(text: str) -> object:
