@@ -69,16 +69,8 @@ _FACTS = {"api_version": "1.0", "instance_type": "container"}
 _THEIR_STATE = _FACTS | {"location": "none", "state": ""}
 _OUR_STATE = _FACTS | {"location": gethostname(), "state": "Started"}
 
-
-def _wire(text: str) -> str:
-    """Return text in UTF-8 as Latin-1, as bodies are compared."""
-    return text.encode().decode("latin-1")
-
-
 #: What the guest may read.
-_VALUES = {
-    _wire(key): _wire(value) for key, value in CONFIG.items() if key != "limits.memory"
-}
+_VALUES = {key: value for key, value in CONFIG.items() if key != "limits.memory"}
 
 _KEYS = sorted(f"/1.0/config/{key}" for key in _VALUES)
 
@@ -397,7 +389,6 @@ _EVENTS = "/1.0/events"
 _THEIR_STREAM = _refusal(200, "") | {
     "content_type": _JSON,
     "connection": "keep-alive",
-    "body": None,
 }
 
 _UNKNOWN_TYPE = _instead(
