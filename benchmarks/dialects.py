@@ -8,11 +8,10 @@ nghttp2-client``). Run it in a checkout with ``python -m benchmarks.dialects``.
 from __future__ import annotations
 
 import shutil
-import subprocess
 from contextlib import ExitStack
 from functools import partial
 
-from benchmarks.requests import QUICK_ROUNDS, ROUNDS, h2load, rate_of
+from benchmarks.requests import QUICK_ROUNDS, ROUNDS, request_rates
 from benchmarks.serving import HERE, CheckoutServer, in_turns, make_parser, print_row
 from tests.integration.lxc import make_home
 
@@ -29,13 +28,6 @@ devices:
 
 #: Paths that have the same response, or one of about the same size.
 PATHS = ("/1.0/config/user.foo", "/1.0/config", "/1.0/meta-data", "/1.0/devices")
-
-
-def rate(path: str, socket: str) -> float:
-    """Return the requests for ``path`` per second that ``socket`` responds to."""
-    command = h2load(socket, f"http://lxd{path}")
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return rate_of(done.stdout)
 
 
 def main() -> None:
@@ -59,11 +51,16 @@ def main() -> None:
             dialect=first,
         )
         started.callback(devlxd.stop)
-        sockets = {name: f"{home / name}/sock" for name in DIALECTS}
+        servers = {name: (f"{home / name}/sock", devlxd.pid) for name in DIALECTS}
         rounds = QUICK_ROUNDS if options.quick else ROUNDS
         for path in PATHS:
-            rates = in_turns(sockets, rounds, partial(rate, path))
-            print_row(path, rates, "requests/s")
+            measure = partial(request_rates, target=f"http://lxd{path}")
+            pairs = in_turns(servers, rounds, measure)
+            for number, unit in enumerate(("requests/s", "requests/CPU s")):
+                rates = {
+                    name: [pair[number] for pair in pairs[name]] for name in servers
+                }
+                print_row(path, rates, unit)
 
 
 if __name__ == "__main__":

@@ -71,14 +71,17 @@ def serve(
     raise SystemExit(f"{command} did not start")
 
 
-def request_rates(server: tuple[str, int]) -> tuple[float, float]:
+def request_rates(server: tuple[str, int], target: str = TARGET) -> tuple[float, float]:
     """Send requests to a server, given by its socket and its pid, for `SECONDS`.
 
+    :param target: the URL that is requested.
     :return: requests per second, and per second of its processor time.
     """
     socket, pid = server
     used = cpu_seconds(pid)
-    done = subprocess.run(h2load(socket), capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        h2load(socket, target), capture_output=True, text=True, check=True
+    )
     rate = rate_of(done.stdout)
     return rate, rate * SECONDS / (cpu_seconds(pid) - used)
 
