@@ -33,7 +33,17 @@ MAX_ENTRIES = 4096
 #: The maximum length of a key that is not a string, such as a number.
 _MAX_KEY = 100
 
-#: This key in an `Entry`: unlike every string.
+#: What PyYAML raises for a scalar that it cannot construct, such as ``!!bool maybe``.
+_KEY_ERRORS = (
+    yaml.YAMLError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+)
+
+#: The key ``<<`` in an `Entry`; it differs from every string.
 MERGE_KEY: Hashable = (MERGE,)
 
 
@@ -246,7 +256,7 @@ class _Reader:
             scalar = yaml.ScalarNode(tag, event.value)
             key: Hashable = self._constructor.construct_object(scalar)
             hash(key)
-        except (yaml.YAMLError, ValueError, TypeError, ArithmeticError):
+        except _KEY_ERRORS:
             return object()
         return key
 

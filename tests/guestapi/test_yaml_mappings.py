@@ -27,6 +27,14 @@ def read(text: str, *wanted: str) -> MappingText:
 class EntriesTests(SynchronousTestCase):
     """The places of the entries of a text."""
 
+    def test_wrong_keys(self) -> None:
+        """Keys that PyYAML cannot construct differ from all others, and are kept."""
+        for key in ("!!bool a", "!!timestamp a", "!!int ''", "!!float ''", "!!int a"):
+            mapping = read(f"{key}: 1\n{key}: 2\n")
+            first, second = mapping.entries
+            self.assertNotEqual(first.key, second.key)
+            self.assertFalse(mapping.has("a"))
+
     def test_places(self) -> None:
         """The entries are the parts of the text from one key to the next."""
         for text, parts in (
