@@ -96,12 +96,10 @@ class Node:
 
 
 def tag_of(event: yaml.ScalarEvent) -> str:
-    """Return the tag of a scalar; the tag of a plain one is found as PyYAML does it."""
+    """Return the tag of a scalar, also one that is not written, as PyYAML does."""
     if event.tag is not None and event.tag != "!":
         return event.tag
-    if event.tag == "!" or not event.implicit[0]:
-        return STRING
-    tag: str = _RESOLVER.resolve(yaml.ScalarNode, event.value, (True, False))
+    tag: str = _RESOLVER.resolve(yaml.ScalarNode, event.value, event.implicit)
     return tag
 
 

@@ -27,6 +27,15 @@ def read(text: str, *wanted: str) -> MappingText:
 class EntriesTests(SynchronousTestCase):
     """The places of the entries of a text."""
 
+    def test_equal_keys(self) -> None:
+        """Keys are equal if PyYAML reads both as the same value."""
+        keys = ("5", "0x5", "! 5", "! '5'", "!!int '5'", "'5'", "!!str 5")
+        for key in keys:
+            mapping = read(f"5: 1\n{key}: 2\n")
+            first, second = mapping.entries
+            is_equal = len(yaml.load(mapping.text, yaml.CSafeLoader)) == 1
+            self.assertEqual(first.key == second.key, is_equal, key)
+
     def test_wrong_keys(self) -> None:
         """Keys that PyYAML cannot construct differ from all others, and are kept."""
         for key in ("!!bool a", "!!timestamp a", "!!int ''", "!!float ''", "!!int a"):
