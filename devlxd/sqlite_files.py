@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from contextlib import suppress
 
 #: The path of a database in memory, as SQLite defines it.
 MEMORY = ":memory:"
 
-#: The settings of a file that is written by each change.
+#: The settings of a file to which each change is written at once.
 PRAGMAS = (
     "journal_mode = WAL",
     "wal_autocheckpoint = 256",
@@ -19,6 +20,9 @@ PRAGMAS = (
     # guests crash, too.
     "synchronous = OFF",
 )
+
+#: What SQLite adds to the path of a file in mode WAL for each of its files.
+_SUFFIXES = ("-wal", "-shm", "")
 
 #: SQLITE_IOERR_SHORT_READ, by which SQLite from 3.46 on reports a truncated file.
 #: The `sqlite3` module has no names of errors before Python 3.11.
@@ -63,8 +67,8 @@ def connect(path: str) -> sqlite3.Connection:
 def create_private(path: str) -> int:
     """Create a file if it is missing, readable by this user only; return its mode.
 
-    SQLite gives the files that it creates beside it the same mode. To call only before
-    `connect`: closing any descriptor of a file releases all locks of the process on it
+    SQLite gives the files that it creates beside it the same mode. Call this only
+    before `connect`: closing any descriptor of a file releases all locks of the process on it
     (``fcntl(2)``).
 
     :raises OSError: if the file cannot be opened.
@@ -74,17 +78,28 @@ def create_private(path: str) -> int:
         return os.fstat(file).st_mode
 
 
-def move(path: str, renamed: str | None) -> None:
-    """Rename a file, with its ``-wal`` and ``-shm``; delete them for ``None``.
+def rename_damaged(path: str) -> str:
+    """Rename a file and those beside it; return the new path.
 
-    :raises OSError: if that fails.
+    It is the old one with the date and the time.
+
+    :raises OSError: if a file cannot be renamed.
     """
-    for suffix in ("-wal", "-shm", ""):
+    renamed = f"{path}.damaged-{time.strftime('%Y%m%dT%H%M%S')}"
+    for suffix in _SUFFIXES:
         with suppress(FileNotFoundError):
-            if renamed is None:
-                os.unlink(path + suffix)
-            else:
-                os.rename(path + suffix, renamed + suffix)
+            os.rename(path + suffix, renamed + suffix)
+    return renamed
+
+
+def delete(path: str) -> None:
+    """Delete a file and those beside it.
+
+    :raises OSError: if a file cannot be deleted.
+    """
+    for suffix in _SUFFIXES:
+        with suppress(FileNotFoundError):
+            os.unlink(path + suffix)
 
 
 def check_content(connection: sqlite3.Connection) -> None:

@@ -10,7 +10,14 @@ from contextlib import closing
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from devlxd.sqlite_files import PRAGMAS, connect, create_private, move, version_of
+from devlxd.sqlite_files import (
+    PRAGMAS,
+    connect,
+    create_private,
+    delete,
+    rename_damaged,
+    version_of,
+)
 
 
 class SQLiteFilesTests(SynchronousTestCase):
@@ -48,11 +55,13 @@ class SQLiteFilesTests(SynchronousTestCase):
             error = self.assertRaises(sqlite3.OperationalError, version_of, second)
             self.assertIn("locked", str(error))
 
-    def test_move(self) -> None:
+    def test_rename(self) -> None:
         """A file is renamed, or deleted, together with those beside it."""
         for suffix in ("", "-wal"):
             create_private(self.path + suffix)
-        move(self.path, f"{self.directory}/renamed")
-        self.assertEqual(sorted(self.modes()), ["renamed", "renamed-wal"])
-        move(f"{self.directory}/renamed", None)
+        path = rename_damaged(self.path)
+        name = os.path.basename(path)
+        self.assertRegex(name, r"^file\.damaged-\d{8}T\d{6}$")
+        self.assertEqual(sorted(self.modes()), [name, f"{name}-wal"])
+        delete(path)
         self.assertEqual(self.modes(), {})

@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
-import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 
@@ -28,10 +27,11 @@ from devlxd.sqlite_files import (
     check_content,
     connect,
     create_private,
+    delete,
     is_damage,
-    move,
     number_of,
     reason_of,
+    rename_damaged,
     version_of,
 )
 
@@ -123,7 +123,7 @@ class JournalFile:
                     path=self._path,
                     reason=error,
                 )
-                move(self._path, None)
+                delete(self._path)
                 self._load()
             except Exception as error:
                 if not is_damage(error):
@@ -215,8 +215,7 @@ class JournalFile:
     def _replace(self, error: Exception) -> None:
         """Rename a damaged file, and open a new one."""
         self.close()
-        renamed = f"{self._path}.damaged-{time.strftime('%Y%m%dT%H%M%S')}"
-        move(self._path, renamed)
+        renamed = rename_damaged(self._path)
         self._log.error(
             "{path} is damaged ({reason}); devlxd has renamed it to {renamed}, "
             "and starts a new journal",

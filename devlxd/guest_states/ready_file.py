@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import sqlite3
-import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
 
@@ -19,17 +18,17 @@ from devlxd.sqlite_files import (
     connect,
     create_private,
     is_damage,
-    move,
     number_of,
     reason_of,
+    rename_damaged,
     version_of,
 )
 
 #: The version of the schema, in ``PRAGMA user_version``.
 VERSION = 1
 
-#: The statements that create a file of `VERSION`. The init is ``NULL`` for a guest
-#: without runs.
+#: The statements that create the table of `VERSION`. Without runs, the columns of the
+#: init are ``NULL``.
 _SCHEMA = (
     """CREATE TABLE ready (
         container TEXT PRIMARY KEY,
@@ -53,8 +52,7 @@ class ReadyFile:
     """A file with a record of each container whose guest is ready.
 
     A record is the init of the run that is ready; ``None`` where there are no runs. A
-    damaged file is replaced by an empty one, after it was renamed: the date and the
-    time are added to its name.
+    damaged file is renamed, and replaced by an empty one.
 
     :ivar path: the path of the file.
     """
@@ -148,8 +146,7 @@ class ReadyFile:
 
     def _rename(self, error: Exception) -> None:
         """Rename a damaged file, and log that."""
-        renamed = f"{self.path}.damaged-{time.strftime('%Y%m%dT%H%M%S')}"
-        move(self.path, renamed)
+        renamed = rename_damaged(self.path)
         self._log.error(
             "{path} is damaged ({reason}); devlxd has renamed it to {renamed}, and "
             "treats every guest as not ready",
