@@ -68,8 +68,8 @@ def create_private(path: str) -> int:
     """Create a file if it is missing, readable by this user only; return its mode.
 
     SQLite gives the files that it creates beside it the same mode. Call this only
-    before `connect`: closing any descriptor of a file releases all locks of the process on it
-    (``fcntl(2)``).
+    before `connect`: closing any descriptor of a file releases all locks of the
+    process on it (``fcntl(2)``).
 
     :raises OSError: if the file cannot be opened.
     """

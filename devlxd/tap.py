@@ -114,8 +114,8 @@ def _add_guest_api(
     identifier, peers = identification
     if identifier is None:
         identifier = CallerIdentifier(store, ProcFS(), known_runtimes(), reactor)
-        # It is stopped after the service: the guest states do not notice that it ends
-        # all runs.
+        # It is stopped after the service, so that the guest states do not notice that
+        # it ends all runs.
         identifier.setServiceParent(parent)
     states = None
     if any(dialect.guest_states for dialect in dialects):

@@ -1,4 +1,4 @@
-"""What is known of the guests themselves: whether each is ready.
+"""Guest states: whether the guest of each container is ready.
 
-Guest states are devlxd's own data: the operator's documents do not contain them.
+They are devlxd's own data: the operator's documents do not contain them.
 """

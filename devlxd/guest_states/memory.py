@@ -44,7 +44,7 @@ class MemoryGuestStates(Service):
         self._store = store
         self._identifier = identifier
         self._limited_log = RateLimitedLogger(self._log, reactor)
-        # The caller that has said that the guest is ready, by the container's name.
+        # The callers that have said that their guests are ready, by container.
         self._ready: dict[str, Caller] = {}
         self._observers: list[IReadyObserver] = []
 
@@ -82,7 +82,7 @@ class MemoryGuestStates(Service):
         self._identifier.watch(self)
 
     def stopService(self) -> None:
-        """See `IService.stopService`: forget all, as no end of a run is noticed."""
+        """See `IService.stopService`: forget all: the ends of runs are not noticed."""
         if self.running:
             self._store.unwatch(self)
             self._identifier.unwatch(self)

@@ -22,9 +22,9 @@ _MAX_WRITTEN = 100
 class ReadyRecords:
     """The records of ready guests, which are written to a file one by one.
 
-    When the file fails, that is logged once, until it works again. Until then the
-    records are kept in memory only; every `RETRY` seconds those that differ from the
-    file are written.
+    If the file cannot be used, that is logged once, and the records are kept in memory
+    only. Every `RETRY` seconds an attempt is made to write those that differ from the
+    file.
 
     :param file: the file.
     :param reactor: schedules retries.
@@ -102,7 +102,7 @@ class ReadyRecords:
         self._call = None
 
     def _compare(self, written: Mapping[str, Init | None]) -> None:
-        """Find the records that differ from those in the file."""
+        """Add the records that differ from those in the file to the unwritten ones."""
         for name in {*written, *self._records}:
             in_both = name in written and name in self._records
             if not in_both or written[name] != self._records[name]:

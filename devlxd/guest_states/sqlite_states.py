@@ -25,17 +25,19 @@ from devlxd.turns import SLICE, cooperator
 
 
 class SQLiteGuestStates(MemoryGuestStates):
-    """Guest states in an SQLite file, for the runs that a later process recognizes.
+    """Guest states in an SQLite file: they survive a restart of the process.
 
-    These are the runs whose callers have an `devlxd.model.Caller.init`, if the
-    identifier provides `IRunIdentifier`; and what callers without runs have set
-    (`devlxd.model.Caller.run` is 0), if it does not.
+    The file has a record of each ready guest whose caller has an
+    `devlxd.model.Caller.init`, or no run (`devlxd.model.Caller.run` is 0). An
+    identifier that provides `IRunIdentifier` recognizes the former after a restart;
+    the latter are restored only with an identifier that does not.
 
-    When the service is started, no guest is ready at first. When the store is loaded,
-    each run in the file is looked up: if it has not ended, its guest is ready, and the
-    observers are notified. A question of that run is answered correctly before.
+    When the service is started, no guest with a run is ready at first. When the store
+    is loaded, each recorded run is looked up: if it has not ended, its guest is ready,
+    and the observers are notified. `IGuestStates.get` is right before that, too.
 
-    A file that cannot be used is logged; devlxd continues without it.
+    If the file cannot be used, that is logged, and the guest states are in memory
+    only until it can be.
 
     :param store: see `MemoryGuestStates`.
     :param identifier: see `MemoryGuestStates`.
@@ -140,7 +142,7 @@ class SQLiteGuestStates(MemoryGuestStates):
             self._drop(name, f"its run is one of {caller.container}")
 
     def _drop(self, name: str, reason: str) -> None:
-        """Forget a recorded run."""
+        """Forget a recorded run, and log the reason."""
         self._log.info(
             "the guest of {container} is no longer ready: {reason}",
             container=name,

@@ -60,18 +60,18 @@ class CloudConfig:
     """A ``#cloud-config`` text.
 
     :ivar text: the text.
-    :ivar read: the mapping in it; ``None`` if there are only comments.
+    :ivar mapping: the mapping in it; ``None`` if there are only comments.
     """
 
     text: str
-    read: MappingText | None
+    mapping: MappingText | None
 
     @property
     def has_users(self) -> bool:
         """Whether it defines users, and replaces those of vendor-data."""
-        if self.read is None or not self.read.has(_USERS):
+        if self.mapping is None or not self.mapping.has(_USERS):
             return False
-        users = self.read.nodes.get(_USERS)
+        users = self.mapping.nodes.get(_USERS)
         return users is None or users.text != ""
 
 
@@ -98,7 +98,7 @@ def add_keys(config: CloudConfig, keys: Mapping[str, UserKeys]) -> Slices[str]:
     :raises NotMergeableError: when the users are not a list, or aliases elsewhere
         refer to them.
     """
-    read = config.read
+    read = config.mapping
     value = None if read is None else read.nodes.get(_USERS)
     if value is None and read is not None and read.has(_USERS):
         raise NotMergeableError(f"{_USERS!r} comes from another mapping")
@@ -136,7 +136,7 @@ def _with_users(read: MappingText, written: str) -> str:
 
 
 def _unused_mark(text: str, keys: Mapping[str, UserKeys]) -> str:
-    """Return a mark, for the end of each added key, that is nowhere else."""
+    """Return a mark for `_Writer` that neither the text nor the keys contain."""
     values = [
         value
         for name, added in keys.items()
@@ -152,8 +152,11 @@ def _unused_mark(text: str, keys: Mapping[str, UserKeys]) -> str:
 class _Writer:
     """Creates the nodes that are added.
 
-    :ivar is_flow: whether they are written between braces; these have no comments.
-    :ivar mark: what the text of an added key ends with until the comment is there.
+    libyaml cannot write comments. An added key is therefore written with a mark at its
+    end, which `finish` replaces by the comment.
+
+    :ivar is_flow: whether they are written between braces, and without comments.
+    :ivar mark: the mark; it must be nowhere else in the text.
     """
 
     is_flow: bool
@@ -161,9 +164,9 @@ class _Writer:
 
     def string(self, value: str, mark: str = "") -> Node:
         """Return a scalar, with quotes if it needs any."""
-        plain = yaml.ScalarEvent(None, None, (True, False), value)
-        needs_none = _PLAIN.fullmatch(value) and tag_of(plain) == STRING
-        return string(value + mark, '"' if self.is_flow or not needs_none else None)
+        unquoted = yaml.ScalarEvent(None, None, (True, False), value)
+        is_plain = _PLAIN.fullmatch(value) and tag_of(unquoted) == STRING
+        return string(value + mark, '"' if self.is_flow or not is_plain else None)
 
     def added(self, value: str) -> Node:
         """Return the scalar of an added key."""

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.guestapi.test_resources -*-
+# -*- test-case-name: tests.guestapi.test_config_resources -*-
 """The config keys that a guest may read, and their values."""
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from devlxd.guestapi.long_responses import list_response, object_response
 from devlxd.guestapi.resource_bases import AnyResponse, NamedResource, SlicedResource
 from devlxd.guestapi.shared_slices import SharedSlices
 from devlxd.guestapi.snapshot_responses import text_response
-from devlxd.guestapi.ssh_keys import DATA_KEYS, PREFIX, merge_ssh_keys
+from devlxd.guestapi.ssh_keys import DATA_KEYS, SSH_KEYS_PREFIX, merge_ssh_keys
 from devlxd.httpserver.responses import Response
 from devlxd.model import Container
 from devlxd.turns import Slices
@@ -27,8 +27,8 @@ class ConfigResource(SlicedResource):
     def config_of(self, container: Container) -> Slices[Mapping[str, str]]:
         """Return the config of a container, in slices.
 
-        If the dialect adds SSH keys to other values, this is done once for each
-        snapshot, whichever paths are requested.
+        SSH keys are added to it if the dialect does that. This is done once for each
+        snapshot, for all paths.
         """
         if not self.dialect.adds_ssh_keys:
             return container.config
@@ -46,11 +46,9 @@ class ConfigResource(SlicedResource):
                 key=key,
                 problem=problem,
             )
-        return (
-            {**container.config, **merged.values}
-            if merged.values
-            else (container.config)
-        )
+        if not merged.values:
+            return container.config
+        return {**container.config, **merged.values}
 
 
 class ConfigListResource(ConfigResource):
@@ -69,11 +67,8 @@ class ConfigListResource(ConfigResource):
 
     def _all_values(self, container: Container) -> Slices[Response]:
         config = yield from self.config_of(container)
-        return (
-            yield from object_response(
-                config, self._is_listed, lambda _key, value: value
-            )
-        )
+        items = object_response(config, self._is_listed, lambda _key, value: value)
+        return (yield from items)
 
     def slices(self, container: Container) -> Slices[Response]:
         """See `SlicedResource.slices`."""
@@ -82,7 +77,7 @@ class ConfigListResource(ConfigResource):
         return (yield from list_response(root, config, self._is_listed))
 
     def _is_listed(self, key: str, value: str) -> bool:
-        if self.dialect.adds_ssh_keys and key.startswith(PREFIX):
+        if self.dialect.adds_ssh_keys and key.startswith(SSH_KEYS_PREFIX):
             return False
         return bool(value) and self.dialect.exports(key)
 

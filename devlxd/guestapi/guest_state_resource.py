@@ -107,7 +107,7 @@ def _object_in(body: bytes) -> Mapping[str, object]:
 
 
 def _quoted(text: str) -> str:
-    """Return text in quotes, on one line, and not too long."""
+    """Return a text in quotes on one line, shortened to `_MAX_QUOTED`."""
     quoted = json.dumps(text[:_MAX_QUOTED], ensure_ascii=False)
     # JSON may contain half of a surrogate pair, which UTF-8 cannot encode.
     return quoted.encode("utf-8", "replace").decode("utf-8")

@@ -24,7 +24,8 @@ _SLICE_LENGTH = 1000
 #: About how much text is rendered in one slice, in characters.
 _SLICE_SIZE = 16 * 1024
 
-#: How much longer than its text an item counts: a short one takes some time, too.
+#: What is added to the length of the text of each item, in characters: rendering a
+#: short item takes some time, too.
 _ITEM_COST = 32
 
 

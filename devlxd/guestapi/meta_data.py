@@ -43,18 +43,18 @@ def nocloud_meta_data(head: str, container: Container) -> Slices[MetaData]:
     :param head: what the meta-data begins with: empty, or a comment and a newline.
     """
     yield from ()
-    return MetaData(head + _block(_ours(container)) + _theirs(container))
+    return MetaData(head + _block(_defaults(container)) + _user_meta_data(container))
 
 
 def merged_meta_data(head: str, container: Container) -> Slices[MetaData]:
-    """Return the same meta-data with ``user.meta-data`` merged, in slices.
+    """Return a container's meta-data with ``user.meta-data`` merged over it.
 
     See `merge_meta_data`.
     """
-    return merge_meta_data(head, _ours(container), _theirs(container))
+    return merge_meta_data(head, _defaults(container), _user_meta_data(container))
 
 
-def _ours(container: Container) -> Mapping[str, str]:
+def _defaults(container: Container) -> Mapping[str, str]:
     instance_id = container.config.get("volatile.cloud-init.instance-id")
     return {
         "instance-id": instance_id or container.name,
@@ -62,31 +62,31 @@ def _ours(container: Container) -> Mapping[str, str]:
     }
 
 
-def _theirs(container: Container) -> str:
+def _user_meta_data(container: Container) -> str:
     return container.config.get("user.meta-data", "")
 
 
 def merge_meta_data(
-    head: str, ours: Mapping[str, str], theirs: str
+    head: str, defaults: Mapping[str, str], text: str
 ) -> Slices[MetaData]:
-    """Merge ``user.meta-data`` over the meta-data of the service, in slices.
+    """Merge ``user.meta-data`` over default values, in slices.
 
-    A key of ``theirs`` replaces the same key of ``ours``. If ``theirs`` repeats a key,
+    A key of ``text`` replaces the same key of ``defaults``. If ``text`` repeats a key,
     only the last one is kept, as YAML readers do. A text that is not a mapping is
     appended as it is.
 
     :param head: what the meta-data begins with: empty, or a comment and a newline.
-    :param ours: the keys and values of the service.
-    :param theirs: the value of ``user.meta-data``.
+    :param defaults: the default values by key.
+    :param text: the value of ``user.meta-data``.
     """
     problem = None
     try:
-        read = (yield from read_mapping(theirs)) if theirs else None
-        if read is not None:
-            return MetaData(head + _merged(ours, read))
+        mapping = (yield from read_mapping(text)) if text else None
+        if mapping is not None:
+            return MetaData(head + _merged(defaults, mapping))
     except NotMergeableError as error:
         problem = error.reason
-    return MetaData(head + _block(ours) + theirs, problem)
+    return MetaData(head + _block(defaults) + text, problem)
 
 
 def _block(values: Mapping[str, str], indentation: str = "") -> str:
@@ -100,33 +100,33 @@ def _flow(values: Mapping[str, str]) -> str:
     )
 
 
-def _merged(ours: Mapping[str, str], theirs: MappingText) -> str:
-    if theirs.is_null:
+def _merged(defaults: Mapping[str, str], mapping: MappingText) -> str:
+    if mapping.is_null:
         raise NotMergeableError("not a mapping")
-    left = {key: value for key, value in ours.items() if not theirs.has(key)}
-    position = theirs.position
-    rest = _without_duplicates(theirs)
-    if theirs.is_flow:
-        inserted = _flow(left) + (", " if left and theirs.entries else " ")
-    elif not (theirs.is_marked or theirs.column):
-        return _block(left) + theirs.text[:position] + rest
+    left = {key: value for key, value in defaults.items() if not mapping.has(key)}
+    position = mapping.position
+    rest = _without_duplicates(mapping)
+    if mapping.is_flow:
+        inserted = _flow(left) + (", " if left and mapping.entries else " ")
+    elif not (mapping.is_marked or mapping.column):
+        return _block(left) + mapping.text[:position] + rest
     else:
-        inserted = _block(left, " " * theirs.column)
-    return theirs.text[:position] + inserted + rest
+        inserted = _block(left, " " * mapping.column)
+    return mapping.text[:position] + inserted + rest
 
 
-def _without_duplicates(theirs: MappingText) -> str:
+def _without_duplicates(mapping: MappingText) -> str:
     """Return the text from the first key on, without entries that later ones replace.
 
     An entry that others refer to is kept.
     """
     last: dict[Hashable, int] = {
-        entry.key: entry.start for entry in theirs.entries if entry.key != MERGE_KEY
+        entry.key: entry.start for entry in mapping.entries if entry.key != MERGE_KEY
     }
     parts = []
-    position = theirs.position
-    for entry in theirs.entries:
+    position = mapping.position
+    for entry in mapping.entries:
         if last.get(entry.key, entry.start) != entry.start and not entry.is_referenced:
-            parts.append(theirs.text[position : entry.start])
+            parts.append(mapping.text[position : entry.start])
             position = entry.end
-    return "".join(parts) + theirs.text[position:]
+    return "".join(parts) + mapping.text[position:]

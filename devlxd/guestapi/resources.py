@@ -12,14 +12,8 @@ from twisted.logger import Logger
 
 from devlxd.guestapi.dialect import PathPattern, Route, Services
 from devlxd.guestapi.long_responses import list_response, object_response
-from devlxd.guestapi.resource_bases import (
-    NamedResource,
-    SlicedResource,
-)
-from devlxd.guestapi.snapshot_responses import (
-    json_response,
-    text_response,
-)
+from devlxd.guestapi.resource_bases import NamedResource, SlicedResource
+from devlxd.guestapi.snapshot_responses import json_response, text_response
 from devlxd.httpserver.responses import Response
 from devlxd.model import Container
 from devlxd.turns import Slices
@@ -80,7 +74,7 @@ class DevicesResource(SlicedResource):
         """See `SlicedResource.slices`."""
 
         def values(name: str, device: Mapping[str, str]) -> Mapping[str, str]:
-            return dict(sorted(with_hwaddr(name, device, container.config).items()))
+            return dict(sorted(_with_hwaddr(name, device, container.config).items()))
 
         return object_response(container.devices, self._is_shown, values)
 
@@ -88,7 +82,7 @@ class DevicesResource(SlicedResource):
         return self.dialect.shows_device(device)
 
 
-def with_hwaddr(
+def _with_hwaddr(
     name: str, device: Mapping[str, str], config: Mapping[str, str]
 ) -> Mapping[str, str]:
     """Return a device with ``volatile.NAME.hwaddr``, if it is a NIC without one.

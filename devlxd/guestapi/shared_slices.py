@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.guestapi.test_shared_slices -*-
-"""Work in slices whose result several others need."""
+"""Work in slices whose result is needed in several places."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ T = TypeVar("T")
 
 
 class SharedSlices(Generic[T]):
-    """Work that is done once, by those who wait for its result.
+    """Work that is done once, however often its result is asked for.
 
-    Whoever waits does the next slice in its own. If one of them stops, the others
-    continue.
+    Each generator that `result` has returned does the next slice of the work in a
+    slice of its own. If one of them is stopped, the others continue.
 
-    :param slices: does the work; it must not raise an exception.
+    :param slices: the work; it must not raise an exception.
     """
 
     def __init__(self, slices: Slices[T]) -> None:

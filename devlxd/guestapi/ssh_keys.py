@@ -21,8 +21,8 @@ from devlxd.guestapi.cloud_config import (
 from devlxd.guestapi.yaml_nodes import NotMergeableError
 from devlxd.turns import Slices
 
-#: The prefix of the config keys.
-PREFIX = "cloud-init.ssh-keys."
+#: The prefix of the config keys with SSH keys.
+SSH_KEYS_PREFIX = "cloud-init.ssh-keys."
 
 #: How many keys of the config are processed in one slice.
 _SLICE_LENGTH = 1000
@@ -39,8 +39,8 @@ DATA_KEYS = frozenset((*_VENDOR_DATA, *_USER_DATA))
 class MergedKeys:
     """The config keys that SSH keys change.
 
-    :ivar values: the new values by config key. A key is in it that the config does
-        not contain if a guest needs it.
+    :ivar values: the new values by config key. Keys that the config does not contain
+        are in it where `merge_ssh_keys` adds a value.
     :ivar problems: why values could not be changed, by config key.
     """
 
@@ -54,7 +54,7 @@ def merge_ssh_keys(config: Mapping[str, str]) -> Slices[MergedKeys]:
     The user-data of a container replaces the users of its vendor-data. Keys are
     therefore added to it only if it has users, or if the vendor-data has none. If one
     of the two has no value, it gets one under its name with ``cloud-init.``: under
-    both names, as LXD has it, cloud-init would warn about one of them.
+    both names, as LXD does it, cloud-init would warn about one of them.
     """
     keys = yield from user_keys(config)
     merge = _Merge(config, keys)
@@ -72,7 +72,7 @@ def user_keys(config: Mapping[str, str]) -> Slices[dict[str, UserKeys]]:
     """
     values = []
     for number, (name, value) in enumerate(config.items(), 1):
-        if name.startswith(PREFIX):
+        if name.startswith(SSH_KEYS_PREFIX):
             values.append((name, value))
         if number % _SLICE_LENGTH == 0:
             yield

@@ -30,7 +30,8 @@ MAX_TEXT = 4 * 1024 * 1024
 #: The maximum number of entries.
 MAX_ENTRIES = 4096
 
-#: The maximum length of a key that is not a string, such as a number.
+#: The maximum length of a key that is constructed if it is not a string, such as a
+#: number, in characters.
 _MAX_KEY = 100
 
 #: What PyYAML raises for a scalar that it cannot construct, such as ``!!bool maybe``.
@@ -51,7 +52,7 @@ MERGE_KEY: Hashable = (MERGE,)
 class Entry:
     """An entry of a mapping in a text.
 
-    :ivar key: the key as a YAML reader takes it; keys that are equal are duplicates.
+    :ivar key: the key as PyYAML reads it; keys that are equal are duplicates.
     :ivar start: where the key begins, with its ``?`` if it has one.
     :ivar end: where the next key begins, or the mapping ends.
     :ivar is_referenced: whether aliases of other entries refer to it.
@@ -242,7 +243,10 @@ class _Reader:
         return self._key_of(node.event)
 
     def _key_of(self, event: yaml.NodeEvent) -> Hashable:
-        """Return a key as a YAML reader takes it; one of its own if it has none."""
+        """Return a value that is equal for keys that PyYAML reads as equal.
+
+        For a key that cannot be hashed or constructed it is unlike all others.
+        """
         if not isinstance(event, yaml.ScalarEvent):
             return object()
         tag = tag_of(event)

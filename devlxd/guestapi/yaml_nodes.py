@@ -185,7 +185,7 @@ class Nodes:
 def write(node: Node) -> Slices[str]:
     """Return a node as YAML text that ends in a newline, in slices.
 
-    It has no anchors and aliases. Long lines are not folded.
+    It has no anchors or aliases. Long lines are not folded.
     """
     stream = StringIO()
     dumper = yaml.CBaseDumper(stream, width=-1, allow_unicode=True)

@@ -12,10 +12,7 @@ from devlxd.interfaces.bus import (
     ISubscriber,
     ISubscription,
 )
-from devlxd.interfaces.guest_states import (
-    IGuestStates,
-    IReadyObserver,
-)
+from devlxd.interfaces.guest_states import IGuestStates, IReadyObserver
 from devlxd.interfaces.identification import (
     ICallerIdentifier,
     IIDMap,

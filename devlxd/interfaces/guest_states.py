@@ -47,7 +47,7 @@ class IGuestStates(Interface):
 
 
 class IReadyObserver(Interface):
-    """An observer that is notified when guests become ready."""
+    """An observer that is notified when a guest becomes ready, or no longer is."""
 
     def state_changed(container: str, state: GuestState) -> None:
         """Called when the guest state of a container has changed.

@@ -14,13 +14,13 @@ from devlxd.guestapi.meta_data import MetaData, merge_meta_data
 from devlxd.guestapi.yaml_mappings import MAX_ENTRIES, MAX_TEXT
 from devlxd.turns import finish
 
-OURS = {"instance-id": "c1-id", "local-hostname": "c1"}
-OURS_TEXT = "instance-id: c1-id\nlocal-hostname: c1\n"
+DEFAULTS = {"instance-id": "c1-id", "local-hostname": "c1"}
+DEFAULTS_TEXT = "instance-id: c1-id\nlocal-hostname: c1\n"
 
 
-def merge(theirs: str, head: str = "") -> MetaData:
-    """Merge a text over `OURS`."""
-    return finish(merge_meta_data(head, OURS, theirs))
+def merge(text: str, head: str = "") -> MetaData:
+    """Merge a text over `DEFAULTS`."""
+    return finish(merge_meta_data(head, DEFAULTS, text))
 
 
 def load(text: str) -> object:
@@ -39,38 +39,38 @@ def load(text: str) -> object:
 
 #: Texts that are mappings, and the mapping that a guest reads.
 MERGED = {
-    "": OURS,
-    "# nothing\n": OURS,
-    "a: 1": OURS | {"a": 1},
-    "a: 1\r\nb: 2": OURS | {"a": 1, "b": 2},
-    "---\na: 1\n": OURS | {"a": 1},
-    "# c\n--- # d\n# e\na: 1\n...\n# f\n": OURS | {"a": 1},
-    "%YAML 1.1\n---\na: 1": OURS | {"a": 1},
-    "{a: 1}": OURS | {"a": 1},
-    "{}": OURS,
-    "{# c\n}": OURS,
-    "--- {a: 1, 'a': 2}": OURS | {"a": 2},
-    "{? a : 1, ? a : 2}": OURS | {"a": 2},
-    '{"instance-id": "x", "a": [1, {"b": 2}]}': OURS
+    "": DEFAULTS,
+    "# nothing\n": DEFAULTS,
+    "a: 1": DEFAULTS | {"a": 1},
+    "a: 1\r\nb: 2": DEFAULTS | {"a": 1, "b": 2},
+    "---\na: 1\n": DEFAULTS | {"a": 1},
+    "# c\n--- # d\n# e\na: 1\n...\n# f\n": DEFAULTS | {"a": 1},
+    "%YAML 1.1\n---\na: 1": DEFAULTS | {"a": 1},
+    "{a: 1}": DEFAULTS | {"a": 1},
+    "{}": DEFAULTS,
+    "{# c\n}": DEFAULTS,
+    "--- {a: 1, 'a': 2}": DEFAULTS | {"a": 2},
+    "{? a : 1, ? a : 2}": DEFAULTS | {"a": 2},
+    '{"instance-id": "x", "a": [1, {"b": 2}]}': DEFAULTS
     | {"instance-id": "x", "a": [1, {"b": 2}]},
-    "!!map\na: 1": OURS | {"a": 1},
-    "  a: 1\n  b: 2": OURS | {"a": 1, "b": 2},
-    "\ufeffa: 1": OURS | {"a": 1},
-    "\ufeff---\na: 1": OURS | {"a": 1},
-    "instance-id: x": OURS | {"instance-id": "x"},
+    "!!map\na: 1": DEFAULTS | {"a": 1},
+    "  a: 1\n  b: 2": DEFAULTS | {"a": 1, "b": 2},
+    "\ufeffa: 1": DEFAULTS | {"a": 1},
+    "\ufeff---\na: 1": DEFAULTS | {"a": 1},
+    "instance-id: x": DEFAULTS | {"instance-id": "x"},
     "'instance-id': x\n\"local-hostname\": y": {
         "instance-id": "x",
         "local-hostname": "y",
     },
-    "a: 1\n# c\na: 2\nb: 3\na: 4": OURS | {"a": 4, "b": 3},
-    "instance-id: x\ninstance-id: y\n": OURS | {"instance-id": "y"},
-    "? a\n: 1\n? a\n: 2\n": OURS | {"a": 2},
-    "b: c?\n?\n # ?\n a\n: 1\na: 2\n": OURS | {"a": 2, "b": "c?"},
-    "1: a\n'1': b\n0x1: c": OURS | {"1": "b", 1: "c"},
-    "x: &x {instance-id: y}\n<<: *x": OURS
+    "a: 1\n# c\na: 2\nb: 3\na: 4": DEFAULTS | {"a": 4, "b": 3},
+    "instance-id: x\ninstance-id: y\n": DEFAULTS | {"instance-id": "y"},
+    "? a\n: 1\n? a\n: 2\n": DEFAULTS | {"a": 2},
+    "b: c?\n?\n # ?\n a\n: 1\na: 2\n": DEFAULTS | {"a": 2, "b": "c?"},
+    "1: a\n'1': b\n0x1: c": DEFAULTS | {"1": "b", 1: "c"},
+    "x: &x {instance-id: y}\n<<: *x": DEFAULTS
     | {"instance-id": "y", "x": {"instance-id": "y"}},
-    "a: &x [1]\nb: *x": OURS | {"a": [1], "b": [1]},
-    "a: 0644\nb: yes\nc: 2020-01-02": OURS
+    "a: &x [1]\nb: *x": DEFAULTS | {"a": [1], "b": [1]},
+    "a: 0644\nb: yes\nc: 2020-01-02": DEFAULTS
     | yaml.safe_load("a: 0644\nb: yes\nc: 2020-01-02"),
 }
 
@@ -106,25 +106,25 @@ class MergeTests(SynchronousTestCase):
     def test_verbatim(self) -> None:
         """A text in the usual style stays as it is, with its comments."""
         text = "# mine\na: 0644 # octal\n\nb: |\n  x\n"
-        self.assertEqual(merge(text).text, OURS_TEXT + text)
+        self.assertEqual(merge(text).text, DEFAULTS_TEXT + text)
 
     def test_not_mappings(self) -> None:
         """What is not a mapping is appended as it is, and the problem returned."""
         for text, problem in APPENDED.items():
             for head in "", "#cloud-config\n":
-                expected = MetaData(head + OURS_TEXT + text, problem)
+                expected = MetaData(head + DEFAULTS_TEXT + text, problem)
                 self.assertEqual(merge(text, head), expected)
 
     def test_referenced_duplicate(self) -> None:
         """A repeated key stays if another entry has an alias for its value."""
         merged = merge("a: &x 1\na: 2\nb: *x\n")
-        self.assertEqual(yaml.safe_load(merged.text), OURS | {"a": 2, "b": 1})
+        self.assertEqual(yaml.safe_load(merged.text), DEFAULTS | {"a": 2, "b": 1})
 
     def test_too_large(self) -> None:
         """Very large texts are appended without an attempt to read them."""
         for text in ("a" * MAX_TEXT + ": 1", "a: 1\n" * (MAX_ENTRIES + 1)):
             merged = merge(text)
-            self.assertEqual(merged.text, OURS_TEXT + text)
+            self.assertEqual(merged.text, DEFAULTS_TEXT + text)
             self.assertIn("more than", str(merged.problem))
 
     def test_bombs(self) -> None:
@@ -142,12 +142,12 @@ class MergeTests(SynchronousTestCase):
 
     def test_slices(self) -> None:
         """A large text is read in many slices."""
-        slices = merge_meta_data("", OURS, "a:\n" + "- x\n" * 100_000)
+        slices = merge_meta_data("", DEFAULTS, "a:\n" + "- x\n" * 100_000)
         self.assertGreater(sum(1 for _ in slices), 1000)
 
 
 KEYS = st.one_of(
-    st.sampled_from(sorted(OURS)), st.text(max_size=4), st.booleans(), st.integers()
+    st.sampled_from(sorted(DEFAULTS)), st.text(max_size=4), st.booleans(), st.integers()
 )
 SCALARS = st.one_of(
     st.text(), st.integers(), st.booleans(), st.none(), st.dates(), st.binary()
@@ -201,24 +201,24 @@ class PropertyTests(SynchronousTestCase):
 
     @given(texts())
     def test_mappings(self, generated: tuple[str, dict[Any, Any]]) -> None:
-        """A guest reads our values, and theirs over them, with every key once."""
-        text, theirs = generated
+        """A guest reads every key once: the one of the text, or else the default."""
+        text, values = generated
         merged = merge(text)
         self.assertEqual(merged.problem, None)
-        self.assertEqual(load(merged.text), OURS | theirs)
+        self.assertEqual(load(merged.text), DEFAULTS | values)
 
     @given(
         st.dictionaries(JSON_TEXT, st.none() | st.integers() | JSON_TEXT, max_size=4)
     )
-    def test_json(self, theirs: dict[str, Any]) -> None:
+    def test_json(self, values: dict[str, Any]) -> None:
         """JSON objects are mappings, too."""
-        text = json.dumps(theirs, ensure_ascii=False)
+        text = json.dumps(values, ensure_ascii=False)
         merged = merge(text)
-        self.assertEqual(load(merged.text), OURS | yaml.safe_load(text))
+        self.assertEqual(load(merged.text), DEFAULTS | yaml.safe_load(text))
 
     @given(st.text(alphabet="ab:{}[],-? \n\t#&*!|>'\"%@`~<\ufeff\x85\u2028\x00"))
     def test_any_text(self, text: str) -> None:
         """No text is an error; a text that is not merged is appended as it is."""
         merged = merge(text)
         if merged.problem is not None:
-            self.assertEqual(merged.text, OURS_TEXT + text)
+            self.assertEqual(merged.text, DEFAULTS_TEXT + text)

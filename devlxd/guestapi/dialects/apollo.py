@@ -13,9 +13,7 @@ from devlxd.guestapi.config_resources import ConfigListResource, ConfigValueReso
 from devlxd.guestapi.dialect import Dialect
 from devlxd.guestapi.meta_data import nocloud_meta_data
 from devlxd.guestapi.resource_bases import constant
-from devlxd.guestapi.resources import (
-    MetaDataResource,
-)
+from devlxd.guestapi.resources import MetaDataResource
 
 DIALECT = Dialect(
     name="apollo",

@@ -14,10 +14,7 @@ from devlxd.guestapi.guest_state_resource import guest_state
 from devlxd.guestapi.image_export import export
 from devlxd.guestapi.meta_data import merged_meta_data
 from devlxd.guestapi.resource_bases import constant
-from devlxd.guestapi.resources import (
-    DevicesResource,
-    MetaDataResource,
-)
+from devlxd.guestapi.resources import DevicesResource, MetaDataResource
 
 #: The fields of ``/1.0`` that are the same for every container. devlxd has neither
 #: bearer tokens nor storage pools.
