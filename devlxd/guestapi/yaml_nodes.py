@@ -200,14 +200,24 @@ def write(node: Node) -> Slices[str]:
     return stream.getvalue()
 
 
+def _style_of(scalar: yaml.ScalarEvent) -> str | None:
+    """Return the style in which to write a scalar: its own, or double quotes.
+
+    libyaml does not always read folded text as it has written it. After literal text
+    with empty lines at its end it may write ``...``, which ends the document.
+    """
+    has_empty_end = scalar.value.endswith("\n\n") or scalar.value == "\n"
+    if scalar.style == ">" or (scalar.style == "|" and has_empty_end):
+        return '"'
+    return scalar.style
+
+
 def _events_of(node: Node) -> Iterator[yaml.Event]:
     """Yield the events of a node, without anchors."""
     event = node.event
     if isinstance(event, yaml.ScalarEvent):
-        # libyaml does not always read folded text as it has written it.
-        style = '"' if event.style == ">" else event.style
         yield yaml.ScalarEvent(
-            None, event.tag, event.implicit, event.value, style=style
+            None, event.tag, event.implicit, event.value, style=_style_of(event)
         )
         return
     assert isinstance(event, yaml.CollectionStartEvent)

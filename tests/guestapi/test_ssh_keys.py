@@ -335,6 +335,46 @@ def expected_users(users: list[Any]) -> list[Any]:
     return [*users, ROOT]
 
 
+class ExplicitKeyTests(SynchronousTestCase):
+    """Entries with a ``?`` before the key."""
+
+    def check(self, text: str) -> None:
+        """Check that a key is added, and that nothing else changes."""
+        merged = merge(IMPORT, {USER_DATA: HEAD + text}).values[USER_DATA]
+        read = yaml.safe_load(text)
+        expected = {**read, "users": expected_users(list(read.get("users", [])))}
+        self.assertEqual(yaml.safe_load(merged), expected, merged)
+
+    def test_flow(self) -> None:
+        """Between braces."""
+        for text in (
+            "{users: [root], ? '\n\n  ' : []}",
+            "{? a : b, ? users : [root], ? c : d}",
+            "{? # users ?\n  users : [root], ? c : d}",
+            "{? a : what, users: [root], b: 'x? '}",
+            "{? a}",
+        ):
+            self.check(text)
+
+    def test_block(self) -> None:
+        """On lines of their own."""
+        self.check("? a\n: b\n? users\n: [root]\n?  c\n: d\n")
+        self.check("a: b\n?\n  users\n:\n- root\n? c\n")
+
+
+class LiteralTests(SynchronousTestCase):
+    """Literal text in the users."""
+
+    def test_empty_lines(self) -> None:
+        """Empty lines at the end of a text are kept, and do not end the document."""
+        for literal in ("|+\n\n", "|+\n    x\n\n\n", "|\n    x\n", "|-\n    x\n"):
+            text = f"users:\n- name: root\n  extra: {literal}after: 1\n"
+            merged = merge(IMPORT, {USER_DATA: HEAD + text}).values[USER_DATA]
+            read = yaml.safe_load(text)
+            expected = {**read, "users": expected_users(read["users"])}
+            self.assertEqual(yaml.safe_load(merged), expected, merged)
+
+
 class PropertyTests(SynchronousTestCase):
     """Texts of every kind."""
 
