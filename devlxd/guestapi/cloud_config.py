@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from itertools import count
 
 import yaml
 from attrs import frozen
 
 from devlxd.guestapi.yaml_mappings import MappingText, read_mapping
 from devlxd.guestapi.yaml_nodes import (
+    EVENTS,
     STRING,
     Node,
     NotMergeableError,
@@ -103,10 +105,11 @@ def add_keys(config: CloudConfig, keys: Mapping[str, UserKeys]) -> Slices[str]:
     if value is None and read is not None and read.has(_USERS):
         raise NotMergeableError(f"{_USERS!r} comes from another mapping")
     writer = _Writer(read is not None and read.is_flow, _unused_mark(config.text, keys))
-    users = _items(value, _USERS)
+    users = _Users(_items(value, _USERS), writer)
+    yield from users.index()
     for name, added in keys.items():
-        _add_to_user(users, name, added, writer)
-    entry = mapping([(writer.string(_USERS), sequence(users))], writer.is_flow)
+        yield from users.add(name, added)
+    entry = mapping([(writer.string(_USERS), sequence(users.nodes))], writer.is_flow)
     written = writer.finish((yield from write(entry)))
     if read is None:
         end = "" if config.text.endswith("\n") else "\n"
@@ -142,10 +145,12 @@ def _unused_mark(text: str, keys: Mapping[str, UserKeys]) -> str:
         for name, added in keys.items()
         for value in (name, *added.public, *added.imported)
     ]
-    mark = COMMENT
-    while mark in text or any(mark in value for value in values):
-        mark += "!"
-    return mark
+    texts = (text, *values)
+    if not any(COMMENT in one for one in texts):
+        return COMMENT
+    numbered = re.compile(re.escape(COMMENT) + r"-(\d+)!")
+    used = {number for one in texts for number in numbered.findall(one)}
+    return next(f"{COMMENT}-{n}!" for n in count() if str(n) not in used)
 
 
 @frozen
@@ -178,29 +183,62 @@ class _Writer:
         return re.sub(rf"(?m){mark}(\"?)$", rf"\1 {COMMENT}", written)
 
 
-def _add_to_user(
-    users: list[Node], name: str, added: UserKeys, writer: _Writer
-) -> None:
-    """Add keys to a user; add the user to the list if it is not there."""
-    name_key = writer.string("name")
-    for number, user in enumerate(users):
-        if user.is_mapping:
-            pairs = _pairs(user)
-            if name in [value.text for key, value in pairs if key.text == "name"]:
-                users[number] = _with_lists(pairs, added, writer)
+class _Users:
+    """The users of a text, and where each of them is in the list.
+
+    :param nodes: the items of the list; each is a name or a mapping.
+    :param writer: creates the nodes that are added.
+    :ivar nodes: the items, with those that were added.
+    """
+
+    def __init__(self, nodes: list[Node], writer: _Writer) -> None:
+        self.nodes = nodes
+        self._writer = writer
+        self._numbers: dict[str, int] = {}
+        # Whether an item is neither. The users after it are not found.
+        self._has_wrong = False
+
+    def index(self) -> Slices[None]:
+        """Find the names of the users, in slices."""
+        for number, node in enumerate(self.nodes, 1):
+            if not node.is_mapping and node.text is None:
+                self._has_wrong = True
                 return
-        elif user.text is None:
+            name = _name_of(node)
+            if name is not None:
+                self._numbers.setdefault(name, number - 1)
+            if number % EVENTS == 0:
+                yield
+
+    def add(self, name: str, added: UserKeys) -> Slices[None]:
+        """Add keys to a user, in slices; add the user if it is not in the list."""
+        number = self._numbers.get(name)
+        if number is None and self._has_wrong:
             raise NotMergeableError("a user is neither a name nor a mapping")
-        elif user.text == name:
-            users[number] = _with_lists([(name_key, user)], added, writer)
-            return
-    users.append(_with_lists([(name_key, writer.string(name))], added, writer))
+        if number is None:
+            number = self._numbers[name] = len(self.nodes)
+            self.nodes.append(self._writer.string(name))
+        node = self.nodes[number]
+        if node.is_mapping:
+            pairs = _pairs(node)
+        else:
+            pairs = [(self._writer.string("name"), node)]
+        self.nodes[number] = yield from _with_lists(pairs, added, self._writer)
+        yield
+
+
+def _name_of(user: Node) -> str | None:
+    """Return the name of a user; of repeated ones the last, as YAML readers do."""
+    if not user.is_mapping:
+        return user.text
+    names = [value.text for key, value in _pairs(user) if key.text == "name"]
+    return names[-1] if names else None
 
 
 def _with_lists(
     pairs: list[tuple[Node, Node]], added: UserKeys, writer: _Writer
-) -> Node:
-    """Return the mapping of a user with added keys.
+) -> Slices[Node]:
+    """Return the mapping of a user with added keys, in slices.
 
     cloud-init has changed the spelling of the lists, and reads both. LXD adds keys to
     both; but of two lists cloud-init uses only one, and it warns about the old
@@ -213,7 +251,11 @@ def _with_lists(
             key, value = entries.get(spelling, (writer.string(name), None))
             items = _items(value, spelling)
             present = {item.text for item in items}
-            items += [writer.added(value) for value in values if value not in present]
+            for number, one in enumerate(values, 1):
+                if one not in present:
+                    items.append(writer.added(one))
+                if number % EVENTS == 0:
+                    yield
             entries[spelling] = (key, sequence(items))
     return mapping(list(entries.values()))
 

@@ -24,6 +24,12 @@ from devlxd.turns import Slices
 #: The prefix of the config keys with SSH keys.
 SSH_KEYS_PREFIX = "cloud-init.ssh-keys."
 
+#: The maximum number of SSH keys that are added.
+MAX_KEYS = 4096
+
+#: The maximum length of the value of each, in characters.
+MAX_KEY = 64 * 1024
+
 #: How many keys of the config are processed in one slice.
 _SLICE_LENGTH = 1000
 
@@ -56,7 +62,11 @@ def merge_ssh_keys(config: Mapping[str, str]) -> Slices[MergedKeys]:
     of the two has no value, it gets one under its name with ``cloud-init.``: under
     both names, as LXD does it, cloud-init would warn about one of them.
     """
-    keys = yield from user_keys(config)
+    try:
+        keys = yield from user_keys(config)
+    except NotMergeableError as error:
+        names = (_VENDOR_DATA[0], _USER_DATA[0])
+        return MergedKeys({}, dict.fromkeys(names, error.reason))
     merge = _Merge(config, keys)
     if keys:
         vendor_has_users = yield from merge.vendor_has_users()
@@ -69,19 +79,27 @@ def user_keys(config: Mapping[str, str]) -> Slices[dict[str, UserKeys]]:
     """Return the keys in a config by the names of their users, in slices.
 
     A value without a ``:``, such as ``none``, is ignored.
+
+    :raises NotMergeableError: when there are too many, or one is too long.
     """
     values = []
     for number, (name, value) in enumerate(config.items(), 1):
         if name.startswith(SSH_KEYS_PREFIX):
             values.append((name, value))
+            if len(values) > MAX_KEYS:
+                raise NotMergeableError(f"more than {MAX_KEYS} SSH keys")
+            if len(value) > MAX_KEY:
+                raise NotMergeableError("an SSH key that is too long")
         if number % _SLICE_LENGTH == 0:
             yield
     found: dict[str, tuple[list[str], list[str]]] = {}
-    for _, value in sorted(values):
+    for number, (_, value) in enumerate(sorted(values), 1):
         user, _, key = value.partition(":")
         if user and key:
             public, imported = found.setdefault(user, ([], []))
             (public if " " in key else imported).append(key)
+        if number % _SLICE_LENGTH == 0:
+            yield
     return {user: UserKeys(*map(_unique, lists)) for user, lists in found.items()}
 
 

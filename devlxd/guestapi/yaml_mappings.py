@@ -7,12 +7,12 @@ characters of the others, which stay as they are, with their comments.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Hashable, Iterator, Mapping
 
 import yaml
 from attrs import frozen
 
+from devlxd.guestapi.yaml_keys import block_key_start, flow_key_start
 from devlxd.guestapi.yaml_nodes import (
     EVENTS,
     MAX_DEPTH,
@@ -47,12 +47,6 @@ _KEY_ERRORS = (
 
 #: The key ``<<`` in an `Entry`; it differs from every string.
 MERGE_KEY: Hashable = (MERGE,)
-
-#: How much text is searched for the ``?`` before a key between braces, in characters.
-_MAX_BEFORE_FLOW_KEY = 1024
-
-#: The ``?`` of an explicit key, and comments and blanks between it and the key.
-_FLOW_INDICATOR = re.compile(r"[{,]\s*(\?)(?=\s)(?:\s|#[^\n]*\n)*\Z")
 
 
 @frozen
@@ -207,26 +201,12 @@ class _Reader:
         assert event.start_mark is not None
         start = event.start_mark.index
         if self._is_flow:
-            start = self._flow_indicator(start)
+            start = flow_key_start(self.text, start)
         elif event.start_mark.column != self._column:
-            start = self._indicator(start)
+            start = block_key_start(self.text, start, self._column)
         self._entries.append((self._key_of(event), start))
         if len(self._entries) > MAX_ENTRIES:
             raise NotMergeableError(f"more than {MAX_ENTRIES} keys")
-
-    def _flow_indicator(self, position: int) -> int:
-        """Return where the ``?`` of a key between braces is; without one, the key."""
-        start = max(0, position - _MAX_BEFORE_FLOW_KEY)
-        match = _FLOW_INDICATOR.search(self.text[start:position])
-        return position if match is None else start + match.start(1)
-
-    def _indicator(self, position: int) -> int:
-        """Return where the ``?`` of an explicit key is: in the column of the keys."""
-        while (position := self.text.rfind("?", 0, position)) >= 0:
-            line = max(self.text.rfind(end, 0, position) for end in "\r\n") + 1
-            if position - line == self._column:
-                return position
-        raise NotMergeableError("a key in an unknown place")
 
     def _is_wanted(self) -> bool:
         if self._depth != 1:
