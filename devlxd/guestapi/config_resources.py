@@ -97,9 +97,7 @@ class ConfigValueResource(NamedResource, ConfigResource):
         value = container.config.get(name)
         if not value:
             return self.not_found
-        return self.services.cache.get(
-            container, (self, name), lambda: text_response(value)
-        )
+        return self.kept(container, name, len(value), lambda: text_response(value))
 
     def _value(self, name: str, container: Container) -> Slices[Response]:
         config = yield from self.config_of(container)

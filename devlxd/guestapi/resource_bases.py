@@ -25,6 +25,9 @@ from devlxd.httpserver.responses import (
 from devlxd.model import Caller, Container
 from devlxd.turns import Slices
 
+#: The minimum length of an item whose response is kept in the cache, in characters.
+MIN_KEPT = 4096
+
 #: What a resource returns; see `devlxd.interfaces.IRequestHandler.respond`.
 AnyResponse = (
     Response | StreamResponse | MessageResponse | PendingStream | Deferred[Response]
@@ -180,6 +183,24 @@ class NamedResource(GuestResource):
             return self.get_by_name(container, name.decode("utf-8"))
         except UnicodeDecodeError:
             return self.not_found
+
+    def kept(
+        self,
+        container: Container,
+        name: str,
+        size: int,
+        render: Callable[[], Response],
+    ) -> Response:
+        """Return the response for an item, from the cache if it is long.
+
+        A short one is rendered in a few microseconds. In the cache, it would need much
+        more memory than the item itself.
+
+        :param size: the length of the item, in characters.
+        """
+        if size < MIN_KEPT:
+            return render()
+        return self.services.cache.get(container, (self, name), render)
 
     def get_by_name(self, container: Container, name: str) -> AnyResponse:
         """Respond to a request for the item ``name``."""

@@ -58,9 +58,8 @@ class DeviceResource(NamedResource):
         if device is None or not self.dialect.shows_device(device):
             return self.not_found
         values = dict(device)
-        return self.services.cache.get(
-            container, (self, name), lambda: json_response(values)
-        )
+        size = sum(len(key) + len(value) for key, value in values.items())
+        return self.kept(container, name, size, lambda: json_response(values))
 
 
 class DevicesResource(SlicedResource):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import tracemalloc
 from collections.abc import Callable
 from itertools import count
 from typing import cast
@@ -123,6 +125,28 @@ class NamesTests(SynchronousTestCase):
         guest = guest_of(Container("c1", {f"user.{c}": "x" for c in "bca"}))
         listed = json.loads(body_of(guest.get("/1.0/config")))
         self.assertEqual(listed, sorted(listed))
+
+
+class MemoryTests(SynchronousTestCase):
+    """The memory that a guest makes devlxd use by asking for many items."""
+
+    def test_short_items(self) -> None:
+        """Responses for short items are not kept."""
+        names = [str(n) for n in range(1000)]
+        config = {f"user.{name}": "value" for name in names}
+        devices = {name: {"nictype": "ipvlan"} for name in names}
+        guest = guest_of(Container("c1", config, devices))
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        guest.get("/1.0/config/user.0")
+        guest.get("/1.0/device/0")
+        before, _ = tracemalloc.get_traced_memory()
+        for name in names:
+            self.assertIn(b"value", guest.get(f"/1.0/config/user.{name}"))
+            self.assertIn(b"ipvlan", guest.get(f"/1.0/device/{name}"))
+        gc.collect()
+        after, _ = tracemalloc.get_traced_memory()
+        self.assertLess(after - before, 100_000)
 
 
 class MetaDataTests(SynchronousTestCase):
