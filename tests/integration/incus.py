@@ -239,6 +239,11 @@ class Incus:
             log = self.incus("info", "--show-log", name)
             raise GuestError(f"{error}{log}") from error
 
+    def major_version(self) -> int:
+        """Return the first part of the daemon's version."""
+        found = json.loads(self.incus("query", "/1.0"))
+        return int(found["environment"]["server_version"].split(".")[0])
+
     def publish_image(self) -> str:
         """Make the image of the containers public; return its fingerprint."""
         (image,) = json.loads(self.incus("image", "list", "--format=json"))

@@ -773,7 +773,7 @@ def public_image(fingerprint: str) -> Iterator[Case]:
     """Yield requests of a public image that is one file."""
     path = f"/1.0/images/{fingerprint}/export"
     no_type = differ(
-        "no client reads X-Incus-Type of an image", incus_type=("incus", None)
+        "X-Incus-Type is for files of instances", incus_type=("incus", None)
     )
     for headers in (
         (),

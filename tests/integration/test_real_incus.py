@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from unittest import SkipTest
 
 from tests.integration.comparisons import IMAGE_FIELDS, compare
 from tests.integration.guest_programs import Barrier, python
@@ -260,6 +261,7 @@ class RealIncusTests(ProcessTestCase):
 
     def test_responses(self) -> None:
         """Responses are those of Incus, except for the stated differences."""
+        self.skip_older()
         pairs = [f"{key}={value}" for key, value in CONFIG.items()]
         self.incus.incus("config", "set", self.name, *pairs)
         device = ["config", "device", "add", self.name]
@@ -271,6 +273,11 @@ class RealIncusTests(ProcessTestCase):
         run_as_user = partial(self.run_in_guest, *AS_USER)
         found += compare(run_as_user, SOCKETS, other_users())
         self.assertEqual(found, [], "\n" + "\n".join(found))
+
+    def skip_older(self) -> None:
+        """Skip the test with an Incus whose responses differ from the table's."""
+        if self.incus.major_version() < 7:
+            raise SkipTest("needs Incus 7 (Debian sid)")
 
     def set_key(self, key: str, value: str) -> None:
         """Set a config key of the container, and wait until devlxd has read it."""
@@ -284,6 +291,7 @@ class RealIncusTests(ProcessTestCase):
 
     def test_switched_off(self) -> None:
         """security.guestapi=false has the same effect, but on all paths."""
+        self.skip_older()
         self.set_key("security.guestapi", "false")
         found = compare(self.run_in_guest, LASTING_SOCKETS, switched_off())
         run_as_user = partial(self.run_in_guest, *AS_USER)
@@ -294,6 +302,7 @@ class RealIncusTests(ProcessTestCase):
 
     def test_images(self) -> None:
         """With security.guestapi.images, guests download the same public images."""
+        self.skip_older()
         fingerprint = self.incus.publish_image()
         allowed = {"": False, "false": False, "true": True}
         for value, is_allowed in allowed.items():
