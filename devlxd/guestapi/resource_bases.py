@@ -25,8 +25,12 @@ from devlxd.httpserver.responses import (
 from devlxd.model import Caller, Container
 from devlxd.turns import Slices
 
-#: The minimum length of an item whose response is kept in the cache, in characters.
-MIN_KEPT = 4096
+#: The maximum length of a short item, in characters.
+MAX_SHORT = 4096
+
+#: How many values of a container are in the cache when no more responses for short
+#: items are kept.
+MAX_KEPT = 256
 
 #: What a resource returns; see `devlxd.interfaces.IRequestHandler.respond`.
 AnyResponse = (
@@ -191,16 +195,15 @@ class NamedResource(GuestResource):
         size: int,
         render: Callable[[], Response],
     ) -> Response:
-        """Return the response for an item, from the cache if it is long.
+        """Return the response for an item, which is usually kept in the cache.
 
-        A short one is rendered in a few microseconds. In the cache, it would need much
-        more memory than the item itself.
+        The response for a short item needs much more memory than the item itself. It is
+        not kept if there are many already.
 
         :param size: the length of the item, in characters.
         """
-        if size < MIN_KEPT:
-            return render()
-        return self.services.cache.get(container, (self, name), render)
+        limit = MAX_KEPT if size <= MAX_SHORT else None
+        return self.services.cache.get(container, (self, name), render, limit)
 
     def get_by_name(self, container: Container, name: str) -> AnyResponse:
         """Respond to a request for the item ``name``."""

@@ -53,12 +53,20 @@ class ResponseCache:
     def __init__(self) -> None:
         self._kept: dict[str, tuple[Container, dict[object, Any]]] = {}
 
-    def get(self, container: Container, key: object, render: Callable[[], T]) -> T:
+    def get(
+        self,
+        container: Container,
+        key: object,
+        render: Callable[[], T],
+        limit: int | None = None,
+    ) -> T:
         """Return the value of ``key``; render it if it is not in the cache.
 
         :param key: identifies the value. Use keys only for what the snapshot contains,
             not for every name in a request: a guest must not be able to fill the cache.
         :param render: returns the value.
+        :param limit: if this many values of the container are in the cache, the value
+            is not kept.
         """
         snapshot, kept = self._kept.get(container.name, (None, {}))
         if snapshot is not container:
@@ -66,7 +74,9 @@ class ResponseCache:
             self._kept[container.name] = (container, kept)
         rendered: T | None = kept.get(key)
         if rendered is None:
-            rendered = kept[key] = render()
+            rendered = render()
+            if limit is None or len(kept) < limit:
+                kept[key] = rendered
         return rendered
 
     def forget(self, name: str) -> None:
