@@ -1,23 +1,17 @@
 """Guests that boot like cloud images: Debian with systemd and cloud-init.
 
-The root file system is made with mmdebstrap from the first of the host's package
-sources that has `SUITE`, once for all guests and all runs of the tests: it stays in
-`CACHE`. Each guest is an unprivileged LXC container. Its root is an overlay over
-that file system.
+Each guest is an unprivileged LXC container. Its root is an overlay over a root file
+system that is made once for all guests, see `tests.integration.root_file_systems`.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
 import shutil
-import subprocess
 import tarfile
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +19,12 @@ from attrs import field, frozen
 
 from tests.integration import lxc
 from tests.integration.lxc import LXCContainer
-from tests.integration.processes import GuestError, check, run, wait_until
-
-#: The directory of the root file systems. They may be deleted at any time when no
-#: tests run.
-CACHE = Path(os.environ.get("DEVLXD_TESTS_CACHE", "/var/cache/devlxd-tests"))
+from tests.integration.processes import GuestError, run, wait_until
+from tests.integration.root_file_systems import (
+    REQUIRED_PROGRAMS,
+    cached_root,
+    install,
+)
 
 #: The release of Debian in the guests.
 SUITE = "trixie"
@@ -54,9 +49,6 @@ PACKAGES = [
 #: The uid and gid of the guests' root on the host.
 HOST_ID = 100_000
 
-#: How long mmdebstrap may take, in seconds; it takes about 40.
-BUILD_TIMEOUT = 600
-
 #: The files that are added to the root file system. The network of a guest leads
 #: nowhere: without an address, its boot would wait for one for two minutes.
 ADDED_FILES = {
@@ -70,9 +62,6 @@ REMOVED_FILES = ["etc/hostname", "etc/ssh/ssh_host_*"]
 
 #: The units that are switched off, as they fail in each unprivileged container.
 MASKED_UNITS = ["sys-kernel-debug.mount"]
-
-#: The programs that the host needs besides those of `lxc`, and their packages.
-_REQUIRED_PROGRAMS = {"mmdebstrap": "mmdebstrap", "apt-get": "apt"}
 
 #: The configuration of a guest, without its name, paths and mounts. LXC's files make
 #: it a container that may run systemd.
@@ -94,95 +83,28 @@ _ENVIRONMENT = ["HOME=/root", "LANG=C.UTF-8", "PATH=/usr/sbin:/usr/bin:/sbin:/bi
 
 def missing_requirement() -> str | None:
     """Return what this host lacks to build and run guests, or ``None``."""
-    for program, package in _REQUIRED_PROGRAMS.items():
-        if shutil.which(program) is None:
-            return f"needs {program} (Debian: apt-get install {package})"
-    return lxc.missing_requirement()
+    return lxc.missing_requirement(REQUIRED_PROGRAMS)
 
 
 def build_root() -> Path:
     """Return the root file system; build it if it does not exist.
 
     Its name contains a digest of all that it consists of: another list of packages
-    makes another one. It gets this name when it is complete.
+    makes another one.
 
     :raises GuestError: if it cannot be built.
     """
     parts = [PACKAGES, ADDED_FILES, REMOVED_FILES, MASKED_UNITS, HOST_ID]
     digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-    root = CACHE / f"{SUITE}-{digest[:12]}"
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not root.exists():
-            with _temporary_directory() as directory:
-                _build(directory)
-                (directory / "root").rename(root)
-    return root
-
-
-@contextmanager
-def _temporary_directory() -> Iterator[Path]:
-    prefix = "unfinished-"
-    # The lock is ours: what is there was left by builds that were killed.
-    for left in CACHE.glob(f"{prefix}*"):
-        shutil.rmtree(left, ignore_errors=True)
-    directory = Path(tempfile.mkdtemp(prefix=prefix, dir=CACHE))
-    try:
-        # apt downloads as a user of its own.
-        directory.chmod(0o755)
-        yield directory
-    finally:
-        shutil.rmtree(directory)
+    return cached_root(f"{SUITE}-{digest[:12]}", _build)
 
 
 def _build(directory: Path) -> None:
-    """Build ``root`` in ``directory``."""
-    root = directory / "root"
+    archive, root = directory / "root.tar", directory / "root"
+    install(SUITE, "minbase", PACKAGES, archive)
     root.mkdir()
-    environment = {**os.environ, "TMPDIR": str(directory)}
-    for scheme in ("http", "https"):
-        option = f"Acquire::{scheme}::Proxy"
-        if proxy := run("apt-config", "dump", "--format=%v%n", option).strip():
-            environment[f"{scheme}_proxy"] = proxy
-    archive = directory / "root.tar"
-    command = [
-        *("timeout", "--foreground", f"{BUILD_TIMEOUT}", "mmdebstrap", "--quiet"),
-        *("--variant=minbase", f"--include={','.join(PACKAGES)}", SUITE),
-        *(str(archive), _find_mirror(directory)),
-    ]
-    done = subprocess.run(
-        command,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    check(command, done.returncode, done.stderr)
     _unpack(archive, root)
     _adapt(root)
-
-
-def _find_mirror(directory: Path) -> str:
-    """Return the first of the host's package sources that has `SUITE`.
-
-    :param directory: a directory for a temporary file.
-    :raises GuestError: if there is none.
-    """
-    lines = run("apt-get", "indextargets", "--format=$(SITE)", "Created-By: Packages")
-    sites = list(dict.fromkeys(lines.split()))
-    for site in sites:
-        url = f"{site}/dists/{SUITE}/InRelease"
-        download = ["/usr/lib/apt/apt-helper", "download-file", url]
-        target = str(directory / "InRelease")
-        if not subprocess.run(
-            [*download, target], capture_output=True, check=False
-        ).returncode:
-            return site
-    raise GuestError(
-        f"none of the package sources in /etc/apt has {SUITE}: {', '.join(sites)}"
-    )
 
 
 def _unpack(path: Path, root: Path) -> None:

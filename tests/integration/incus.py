@@ -10,22 +10,13 @@ network.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
-import re
-import shutil
-import tarfile
-import tempfile
 from functools import partial
 from pathlib import Path
 
-from tests.integration.cloud_guest import CACHE
-from tests.integration.lxc import (
-    HOST_DIRECTORIES,
-    ROOT_DIRECTORIES,
-    missing_requirement,
-)
+from tests.integration.host_image import ROOT_DISK, write_image
+from tests.integration.lxc import HOST_DIRECTORIES, missing_requirement
 from tests.integration.processes import (
     TIMEOUT,
     GuestError,
@@ -34,22 +25,14 @@ from tests.integration.processes import (
     start,
     wait_until,
 )
+from tests.integration.root_file_systems import (
+    REQUIRED_PROGRAMS,
+    cached_root,
+    install,
+)
 
 #: The releases of Debian whose Incus is tried, in this order.
 SUITES = ["sid", "trixie"]
-
-#: How long mmdebstrap may take, in seconds; it takes about 30.
-BUILD_TIMEOUT = 600
-
-#: The programs that the host needs besides those of `lxc`, and their packages.
-_REQUIRED_PROGRAMS = {
-    "mmdebstrap": "mmdebstrap",
-    "apt-get": "apt",
-    "nsenter": "util-linux",
-}
-
-#: The options of the host's apt that also matter for the other release.
-_APT_OPTIONS = re.compile(r"Acquire::(https?|Check-\w|Retries)", re.IGNORECASE)
 
 #: Replaces the programs of the host and becomes the daemon. Its arguments are the
 #: root file system, the directory for the host's programs, and the daemon's command.
@@ -66,88 +49,28 @@ mount -t cgroup2 cgroup2 /sys/fs/cgroup
 exec "$@"
 """
 
-_METADATA = """\
-architecture: x86_64
-creation_date: 1700000000
-properties: {description: the root of the host}
-templates: {}
-"""
-
-#: The device of a container's root directory.
-_ROOT_DISK = ["disk", "path=/", "pool=default"]
-
 
 def missing_incus() -> str | None:
     """Return what this host lacks to run Incus, or ``None``."""
-    for program, package in _REQUIRED_PROGRAMS.items():
-        if shutil.which(program) is None:
-            return f"needs {program} (Debian: apt-get install {package})"
-    return missing_requirement()
+    return missing_requirement({**REQUIRED_PROGRAMS, "nsenter": "util-linux"})
 
 
 def incus_root() -> Path:
     """Return a root file system with Incus; build it if there is none.
 
-    It gets its name when it is complete.
-
     :raises GuestError: if it cannot be built.
     """
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / "incus-lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        # The lock is ours: an interrupted build has left them.
-        for left in CACHE.glob("incus-unfinished-*"):
-            run("rm", "-rf", "--one-file-system", str(left))
-        errors = []
-        for suite in SUITES:
-            root = CACHE / f"incus-{suite}"
-            try:
-                if not root.exists():
-                    _build(suite, root)
-            except GuestError as error:
-                errors.append(f"{suite}: {error}")
-            else:
-                return root
-    raise GuestError("\n".join(errors))
-
-
-def _build(suite: str, root: Path) -> None:
-    # apt downloads as a user of its own, which must be able to enter the directory.
-    directory = Path(tempfile.mkdtemp(prefix="incus-unfinished-", dir=CACHE))
-    directory.chmod(0o755)
-    try:
-        _install(suite, directory / "root")
-        (directory / "root").rename(root)
-    finally:
-        run("rm", "-rf", "--one-file-system", str(directory))
-
-
-def _install(suite: str, root: Path) -> None:
-    """Install Incus from the first of the host's package sources that has it."""
-    options = [
-        f"--aptopt={line}"
-        for line in run("apt-config", "dump").splitlines()
-        if _APT_OPTIONS.match(line)
-    ]
-    sites = run("apt-get", "indextargets", "--format=$(SITE)", "Created-By: Packages")
-    errors = ["the host has no package sources"]
-    for site in dict.fromkeys(sites.split()):
-        # What mmdebstrap mounts goes with its namespace, however it ends.
-        isolated = ["unshare", "--mount", "--propagation=private"]
-        limited = ["timeout", "--foreground", f"{BUILD_TIMEOUT}"]
-        builder = ["mmdebstrap", "--quiet", "--mode=root", "--variant=essential"]
-        what = ["--include=incus-base", *options, suite, str(root), site]
-        output = Output(f"mmdebstrap {suite}")
-        process = start(*isolated, *limited, *builder, *what, output=output)
+    errors = []
+    for suite in SUITES:
         try:
-            code = process.wait(BUILD_TIMEOUT + TIMEOUT)
-        finally:
-            process.kill()
-        if code == 0:
-            return
-        run("rm", "-rf", "--one-file-system", str(root))
-        errors.append("\n".join(output.text().splitlines()[-10:]))
+            return cached_root(f"incus-{suite}", partial(_build, suite))
+        except GuestError as error:
+            errors.append(str(error))
     raise GuestError("\n".join(errors))
+
+
+def _build(suite: str, directory: Path) -> None:
+    install(suite, "essential", ["incus-base"], directory / "root")
 
 
 class Incus:
@@ -202,15 +125,8 @@ class Incus:
     def _set_up(self) -> None:
         self.incus("config", "set", "images.auto_update_interval=0")
         self.incus("storage", "create", "default", "dir")
-        self.incus("profile", "device", "add", "default", "root", *_ROOT_DISK)
-        image = self._home / "image.tar.gz"
-        root = self._home / "image"
-        for directory in ROOT_DIRECTORIES:
-            (root / "rootfs" / directory).mkdir(parents=True)
-        (root / "metadata.yaml").write_text(_METADATA)
-        with tarfile.open(image, "w:gz") as tar:
-            tar.add(root / "metadata.yaml", "metadata.yaml")
-            tar.add(root / "rootfs", "rootfs")
+        self.incus("profile", "device", "add", "default", "root", *ROOT_DISK)
+        image = write_image(self._home)
         self.incus("image", "import", str(image), "--alias", "host")
 
     def start_container(self, name: str, binds: dict[Path, str]) -> None:

@@ -66,11 +66,14 @@ Server("/run/init/sock", Run).serve_forever()
 UNTIL_READY = "until test -S /run/init/sock; do sleep 0.05; done"
 
 
-def missing_requirement() -> str | None:
-    """Return what this host lacks to run containers, or ``None``."""
+def missing_requirement(programs: Mapping[str, str] | None = None) -> str | None:
+    """Return what this host lacks to run containers, or ``None``.
+
+    :param programs: further programs that are needed, and their Debian packages.
+    """
     if os.geteuid() != 0:
         return "needs root"
-    for program, package in _REQUIRED_PROGRAMS.items():
+    for program, package in {**_REQUIRED_PROGRAMS, **(programs or {})}.items():
         if shutil.which(program) is None:
             return f"needs {program} (Debian: apt-get install {package})"
     return None

@@ -5,26 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.integration.lxc import (
-    HOST_DIRECTORIES,
-    ROOT_DIRECTORIES,
-    missing_requirement,
-)
+from tests.integration.host_image import ROOT_DISK, write_image
+from tests.integration.lxc import HOST_DIRECTORIES, missing_requirement
 from tests.integration.processes import TIMEOUT, GuestError, run, start
-
-_METADATA = """\
-architecture: x86_64
-creation_date: 1700000000
-properties: {description: the root of the host}
-templates: {}
-"""
-
-#: The device of a container's root directory.
-_ROOT_DISK = ["disk", "path=/", "pool=default"]
 
 
 def missing_lxd() -> str | None:
@@ -74,15 +60,8 @@ class LXD:
 
     def _set_up(self) -> None:
         self.lxc("storage", "create", "default", "dir")
-        self.lxc("profile", "device", "add", "default", "root", *_ROOT_DISK)
-        image = self._home / "image.tar.gz"
-        root = self._home / "image"
-        for directory in ROOT_DIRECTORIES:
-            (root / "rootfs" / directory).mkdir(parents=True)
-        (root / "metadata.yaml").write_text(_METADATA)
-        with tarfile.open(image, "w:gz") as tar:
-            tar.add(root / "metadata.yaml", "metadata.yaml")
-            tar.add(root / "rootfs", "rootfs")
+        self.lxc("profile", "device", "add", "default", "root", *ROOT_DISK)
+        image = write_image(self._home)
         self.lxc("image", "import", str(image), "--alias", "host")
 
     def start_container(
