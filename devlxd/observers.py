@@ -9,7 +9,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from devlxd.interfaces import IServiceObserver
-from devlxd.model import Caller, Container
+from devlxd.model import Caller, Container, Refusal
 
 
 @implementer(IServiceObserver)
@@ -19,14 +19,20 @@ class NullObserver:
     def connected(self, caller: Caller) -> None:
         """See `IServiceObserver.connected`."""
 
-    def refused(self, container: str | None, reason: str) -> None:
+    def refused(self, container: str | None, refusal: Refusal, reason: str) -> None:
         """See `IServiceObserver.refused`."""
 
     def asked(self, container: str, path: str, code: int) -> None:
         """See `IServiceObserver.asked`."""
 
+    def responded(self, dialect: str, code: int, seconds: float) -> None:
+        """See `IServiceObserver.responded`."""
+
     def changed(self, name: str, old: Container | None, new: Container | None) -> None:
         """See `IServiceObserver.changed`."""
+
+    def recorded(self, container: str, count: int) -> None:
+        """See `IServiceObserver.recorded`."""
 
     def lost(self, container: str) -> None:
         """See `IServiceObserver.lost`."""
@@ -45,17 +51,25 @@ class GuardedObserver:
         """See `IServiceObserver.connected`."""
         self._notify("connected", self._observer.connected, caller)
 
-    def refused(self, container: str | None, reason: str) -> None:
+    def refused(self, container: str | None, refusal: Refusal, reason: str) -> None:
         """See `IServiceObserver.refused`."""
-        self._notify("refused", self._observer.refused, container, reason)
+        self._notify("refused", self._observer.refused, container, refusal, reason)
 
     def asked(self, container: str, path: str, code: int) -> None:
         """See `IServiceObserver.asked`."""
         self._notify("asked", self._observer.asked, container, path, code)
 
+    def responded(self, dialect: str, code: int, seconds: float) -> None:
+        """See `IServiceObserver.responded`."""
+        self._notify("responded", self._observer.responded, dialect, code, seconds)
+
     def changed(self, name: str, old: Container | None, new: Container | None) -> None:
         """See `IServiceObserver.changed`."""
         self._notify("changed", self._observer.changed, name, old, new)
+
+    def recorded(self, container: str, count: int) -> None:
+        """See `IServiceObserver.recorded`."""
+        self._notify("recorded", self._observer.recorded, container, count)
 
     def lost(self, container: str) -> None:
         """See `IServiceObserver.lost`."""
@@ -73,4 +87,8 @@ class GuardedObserver:
 
 def guarded(observer: IServiceObserver | None) -> IServiceObserver:
     """Return an observer that never raises; for ``None``, one that does nothing."""
-    return NullObserver() if observer is None else GuardedObserver(observer)
+    if observer is None:
+        return NullObserver()
+    if isinstance(observer, GuardedObserver | NullObserver):
+        return observer
+    return GuardedObserver(observer)

@@ -98,14 +98,12 @@ class DevLXDService(MultiService):
     ) -> None:
         super().__init__()
         self.store = store
+        observer = guarded(observer)
         identifier = identifier or self._default_identifier(reactor)
         endpoints, turns = list(endpoints), Turns(reactor)
-        bus = None
-        if namespaces := _namespaces(dialect for dialect, _ in endpoints):
-            journal = journal or SQLiteJournal()
-            bus = EventBus(store, journal, reactor, now, turns, namespaces=namespaces)
+        bus = self._make_bus(reactor, endpoints, journal, turns, observer, now)
         self.states = states or MemoryGuestStates(store, identifier, reactor)
-        reporter = _ChangeReporter(store, guarded(observer))
+        reporter = _ChangeReporter(store, observer)
         self._add_services(bus, self.states, reporter)
         sites = GuestSites(
             store,
@@ -121,6 +119,29 @@ class DevLXDService(MultiService):
             location=location,
         )
         self._listen(sites, endpoints, reactor)
+
+    def _make_bus(
+        self,
+        reactor: IDevLXDReactor,
+        endpoints: Iterable[tuple[Dialect, IStreamServerEndpoint]],
+        journal: IJournal | None,
+        turns: Turns,
+        observer: IServiceObserver,
+        now: Callable[[], int],
+    ) -> EventBus | None:
+        """Return the bus, or ``None`` if no dialect has events."""
+        namespaces = _namespaces(dialect for dialect, _ in endpoints)
+        if not namespaces:
+            return None
+        return EventBus(
+            self.store,
+            journal or SQLiteJournal(),
+            reactor,
+            now,
+            turns,
+            observer,
+            namespaces=namespaces,
+        )
 
     def _add_services(self, *providers: object) -> None:
         """Start and stop those providers that are services with this one."""

@@ -20,7 +20,7 @@ from zope.interface import implementer
 
 from devlxd import DIALECTS, Container, DevLXDService, MemoryStore, endpoint_at
 from devlxd.interfaces import IDevLXDReactor, IServiceObserver
-from devlxd.model import Caller
+from devlxd.model import Caller, Refusal
 
 
 @implementer(IServiceObserver)
@@ -32,7 +32,7 @@ class RequestLog:
     def connected(self, caller: Caller) -> None:
         """See `IServiceObserver.connected`."""
 
-    def refused(self, container: str | None, reason: str) -> None:
+    def refused(self, container: str | None, refusal: Refusal, reason: str) -> None:
         """See `IServiceObserver.refused`."""
         self._log.warn("{container}: {reason}", container=container, reason=reason)
 
@@ -42,8 +42,14 @@ class RequestLog:
             "{container}: {path}: {code}", container=container, path=path, code=code
         )
 
+    def responded(self, dialect: str, code: int, seconds: float) -> None:
+        """See `IServiceObserver.responded`."""
+
     def changed(self, name: str, old: Container | None, new: Container | None) -> None:
         """See `IServiceObserver.changed`."""
+
+    def recorded(self, container: str, count: int) -> None:
+        """See `IServiceObserver.recorded`."""
 
     def lost(self, container: str) -> None:
         """See `IServiceObserver.lost`."""

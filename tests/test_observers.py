@@ -21,7 +21,7 @@ from devlxd.guestapi.config_resources import ConfigValueResource
 from devlxd.guestapi.dialects import DEFAULT_DIALECT
 from devlxd.images.memory_image_store import MemoryImageStore
 from devlxd.interfaces import ImageError, IServiceObserver
-from devlxd.model import Caller, Container
+from devlxd.model import Caller, Container, Refusal
 from devlxd.observers import NullObserver, guarded
 from devlxd.service import DevLXDService
 from devlxd.testing import (
@@ -59,17 +59,21 @@ class RecordingServiceObserverTests(ServiceObserverContract, SynchronousTestCase
         observer = RecordingServiceObserver()
         caller = Caller("c1", 0)
         observer.connected(caller)
-        observer.refused(None, "no")
+        observer.refused(None, Refusal.NOT_IN_CONTAINER, "no")
         observer.asked("c1", "/", 200)
+        observer.responded("toy", 200, 0.5)
         observer.changed("c1", C1, None)
+        observer.recorded("c1", 2)
         observer.lost("c1")
         self.assertEqual(
             observer.notifications,
             [
                 ("connected", caller),
-                ("refused", None, "no"),
+                ("refused", None, Refusal.NOT_IN_CONTAINER, "no"),
                 ("asked", "c1", "/", 200),
+                ("responded", "toy", 200),
                 ("changed", "c1", C1, None),
+                ("recorded", "c1", 2),
                 ("lost", "c1"),
             ],
         )
@@ -98,13 +102,23 @@ class GuardedObserverTests(ServiceObserverContract, SynchronousTestCase):
     def test_passed_on(self) -> None:
         """The guarded observer is notified of everything."""
         self.observer.connected(Caller("c1", 0))
-        self.observer.refused(None, "no")
+        self.observer.refused(None, Refusal.NOT_IN_CONTAINER, "no")
         self.observer.asked("c1", "/", 200)
+        self.observer.responded("toy", 200, 0.5)
         self.observer.changed("c1", C1, None)
+        self.observer.recorded("c1", 2)
         self.observer.lost("c1")
         self.assertEqual(
             [method for method, *_ in self.recording.notifications],
-            ["connected", "refused", "asked", "changed", "lost"],
+            [
+                "connected",
+                "refused",
+                "asked",
+                "responded",
+                "changed",
+                "recorded",
+                "lost",
+            ],
         )
 
 
@@ -125,7 +139,9 @@ class ObserverTests(SynchronousTestCase):
             [
                 ("connected", Caller("c1", uid=0)),
                 ("asked", "c1", "/1.0/config/user.a", 200),
+                ("responded", "lxd", 200),
                 ("asked", "c1", "/nope", 404),
+                ("responded", "lxd", 404),
             ],
         )
 
@@ -138,7 +154,10 @@ class ObserverTests(SynchronousTestCase):
             self.store, "c1", clock=reactor, images=images, observer=self.observer
         )
         GuestConnection(site).get(path)
-        self.assertEqual(self.observer.notifications[1:], [("asked", "c1", path, 200)])
+        self.assertEqual(
+            self.observer.notifications[1:],
+            [("asked", "c1", path, 200), ("responded", "lxd", 200)],
+        )
 
     def asked(self, guest: GuestConnection, *requests: bytes) -> list[tuple[Any, ...]]:
         """Send requests; return the paths and codes that the observer receives."""
@@ -201,7 +220,7 @@ class ObserverTests(SynchronousTestCase):
         clock, _ = self.request_list()
         clock.pump([0] * 20)
         self.assertEqual(
-            self.observer.notifications, [("asked", "c1", "/1.0/config", 200)]
+            self.observer.notifications[0], ("asked", "c1", "/1.0/config", 200)
         )
 
     def test_asked_disconnected(self) -> None:
@@ -222,7 +241,7 @@ class ObserverTests(SynchronousTestCase):
         )
         self.store.put(evolve(C1, config={"user.a": "c"}))
         self.assertIn(b"user.a", guest.receive())
-        self.assertEqual(len(self.observer.notifications), 1)
+        self.assertEqual(len(self.observer.notifications), 2)
 
     def test_asked_websocket(self) -> None:
         """The status of a websocket is 101, that of a bad handshake 400."""
@@ -246,7 +265,8 @@ class ObserverTests(SynchronousTestCase):
         self.store.put(evolve(C1, config={"security.devlxd": "false"}))
         GuestConnection(site_for(self.store, "c1", observer=self.observer)).get("/")
         self.assertEqual(
-            self.observer.notifications[1:], [("refused", "c1", "not authorized")]
+            self.observer.notifications[1:-1],
+            [("refused", "c1", Refusal.SWITCHED_OFF, "not authorized")],
         )
 
     def test_refused_connections(self) -> None:
@@ -263,12 +283,14 @@ class ObserverTests(SynchronousTestCase):
         GuestConnection(site)
         GuestConnection(site)
         self.assertEqual(
-            self.observer.notifications[-1], ("refused", "c1", "too many connections")
+            self.observer.notifications[-1],
+            ("refused", "c1", Refusal.TOO_MANY_CONNECTIONS, "too many connections"),
         )
         self.patch(site.server.admission, "_peers", MemoryPeerSource(None))
         GuestConnection(site)
-        kind, container, reason = self.observer.notifications[-1]
+        kind, container, refusal, reason = self.observer.notifications[-1]
         self.assertEqual((kind, container), ("refused", None))
+        self.assertIs(refusal, Refusal.NOT_IN_CONTAINER)
         self.assertTrue(reason.startswith("not in a container: "), reason)
 
     def test_lost(self) -> None:

@@ -30,7 +30,7 @@ from devlxd.host.listening import endpoint_at
 from devlxd.httpserver.site import DevLXDSite
 from devlxd.images.memory_image_store import MemoryImageStore
 from devlxd.interfaces import IImageStore, IStoreObserver
-from devlxd.model import Caller, Container
+from devlxd.model import Caller, Container, Refusal
 from devlxd.observers import guarded
 from devlxd.service import DevLXDService, _ChangeReporter
 from devlxd.testing import (
@@ -239,17 +239,25 @@ class ObservedServiceTests(SynchronousTestCase):
         self.connect().get("/1.0/config/user.a")
         self.callers.clear()
         self.connect()
-        *identified, (method, container, reason) = self.observer.notifications
+        *identified, (method, container, refusal, reason) = self.observer.notifications
         self.assertEqual(
             identified,
             [
                 ("connected", Caller("c1", uid=0)),
                 ("asked", "c1", "/1.0/config/user.a", 200),
+                ("responded", "lxd", 200),
                 ("connected", Caller("c1", uid=1000)),
-                ("refused", "c1", "Access denied for non-root user"),
+                (
+                    "refused",
+                    "c1",
+                    Refusal.NOT_PERMITTED,
+                    "Access denied for non-root user",
+                ),
+                ("responded", "lxd", 401),
             ],
         )
         self.assertEqual((method, container), ("refused", None))
+        self.assertIs(refusal, Refusal.NOT_IN_CONTAINER)
         self.assertIn(f"pid {GUEST.pid}", reason)
 
     def test_observer_changes(self) -> None:
@@ -257,7 +265,8 @@ class ObservedServiceTests(SynchronousTestCase):
         changed = evolve(C1, config={"user.a": "c"})
         self.store.put(changed)
         self.connect().get("/1.0/events?since=1970-01-01T00:00:01Z")
-        self.assertEqual(self.observer.notifications[0], ("changed", "c1", C1, changed))
+        self.assertIn(("changed", "c1", C1, changed), self.observer.notifications)
+        self.assertIn(("recorded", "c1", 1), self.observer.notifications)
         self.assertEqual(self.observer.notifications.count(("lost", "c1")), 1)
 
     def test_failing_observer(self) -> None:

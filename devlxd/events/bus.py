@@ -22,12 +22,14 @@ from devlxd.interfaces import (
     IContainerStore,
     IEventBus,
     IJournal,
+    IServiceObserver,
     IStoreObserver,
     ISubscriber,
     ISubscription,
     ITurns,
 )
 from devlxd.model import Container, End, Event
+from devlxd.observers import NullObserver
 from devlxd.turns import Turns
 
 #: A slice ends after this many events of a change, or once they exceed this many
@@ -54,6 +56,7 @@ class EventBus(Service):
     :param now: returns the time, in nanoseconds since 1970. The timestamps of a
         container increase even if this time does not.
     :param turns: schedules long work; default: a scheduler of this bus alone.
+    :param observer: is notified of events; default: none.
     :param namespaces: the prefixes of the config keys whose changes cause events. List
         only those that guests may see; there is no default, so that no other key is
         exposed by omission.
@@ -66,12 +69,14 @@ class EventBus(Service):
         reactor: IReactorTime,
         now: Callable[[], int] = time.time_ns,
         turns: ITurns | None = None,
+        observer: IServiceObserver | None = None,
         *,
         namespaces: Collection[str],
     ) -> None:
         self._store = store
         self._now = now
         self._turns = turns or Turns(reactor)
+        self._observer = observer or NullObserver()
         self._namespaces = tuple(namespaces)
         self._recorder = Recorder(
             journal, reactor, self._turns, self._namespaces, self._all_incarnations
@@ -224,6 +229,7 @@ class EventBus(Service):
         if chain.events:
             incarnation.timestamp = chain.events[-1].timestamp
             self._latest = max(self._latest, incarnation.timestamp)
+            self._observer.recorded(incarnation.container.name, len(chain.events))
         if not incarnation.is_recorded:
             self._recorder.record(incarnation, since, chain.events)
         _deliver(incarnation, chain)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import cast
 
 from twisted.web.http import Request
@@ -23,7 +24,7 @@ from devlxd.interfaces import (
     IRunObserver,
     IStoreObserver,
 )
-from devlxd.model import Caller, Container
+from devlxd.model import Caller, Container, Refusal
 
 
 @implementer(IRequestHandler, IStoreObserver, IRunObserver)
@@ -72,8 +73,9 @@ class GuestAPI:
         caller = cast("Caller | None", caller)
         container = self._store.get(caller.container) if caller is not None else None
         refusal = self._gate.refusal(caller, container)
-        if refusal is not None or container is None or caller is None:
+        if refusal is not None:
             return self._refuse(caller, refusal)
+        assert container is not None
         assert isinstance(request, DevLXDRequest)
         request.attachment = caller
         resource = cast(GuestResource, getChildForRequest(self._tree, request))
@@ -89,13 +91,15 @@ class GuestAPI:
         if isinstance(caller, Caller):
             path = request.path.decode("latin-1")
             self._observer.asked(caller.container, path, code)
+        seconds = time.perf_counter() - request.began
+        self._observer.responded(self.services.dialect.name, code, seconds)
 
-    def _refuse(self, caller: Caller | None, refusal: Response | None) -> Response:
-        assert refusal is not None
+    def _refuse(self, caller: Caller | None, refusal: Refusal) -> Response:
+        response = self._gate.response_to(refusal)
         name = caller.container if caller is not None else None
-        reason = refusal.body.decode("utf-8").rstrip("\n")
-        self._observer.refused(name, reason)
-        return refusal
+        reason = response.body.decode("utf-8").rstrip("\n")
+        self._observer.refused(name, refusal, reason)
+        return response
 
     def changed(self, name: str, old: Container | None, new: Container | None) -> None:
         """See `IStoreObserver.changed`."""

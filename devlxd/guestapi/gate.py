@@ -9,7 +9,7 @@ from devlxd.booleans import is_false
 from devlxd.guestapi.dialect import Dialect
 from devlxd.guestapi.snapshot_responses import NOT_IN_CONTAINER
 from devlxd.httpserver.responses import Response, refusal
-from devlxd.model import Caller, Container
+from devlxd.model import Caller, Container, Refusal
 
 
 def is_switched_off(container: Container, switch: str) -> bool:
@@ -32,13 +32,16 @@ class Gate:
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
-        self._not_root = refusal(http.UNAUTHORIZED, dialect.not_root)
-        self._not_authorized = refusal(http.FORBIDDEN, dialect.not_authorized)
+        self._responses = {
+            Refusal.NOT_IN_CONTAINER: NOT_IN_CONTAINER,
+            Refusal.SWITCHED_OFF: refusal(http.FORBIDDEN, dialect.not_authorized),
+            Refusal.NOT_PERMITTED: refusal(http.UNAUTHORIZED, dialect.not_root),
+        }
 
     def refusal(
         self, caller: Caller | None, container: Container | None
-    ) -> Response | None:
-        """Return the response to a caller without permission.
+    ) -> Refusal | None:
+        """Return why a caller has no permission.
 
         :param caller: ``None`` if the caller was not identified.
         :param container: the current snapshot of the caller's container; ``None`` if
@@ -46,12 +49,16 @@ class Gate:
         :return: ``None`` if the caller may use the API.
         """
         if caller is None or container is None:
-            return NOT_IN_CONTAINER
+            return Refusal.NOT_IN_CONTAINER
         if is_switched_off(container, self._dialect.switch):
-            return self._not_authorized
+            return Refusal.SWITCHED_OFF
         if not self._is_permitted(caller.uid, container):
-            return self._not_root
+            return Refusal.NOT_PERMITTED
         return None
+
+    def response_to(self, refusal: Refusal) -> Response:
+        """Return the response to a caller without permission."""
+        return self._responses[refusal]
 
     def _is_permitted(self, uid: int | None, container: Container) -> bool:
         if uid == 0:

@@ -7,6 +7,7 @@ from collections.abc import Hashable
 from functools import partial
 from http import HTTPStatus
 from io import BytesIO
+from time import perf_counter
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -80,6 +81,7 @@ class DevLXDRequest(Request):
 
     :ivar is_disconnected: whether the connection was lost before the response ended.
     :ivar owner: the owner of the connection.
+    :ivar began: when the request was complete, in seconds of `time.perf_counter`.
     :ivar attachment: any object that the handler keeps with the request.
     """
 
@@ -89,6 +91,7 @@ class DevLXDRequest(Request):
     is_disconnected = False
     _logger = Logger()
     owner: Hashable = None
+    began: float
     attachment: object = None
     _pending: Deferred[Any] | None = None
     _pieces = 0
@@ -128,6 +131,7 @@ class DevLXDRequest(Request):
 
     def process(self) -> None:
         """See `Request.process`: pass the request to the handler."""
+        self.began = perf_counter()
         self.owner = self.channel.owner
         self.prepath = []
         self.postpath = self.path[1:].split(b"/")

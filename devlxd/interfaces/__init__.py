@@ -37,6 +37,7 @@ from devlxd.interfaces.journal import (
     JournalVersionError,
 )
 from devlxd.interfaces.observation import IServiceObserver
+from devlxd.interfaces.operation import IExplainer, IGuestService
 from devlxd.interfaces.serving import (
     IAdmission,
     IConnection,
@@ -47,10 +48,13 @@ from devlxd.interfaces.serving import (
 )
 from devlxd.interfaces.stores import (
     IContainerStore,
+    IDocuments,
     IStoreObserver,
 )
 from devlxd.interfaces.system import (
     IDevLXDReactor,
+    IHandoverStore,
+    INotifier,
     ITurn,
     ITurns,
     IWatcher,
@@ -64,12 +68,17 @@ __all__ = [
     "IConnections",
     "IContainerStore",
     "IDevLXDReactor",
+    "IDocuments",
     "IEventBus",
+    "IExplainer",
+    "IGuestService",
     "IGuestStates",
+    "IHandoverStore",
     "IIDMap",
     "IImageStore",
     "IJournal",
     "IMonitoredRuntime",
+    "INotifier",
     "IOpenImage",
     "IPeerSource",
     "IProcessTable",

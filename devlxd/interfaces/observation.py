@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from zope.interface import Interface
 
-from devlxd.model import Caller, Container
+from devlxd.model import Caller, Container, Refusal
 
 
 class IServiceObserver(Interface):
@@ -20,7 +20,7 @@ class IServiceObserver(Interface):
         `refused` follows if its container has too many connections.
         """
 
-    def refused(container: str | None, reason: str) -> None:
+    def refused(container: str | None, refusal: Refusal, reason: str) -> None:
         """Called when a connection or a request is refused.
 
         If a caller is not identified, its connection is refused, and so is each request
@@ -29,6 +29,7 @@ class IServiceObserver(Interface):
 
         :param container: the container's name; ``None`` if the caller was not
             identified.
+        :param refusal: the kind of the refusal.
         :param reason: one line for the operator: for a request, the text of its
             response; for a connection, a reason that the guest does not receive.
         """
@@ -45,8 +46,25 @@ class IServiceObserver(Interface):
             500 if devlxd has failed.
         """
 
+    def responded(dialect: str, code: int, seconds: float) -> None:
+        """Called when the response to a complete request begins, after `asked`.
+
+        Other than `asked`, this is also called for refused requests.
+
+        :param dialect: the name of the dialect.
+        :param code: the status code, as for `asked`.
+        :param seconds: the time since the request was complete.
+        """
+
     def changed(name: str, old: Container | None, new: Container | None) -> None:
         """Called when a container has changed; see `IStoreObserver.changed`."""
+
+    def recorded(container: str, count: int) -> None:
+        """Called when a change has caused events.
+
+        :param container: the container's name.
+        :param count: the number of events.
+        """
 
     def lost(container: str) -> None:
         """Called when a subscriber is sent the event ``lost``."""

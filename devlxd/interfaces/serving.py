@@ -101,6 +101,8 @@ class IConnection(Interface):
 
     server: object = Attribute("The `IConnections` that contain this one.")
 
+    is_endless: bool = Attribute("Whether it carries an endless stream, of events.")
+
     def close() -> None:
         """Close the connection; abort it if that takes longer than two seconds."""
 

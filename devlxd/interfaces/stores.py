@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from twisted.internet.defer import Deferred
 from zope.interface import Interface
 
-from devlxd.model import Container
+from devlxd.model import Container, Fault
 
 
 class IContainerStore(Interface):
@@ -80,4 +80,23 @@ class IStoreObserver(Interface):
         :param old: the previous snapshot; ``None`` if the container is new.
         :param new: the current snapshot, which `IContainerStore.get` returns
             already; ``None`` if the container was removed.
+        """
+
+
+class IDocuments(Interface):
+    """A store whose containers are written in documents, which may have faults."""
+
+    def document_of(name: str) -> str | None:
+        """Return the path of the document of a container.
+
+        :return: ``None`` if there is none.
+        """
+
+    def faults() -> Sequence[Fault]:
+        """Return what is wrong with the documents now, in any order."""
+
+    def problem() -> str | None:
+        """Return why the documents cannot be read at all, in one line.
+
+        :return: ``None`` if they can.
         """

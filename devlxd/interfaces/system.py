@@ -1,8 +1,8 @@
-"""The interfaces of the reactor, of watched directories and of scheduling."""
+"""The interfaces of the reactor, of the kernel, of systemd and of scheduling."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 
 from twisted.internet.interfaces import (
     IReactorFDSet,
@@ -11,7 +11,9 @@ from twisted.internet.interfaces import (
     IReactorTime,
     IReactorUNIX,
 )
-from zope.interface import Interface
+from zope.interface import Attribute, Interface
+
+from devlxd.model import HandedOver
 
 
 class IDevLXDReactor(
@@ -100,3 +102,52 @@ class ITurn(Interface):
 
     def cancel() -> None:
         """Cancel the turn; do nothing if it has begun already."""
+
+
+class INotifier(Interface):
+    """The manager of the process, such as systemd, which it tells its state.
+
+    No method raises an exception or blocks: a manager that does not listen is no
+    reason to stop (``sd_notify(3)``).
+    """
+
+    watchdog: float = Attribute(
+        "Within how many seconds the manager expects `alive`; 0 if it does not."
+    )
+
+    def ready() -> None:
+        """Report that the process has started, or that it has reloaded."""
+
+    def status(text: str) -> None:
+        """Report the state of the process, in one line for the operator."""
+
+    def reloading() -> None:
+        """Report that the process is reloading; `ready` follows."""
+
+    def stopping() -> None:
+        """Report that the process is about to end."""
+
+    def alive() -> None:
+        """Report that the process still works, for the watchdog."""
+
+
+class IHandoverStore(Interface):
+    """The place where a process leaves its connections for the next process."""
+
+    def save(connections: Sequence[HandedOver]) -> bool:
+        """Leave connections, once, when the process is about to end.
+
+        The connections stay open for their peers. The descriptors are still the
+        caller's, who closes them.
+
+        :return: whether the connections are kept: ``False`` if there is no such place,
+            or it failed. Then the caller closes the connections.
+        """
+
+    def take() -> Sequence[HandedOver]:
+        """Return the connections that the last process left, and forget them.
+
+        What cannot be read is closed, and logged in one line.
+
+        :return: empty if there are none, and at the second call.
+        """

@@ -8,8 +8,13 @@ reads, stores or sends values.
 from devlxd.model.caller import Caller, Claim, Init, Monitor, Peer, ProcessStatus
 from devlxd.model.container import Container, is_container_name
 from devlxd.model.event import End, Event
+from devlxd.model.explanation import Explanation, Result, Step
+from devlxd.model.fault import Fault
 from devlxd.model.guest_state import GuestState
+from devlxd.model.handover import HandedOver, JSONValue
 from devlxd.model.image import Image, ImagePart, is_fingerprint
+from devlxd.model.listener import Listener
+from devlxd.model.refusal import Refusal
 
 __all__ = [
     "Caller",
@@ -17,13 +22,21 @@ __all__ = [
     "Container",
     "End",
     "Event",
+    "Explanation",
+    "Fault",
     "GuestState",
+    "HandedOver",
     "Image",
     "ImagePart",
     "Init",
+    "JSONValue",
+    "Listener",
     "Monitor",
     "Peer",
     "ProcessStatus",
+    "Refusal",
+    "Result",
+    "Step",
     "is_container_name",
     "is_fingerprint",
 ]

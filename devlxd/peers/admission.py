@@ -19,7 +19,7 @@ from devlxd.interfaces import (
     NotInContainer,
 )
 from devlxd.log_limit import RateLimitedLogger
-from devlxd.model import Caller
+from devlxd.model import Caller, Refusal
 from devlxd.observers import NullObserver
 
 #: For how long a connection whose caller is not identified waits for the store to
@@ -98,7 +98,9 @@ class CallerAdmission:
             of=("not identified", refused.kind),
             reason=str(refused),
         )
-        self._observer.refused(None, f"not in a container: {refused}")
+        self._observer.refused(
+            None, Refusal.NOT_IN_CONTAINER, f"not in a container: {refused}"
+        )
 
     def owner(self, caller: object | None) -> str | None:
         """See `IAdmission.owner`: the container's name, ``None`` without a caller."""
@@ -112,7 +114,9 @@ class CallerAdmission:
             container=owner,
         )
         name = owner if isinstance(owner, str) else None
-        self._observer.refused(name, "too many connections")
+        self._observer.refused(
+            name, Refusal.TOO_MANY_CONNECTIONS, "too many connections"
+        )
 
     def when_ready(self) -> Deferred[None] | None:
         """See `IAdmission.when_ready`.

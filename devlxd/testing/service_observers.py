@@ -8,7 +8,7 @@ from typing import Any
 from zope.interface import implementer
 
 from devlxd.interfaces import IServiceObserver
-from devlxd.model import Caller, Container
+from devlxd.model import Caller, Container, Refusal
 
 
 @implementer(IServiceObserver)
@@ -25,17 +25,25 @@ class RecordingServiceObserver:
         """See `IServiceObserver.connected`."""
         self.notifications.append(("connected", caller))
 
-    def refused(self, container: str | None, reason: str) -> None:
+    def refused(self, container: str | None, refusal: Refusal, reason: str) -> None:
         """See `IServiceObserver.refused`."""
-        self.notifications.append(("refused", container, reason))
+        self.notifications.append(("refused", container, refusal, reason))
 
     def asked(self, container: str, path: str, code: int) -> None:
         """See `IServiceObserver.asked`."""
         self.notifications.append(("asked", container, path, code))
 
+    def responded(self, dialect: str, code: int, seconds: float) -> None:
+        """See `IServiceObserver.responded`."""
+        self.notifications.append(("responded", dialect, code))
+
     def changed(self, name: str, old: Container | None, new: Container | None) -> None:
         """See `IServiceObserver.changed`."""
         self.notifications.append(("changed", name, old, new))
+
+    def recorded(self, container: str, count: int) -> None:
+        """See `IServiceObserver.recorded`."""
+        self.notifications.append(("recorded", container, count))
 
     def lost(self, container: str) -> None:
         """See `IServiceObserver.lost`."""

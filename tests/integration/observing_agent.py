@@ -27,7 +27,7 @@ from devlxd import (
 from devlxd.containers.directory_store import DirectoryStore
 from devlxd.host.inotify import INotify
 from devlxd.interfaces import IDevLXDReactor, IReadyObserver, IServiceObserver
-from devlxd.model import Caller, GuestState
+from devlxd.model import Caller, GuestState, Refusal
 from devlxd.peers.identifier import CallerIdentifier
 from devlxd.peers.processes import ProcFS
 from devlxd.peers.runtimes import known_runtimes
@@ -40,7 +40,7 @@ class Printer:
     def connected(self, caller: Caller) -> None:
         """See `IServiceObserver.connected`."""
 
-    def refused(self, container: str | None, reason: str) -> None:
+    def refused(self, container: str | None, refusal: Refusal, reason: str) -> None:
         """See `IServiceObserver.refused`."""
         _print("refused", container, reason)
 
@@ -48,9 +48,15 @@ class Printer:
         """See `IServiceObserver.asked`."""
         _print("asked", container, path, code)
 
+    def responded(self, dialect: str, code: int, seconds: float) -> None:
+        """See `IServiceObserver.responded`."""
+
     def changed(self, name: str, old: Container | None, new: Container | None) -> None:
         """See `IServiceObserver.changed`."""
         _print("changed", name)
+
+    def recorded(self, container: str, count: int) -> None:
+        """See `IServiceObserver.recorded`."""
 
     def lost(self, container: str) -> None:
         """See `IServiceObserver.lost`."""

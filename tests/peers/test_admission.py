@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from devlxd.containers.memory_store import MemoryStore
 from devlxd.interfaces import ICallerIdentifier, IContainerStore
-from devlxd.model import Caller, Container
+from devlxd.model import Caller, Container, Refusal
 from devlxd.peers.admission import LOADING_TIMEOUT, CallerAdmission
 from devlxd.peers.identifier import AssumedIdentifier
 from devlxd.testing import (
@@ -122,8 +122,9 @@ class CallerAdmissionTests(SynchronousTestCase):
         self.assertIsNone(admission.owner(None))
         (event,) = events
         self.assertIn(f"pid {GUEST.pid}", event["reason"])
-        ((method, container, reason),) = self.observer.notifications
+        ((method, container, refusal, reason),) = self.observer.notifications
         self.assertEqual((method, container), ("refused", None))
+        self.assertIs(refusal, Refusal.NOT_IN_CONTAINER)
         self.assertIn(event["reason"], reason)
         self.assertEqual(self.identified, [])
 
@@ -190,7 +191,12 @@ class CallerAdmissionTests(SynchronousTestCase):
             self.assertEqual([event["container"] for event in events], [owner])
             self.assertEqual(
                 self.observer.notifications.pop(),
-                ("refused", container, "too many connections"),
+                (
+                    "refused",
+                    container,
+                    Refusal.TOO_MANY_CONNECTIONS,
+                    "too many connections",
+                ),
             )
 
     def test_ready_when_loaded(self) -> None:

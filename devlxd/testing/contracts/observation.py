@@ -7,7 +7,7 @@ from attrs import evolve
 from zope.interface.verify import verifyObject
 
 from devlxd.interfaces import IServiceObserver
-from devlxd.model import Caller, Container
+from devlxd.model import Caller, Container, Refusal
 from devlxd.testing.contracts.base import ContractBase
 
 _C1 = Container("c1", {"user.a": "1"})
@@ -44,8 +44,8 @@ class ServiceObserverContract(ContractBase):
 
     def test_refusals(self) -> None:
         """An observer accepts refusals, even of a caller that is not identified."""
-        self.observer.refused("c1", "not authorized")
-        self.observer.refused(None, "not in a container: pid 1 is \ufffd")
+        self.observer.refused("c1", Refusal.SWITCHED_OFF, "not authorized")
+        self.observer.refused(None, Refusal.NOT_IN_CONTAINER, "pid 1 is \ufffd")
 
     def test_requests(self) -> None:
         """An observer accepts requests of a container that never connected.
@@ -54,11 +54,13 @@ class ServiceObserverContract(ContractBase):
         """
         for path, code in (("/1.0", 200), ("/\r\n\x00\xff{0}%s", 404), ("", 500)):
             self.observer.asked("c1", path, code)
+            self.observer.responded("toy", code, 0.001)
 
     def test_changes(self) -> None:
         """An observer accepts all changes, even those of an unknown container."""
         self.observer.changed("c1", None, _C1)
         self.observer.changed("c1", _C1, _NEWER)
+        self.observer.recorded("c1", 1)
         self.observer.changed("c1", _NEWER, None)
         self.observer.changed("c2", evolve(_C1, name="c2", hostname="c2"), None)
 
