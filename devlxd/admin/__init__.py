@@ -1,0 +1,1 @@
+"""What devlxd tells operators, over sockets of its own."""

@@ -1,0 +1,210 @@
+# -*- test-case-name: tests.admin.test_metrics -*-
+"""Metrics in the formats of Prometheus.
+
+Counting is done in plain dictionaries, as it is part of every question. They become
+samples only when the metrics are read.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
+
+from prometheus_client import CollectorRegistry, Metric, ProcessCollector
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+)
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+from zope.interface import implementer
+
+from devlxd.interfaces import (
+    IContainerStore,
+    IDocuments,
+    IGuestService,
+    IServiceObserver,
+)
+from devlxd.model import Refusal
+from devlxd.observers import NullObserver
+
+#: The upper bounds of the buckets of ``devlxd_request_seconds``, in seconds.
+BUCKETS = (
+    *(0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01),
+    *(0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
+)
+
+
+@implementer(IServiceObserver)
+class RequestCounter(NullObserver):
+    """An observer that counts what guests do.
+
+    No number of it has a name that a guest can choose.
+
+    :ivar requests: the number of responses by dialect and status code.
+    :ivar buckets: the number of responses by their time, for each of `BUCKETS` and for
+        longer times.
+    :ivar seconds: the sum of these times.
+    :ivar refusals: the number of refusals by kind.
+    :ivar events: the number of events of all containers.
+    :ivar lost_events: how many times a subscriber was sent the event ``lost``.
+    """
+
+    def __init__(self) -> None:
+        self.requests: Counter[tuple[str, int]] = Counter()
+        self.buckets = [0] * (len(BUCKETS) + 1)
+        self.seconds = 0.0
+        self.refusals: Counter[Refusal] = Counter()
+        self.events = 0
+        self.lost_events = 0
+
+    def responded(self, dialect: str, code: int, seconds: float) -> None:
+        """See `IServiceObserver.responded`."""
+        self.requests[dialect, code] += 1
+        self.buckets[bisect_left(BUCKETS, seconds)] += 1
+        self.seconds += seconds
+
+    def refused(self, container: str | None, refusal: Refusal, reason: str) -> None:
+        """See `IServiceObserver.refused`."""
+        self.refusals[refusal] += 1
+
+    def recorded(self, container: str, count: int) -> None:
+        """See `IServiceObserver.recorded`."""
+        self.events += count
+
+    def lost(self, container: str) -> None:
+        """See `IServiceObserver.lost`."""
+        self.lost_events += 1
+
+
+class ServiceCollector(Collector):
+    """The metrics of guest services, collected when they are read.
+
+    :param counter: observes the services.
+    :param services: returns the services.
+    :param version: the version of devlxd.
+    """
+
+    def __init__(
+        self,
+        counter: RequestCounter,
+        services: Callable[[], Sequence[IGuestService]],
+        version: str,
+    ) -> None:
+        self._counter = counter
+        self._services = services
+        self._version = version
+
+    def collect(self) -> Iterator[Metric]:
+        """See `prometheus_client.registry.Collector.collect`."""
+        yield InfoMetricFamily(
+            "devlxd_build", "The version of devlxd.", {"version": self._version}
+        )
+        yield from self._collect_requests()
+        yield from self._collect_refusals()
+        yield CounterMetricFamily(
+            "devlxd_events", "Events of all containers.", self._counter.events
+        )
+        yield CounterMetricFamily(
+            "devlxd_events_lost",
+            "How many times a subscriber was told that events were lost.",
+            self._counter.lost_events,
+        )
+        yield from self._collect_gauges()
+
+    def _collect_requests(self) -> Iterator[Metric]:
+        counter = self._counter
+        requests = CounterMetricFamily(
+            "devlxd_requests", "Responses to guests.", labels=["dialect", "code"]
+        )
+        for (dialect, code), count in sorted(counter.requests.items()):
+            requests.add_metric([dialect, str(code)], count)
+        yield requests
+        total, buckets = 0, []
+        for bound, count in zip(
+            (*map(str, BUCKETS), "+Inf"), counter.buckets, strict=True
+        ):
+            total += count
+            buckets.append((bound, total))
+        yield HistogramMetricFamily(
+            "devlxd_request_seconds",
+            "Time from the end of a request to the begin of its response.",
+            buckets=buckets,
+            sum_value=counter.seconds,
+        )
+
+    def _collect_refusals(self) -> Iterator[Metric]:
+        refused = CounterMetricFamily(
+            "devlxd_refused", "Refused connections and requests.", labels=["reason"]
+        )
+        for refusal in Refusal:
+            # A counter that begins at 0 shows the first refusal as an increase.
+            refused.add_metric(
+                [refusal.name.lower()], self._counter.refusals.get(refusal, 0)
+            )
+        yield refused
+
+    def _collect_gauges(self) -> Iterator[Metric]:
+        services = self._services()
+        yield GaugeMetricFamily(
+            "devlxd_connections",
+            "Open connections of guests.",
+            sum(sum(service.connections().values()) for service in services),
+        )
+        yield GaugeMetricFamily(
+            "devlxd_subscribers",
+            "Connections of guests that receive events.",
+            sum(sum(service.subscribers().values()) for service in services),
+        )
+        stores = {id(service.store): service.store for service in services}.values()
+        yield GaugeMetricFamily(
+            "devlxd_containers",
+            "Containers that are served.",
+            sum(len(store.names()) for store in stores),
+        )
+        yield GaugeMetricFamily(
+            "devlxd_broken_documents",
+            "Documents of containers that cannot be used.",
+            sum(len(broken_documents(store)) for store in stores),
+        )
+        yield GaugeMetricFamily(
+            "devlxd_journal_bytes",
+            "Size of the journals of events.",
+            sum(service.journal_bytes() for service in services),
+        )
+
+
+def broken_documents(store: IContainerStore) -> Collection[str]:
+    """Return the paths of the documents of ``store`` that cannot be used now."""
+    if not IDocuments.providedBy(store):
+        return ()
+    return {fault.file for fault in IDocuments(store).faults() if fault.breaks}
+
+
+class Metrics:
+    """The metrics of guest services and of this process, on a registry of their own.
+
+    :param services: returns the services.
+    :param version: the version of devlxd.
+    :ivar counter: the observer of all services.
+    """
+
+    def __init__(
+        self, services: Callable[[], Sequence[IGuestService]], version: str
+    ) -> None:
+        self.counter = RequestCounter()
+        self._registry = CollectorRegistry()
+        self._registry.register(ServiceCollector(self.counter, services, version))
+        ProcessCollector(registry=self._registry)
+
+    def render(self, accept: str) -> tuple[bytes, str]:
+        """Return the metrics, and their content type.
+
+        :param accept: the value of the header ``Accept``, which selects between the
+            text format of Prometheus and that of OpenMetrics.
+        """
+        encode, content_type = choose_encoder(accept)
+        return encode(self._registry), content_type
