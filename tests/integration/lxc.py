@@ -132,8 +132,9 @@ class LXCContainer:
             (rootfs / directory).mkdir(parents=True)
         init.mkdir()
         (init / "init.py").write_text(self.program)
+        owner = self._owner()
         for path in (init, rootfs, *rootfs.rglob("*")):
-            os.chown(path, self.host_id, self.host_id)
+            os.chown(path, owner, owner)
         (self._path / "config").write_text(self._config(rootfs, init))
 
     def shut_down(self) -> None:
@@ -185,6 +186,10 @@ class LXCContainer:
     @property
     def _path(self) -> Path:
         return self.home / self.name
+
+    def _owner(self) -> int:
+        """Return the uid of the container's root on the host of the tests."""
+        return self.host_id
 
     def _config(self, rootfs: Path, init: Path) -> str:
         lines = [

@@ -1,0 +1,155 @@
+"""Containers in a container: hosts whose root is not the root of the machine.
+
+A `NestingContainer` has a user namespace of its own. Its root may start LXC
+containers, as the root of a host does: a `NestedContainer` with its own user
+namespace, or without. A devlxd that runs in the outer container serves them.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from attrs import frozen
+
+from tests.integration.lxc import HOST_DIRECTORIES, LXCContainer
+from tests.integration.processes import run
+from tests.integration.servers import TWISTD, ServerProcess
+
+#: The checkout of devlxd in which the tests run.
+_CHECKOUT = Path(__file__).parents[2]
+
+#: The number of ids of a nesting container. It contains the range of root's ids in
+#: ``/etc/subuid`` of the host, which is also that of the outer container.
+_COUNT = 1_000_000
+
+#: Makes the bind mounts of pairs of paths, up to ``--``, and runs the rest of the
+#: command line.
+_BIND = """
+while test "$1" != --; do
+    mount --bind "$1" "$2"
+    shift 2
+done
+shift
+exec "$@"
+"""
+
+#: What an outer container needs besides the configuration of `LXCContainer`: its
+#: own cgroups, terminals for monitors, and a proc and a sysfs without mounts on top,
+#: without which the kernel lets no user namespace mount them.
+_NESTING = """\
+lxc.mount.auto = proc:rw sys:mixed cgroup:rw:force
+lxc.include = /usr/share/lxc/config/nesting.conf
+lxc.apparmor.profile = unconfined
+lxc.pty.max = 64
+"""
+
+
+def _program_paths() -> Sequence[Path]:
+    """Return the directories of this Python and of devlxd."""
+    paths = {_CHECKOUT, Path(sys.prefix), Path(sys.base_prefix)}
+    return [
+        path
+        for path in sorted(paths)
+        if path.parts[1] not in HOST_DIRECTORIES
+        and not any(other in path.parents for other in paths)
+    ]
+
+
+@frozen
+class NestingContainer(LXCContainer):
+    """A container in which the root may start containers and devlxd.
+
+    Its ``home`` has the same path inside, so that the nested containers can be there.
+    Its ``host_id`` must not be 0.
+    """
+
+    def nested_home(self) -> Path:
+        """Return the directory of the nested containers, on the host and inside."""
+        return self._path / "nested"
+
+    def create(self) -> None:
+        """See `LXCContainer.create`."""
+        super().create()
+        self.nested_home().mkdir()
+        os.chown(self.nested_home(), self.host_id, self.host_id)
+        for mount in self._program_mounts().values():
+            mount.mkdir()
+
+    def _program_mounts(self) -> Mapping[Path, Path]:
+        """Return the directories of programs, and where they are mounted.
+
+        The root of the container may not enter the parents of some of them.
+        """
+        paths = enumerate(_program_paths())
+        return {path: self._path / f"programs{n}" for n, path in paths}
+
+    def _lxc(self, verb: str, *arguments: str) -> str:
+        if verb != "start":
+            return super()._lxc(verb, *arguments)
+        pairs = [str(path) for pair in self._program_mounts().items() for path in pair]
+        return run(
+            *("unshare", "--mount", "sh", "-euc", _BIND, "-", *pairs, "--"),
+            *("lxc-start", "-P", str(self.home), "-n", self.name, *arguments),
+        )
+
+    def _config(self, rootfs: Path, init: Path) -> str:
+        text = super()._config(rootfs, init).replace(" 65536\n", f" {_COUNT}\n")
+        mounts = {self.nested_home(): self.nested_home()}
+        mounts.update({at: path for path, at in self._program_mounts().items()})
+        for host, guest in mounts.items():
+            entry = f"{host} {str(guest)[1:]} none rbind,create=dir 0 0"
+            text += f"lxc.mount.entry = {entry}\n"
+        return text + _NESTING
+
+
+@frozen(kw_only=True)
+class NestedContainer(LXCContainer):
+    """An LXC container that the root of another container has started.
+
+    :ivar host_id: as in `LXCContainer`, but as the outer container sees it: 0
+        for a container in the user namespace of the outer one.
+    :ivar outer: the outer container.
+    """
+
+    outer: NestingContainer
+
+    def create(self) -> None:
+        """See `LXCContainer.create`; the outer root may write beside the root."""
+        super().create()
+        os.chown(self._path, self.outer.host_id, self.outer.host_id)
+
+    def _lxc(self, verb: str, *arguments: str) -> str:
+        return self.outer.attach(
+            f"lxc-{verb}", "-P", str(self.home), "-n", self.name, *arguments
+        )
+
+    def _owner(self) -> int:
+        return self.outer.host_id + self.host_id
+
+
+class NestedDevLXD(ServerProcess):
+    """A ``twistd devlxd`` that runs in a nesting container, as its root.
+
+    :param outer: that container.
+    """
+
+    def __init__(self, outer: NestingContainer, *arguments: str) -> None:
+        self._outer = outer
+        self._pidfile = outer.nested_home() / "pid"
+        state = outer.nested_home() / "state"
+        endpoints = sum(argument.startswith("--listen") for argument in arguments)
+        super().__init__(
+            *("lxc-attach", "-P", str(outer.home), "-n", outer.name, "--"),
+            *("env", f"PYTHONPATH={_CHECKOUT}", TWISTD, "-n"),
+            *(f"--pidfile={self._pidfile}", "devlxd", f"--state={state}"),
+            *arguments,
+            endpoints=endpoints,
+        )
+
+    def send_signal(self, number: int) -> None:
+        """See `ServerProcess.send_signal`; the signal is sent inside."""
+        if self._pidfile.exists():
+            self._outer.attach("kill", f"-{number}", self._pidfile.read_text())
