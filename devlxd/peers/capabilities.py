@@ -3,11 +3,16 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import re
 from pathlib import Path
 
 #: From ``<linux/capability.h>``.
 _CAP_SYS_PTRACE = 19
+
+#: The ioctl that opens the user namespace that owns a namespace (``ioctl_nsfs(2)``).
+_NS_GET_USERNS = 0xB701
 
 _STATUS = Path("/proc/self/status")
 
@@ -21,6 +26,11 @@ def check_may_identify(status: Path = _STATUS) -> None:
     this process does not have. For the same reason this function does not try to
     read the links of some process: success with one proves nothing about others.
 
+    The capability must be one in the user namespace of the other processes: that
+    of the host, or of the container in which devlxd runs. With a user namespace of its
+    own, as with systemd's ``PrivateUsers=``, a process has all capabilities there, and
+    none over the others.
+
     :param status: the file ``/proc/PID/status`` of this process
         (``proc_pid_status(5)``).
     :raises PermissionError: if the capability is missing; its text is one
@@ -32,3 +42,24 @@ def check_may_identify(status: Path = _STATUS) -> None:
             "CAP_SYS_PTRACE is missing: devlxd cannot identify callers without it; "
             "run devlxd as root, or give it that capability"
         )
+    if not _owns_pid_namespace():
+        raise PermissionError(
+            "devlxd is in a user namespace of its own, in which CAP_SYS_PTRACE does "
+            "not let it identify callers; run it without (systemd: PrivateUsers=no)"
+        )
+
+
+def _owns_pid_namespace() -> bool:
+    """Return whether this process's user namespace owns its pid namespace."""
+    pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        owner = fcntl.ioctl(pid_namespace, _NS_GET_USERNS)
+    except PermissionError:
+        # It is owned by a user namespace above that of this process.
+        return False
+    finally:
+        os.close(pid_namespace)
+    try:
+        return os.path.samestat(os.fstat(owner), os.stat("/proc/self/ns/user"))
+    finally:
+        os.close(owner)

@@ -3,6 +3,9 @@
 A `NestingContainer` has a user namespace of its own. Its root may start LXC
 containers, as the root of a host does: a `NestedContainer` with its own user
 namespace, or without. A devlxd that runs in the outer container serves them.
+
+Where the outer container has no LXC, for example a guest of
+`tests.integration.cloud_guest`, `imitated_guest` starts a guest as LXC does.
 """
 
 from __future__ import annotations
@@ -35,6 +38,38 @@ done
 shift
 exec "$@"
 """
+
+#: Starts a guest as LXC does, and waits for its end. It is formatted with the name of
+#: the guest and the command of its init.
+_IMITATION = """
+import ctypes, os, signal
+
+CLONE_NEWPID = 0x20000000
+PR_SET_PDEATHSIG = 1
+libc = ctypes.CDLL(None)
+top = "/sys/fs/cgroup/unified"
+if not os.path.isdir(top):
+    top = "/sys/fs/cgroup"
+
+def enter(cgroup):
+    os.makedirs(f"{{top}}/{{cgroup}}", exist_ok=True)
+    with open(f"{{top}}/{{cgroup}}/cgroup.procs", "w") as file:
+        file.write("0")
+
+name, init = {name!r}, {init!r}
+enter(f"lxc.monitor.{{name}}")
+if libc.unshare(CLONE_NEWPID):
+    raise OSError("unshare")
+pid = os.fork()
+if not pid:
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    enter(f"lxc.payload.{{name}}")
+    os.execvp(init[0], init)
+raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
+
+#: Runs `_IMITATION` with the title of LXC's monitor.
+_TITLED = 'exec -a "[lxc monitor] /var/lib/lxc $1" python3 <<<"$2"'
 
 #: What an outer container needs besides the configuration of `LXCContainer`: its
 #: own cgroups, terminals for monitors, and a proc and a sysfs without mounts on top,
@@ -128,6 +163,20 @@ class NestedContainer(LXCContainer):
 
     def _owner(self) -> int:
         return self.outer.host_id + self.host_id
+
+
+def imitated_guest(name: str, *init: str) -> Sequence[str]:
+    """Return a command that runs a guest which devlxd identifies as one of LXC.
+
+    It is for the root of a host or of an outer container with bash and Python. The
+    guest has a pid namespace and cgroups of its own; its file system and its users are
+    those of the outer container. The command ends when the guest's init ends.
+
+    :param name: the name of the guest's container.
+    :param init: the command of its init, of which all its processes are children.
+    """
+    program = _IMITATION.format(name=name, init=init)
+    return ["bash", "-c", _TITLED, "-", name, program]
 
 
 class NestedDevLXD(ServerProcess):

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 
 from tests.integration.lxc import make_home, missing_requirement, unique_name
 from tests.integration.nested import (
     NestedContainer,
     NestedDevLXD,
     NestingContainer,
+    imitated_guest,
 )
 from tests.integration.processes import ProcessTestCase
 from tests.integration.test_attacks import CURL, NOT_IN_CONTAINER, NOT_ROOT
@@ -41,6 +43,11 @@ class NestedTests(ProcessTestCase):
         )
         self.addCleanup(self.devlxd.stop)
 
+    def write(self, name: str) -> None:
+        """Write the document of a container with a secret."""
+        document = {"config": {"user.secret": f"secret of {name}"}}
+        (self.home / "documents" / f"{name}.json").write_text(json.dumps(document))
+
     def start(self, host_id: int) -> NestedContainer:
         """Start a nested container with a secret.
 
@@ -53,9 +60,7 @@ class NestedTests(ProcessTestCase):
             binds={self.home / "lxd": "dev/lxd"},
             outer=self.outer,
         )
-        document = {"config": {"user.secret": f"secret of {container.name}"}}
-        path = self.home / "documents" / f"{container.name}.json"
-        path.write_text(json.dumps(document))
+        self.write(container.name)
         container.start()
         self.addCleanup(container.stop)
         return container
@@ -69,5 +74,19 @@ class NestedTests(ProcessTestCase):
                 self.assertEqual(run_inside(*CURL), secret)
                 self.assertEqual(run_inside(*USER, *CURL), NOT_ROOT)
                 self.assertEqual(run_inside(*USER, "unshare", "-Ur", *CURL), NOT_ROOT)
-        host = [*CURL[:3], str(self.home / "lxd" / "sock"), *CURL[4:]]
-        self.assertEqual(self.outer.run(*host), NOT_IN_CONTAINER)
+        self.assertEqual(self.outer.run(*self.curl()), NOT_IN_CONTAINER)
+
+    def curl(self) -> Sequence[str]:
+        """Return the command that reads the secret with the socket's path outside."""
+        return [*CURL[:3], str(self.home / "lxd" / "sock"), *CURL[4:]]
+
+    def test_imitated(self) -> None:
+        """A guest that was started without LXC is served as well."""
+        name = unique_name("imitated")
+        self.write(name)
+        secret = f"secret of {name}"
+        for init in (self.curl(), ["sh", "-c", '"$@"; true', "-", *self.curl()]):
+            self.assertEqual(self.outer.run(*imitated_guest(name, *init)), secret)
+        self.assertEqual(
+            self.outer.run(*imitated_guest(name, *USER, *self.curl())), NOT_ROOT
+        )

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from devlxd.peers.capabilities import check_may_identify
 
 #: Prints the result of the check, and whether the kernel lets this process
-#: examine the namespaces of the process whose pid is its argument.
+#: examine the namespaces of the process whose pid is its last argument.
 PROGRAM = """
 import os, sys
 from devlxd.peers.capabilities import check_may_identify
@@ -24,7 +24,7 @@ try:
 except PermissionError as error:
     print(error)
 try:
-    os.stat(f"/proc/{sys.argv[1]}/ns/pid")
+    os.stat(f"/proc/{sys.argv[-1]}/ns/pid")
     print("can")
 except PermissionError:
     print("cannot")
@@ -82,3 +82,16 @@ class CheckMayIdentifyTests(SynchronousTestCase):
         message, kernel = self.run_program(*as_nobody())
         self.assertIn("CAP_SYS_PTRACE is missing", message)
         self.assertEqual(kernel, "cannot")
+
+    @skipIf(os.geteuid() != 0 or not shutil.which("unshare"), "needs root and unshare")
+    def test_user_namespaces(self) -> None:
+        """In a user namespace the result agrees with the kernel.
+
+        It has all capabilities there, but none over the host's processes. With a pid
+        namespace it sees no others than its own.
+        """
+        message, kernel = self.run_program("unshare", "-Ur")
+        self.assertIn("in a user namespace of its own", message)
+        self.assertEqual(kernel, "cannot")
+        own = ["unshare", "-Urpf", "--mount-proc", "sh", "-c", '"$@" 1; exit', "sh"]
+        self.assertEqual(self.run_program(*own), ["may", "can"])
