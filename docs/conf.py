@@ -16,6 +16,7 @@ import inspect
 import re
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from docutils.nodes import Element, TextElement
 from sphinx.application import Sphinx
@@ -28,9 +29,15 @@ from zope.interface.interface import InterfaceClass
 
 import devlxd
 
+sys.path.insert(0, str(Path(__file__).parent))
+
 project = "devlxd"
 release = version = devlxd.__version__
-extensions = ["sphinx.ext.autodoc", "sphinxcontrib.zopeext.autointerface"]
+extensions = [
+    "command_line",
+    "sphinx.ext.autodoc",
+    "sphinxcontrib.zopeext.autointerface",
+]
 default_role = "py:obj"
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True

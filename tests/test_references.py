@@ -20,6 +20,7 @@ DIRECTORIES = (
     "docs",
     "examples",
     "newsfragments",
+    "packaging",
     "tests",
     "twisted",
 )
@@ -28,16 +29,17 @@ SUFFIXES = {"", ".cfg", ".ini", ".md", ".py", ".rst", ".toml", ".yaml", ".yml"}
 
 #: The path of a file in the repository; NAME in it is for the reader to replace.
 PATH = re.compile(
-    r"(?<![\w/.-])((?:\.ci|benchmarks|devlxd|docs|examples|newsfragments|tests|twisted)"
-    r"/[\w/.-]+\.(?:py|rst|md|ini|toml|yaml|yml|inc))\b"
+    r"(?<![\w/.-])((?:\.ci|benchmarks|devlxd|docs|examples|newsfragments|packaging|tests"
+    r"|twisted)/[\w/.-]+\.(?:py|rst|md|ini|toml|yaml|yml|inc))\b"
 )
 
 #: A Markdown file by its name, and the number of a note that is kept elsewhere.
 NOTE = re.compile(r"(?<![\w.-])([\w/-]+\.md)\b")
 NUMBER = re.compile(r"\bT\d{1,2}\b")
 
-#: A Python object by its full name, as docstrings and pages refer to it.
-OBJECT = re.compile(r"`(devlxd(?:\.[A-Za-z_]\w*)+)`")
+#: A Python object by its full name, as docstrings and pages refer to it; not a unit
+#: of systemd, nor the configuration.
+OBJECT = re.compile(r"`(devlxd(?!\.(?:socket|yaml)`)(?:\.[A-Za-z_]\w*)+)`")
 
 #: A module of tests, as the pages and tox.ini name it; test_toy is an example.
 TESTS = re.compile(r"(?<![\w.])tests(?:\.(?!test_toy\b)\w+)+")
