@@ -20,12 +20,11 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IReactorCore
 from twisted.logger import Logger
 
+from devlxd.access_keys import access_keys
 from devlxd.containers.directory_store import DirectoryStore
-from devlxd.containers.document_warnings import AccessKeys
 from devlxd.demo import DemoService
 from devlxd.guest_states.sqlite_states import SQLiteGuestStates
 from devlxd.guestapi.dialect import Dialect
-from devlxd.guestapi.dialects import DIALECTS
 from devlxd.host.garbage_collection import disable_gc_until
 from devlxd.host.inotify import INotify
 from devlxd.host.listening import endpoint_at
@@ -143,25 +142,6 @@ def _loaded(store: DirectoryStore) -> Deferred[None]:
             failure,
             directory=store.directory,
         )
-    )
-
-
-def access_keys(served: Iterable[Dialect]) -> AccessKeys:
-    """Return the config keys that decide what guests may do.
-
-    Those of all dialects are included, because a document may have been written for
-    a dialect that is not served.
-
-    :param served: the dialects that are served, with the switch of ``--switch``.
-    """
-    dialects = [*served, *DIALECTS.values()]
-    switches = [dialect.switch for dialect in dialects]
-    images = [dialect.images_key for dialect in dialects if dialect.images]
-    return AccessKeys(
-        booleans=tuple(dict.fromkeys((*switches, *images))),
-        others=tuple({dialect.uids_key: None for dialect in dialects}),
-        similar=tuple({key: None for d in dialects for key in d.similar_keys}),
-        exported=tuple({prefix: None for d in dialects for prefix in d.exported}),
     )
 
 

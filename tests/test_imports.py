@@ -19,7 +19,7 @@ LAYERS = [
     {"options", "demo"},
     {"devlxd"},
     {"testing"},
-    {"service", "admin", "listen_option", "state_directory"},
+    {"service", "admin", "access_keys", "listen_option", "state_directory"},
     {"guest_listener", "guest_sites"},
     {"guestapi"},
     {"httpserver", "events", "peers", "containers", "images", "host", "guest_states"},

@@ -23,6 +23,7 @@ from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
 from devlxd import __version__, listen_option, options, tap
+from devlxd.access_keys import access_keys
 from devlxd.containers.directory_store import DirectoryStore
 from devlxd.demo import DemoService
 from devlxd.guest_listener import GuestListener
@@ -344,7 +345,7 @@ class MakeServiceTests(OptionsTestCase):
 
     def test_access_keys(self) -> None:
         """The store checks the access keys of all dialects, even if not served."""
-        keys = tap.access_keys([])
+        keys = access_keys([])
         for dialect in DIALECTS.values():
             self.assertIn(dialect.switch, keys.booleans)
             self.assertIn(dialect.uids_key, keys.others)
@@ -357,7 +358,7 @@ class MakeServiceTests(OptionsTestCase):
             f"--containers={self.containers}", f"--listen={self.socket}"
         )
         assert isinstance(service.store, DirectoryStore)
-        self.assertEqual(service.store._access_keys, keys)
+        self.assertEqual(service.store._access_keys, access_keys([LXD]))
 
     def test_access_keys_of_switch(self) -> None:
         """The store checks the key of ``--switch``, too."""
@@ -369,7 +370,7 @@ class MakeServiceTests(OptionsTestCase):
         assert isinstance(service.store, DirectoryStore)
         keys = service.store._access_keys
         self.assertIn("user.guest-api", keys.booleans)
-        self.assertLessEqual(set(tap.access_keys([]).all), set(keys.all))
+        self.assertLessEqual(set(access_keys([]).all), set(keys.all))
 
     def test_one_store(self) -> None:
         """With ``--containers``, all dialects serve the same containers."""

@@ -13,7 +13,7 @@ containers. A name is added to the queue
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from twisted.application.service import Service
@@ -24,14 +24,13 @@ from zope.interface import implementer
 from devlxd.containers.comparison import are_equal
 from devlxd.containers.directory_watches import SCAN_INTERVAL, DirectoryWatches
 from devlxd.containers.document_files import Document, parse, read_document
-from devlxd.containers.document_parser import ParsedDocument
 from devlxd.containers.document_paths import (
-    DocumentPath,
     UnreadableError,
     find_documents,
-    ignored_file,
     list_containers,
+    listing_problem,
 )
+from devlxd.containers.document_records import DocumentRecords
 from devlxd.containers.document_versions import DocumentVersions, Signature
 from devlxd.containers.document_warnings import NO_ACCESS_KEYS, AccessKeys
 from devlxd.containers.failed_reads import FailedReads
@@ -39,9 +38,9 @@ from devlxd.containers.reading_queue import ReadingQueue
 from devlxd.containers.removals import Removals
 from devlxd.containers.store_base import ContainerStoreBase
 from devlxd.containers.warning_log import WarningLog
-from devlxd.interfaces import IWatcher, IWatchListener
+from devlxd.interfaces import IDocuments, IWatcher, IWatchListener
 from devlxd.log_limit import RateLimitedLogger
-from devlxd.model import Container
+from devlxd.model import Container, Fault
 from devlxd.turns import Slices
 
 #: How often the directory is scanned if everything is watched, in seconds: no watch
@@ -49,7 +48,7 @@ from devlxd.turns import Slices
 IDLE_SCAN_INTERVAL = 60.0
 
 
-@implementer(IWatchListener)
+@implementer(IDocuments, IWatchListener)
 class DirectoryStore(ContainerStoreBase, Service):
     """The containers of a directory, kept up to date while the service runs.
 
@@ -91,7 +90,8 @@ class DirectoryStore(ContainerStoreBase, Service):
         self._versions = DocumentVersions(self._reactor, self._wall)
         self._failed = FailedReads(self._reactor, self._limited_log, self._retry)
         self._removals = Removals(self._reactor, self._remove_missing)
-        self._warnings = WarningLog(self._limited_log)
+        warnings = WarningLog(self._limited_log)
+        self._documents = DocumentRecords(self.directory, self._failed, warnings)
         self._next_scan: IDelayedCall | None = None
 
     def get(self, name: str) -> Container | None:
@@ -130,6 +130,18 @@ class DirectoryStore(ContainerStoreBase, Service):
             self._next_scan.cancel()
         self._reset()
 
+    def document_of(self, name: str) -> str | None:
+        """See `IDocuments.document_of`."""
+        return self._documents.path_of(name)
+
+    def faults(self) -> Sequence[Fault]:
+        """See `IDocuments.faults`."""
+        return [*self._documents.faults(self.shared_ids())]
+
+    def problem(self) -> str | None:
+        """See `IDocuments.problem`."""
+        return listing_problem(self.directory)
+
     def reload(self) -> None:
         """Read every document again, even if it is unchanged.
 
@@ -141,7 +153,7 @@ class DirectoryStore(ContainerStoreBase, Service):
         path = str(self.directory)
         self._log.info("reading all documents in {path} again", path=path)
         self._versions.discard_all()
-        self._warnings.forget_all()
+        self._documents.warn_again()
         self._scan()
 
     def touched(self, watch: int, entry: str, complete: bool) -> None:
@@ -218,7 +230,8 @@ class DirectoryStore(ContainerStoreBase, Service):
                 if self._versions.was_read(name, signature):
                     return
                 # The first version of a document need not have settled.
-                if signature is None and self._was_read_before(name):
+                is_first = not super().has(name) or self._queue.is_unread(name)
+                if signature is None and not is_first:
                     self._versions.check_settled(name, paths)
             document = read_document(name, paths)
         except UnreadableError as error:
@@ -231,15 +244,13 @@ class DirectoryStore(ContainerStoreBase, Service):
         # Without a signature, the next scan reads it again if this read fails.
         self._versions.discard(name)
         if problem is not None:
-            self._read_failed(name, problem)
+            self._removals.cancel(name)
+            self._failed.add(name, problem)
         elif document is None:
             self._found_missing(name)
         else:
             slices = self._parse(name, document, signature)
             yield from self._queue.parse(name, len(document.content), slices)
-
-    def _was_read_before(self, name: str) -> bool:
-        return super().has(name) and not self._queue.is_unread(name)
 
     def _parse(
         self, name: str, document: Document, signature: Signature
@@ -251,26 +262,17 @@ class DirectoryStore(ContainerStoreBase, Service):
             is_equal = old and (yield from are_equal(old, parsed.container))
         except UnreadableError as error:
             self._versions.record(name, signature)
-            self._read_failed(name, error)
+            self._removals.cancel(name)
+            # The last snapshot stays.
+            self._failed.add(name, error)
             return
         self._versions.record(name, signature)
         self._removals.cancel(name)
-        self._failed.succeeded(name)
         # The container may have been removed while it was compared.
         if not is_equal or super().get(name) is not old:
             self.replace(parsed.container)
-        self._log_warnings(name, document.path, parsed)
-
-    def _log_warnings(
-        self, name: str, path: DocumentPath, parsed: ParsedDocument
-    ) -> None:
         same_id = {*self.names_with_id(parsed.container.id)} - {name}
-        self._warnings.update(name, path, parsed.warnings_with(same_id))
-
-    def _read_failed(self, name: str, error: UnreadableError) -> None:
-        """Keep the last snapshot, and retry."""
-        self._removals.cancel(name)
-        self._failed.add(name, error)
+        self._documents.add(name, document.path, parsed, same_id)
 
     def _retry(self, name: str) -> None:
         self._versions.discard(name)
@@ -278,12 +280,10 @@ class DirectoryStore(ContainerStoreBase, Service):
 
     def _found_missing(self, name: str) -> None:
         """Schedule the removal of a container that has no document."""
-        self._failed.discard(name)
         self._versions.remove(name)
-        self._warnings.discard(name)
+        self._documents.discard(name)
         if super().has(name):
             self._removals.schedule(name)
-        self._warnings.update_ignored_file(name, ignored_file(self.directory, name))
 
     def _remove_missing(self, name: str) -> None:
         # There may be a new document that was not reported.

@@ -4,18 +4,28 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 from typing import BinaryIO
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from devlxd.containers.document_parser import ParsedDocument, parse_document
 from devlxd.containers.document_paths import DocumentPath, UnreadableError
 from devlxd.containers.document_trees import MAX_DOCUMENT, DocumentError
-from devlxd.containers.document_warnings import AccessKeys
+from devlxd.containers.document_warnings import (
+    AccessKeys,
+    public_warning,
+    secret_key,
+)
 from devlxd.files import birth_time_ns, open_regular
 from devlxd.model import is_container_name
 from devlxd.turns import Slices
+
+_NOT_A_NAME = (
+    "not a valid container name; use at most 128 ASCII letters, digits, _, . and -, "
+    "and begin with none of . and -"
+)
 
 
 @frozen
@@ -24,6 +34,7 @@ class Document:
 
     :ivar path: where it was read from.
     :ivar content: its bytes.
+    :ivar is_readable_by_all: whether its mode lets every user read it.
     :ivar origin: see `Container.origin`: the inode and the birth time of the
         document, or of the container's own directory around it; empty if the birth
         time is unknown. It does not contain the number of the device, which
@@ -33,6 +44,7 @@ class Document:
     path: DocumentPath
     content: bytes
     origin: str
+    is_readable_by_all: bool = False
 
 
 def read_document(name: str, paths: list[DocumentPath]) -> Document | None:
@@ -47,15 +59,16 @@ def read_document(name: str, paths: list[DocumentPath]) -> Document | None:
         return None
     path = paths[0]
     if not is_container_name(name):
-        raise UnreadableError(path.printable(), "not a valid container name")
+        raise UnreadableError(path.printable(), _NOT_A_NAME)
     if len(paths) > 1:
-        found = " and ".join(path.printable() for path in paths)
-        raise UnreadableError(found, f"more than one document for {name}")
+        others = " and ".join(other.printable() for other in paths[1:])
+        reason = f"more than one document for {name}: also {others}; keep one of them"
+        raise UnreadableError(path.printable(), reason)
     try:
         with open(open_regular(path.path), "rb") as file:
-            content = _read_whole(path, file.fileno(), file)
+            content, mode = _read_whole(path, file.fileno(), file)
             own = path.path.parent if path.is_in_own_directory else file.fileno()
-            return Document(path, content, _origin(own))
+            return Document(path, content, _origin(own), bool(mode & stat.S_IROTH))
     except OSError as error:
         raise UnreadableError.from_os_error(error, path.path) from None
 
@@ -69,17 +82,35 @@ def parse(
     """
     path = document.path
     try:
-        return (
-            yield from parse_document(
-                name, document.content, path.format, document.origin, access_keys
-            )
+        parsed = yield from parse_document(
+            name, document.content, path.format, document.origin, access_keys
         )
     except DocumentError as error:
-        raise UnreadableError(path.printable(error.line), error.reason) from None
+        file = path.printable()
+        raise UnreadableError(file, error.reason, error.line or 0) from None
+    if document.is_readable_by_all:
+        key = yield from secret_key(parsed.container.config)
+        if key is not None and _is_reachable_by_all(path.path):
+            return evolve(parsed, warnings=(*parsed.warnings, public_warning(key)))
+    return parsed
 
 
-def _read_whole(path: DocumentPath, descriptor: int, file: BinaryIO) -> bytes:
-    """Read a file, and check that it was not modified meanwhile."""
+def _is_reachable_by_all(path: Path) -> bool:
+    """Return whether every user may search the directories that contain a file."""
+    parents = Path(os.path.realpath(path)).parents
+    try:
+        return all(os.stat(parent).st_mode & stat.S_IXOTH for parent in parents)
+    except OSError:
+        return False
+
+
+def _read_whole(
+    path: DocumentPath, descriptor: int, file: BinaryIO
+) -> tuple[bytes, int]:
+    """Read a file, and check that it was not modified meanwhile.
+
+    :return: its content and its mode.
+    """
     before = os.fstat(descriptor)
     # One byte more than allowed, so that the parser rejects a longer document.
     content = file.read(MAX_DOCUMENT + 1)
@@ -88,7 +119,7 @@ def _read_whole(path: DocumentPath, descriptor: int, file: BinaryIO) -> bytes:
     if was_modified or len(content) < min(after.st_size, MAX_DOCUMENT):
         reason = "was modified while it was read"
         raise UnreadableError(path.printable(), reason, is_transient=True)
-    return content
+    return content, after.st_mode
 
 
 def _origin(own: Path | int) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import enum
 import os.path
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from itertools import islice
 from types import MappingProxyType
 
@@ -32,7 +32,6 @@ from devlxd.containers.document_warnings import (
     AccessKeys,
     DocumentWarning,
     config_warnings,
-    id_warning,
     top_level_warnings,
 )
 from devlxd.containers.json_trees import read_json, read_simple_json
@@ -46,6 +45,8 @@ MAX_SIMPLE_JSON = 64 * 1024
 
 #: How an absent value is written in YAML and JSON.
 _ABSENT = ("", "~", "null")
+
+_WRITE_TEXT = "; write one value, in quotes or below | if it has several lines"
 
 
 class Format(enum.Enum):
@@ -72,16 +73,6 @@ class ParsedDocument:
     warnings: tuple[DocumentWarning, ...] = ()
     id_line: int | None = None
 
-    def warnings_with(self, same_id: Collection[str]) -> list[DocumentWarning]:
-        """Return the warnings, with one about the id if other containers have it.
-
-        :param same_id: the names of the other containers.
-        """
-        if not same_id:
-            return [*self.warnings]
-        warning = id_warning(self.container.id, self.id_line, min(same_id))
-        return [*self.warnings, warning]
-
 
 def parse_document(
     name: str,
@@ -98,7 +89,7 @@ def parse_document(
     :raises DocumentError: when the document is rejected.
     """
     if len(content) > MAX_DOCUMENT:
-        raise DocumentError(f"longer than {MAX_DOCUMENT} bytes")
+        raise DocumentError(f"longer than {MAX_DOCUMENT} bytes; shorten its values")
     text = _decode(content)
     if format is Format.JSON:
         parsed = _parse_simple_json(name, text, origin, access_keys)
@@ -115,7 +106,7 @@ def _decode(content: bytes) -> str:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise DocumentError("not UTF-8", line) from None
+        raise DocumentError("not UTF-8; save the file as UTF-8", line) from None
 
 
 def _parse_simple_json(
@@ -145,7 +136,9 @@ def _parse_tree(
         prefix = "expanded_"
         document = _container_in_backup(document)
     else:
-        warnings += islice(top_level_warnings(document.lines), MAX_WARNINGS)
+        warnings += islice(
+            top_level_warnings(document.lines, access_keys), MAX_WARNINGS
+        )
     section = _section(document, f"{prefix}config")
     config = yield from _text_mapping(section, f"{prefix}config")
     warnings += yield from config_warnings(config, section.lines, access_keys)
@@ -170,13 +163,16 @@ def _container_in_backup(document: Branch) -> Branch:
     for key in ("instance", "container"):
         if document.entries.get(key):
             return _mapping(document.entries[key], "container", document.lines[key])
-    raise DocumentError("there is no container in it")
+    raise DocumentError(
+        "there is no container in it; write the output of lxc config show --expanded "
+        "to a file config.yaml instead"
+    )
 
 
 def _text(document: Branch, key: str) -> str:
     value = document.entries.get(key, "")
     if not isinstance(value, str):
-        raise DocumentError(f"{key} is not text", value.line)
+        raise DocumentError(f"{key} is not text{_WRITE_TEXT}", value.line)
     return "" if value in _ABSENT else value
 
 
@@ -185,7 +181,8 @@ def _lxcpath(document: Branch) -> str:
     if not path:
         return ""
     if not path.startswith("/"):
-        raise DocumentError("lxcpath is not absolute", document.lines["lxcpath"])
+        line = document.lines["lxcpath"]
+        raise DocumentError("lxcpath is not absolute; begin it with /", line)
     return os.path.normpath(path)
 
 
@@ -193,7 +190,7 @@ def _mapping(value: Value | None, what: str, line: int) -> Branch:
     if isinstance(value, Branch) and value.is_mapping:
         return value
     problem = "is empty" if value == "" else "is not a mapping"
-    raise DocumentError(f"{what} {problem}", line)
+    raise DocumentError(f"{what} {problem}; write lines KEY: VALUE there", line)
 
 
 def _section(parent: Branch, key: str, what: str = "") -> Branch:
@@ -208,7 +205,8 @@ def _text_mapping(section: Branch, what: str) -> Slices[Mapping[str, str]]:
     texts = {}
     for number, (key, value) in enumerate(section.entries.items(), 1):
         if not isinstance(value, str):
-            raise DocumentError(f"{what}: {printable(key)} is not text", value.line)
+            reason = f"{what}: {printable(key)} is not text{_WRITE_TEXT}"
+            raise DocumentError(reason, value.line)
         texts[key] = value
         if number % (16 * PIECES) == 0:
             yield
@@ -218,7 +216,8 @@ def _text_mapping(section: Branch, what: str) -> Slices[Mapping[str, str]]:
 
 def _parse_devices(section: Branch) -> Slices[Mapping[str, Mapping[str, str]]]:
     if "" in section.lines:
-        raise DocumentError("a device without a name", section.lines[""])
+        reason = "a device without a name; write NAME: before its keys"
+        raise DocumentError(reason, section.lines[""])
     devices = {}
     for number, name in enumerate(list(section.entries), 1):
         what = f"devices: {printable(name)}"

@@ -12,6 +12,7 @@ from attrs import frozen
 
 from devlxd.containers.document_parser import Format
 from devlxd.containers.document_trees import printable
+from devlxd.model import Fault, is_container_name
 
 #: The formats of the documents ``NAME.yaml``, by suffix.
 _SUFFIXES = {".yaml": Format.YAML, ".yml": Format.YAML, ".json": Format.JSON}
@@ -19,47 +20,76 @@ _SUFFIXES = {".yaml": Format.YAML, ".yml": Format.YAML, ".json": Format.JSON}
 #: The formats of the documents in a container's own directory, by file name.
 _FILES_IN_DIRECTORY = {"config.yaml": Format.YAML, "backup.yaml": Format.BACKUP}
 
+#: What to do about the errors of system calls that an operator can cause.
+_REMEDIES = {
+    errno.EACCES: "; allow the user that runs devlxd to read it",
+    errno.EISDIR: "; replace it by a file",
+    errno.ELOOP: "; let the link refer to a file",
+    errno.ENOENT: "; create its target, or remove the link",
+}
+
 
 class UnreadableError(Exception):
     """The document of a container cannot be read.
 
     The message names the file, the line if there is one, and the reason.
 
-    :ivar reason: the reason alone.
+    :ivar file: the path of the document, printable.
+    :ivar reason: the reason alone, and what to write or do instead.
+    :ivar line: the line of the problem, counted from 1; 0 if there is none.
     :ivar is_transient: whether a retry may succeed with an unchanged file.
     """
 
-    def __init__(self, where: str, reason: str, is_transient: bool = False) -> None:
-        super().__init__(f"{where}: {reason}")
+    def __init__(
+        self, file: str, reason: str, line: int = 0, is_transient: bool = False
+    ) -> None:
+        super().__init__(file, reason, line)
+        self.file = file
         self.reason = reason
+        self.line = line
         self.is_transient = is_transient
+
+    def __str__(self) -> str:
+        """Return ``FILE:LINE: reason``."""
+        return str(self.fault_of(None))
+
+    def fault_of(self, name: str | None) -> Fault:
+        """Return the fault in the document of the container ``name``."""
+        return Fault(self.file, self.line, self.reason, name)
 
     @classmethod
     def from_os_error(cls, error: OSError, path: Path | str) -> UnreadableError:
         """Convert the error of a system call that was given ``path``."""
+        reason = error.strerror or str(error)
         if error.errno == errno.ENOENT:
             reason = "a dangling symbolic link"
-        else:
-            reason = error.strerror or str(error)
+        reason += _REMEDIES.get(error.errno or 0, "")
         return cls(printable(str(path)), reason, is_transient=True)
 
 
 @frozen
 class DocumentPath:
-    """The path of a document, and its format."""
+    """The path of a document.
+
+    :ivar path: the path.
+    :ivar format: the format of the document.
+    :ivar is_in_own_directory: whether it is in the container's own directory:
+        ``NAME/config.yaml``.
+    """
 
     path: Path
     format: Format
+    is_in_own_directory: bool
 
     @property
-    def is_in_own_directory(self) -> bool:
-        """Whether it is in the container's own directory: ``NAME/config.yaml``."""
-        return self.path.name in _FILES_IN_DIRECTORY
+    def end(self) -> str:
+        """What follows the container's name: ``.yaml``, ``/config.yaml``."""
+        name = self.path.name
+        return f"/{name}" if self.is_in_own_directory else self.path.suffix
 
-    def printable(self, line: int | None = None) -> str:
-        """Return the path for a log line, with a line number if one is given."""
-        path = printable(str(self.path))
-        return path if line is None else f"{path}:{line}"
+    def printable(self) -> str:
+        """Return the path for a log line."""
+        return printable(str(self.path))
 
 
 def container_name(entry: str) -> str:
@@ -74,6 +104,15 @@ def container_name(entry: str) -> str:
 def is_hidden(entry: str) -> bool:
     """Return whether an entry is hidden, such as the temporary files of editors."""
     return entry.startswith(".")
+
+
+def listing_problem(directory: Path) -> str | None:
+    """Return why the directory cannot be listed; ``None`` if it can."""
+    try:
+        os.scandir(directory).close()
+    except OSError as error:
+        return f"{printable(str(directory))}: {error.strerror}"
+    return None
 
 
 def list_containers(directory: Path) -> set[str]:
@@ -95,14 +134,14 @@ def find_documents(directory: Path, name: str) -> list[DocumentPath]:
     :raises UnreadableError: when the file system reports an error.
     """
     paths = [
-        DocumentPath(directory / f"{name}{suffix}", format)
+        DocumentPath(directory / f"{name}{suffix}", format, False)
         for suffix, format in _SUFFIXES.items()
     ]
     own = directory / name
     try:
         if _is_directory(own):
             paths += [
-                DocumentPath(own / entry, format)
+                DocumentPath(own / entry, format, True)
                 for entry, format in _FILES_IN_DIRECTORY.items()
             ]
         return [path for path in paths if _exists(path.path)]
@@ -147,14 +186,34 @@ def entries_elsewhere(directory: Path, name: str) -> set[tuple[str, str]]:
     return entries
 
 
-def ignored_file(directory: Path, name: str) -> str:
-    """Return the path of an ignored file that was probably meant as a document.
+def ignored_file(directory: Path, name: str) -> Fault | None:
+    """Return a fault if a file that was probably meant as a document is ignored.
 
     :param name: the name of the file: ``c1.YAML`` or ``c1.conf``, for example.
-    :return: the path for a log line; empty if there is no such file.
+    :return: ``None`` if there is no such file.
     """
-    _stem, suffix = os.path.splitext(name)
+    stem, suffix = os.path.splitext(name)
     if suffix.lower() not in (*_SUFFIXES, ".conf"):
-        return ""
+        return None
     path = directory / name
-    return printable(str(path)) if os.path.isfile(path) else ""
+    if not os.path.isfile(path):
+        return None
+    right = suffix.lower() if suffix.lower() in _SUFFIXES else ".yaml"
+    text = (
+        "is ignored: documents are named NAME.yaml, NAME.yml or NAME.json; rename it "
+        f"to {printable(stem)}{right}"
+    )
+    return Fault(printable(str(path)), 0, text, breaks=False)
+
+
+def directory_without_document(directory: Path, name: str) -> Fault | None:
+    """Return a fault if the own directory of a container has no document.
+
+    :param name: the name of the container, which has no document elsewhere.
+    :return: ``None`` if there is no such directory.
+    """
+    own = directory / name
+    if not is_container_name(name) or not os.path.isdir(own):
+        return None
+    text = f"is ignored: it has no {' and no '.join(_FILES_IN_DIRECTORY)}; write one"
+    return Fault(printable(str(own)), 0, text, breaks=False)

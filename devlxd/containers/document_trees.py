@@ -25,6 +25,9 @@ MAX_DOCUMENT = 16 * 1024 * 1024
 #: The maximum depth of a document. LXD's ``backup.yaml`` needs seven levels.
 MAX_DEPTH = 64
 
+#: The reason for which a deeper document is rejected.
+TOO_DEEP = f"nested too deeply; use at most {MAX_DEPTH} levels"
+
 #: The number of pieces of a document that are read in one slice.
 PIECES = 64
 
@@ -123,13 +126,15 @@ class Tree:
         """Add another reference to a complete part of the tree."""
         value = self._anchors.get(anchor)
         if value is None:
-            raise DocumentError("an alias without an anchor before it", line)
+            raise DocumentError(
+                "an alias without an anchor before it; write &NAME before *NAME", line
+            )
         self._add(value, line)
         self._grow(1 + len(value) if isinstance(value, str) else value.size)
 
     def _add(self, value: Value, line: int) -> None:
         if len(self._open) >= MAX_DEPTH:
-            raise DocumentError("nested too deeply", line)
+            raise DocumentError(TOO_DEEP, line)
         if not self._open:
             self.root, self.line = value, line
         elif self._open[-1].is_mapping:
@@ -141,9 +146,13 @@ class Tree:
             branch.pending_key = None
             return
         if not isinstance(value, str):
-            raise DocumentError("a key that is not text", line)
+            raise DocumentError("a key that is not text; write KEY: VALUE", line)
         if value in branch.entries:
-            raise DocumentError(f"duplicate key {printable(value)}", line)
+            reason = (
+                f"duplicate key {printable(value)}, as on line {branch.lines[value]}; "
+                "keep one of them"
+            )
+            raise DocumentError(reason, line)
         branch.pending_key = value
         branch.lines[value] = line
 
@@ -151,4 +160,6 @@ class Tree:
         if self._open:
             self._open[-1].size += size
             if self._open[-1].size > MAX_DOCUMENT:
-                raise DocumentError("too large when its aliases are expanded")
+                raise DocumentError(
+                    "too large when its aliases are expanded; use fewer aliases"
+                )

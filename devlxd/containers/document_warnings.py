@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 
@@ -10,10 +11,11 @@ from attrs import frozen
 
 from devlxd.booleans import is_false, is_true
 from devlxd.containers.document_trees import PIECES, printable
+from devlxd.model import Fault
 from devlxd.turns import Slices
 
 #: The maximum number of warnings about one document of each of these kinds: about its
-#: top-level keys, and about its config keys.
+#: top-level keys, and about mistakes in its config keys.
 MAX_WARNINGS = 10
 
 #: The top-level keys that have an effect.
@@ -63,6 +65,14 @@ _PREFIX_LENGTH = 3
 #: Keys of this length or more, in characters, are not compared.
 _MAX_LENGTH = 64
 
+#: Config keys with these words have values that are probably secret. The texts for
+#: cloud-init often have passwords in them.
+_SECRET = re.compile(
+    "credential|passphrase|passwd|password|private.?key|secret|token"
+    "|user-data|vendor-data",
+    re.IGNORECASE,
+)
+
 
 @frozen
 class AccessKeys:
@@ -72,12 +82,15 @@ class AccessKeys:
     :ivar others: those with other values.
     :ivar similar: other keys that are similar to access keys, but are no mistakes.
     :ivar exported: the prefixes of the keys that guests may read.
+    :ivar hidden: those of the prefixes of which no dialect that is served lets guests
+        read the keys.
     """
 
     booleans: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
     similar: tuple[str, ...] = ()
     exported: tuple[str, ...] = ()
+    hidden: tuple[str, ...] = ()
 
     @property
     def all(self) -> tuple[str, ...]:
@@ -103,14 +116,23 @@ class DocumentWarning:
     """One likely mistake in a document.
 
     :ivar text: a description of it.
-    :ivar line: the line of the mistake, counted from 1.
+    :ivar line: the line of the mistake, counted from 1; 0 if there is none.
     """
 
     text: str
     line: int
 
+    def fault_in(self, file: str, name: str) -> Fault:
+        """Return the fault in the document of the container ``name``.
 
-def top_level_warnings(lines: Mapping[str, int]) -> Iterator[DocumentWarning]:
+        :param file: the path of the document, printable.
+        """
+        return Fault(file, self.line, self.text, name, breaks=False)
+
+
+def top_level_warnings(
+    lines: Mapping[str, int], access_keys: AccessKeys
+) -> Iterator[DocumentWarning]:
     """Find the top-level keys of a document that have no effect.
 
     :param lines: each key with its line.
@@ -119,6 +141,8 @@ def top_level_warnings(lines: Mapping[str, int]) -> Iterator[DocumentWarning]:
     for key, line in lines.items():
         if key not in known:
             suggestion = _suggestion(key, known, _TOP_LEVEL_SIMILARITY)
+            if key in access_keys.all or key.startswith(access_keys.exported):
+                suggestion = "; write it below config:"
             text = f"{printable(key)} has no effect{suggestion}"
             yield DocumentWarning(text, line)
 
@@ -133,8 +157,11 @@ def config_warnings(
     warnings: list[DocumentWarning] = []
     comparisons = 0
     prefixes = access_keys.prefixes
+    hidden_key: str | None = None
     for number, (key, value) in enumerate(config.items(), 1):
         text = ""
+        if hidden_key is None and key.startswith(access_keys.hidden):
+            hidden_key = key
         if key in access_keys.booleans:
             text = _warning_of_value(key, value)
         elif key.startswith(prefixes) and comparisons < _MAX_COMPARISONS:
@@ -145,26 +172,64 @@ def config_warnings(
             warnings.append(DocumentWarning(text, lines[key]))
         if number % (16 * PIECES) == 0:
             yield
+    if hidden_key is not None:
+        text = _warning_of_hidden_key(hidden_key, access_keys)
+        warnings.append(DocumentWarning(text, lines[hidden_key]))
     return warnings
 
 
-def id_warning(container_id: str, line: int | None, other: str) -> DocumentWarning:
+def secret_key(config: Mapping[str, str]) -> Slices[str | None]:
+    """Find a config key whose value is probably secret, in slices.
+
+    :return: ``None`` if there is none.
+    """
+    for number, key in enumerate(config, 1):
+        if _SECRET.search(key):
+            return key
+        if number % (16 * PIECES) == 0:
+            yield
+    return None
+
+
+def public_warning(key: str) -> DocumentWarning:
+    """Return a warning about a document that every user of the host can read.
+
+    :param key: a config key whose value is probably secret.
+    """
+    text = (
+        f"every user of the host can read this file, and {printable(key)} may be "
+        "secret; change its mode to 0640"
+    )
+    return DocumentWarning(text, 0)
+
+
+def id_warning(line: int | None, other: str) -> DocumentWarning:
     """Return a warning about an id that two containers have.
 
     :param line: the line of the id; ``None`` if unknown.
     :param other: the name of the other container.
     """
     text = (
-        f"id {printable(container_id)} is also the id of {other}; "
-        "neither container is found by it"
+        f"id is also the id of {other}, and neither container is found by it; "
+        "write the id of this container"
     )
-    return DocumentWarning(text, line or 1)
+    return DocumentWarning(text, line or 0)
 
 
 def _warning_of_value(key: str, value: str) -> str:
     if not value or is_true(value) or is_false(value):
         return ""
-    return f"{key} is neither true nor false: {printable(value)}"
+    return f"{key} is neither true nor false; write true or false"
+
+
+def _warning_of_hidden_key(key: str, access_keys: AccessKeys) -> str:
+    text = f"{printable(key)} is shown to guests by no dialect that is served"
+    hidden = [prefix for prefix in access_keys.hidden if key.startswith(prefix)]
+    shown = [p for p in access_keys.exported if p not in access_keys.hidden]
+    if not shown:
+        return f"{text}; serve another dialect"
+    name = printable(shown[0] + key.removeprefix(hidden[0]))
+    return f"{text}; write {name}, or serve another dialect"
 
 
 def _warning_of_key(key: str, access_keys: AccessKeys) -> str:

@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from devlxd.containers.document_paths import UnreadableError
 from devlxd.containers.document_trees import printable
 from devlxd.log_limit import RateLimitedLogger
+from devlxd.model import Fault
 
 #: The delays of the first retries, in seconds. A failure is logged after these: a
 #: document that is being written may be unreadable for a moment.
@@ -75,6 +76,17 @@ class FailedReads:
     def __iter__(self) -> Iterator[str]:
         """Iterate over the names of the containers that cannot be read."""
         return iter(self._failures)
+
+    def document_of(self, name: str) -> str | None:
+        """Return the document that cannot be read; ``None`` if it can."""
+        failure = self._failures.get(name)
+        return failure.error.file if failure else None
+
+    def faults(self) -> Iterator[Fault]:
+        """Iterate over the failures that were logged, each as a fault."""
+        for name, failure in self._failures.items():
+            if failure.logged:
+                yield failure.error.fault_of(name)
 
     def add(self, name: str, error: UnreadableError) -> None:
         """Record a failure, log it if the first retries failed, and retry."""

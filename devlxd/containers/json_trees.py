@@ -15,9 +15,18 @@ from devlxd.containers.document_trees import (
     DocumentError,
     Tree,
     Value,
-    printable,
 )
 from devlxd.turns import Slices
+
+#: What to write instead of frequent mistakes, by the words of Python's decoder.
+_REMEDIES = {
+    "Expecting value": '; write "TEXT", a number, true, false, null, {...} or [...]',
+    "Expecting property name enclosed in double quotes": (
+        '; write "KEY": VALUE, and no comma after the last one'
+    ),
+    "Extra data": "; remove what follows the end of the document",
+    "Unterminated string starting at": "; close the quotes",
+}
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 
@@ -30,7 +39,8 @@ def read_json(text: str) -> Slices[Tree]:
     try:
         return (yield from _JSONReader(text).read())
     except json.JSONDecodeError as error:
-        raise DocumentError(error.msg, error.lineno) from None
+        reason = error.msg + _REMEDIES.get(error.msg, "")
+        raise DocumentError(reason, error.lineno) from None
 
 
 class _NotSimpleError(Exception):
@@ -147,7 +157,9 @@ class _JSONReader:
         try:
             text.encode("utf-8")
         except UnicodeEncodeError:  # a lone surrogate: \ud83d
-            raise DocumentError(f"{printable(text)} is not text", self._line) from None
+            raise DocumentError(
+                "a lone surrogate is not text; write both of the pair", self._line
+            ) from None
         self._tree.add_scalar(text, self._line)
 
     def _expect(self, character: str, problem: str) -> None:
@@ -167,4 +179,4 @@ class _JSONReader:
         return self._text[self._position : self._position + 1]
 
     def _fail(self, problem: str) -> NoReturn:
-        raise DocumentError(problem, self._line)
+        raise DocumentError(problem + _REMEDIES.get(problem, ""), self._line)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -51,6 +51,10 @@ class ContainerStoreBase:
     def names_with_id(self, container_id: str) -> Collection[str]:
         """Return the names of all containers with this id."""
         return self._names_by_id.get(container_id, ())
+
+    def shared_ids(self) -> Iterator[Collection[str]]:
+        """Iterate over the ids of several containers; yield the names of these."""
+        return (names for names in self._names_by_id.values() if len(names) > 1)
 
     def names(self) -> Collection[str]:
         """See `IContainerStore.names`."""

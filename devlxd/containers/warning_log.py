@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from twisted.logger import Logger
 
 from devlxd.containers.document_paths import DocumentPath
 from devlxd.containers.document_warnings import DocumentWarning
 from devlxd.log_limit import RateLimitedLogger
+from devlxd.model import Fault
 
 
 class WarningLog:
@@ -23,48 +24,60 @@ class WarningLog:
     def __init__(self, limited_log: RateLimitedLogger) -> None:
         self._limited_log = limited_log
         self._logged: dict[str, set[str]] = {}
-        self._ignored_files: set[str] = set()
+        self._faults: dict[str, list[Fault]] = {}
+        self._ignored_files: dict[str, Fault] = {}
 
     def update(
-        self, name: str, path: DocumentPath, warnings: Iterable[DocumentWarning]
+        self,
+        name: str,
+        path: DocumentPath,
+        warnings: Iterable[DocumentWarning],
+        id_warning: DocumentWarning | None,
     ) -> None:
         """Log the warnings about the container ``name`` that are new.
 
         :param path: the document that the warnings refer to.
+        :param id_warning: a warning that depends on the id of another container.
         """
-        lines = {warning.text: warning.line for warning in warnings}
-        logged = self._logged.pop(name, set())
-        for text in lines.keys() - logged:
-            self._limited_log.warn(
-                "{where}: {problem}",
-                of=(name, text),
-                where=path.printable(lines[text]),
-                problem=text,
-            )
-        if lines:
-            self._logged[name] = {*lines}
+        file = path.printable()
+        faults = [warning.fault_in(file, name) for warning in warnings]
+        of_id = [] if id_warning is None else [id_warning.fault_in(file, name)]
+        logged = self._logged.get(name, set())
+        for fault in (*faults, *of_id):
+            if fault.text not in logged:
+                self._limited_log.warn(
+                    "{fault}", of=(name, fault.text), fault=str(fault), name=name
+                )
+        self.discard(name)
+        if faults or of_id:
+            self._logged[name] = {fault.text for fault in (*faults, *of_id)}
+        if faults:
+            self._faults[name] = faults
 
     def discard(self, name: str) -> None:
         """Forget the warnings about the container ``name``."""
         self._logged.pop(name, None)
+        self._faults.pop(name, None)
 
-    def update_ignored_file(self, name: str, path: str) -> None:
+    def update_ignored_file(self, name: str, fault: Fault | None) -> None:
         """Log that a file that was probably meant as a document is ignored.
 
         :param name: the name of the file.
-        :param path: its path for the log line; empty if there is no such file.
+        :param fault: ``None`` if there is no such file.
         """
-        if not path:
-            self._ignored_files.discard(name)
+        if fault is None:
+            self._ignored_files.pop(name, None)
         elif name not in self._ignored_files:
-            self._ignored_files.add(name)
-            self._log.warn(
-                "{path} is ignored: documents are named NAME.yaml, NAME.yml or "
-                "NAME.json",
-                path=path,
-            )
+            self._ignored_files[name] = fault
+            self._log.warn("{fault}", fault=str(fault))
+
+    def faults(self) -> Iterator[Fault]:
+        """Iterate over the warnings that stand, except for those about ids."""
+        for faults in self._faults.values():
+            yield from faults
+        yield from self._ignored_files.values()
 
     def forget_all(self) -> None:
-        """Forget all warnings, so that they are logged again."""
+        """Log all warnings again when their documents are read again."""
         self._logged.clear()
         self._ignored_files.clear()

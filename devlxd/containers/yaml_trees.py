@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import yaml
 
-from devlxd.containers.document_trees import PIECES, DocumentError, Tree
+from devlxd.containers.document_trees import PIECES, TOO_DEEP, DocumentError, Tree
 from devlxd.turns import Slices
 
 if not yaml.__with_libyaml__:
@@ -14,6 +14,25 @@ if not yaml.__with_libyaml__:
         "devlxd needs a PyYAML with libyaml: Debian's python3-yaml, or one that was "
         "built when libyaml-dev was installed"
     )
+
+#: What to write instead of frequent mistakes, by the words of libyaml.
+_REMEDIES = {
+    "could not find expected ':'": "; write KEY: VALUE, with a space after the colon",
+    "did not find expected ',' or ']'": "; close the bracket",
+    "did not find expected ',' or '}'": "; close the brace",
+    "did not find expected '-' indicator": "; check the indentation",
+    "did not find expected key": "; check the indentation and the quotes",
+    "did not find expected node content": "; close the bracket or the brace",
+    "found character that cannot start any token": (
+        "; indent with spaces, and quote a value that begins with @, ` or %"
+    ),
+    "found undefined tag handle": "; quote a value that begins with !",
+    "found unexpected end of stream": "; close the quotes",
+    "found unknown escape character": "; write \\\\ for a backslash in double quotes",
+    "mapping values are not allowed in this context": (
+        "; check the indentation, and quote a value with a colon and a space in it"
+    ),
+}
 
 
 def read_yaml(text: str) -> Slices[Tree]:
@@ -28,12 +47,13 @@ def read_yaml(text: str) -> Slices[Tree]:
         if "nesting depth" in reason:
             # With PyYAML 6.0.4 libyaml has a limit of its own, and as it parses
             # ahead it may reach that limit before `MAX_DEPTH` is checked.
-            reason = "nested too deeply"
+            reason = TOO_DEEP
         mark = error.problem_mark or error.context_mark
+        reason += _REMEDIES.get(reason, "")
         raise DocumentError(reason, mark.line + 1 if mark else None) from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        raise DocumentError(error.reason, line) from None
+        raise DocumentError(f"{error.reason}; remove them", line) from None
 
 
 def _read_events(text: str) -> Slices[Tree]:
@@ -51,9 +71,9 @@ def _read_events(text: str) -> Slices[Tree]:
             assert event.anchor is not None
             tree.add_alias(event.anchor, line)
         elif isinstance(event, yaml.DocumentStartEvent) and tree.root is not None:
-            raise DocumentError("more than one document", line)
+            raise DocumentError("more than one document; remove the line ---", line)
         if number % PIECES == 0:
             yield
     if tree.root is None:
-        raise DocumentError("the document is empty")
+        raise DocumentError("the document is empty; write config: {} at least")
     return tree

@@ -186,8 +186,8 @@ class FailureTests(DirectoryStoreTestCase):
         (event,) = events
         self.assertEqual(
             formatEvent(event),
-            f"{self.path}/c2.yaml:2: id abc is also the id of c1; "
-            "neither container is found by it",
+            f"{self.path}/c2.yaml:2: id is also the id of c1, and neither container "
+            "is found by it; write the id of this container",
         )
 
     def test_ignored(self) -> None:
@@ -203,7 +203,7 @@ class FailureTests(DirectoryStoreTestCase):
         lines = sorted(formatEvent(event) for event in events)
         self.assertEqual(len(lines), 3, lines)
         for name, line in zip(names, lines, strict=True):
-            self.assertTrue(line.startswith(f"{self.path / name} is ignored"), line)
+            self.assertTrue(line.startswith(f"{self.path / name}: is ignored"), line)
         self.assertEqual(list(self.store.names()), [])
         (self.path / names[0]).unlink()
         self.report(self.path / names[0])

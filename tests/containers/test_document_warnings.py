@@ -94,7 +94,7 @@ lxcpath: /var/lib/lxc
             self.assertEqual(line, 3)
         self.assertEqual(
             self.warnings_of(b"config:\n  security.devlxd: flase\n"),
-            [("security.devlxd is neither true nor false: flase", 2)],
+            [("security.devlxd is neither true nor false; write true or false", 2)],
         )
 
     def test_other_names(self) -> None:
