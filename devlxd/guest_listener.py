@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Iterable
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.interfaces import (
     IListeningPort,
     IReadDescriptor,
@@ -22,6 +23,7 @@ from devlxd.host.listening import listen_now
 from devlxd.httpserver.connection_limiter import ConnectionLimiter
 from devlxd.httpserver.site import DevLXDSite
 from devlxd.interfaces import IDevLXDReactor
+from devlxd.model import HandedOver
 from devlxd.socket_options import refuse_descriptors
 
 
@@ -105,6 +107,20 @@ class GuestListener(Service):
             endpoint=self.endpoint,
             dialect=self.dialect.name,
         )
+
+    def hand_over(self) -> Deferred[list[HandedOver]]:
+        """Stop accepting, and detach the connections for the next process.
+
+        See `devlxd.service.DevLXDService.hand_over`.
+        """
+        return succeed([])
+
+    def adopt(self, connections: Iterable[HandedOver]) -> list[HandedOver]:
+        """Continue those connections that were accepted at the address of this service.
+
+        :return: the others. They are still the caller's.
+        """
+        return list(connections)
 
     def stopService(self) -> Deferred[None]:
         """See `IService.stopService`: stop listening, then close every connection.

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 
 from twisted.application.service import MultiService, Service
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IStreamServerEndpoint
 from zope.interface import implementer
 
@@ -28,6 +30,7 @@ from devlxd.interfaces import (
     IServiceObserver,
     IStoreObserver,
 )
+from devlxd.model import HandedOver
 from devlxd.observers import guarded
 from devlxd.peers.identifier import CallerIdentifier
 from devlxd.peers.peer_sources import SocketPeerSource
@@ -98,6 +101,7 @@ class DevLXDService(MultiService):
     ) -> None:
         super().__init__()
         self.store = store
+        self._listeners: list[GuestListener] = []
         observer = guarded(observer)
         identifier = identifier or self._default_identifier(reactor)
         endpoints, turns = list(endpoints), Turns(reactor)
@@ -156,8 +160,34 @@ class DevLXDService(MultiService):
         reactor: IDevLXDReactor,
     ) -> None:
         for dialect, endpoint in endpoints:
-            site = sites.site(dialect)
-            GuestListener(endpoint, site, dialect, reactor).setServiceParent(self)
+            listener = GuestListener(endpoint, sites.site(dialect), dialect, reactor)
+            listener.setServiceParent(self)
+            self._listeners.append(listener)
+
+    def hand_over(self) -> Deferred[list[HandedOver]]:
+        """Stop accepting, and detach the connections for the next process.
+
+        Pending requests are answered first. Call it once, before `stopService`, which
+        then closes nothing but what could not be handed over.
+
+        :return: a Deferred that fires within `devlxd.httpserver.handover.TIMEOUT`
+            seconds. The caller saves the connections, and closes their descriptors.
+        """
+        handed_over = gatherResults([one.hand_over() for one in self._listeners])
+        return handed_over.addCallback(lambda lists: list(chain.from_iterable(lists)))
+
+    def adopt(self, connections: Iterable[HandedOver]) -> list[HandedOver]:
+        """Continue the connections that the last process has handed over.
+
+        Call it when this service has started. A connection is continued when the store
+        is loaded, if its caller is still the same.
+
+        :return: those of other services. The caller closes their descriptors.
+        """
+        remaining = list(connections)
+        for listener in self._listeners:
+            remaining = listener.adopt(remaining)
+        return remaining
 
     def _default_identifier(self, reactor: IDevLXDReactor) -> CallerIdentifier:
         runtimes = known_runtimes()
