@@ -49,6 +49,10 @@ These interfaces have no suite:
 * `IWatchListener`: only the store of a directory provides it. The tests of that
   store check which documents it reads. `WatcherContract` tests how a listener is
   notified.
+* `IDocuments`: only the store of a directory provides it. The tests of that store check
+  its faults.
+* `IExplainer`, `IGuestService`: only the identifier of callers and the service provide
+  them. The tests of devlxd check what operators read.
 * `IDevLXDReactor`: it only combines interfaces of Twisted.
 """
 
