@@ -17,6 +17,9 @@ class IExplainer(Interface):
     def explain(pid: int) -> Explanation:
         """Explain how a process would be identified, if it connected now.
 
+        The checks are those of `ICallerIdentifier.identify`. This changes nothing: a
+        container whose run is not known yet is not served because of it.
+
         :param pid: its process id in the pid namespace of devlxd. The process need not
             exist.
         """

@@ -74,11 +74,13 @@ class ProcessStatus:
     :ivar parent: the pid of its parent; 0 where devlxd cannot see the parent.
     :ivar uid: its real user id, as devlxd sees it.
     :ivar name: its own name, up to 15 bytes. The process can choose it.
+    :ivar effective_uid: its effective user id, as devlxd sees it.
     """
 
     parent: int
     uid: int
     name: str
+    effective_uid: int
 
 
 @frozen

@@ -36,13 +36,17 @@ class Explanation:
     """How a process would be identified, and where that fails.
 
     :ivar pid: its process id in the pid namespace of devlxd.
-    :ivar steps: the checks, in their order. The last one may have failed.
+    :ivar steps: the checks, in their order. The first one that fails is the last one,
+        except for those of the gates: there is one for each dialect that is served.
     :ivar container: the name of its container; ``None`` if it is not identified.
     :ivar refused: the reason for which its requests are refused, in one line; ``None``
         if they are answered.
+    :ivar uid: its user id inside the container, 0 for root; ``None`` if it is not
+        identified, or a user of the host that has no id there.
     """
 
     pid: int
     steps: tuple[Step, ...]
     container: str | None = None
     refused: str | None = None
+    uid: int | None = None

@@ -11,8 +11,8 @@ A guest can change none of these facts. ``docs/security.rst`` has the details.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 
 from attrs import evolve, field, frozen
 from twisted.application.service import Service
@@ -22,6 +22,7 @@ from zope.interface import implementer
 from devlxd.interfaces import (
     ICallerIdentifier,
     IContainerStore,
+    IExplainer,
     IProcessTable,
     IRunIdentifier,
     IRunObserver,
@@ -29,15 +30,22 @@ from devlxd.interfaces import (
     IStoreObserver,
     NotInContainer,
 )
-from devlxd.model import Caller, Claim, Container, Init, Peer
+from devlxd.model import Caller, Claim, Container, Explanation, Init, Peer, Result, Step
 from devlxd.peers.cgroup_claims import CgroupClaims
+from devlxd.peers.checks import UNRECORDED, Checks, RecordedChecks
+from devlxd.peers.claimed_containers import container_of, describes
 from devlxd.peers.id_maps import IDMapError, recorded_id_map
 from devlxd.peers.init_identifier import InitIdentifier
-from devlxd.peers.refusals import describe_refusal, printable
+from devlxd.peers.refusals import describe_peer, describe_refusal, origin_of
 from devlxd.peers.runs import Run, RunRegistry
 
+#: The exceptions by which an identification fails.
+_ERRORS = (NotInContainer, OSError, IDMapError)
 
-@implementer(IRunIdentifier, IRunObserver, IStoreObserver)
+_NO_USER = "uid {} is no user inside"
+
+
+@implementer(IRunIdentifier, IExplainer, IRunObserver, IStoreObserver)
 class CallerIdentifier(Service):
     """The identification of all callers of a host.
 
@@ -71,32 +79,95 @@ class CallerIdentifier(Service):
     def identify(self, peer: Peer) -> Caller:
         """See `ICallerIdentifier.identify`."""
         try:
-            return self._identify(peer)
-        except (NotInContainer, OSError, IDMapError) as error:
+            caller, run = self._find(peer, self._runs.run_in, UNRECORDED)
+        except _ERRORS as error:
             raise describe_refusal(
                 peer, error, self._processes, self._claims
             ) from error
+        self._served[caller.container] = run
+        return caller
 
-    def _identify(self, peer: Peer) -> Caller:
+    def explain(self, pid: int) -> Explanation:
+        """See `IExplainer.explain`.
+
+        A run that is not known yet is not known afterwards, either.
+        """
+        checks, caller = RecordedChecks(pid), None
+        with ExitStack() as opened:
+
+            def run_in(namespace: int, pid: int, checks: Checks) -> Run:
+                examined = self._runs.examined(namespace, pid, checks)
+                return opened.enter_context(examined)
+
+            try:
+                peer = self._open_process(pid, opened, checks)
+                caller, _run = self._find(peer, run_in, checks)
+            except _ERRORS as error:
+                checks.failed(error)
+        return checks.explanation(caller)
+
+    def _open_process(self, pid: int, opened: ExitStack, checks: Checks) -> Peer:
+        """Return a process as a peer.
+
+        :param opened: closes the pidfd of the peer.
+        :raises NotInContainer: if there is no such process.
+        """
+        checks.begin("process")
+        try:
+            pidfd = self._processes.open_pidfd(pid)
+        except (OSError, OverflowError) as error:
+            raise NotInContainer(f"there is no process {pid}: {error}") from error
+        opened.callback(self._processes.close_pidfd, pidfd)
+        uid = self._processes.status(pid).effective_uid
+        peer = Peer(pid, uid, uid, pidfd)
+        if not self._processes.is_alive(pidfd):
+            raise NotInContainer("it has ended")
+        _owner, description = describe_peer(peer, self._processes, self._claims)
+        checks.passed("{}", description)
+        return peer
+
+    def _find(
+        self, peer: Peer, run_in: Callable[[int, int, Checks], Run], checks: Checks
+    ) -> tuple[Caller, Run]:
+        """Return the caller of a peer, and its run, by all checks.
+
+        :param run_in: see `RunRegistry.run_in`.
+        :param checks: receives the checks.
+        """
         if peer.pidfd is None:
             raise NotInContainer("it has no pidfd", "no pidfd")
-        claim, _runtime = self._claims.of_process(peer.pid)
-        run = self._runs.run_in(self._outermost_namespace(peer, claim), peer.pid)
+        checks.begin("cgroup")
+        claim, runtime = self._claims.of_process(peer.pid)
+        name = getattr(runtime, "name", "a plugin")
+        checks.passed("that of {}, as {} names cgroups", claim, name)
+        checks.begin("pid namespace")
+        namespace = self._outermost_namespace(peer, claim)
+        checks.passed("{}, below the host's", namespace)
+        run = run_in(namespace, peer.pid, checks)
+        checks.begin("agreement")
         if run.cgroup_claim != claim:
             raise NotInContainer(
                 f"it is in the cgroup of {claim}, but in the pid namespace of "
                 f"{run.cgroup_claim}",
                 "contradiction",
             )
+        checks.passed("the process and its init are in the cgroup of {}", claim)
         # If the peer is still alive, all facts are those of the peer, and not of
         # a later process with its pid.
         if not self._processes.is_alive(peer.pidfd):
             raise NotInContainer("it ended before it was identified", "ended")
-        container = self._container_of(run.confirmed_claim)
-        self._serve(container, run)
+        checks.begin("document")
+        container = container_of(run.confirmed_claim, self._store)
+        checks.passed("that of {} is in the store", container.name)
+        checks.begin("name")
+        self._check_served(container, run)
+        checks.passed("no other container {} is served", container.name)
+        checks.begin("user")
         id_map = recorded_id_map(container) or run.id_map
         inside = id_map.inside(peer.uid)
-        return Caller(container.name, inside, run.number, run.init)
+        text = "uid {} is uid {} inside" if inside is not None else _NO_USER
+        checks.passed(text, peer.uid, inside)
+        return Caller(container.name, inside, run.number, run.init), run
 
     def caller_of(self, init: Init) -> Caller:
         """See `IRunIdentifier.caller_of`."""
@@ -137,51 +208,20 @@ class CallerIdentifier(Service):
             )
         return namespaces[-1]
 
-    def _container_of(self, claim: Claim) -> Container:
-        """Return the container of a confirmed claim, from the store.
-
-        :raises NotInContainer: if the store does not have it, or its document
-            describes another container of the same name.
-        """
-        container = (
-            self._store.get(claim.name) if claim.name else self._store.by_id(claim.id)
-        )
-        if container is None:
-            raise NotInContainer(
-                f"container {claim} is not in the store", "not in the store"
-            )
-        if claim.name and container.id:
-            raise NotInContainer(
-                f"the document of {claim} is for a container with an id", "has an id"
-            )
-        if not _matches(container, claim):
-            raise NotInContainer(
-                f"the document of {container.name} is for a container of "
-                f"{container.runtime or 'any runtime'} in "
-                f"{container.lxcpath or 'any path'}, this one is of "
-                f"{claim.runtime or 'an unknown runtime'} in "
-                f"{claim.lxcpath or 'an unknown path'}",
-                "another runtime",
-            )
-        return container
-
-    def _serve(self, container: Container, run: Run) -> None:
-        """Make ``run`` the served run of its container.
+    def _check_served(self, container: Container, run: Run) -> None:
+        """Check that no other run of a container is served.
 
         :raises NotInContainer: if another run with the same name is served.
         """
-        other = self._served.setdefault(container.name, run)
-        if other is run:
-            return
-        if self._runs.is_running(other):
+        other = self._served.get(container.name, run)
+        if other is not run and self._runs.is_running(other):
             raise NotInContainer(
                 f"another container {container.name} "
-                f"({_origin(other.confirmed_claim)}) is running and is served, this "
-                f"one ({_origin(run.confirmed_claim)}) is not: write 'runtime:' or "
+                f"({origin_of(other.confirmed_claim)}) is running and is served, this "
+                f"one ({origin_of(run.confirmed_claim)}) is not: write 'runtime:' or "
                 "'lxcpath:' in the document to distinguish them",
                 "name in use",
             )
-        self._served[container.name] = run
 
     def changed(self, name: str, old: Container | None, new: Container | None) -> None:
         """See `IStoreObserver.changed`.
@@ -189,7 +229,7 @@ class CallerIdentifier(Service):
         The served run ends if the document now describes another container.
         """
         run = self._served.get(name)
-        if run is None or new is None or _matches(new, run.confirmed_claim):
+        if run is None or new is None or describes(new, run.confirmed_claim):
             return
         self._runs.end(run)
 
@@ -221,25 +261,7 @@ class CallerIdentifier(Service):
         self._runs.end_all()
 
 
-def _matches(container: Container, claim: Claim) -> bool:
-    """Return whether ``container`` may be the container of ``claim``."""
-    return (
-        container.id == claim.id
-        and container.runtime in ("", claim.runtime)
-        and (
-            not container.lxcpath
-            or os.path.normpath(container.lxcpath) == os.path.normpath(claim.lxcpath)
-        )
-    )
-
-
-def _origin(claim: Claim) -> str:
-    """Return the runtime and the LXC path of a container, for the log."""
-    runtime = claim.runtime or "an unknown runtime"
-    return f"{runtime} in {printable(claim.lxcpath)}" if claim.lxcpath else runtime
-
-
-@implementer(ICallerIdentifier)
+@implementer(ICallerIdentifier, IExplainer)
 @frozen
 class AssumedIdentifier:
     """An identifier that treats every peer as root of one container (``--assume``).
@@ -253,6 +275,12 @@ class AssumedIdentifier:
     def identify(self, peer: Peer) -> Caller:
         """See `ICallerIdentifier.identify`."""
         return Caller(self.container, uid=0)
+
+    def explain(self, pid: int) -> Explanation:
+        """See `IExplainer.explain`; no process is examined."""
+        detail = f"every caller is root of {self.container}: devlxd has --assume"
+        step = Step("assumed", Result.PASSED, detail)
+        return Explanation(pid, (step,), self.container, uid=0)
 
     def watch(self, observer: IRunObserver) -> None:
         """See `ICallerIdentifier.watch`; no observer is notified, as no run ends."""

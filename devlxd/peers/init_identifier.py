@@ -12,6 +12,8 @@ from devlxd.interfaces import (
 )
 from devlxd.model import Claim, Monitor
 from devlxd.peers.cgroup_claims import CgroupClaims
+from devlxd.peers.checks import UNRECORDED, Checks
+from devlxd.peers.refusals import origin_of
 
 
 @frozen
@@ -41,21 +43,26 @@ class InitIdentifier:
     processes: IProcessTable
     claims: CgroupClaims
 
-    def identify(self, init: int) -> IdentifiedInit:
+    def identify(self, init: int, checks: Checks = UNRECORDED) -> IdentifiedInit:
         """Return the container that the process ``init`` belongs to.
 
+        :param checks: receives this check, which the caller has begun, and that of
+            the monitor.
         :raises NotInContainer: if its cgroups belong to no container or to several,
             or its monitor does not confirm the claim.
         :raises OSError: if ``init`` or its monitor cannot be examined.
         """
         claim, runtime = self.claims.of_process(init, f"its init (pid {init})")
+        checks.passed("pid {} is in the cgroup of {}", init, claim)
         if IMonitoredRuntime.providedBy(runtime):
-            return self._confirm(claim, IMonitoredRuntime(runtime), init)
+            checks.begin("monitor")
+            return self._confirm(claim, IMonitoredRuntime(runtime), init, checks)
         runtime_name = getattr(runtime, "name", "")
+        checks.skipped("monitor", "containers of {} have none", runtime_name)
         return IdentifiedInit(claim, evolve(claim, runtime=runtime_name))
 
     def _confirm(
-        self, claim: Claim, runtime: IMonitoredRuntime, init: int
+        self, claim: Claim, runtime: IMonitoredRuntime, init: int, checks: Checks
     ) -> IdentifiedInit:
         """Ask the runtime to check a claim by the monitor of ``init``.
 
@@ -82,6 +89,9 @@ class InitIdentifier:
         except BaseException:
             self.processes.close_pidfd(pidfd)
             raise
+        checks.passed(
+            "pid {} is that of {}, {}", parent, confirmed, origin_of(confirmed)
+        )
         return IdentifiedInit(claim, confirmed, pidfd)
 
     def _examine_monitor(self, pid: int) -> Monitor:

@@ -162,9 +162,10 @@ class ProcFS:
             if ":\t" in line
         )
         try:
-            uid = int(fields["Uid"].split()[0])
-            return ProcessStatus(int(fields["PPid"]), uid, fields["Name"])
-        except (KeyError, ValueError, IndexError) as error:
+            uid, effective_uid = map(int, fields["Uid"].split()[:2])
+            parent = int(fields["PPid"])
+            return ProcessStatus(parent, uid, fields["Name"], effective_uid)
+        except (KeyError, ValueError) as error:
             raise OSError(errno.EINVAL, f"not a status: {error}") from error
 
     def started(self, pid: int) -> int:

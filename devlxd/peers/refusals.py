@@ -6,7 +6,7 @@ from __future__ import annotations
 import errno
 
 from devlxd.interfaces import IProcessTable, NotInContainer
-from devlxd.model import Peer
+from devlxd.model import Claim, Peer
 from devlxd.peers.cgroup_claims import CgroupClaims
 
 #: The maximum number of logged characters of text that a guest may have chosen.
@@ -23,7 +23,7 @@ def describe_refusal(
         peer, as far as the kernel still knows them. Its kind is a pair: the container
         or the top-level cgroup of the peer, and the kind of the reason.
     """
-    owner, description = _describe(peer, processes, claims)
+    owner, description = describe_peer(peer, processes, claims)
     return NotInContainer(
         f"pid {peer.pid} ({description}): {error}", (owner, _kind_of(error))
     )
@@ -37,10 +37,13 @@ def _kind_of(error: Exception) -> object:
     return "id map"
 
 
-def _describe(
+def describe_peer(
     peer: Peer, processes: IProcessTable, claims: CgroupClaims
 ) -> tuple[str, str]:
-    """Return the container or top-level cgroup of a peer, and a description of it."""
+    """Return the container or top-level cgroup of a peer, and a description of it.
+
+    The description has the uid, command and cgroup of the peer.
+    """
     uid = f"uid {peer.uid}"
     if peer.pidfd is None:
         return "", uid
@@ -62,10 +65,16 @@ def _describe(
     return owner, f"{uid}, command {printable(name)}, cgroup {printable(cgroup)}"
 
 
-def printable(text: str) -> str:
-    """Return ``text`` in printable ASCII, cut off after `_MAX_LOGGED` characters.
+def origin_of(claim: Claim) -> str:
+    """Return the runtime and the LXC path of a container, for the log."""
+    runtime = claim.runtime or "an unknown runtime"
+    return f"{runtime} in {printable(claim.lxcpath)}" if claim.lxcpath else runtime
+
+
+def printable(text: str, limit: int = _MAX_LOGGED) -> str:
+    """Return ``text`` in printable ASCII, cut off after ``limit`` characters.
 
     :param text: any text, also one that a guest has chosen.
     """
     shown = "".join(c if c.isascii() and c.isprintable() else "?" for c in text)
-    return shown if len(shown) <= _MAX_LOGGED else f"{shown[:_MAX_LOGGED]}..."
+    return shown if len(shown) <= limit else f"{shown[:limit]}..."

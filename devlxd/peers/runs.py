@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import count
 
 from attrs import frozen
@@ -19,7 +20,9 @@ from devlxd.interfaces import (
     NotInContainer,
 )
 from devlxd.model import Claim, Init
+from devlxd.peers.checks import UNRECORDED, Checks
 from devlxd.peers.init_identifier import IdentifiedInit
+from devlxd.peers.refusals import origin_of
 
 
 @frozen
@@ -48,6 +51,24 @@ class Run:
     pidfds: tuple[int, ...]
 
 
+def _report_known(run: Run, checks: Checks) -> None:
+    """Report the checks of a known run: they were made when it was first seen."""
+    checks.begin("init")
+    checks.passed(
+        "pid {} was in the cgroup of {} when it was first seen",
+        run.init.pid,
+        run.cgroup_claim,
+    )
+    claim = run.confirmed_claim
+    if len(run.pidfds) > 1:
+        checks.begin("monitor")
+        checks.passed("it was that of {}, {}", claim, origin_of(claim))
+    else:
+        checks.skipped("monitor", "containers of {} have none", claim.runtime)
+    checks.begin("run")
+    checks.passed("run {} has not ended", run.number)
+
+
 class InitError(NotInContainer):
     """Raised when a process is not, or no longer, the init of a pid namespace."""
 
@@ -59,8 +80,8 @@ class RunRegistry:
     namespace. The reactor watches the pidfds of each run to notice its end.
 
     :param processes: the processes of the host.
-    :param identify_init: returns the container that an init belongs to; its
-        exceptions reach the caller of `run_in`.
+    :param identify_init: returns the container that an init belongs to, see
+        `InitIdentifier.identify`; its exceptions reach the caller of `run_in`.
     :param reactor: watches the pidfds.
     :ivar observers: notified of each run that ends.
     """
@@ -70,7 +91,7 @@ class RunRegistry:
     def __init__(
         self,
         processes: IProcessTable,
-        identify_init: Callable[[int], IdentifiedInit],
+        identify_init: Callable[[int, Checks], IdentifiedInit],
         reactor: IReactorFDSet,
     ) -> None:
         self._processes = processes
@@ -80,23 +101,40 @@ class RunRegistry:
         self._numbers = count(1)
         self.observers: list[IRunObserver] = []
 
-    def run_in(self, namespace: int, pid: int) -> Run:
+    def run_in(self, namespace: int, pid: int, checks: Checks = UNRECORDED) -> Run:
         """Return the current run in a pid namespace.
 
         :param namespace: the number of the pid namespace.
         :param pid: a process in it, or in a namespace below it.
+        :param checks: receives the checks of the init, the monitor and the run.
         :raises InitError: if the init of ``pid`` is in another namespace, or
             has just ended.
         :raises NotInContainer: if the container of the init is not certain; see
             `InitIdentifier.identify`.
         :raises OSError: if the init cannot be examined.
         """
-        run, _ = self._runs.get(namespace, (None, None))
+        run = self._known(namespace, checks)
+        if run is None:
+            run = self._examine(namespace, pid, next(self._numbers), checks)
+            self._watch(run)
+        return run
+
+    @contextmanager
+    def examined(self, namespace: int, pid: int, checks: Checks) -> Iterator[Run]:
+        """Return a context manager for what `run_in` would return.
+
+        A run that was not known is not known afterwards either: its pidfds are open
+        inside the ``with`` block only, and its number is 0.
+        """
+        run = self._known(namespace, checks)
         if run is not None:
-            if self.is_running(run):
-                return run
-            self._end(namespace)
-        return self._begin(namespace, self._processes.init(pid))
+            yield run
+            return
+        run = self._examine(namespace, pid, 0, checks)
+        try:
+            yield run
+        finally:
+            self._close(run.pidfds)
 
     def is_running(self, run: Run) -> bool:
         """Return whether a run has not ended.
@@ -119,10 +157,25 @@ class RunRegistry:
         known, _ = self._runs.get(run.namespace, (None, None))
         return known is run
 
-    def _begin(self, namespace: int, init: int) -> Run:
+    def _known(self, namespace: int, checks: Checks) -> Run | None:
+        """Return the known run in a pid namespace, if it has not ended."""
+        run, _ = self._runs.get(namespace, (None, None))
+        if run is None:
+            return None
+        if not self.is_running(run):
+            self._end(namespace)
+            return None
+        if checks is not UNRECORDED:
+            _report_known(run, checks)
+        return run
+
+    def _examine(self, namespace: int, pid: int, number: int, checks: Checks) -> Run:
+        checks.begin("init")
+        init = self._processes.init(pid)
         pidfds = [self._processes.open_pidfd(init)]
         try:
-            identified = self._identify_init(init)
+            identified = self._identify_init(init, checks)
+            checks.begin("run")
             if identified.monitor_pidfd is not None:
                 pidfds.append(identified.monitor_pidfd)
             id_map = self._processes.id_map(init)
@@ -134,8 +187,9 @@ class RunRegistry:
         except BaseException:
             self._close(pidfds)
             raise
-        run = Run(
-            next(self._numbers),
+        checks.passed("a new one")
+        return Run(
+            number,
             namespace,
             identified.cgroup_claim,
             identified.confirmed_claim,
@@ -143,8 +197,6 @@ class RunRegistry:
             Init(init, started, self._processes.boot()),
             tuple(pidfds),
         )
-        self._watch(run)
-        return run
 
     def _watch(self, run: Run) -> None:
         readers = [

@@ -14,6 +14,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from devlxd.interfaces import (
+    IExplainer,
     IIDMap,
     IMonitoredRuntime,
     IPeerSource,
@@ -23,7 +24,17 @@ from devlxd.interfaces import (
     IRuntime,
     NotInContainer,
 )
-from devlxd.model import Caller, Claim, Init, Monitor, Peer, ProcessStatus
+from devlxd.model import (
+    Caller,
+    Claim,
+    Explanation,
+    Init,
+    Monitor,
+    Peer,
+    ProcessStatus,
+    Result,
+    Step,
+)
 from devlxd.peers.cgroups import parse_cgroups
 from devlxd.peers.id_maps import parse_uid_map
 
@@ -49,7 +60,7 @@ class MemoryPeerSource:
         yield self.peer
 
 
-@implementer(IRunIdentifier)
+@implementer(IRunIdentifier, IExplainer)
 @frozen
 class MemoryIdentifier:
     """An identifier of callers that finds each caller by its pid.
@@ -69,6 +80,17 @@ class MemoryIdentifier:
             return self.callers[peer.pid]
         except KeyError:
             raise NotInContainer(f"pid {peer.pid} is in no container") from None
+
+    def explain(self, pid: int) -> Explanation:
+        """See `IExplainer.explain`; there is one check."""
+        caller = self.callers.get(pid)
+        if caller is None:
+            reason = f"pid {pid} is in no container"
+            return Explanation(
+                pid, (Step("caller", Result.FAILED, reason),), refused=reason
+            )
+        step = Step("caller", Result.PASSED, f"pid {pid} is in {caller.container}")
+        return Explanation(pid, (step,), caller.container, uid=caller.uid)
 
     def caller_of(self, init: Init) -> Caller:
         """See `IRunIdentifier.caller_of`."""
@@ -167,7 +189,7 @@ class MemoryProcess:
         the host's.
     :ivar uid_map: the text of ``/proc/PID/uid_map``.
     :ivar parent: the pid of its parent; 0 where the host cannot see the parent.
-    :ivar uid: its real user id on the host.
+    :ivar uid: its real and effective user id on the host.
     :ivar command_line: the text of ``/proc/PID/cmdline``.
     :ivar program: the path of the program that it runs.
     :ivar started: when it was started, in clock ticks since the boot.
@@ -224,7 +246,7 @@ class MemoryProcessTable:
         """See `IProcessTable.status`."""
         process = self._process(pid)
         name = os.path.basename(process.program)
-        return ProcessStatus(process.parent, process.uid, name)
+        return ProcessStatus(process.parent, process.uid, name, process.uid)
 
     def started(self, pid: int) -> int:
         """See `IProcessTable.started`."""

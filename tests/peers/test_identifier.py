@@ -30,8 +30,8 @@ from devlxd.testing import (
     RecordingRunObserver,
 )
 from devlxd.testing.contracts import (
-    CallerIdentifierContract,
-    OutsidePeerContract,
+    ExplainerContract,
+    OutsideExplainerContract,
     RunIdentifierContract,
     RunObserverContract,
     StoreObserverContract,
@@ -668,7 +668,7 @@ class CallerIdentifierTests(IdentifierTestCase):
 
 
 class CallerIdentifierContractTests(
-    RunIdentifierContract, OutsidePeerContract, IdentifierTestCase
+    RunIdentifierContract, OutsideExplainerContract, IdentifierTestCase
 ):
     """The contract of `IRunIdentifier`, run on `CallerIdentifier`."""
 
@@ -684,7 +684,9 @@ class CallerIdentifierContractTests(
         """Return a process in the attacker's pid namespace."""
         if pid not in self.table.processes:
             text = self.host.format(cgroup=cgroup)
-            self.table.processes[pid] = MemoryProcess(text, [ATTACKER], SHIFTED)
+            self.table.processes[pid] = MemoryProcess(
+                text, [ATTACKER], SHIFTED, uid=100_000
+            )
         return Peer(pid, 100_000, 100_000, self.table.open_pidfd(pid))
 
     def make_peer(self) -> Peer:
@@ -791,7 +793,7 @@ class RecordingRunObserverTests(RunObserverContract, SynchronousTestCase):
 
 
 class MemoryIdentifierTests(
-    RunIdentifierContract, OutsidePeerContract, SynchronousTestCase
+    RunIdentifierContract, OutsideExplainerContract, SynchronousTestCase
 ):
     """The contract of `IRunIdentifier`, run on `MemoryIdentifier`."""
 
@@ -817,7 +819,7 @@ class MemoryIdentifierTests(
             memory.end(7)
 
 
-class AssumedIdentifierTests(CallerIdentifierContract, SynchronousTestCase):
+class AssumedIdentifierTests(ExplainerContract, SynchronousTestCase):
     """The contract of `ICallerIdentifier`, run on `AssumedIdentifier`."""
 
     def make_identifier(self) -> ICallerIdentifier:

@@ -161,10 +161,10 @@ class ProcFSTests(SynchronousTestCase):
     def test_status(self) -> None:
         """A process cannot forge lines of its status with its name."""
         name = "Uid:\t0\\nPPid:\t1\r"
-        text = f"Name:\t{name}\nUmask:\t0022\nPPid:\t7\nUid:\t5\t0\t0\t0\n"
+        text = f"Name:\t{name}\nUmask:\t0022\nPPid:\t7\nUid:\t5\t6\t0\t0\n"
         self.patch(ProcFS, "_read", lambda *_: text)
-        self.assertEqual(self.table.status(1), ProcessStatus(7, 5, name))
-        for text in ("", "Name:\tx\n", "Name:\tx\nPPid:\t7\nUid:\tx\n"):
+        self.assertEqual(self.table.status(1), ProcessStatus(7, 5, name, 6))
+        for text in ("", "Name:\tx\n", "Name:\tx\nPPid:\t7\nUid:\t5\n"):
             self.patch(ProcFS, "_read", lambda *_, text=text: text)
             self.assertRaises(OSError, self.table.status, 1)
 

@@ -9,6 +9,7 @@ from zope.interface import implementer
 
 from devlxd.interfaces import IRunObserver, NotInContainer
 from devlxd.model import Claim
+from devlxd.peers.checks import Checks
 from devlxd.peers.init_identifier import IdentifiedInit
 from devlxd.peers.runs import InitError, RunRegistry
 from devlxd.testing import (
@@ -52,7 +53,7 @@ class RunRegistryTests(SynchronousTestCase):
         self.observer = RecordingRunObserver()
         self.runs.observers.append(self.observer)
 
-    def identify_init(self, pid: int) -> IdentifiedInit:
+    def identify_init(self, pid: int, checks: Checks) -> IdentifiedInit:
         """Identify an init; the text of its cgroup is the name of its container."""
         name = self.table.processes[pid].cgroup
         if not name:

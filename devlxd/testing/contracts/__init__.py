@@ -20,6 +20,7 @@ The suites of each interface:
   `EndingRunsContract`
 * `IContainerStore`: `ContainerStoreContract`, `LoadingStoreContract`
 * `IEventBus`, `ISubscription`: `EventBusContract`
+* `IExplainer`: `ExplainerContract`, `OutsideExplainerContract`
 * `IGuestStates`: `GuestStatesContract`, `DurableGuestStatesContract`
 * `IIDMap`: `IDMapContract`
 * `IImageStore`, `IOpenImage`: `ImageStoreContract`, `PrivateImageContract`
@@ -82,6 +83,8 @@ from devlxd.testing.contracts.observation import (
 )
 from devlxd.testing.contracts.peers import (
     CallerIdentifierContract,
+    ExplainerContract,
+    OutsideExplainerContract,
     OutsidePeerContract,
     PeerSourceContract,
     PidfdContract,
@@ -129,6 +132,7 @@ __all__ = [
     "DurableJournalContract",
     "EndingRunsContract",
     "EventBusContract",
+    "ExplainerContract",
     "GuestStatesContract",
     "IDMapContract",
     "ImageStoreContract",
@@ -137,6 +141,7 @@ __all__ = [
     "LoadingStoreContract",
     "MessageStreamContract",
     "MonitoredRuntimeContract",
+    "OutsideExplainerContract",
     "OutsidePeerContract",
     "PeerSourceContract",
     "PidfdContract",

@@ -11,10 +11,11 @@ from zope.interface.verify import verifyObject
 
 from devlxd.interfaces import (
     ICallerIdentifier,
+    IExplainer,
     IPeerSource,
     NotInContainer,
 )
-from devlxd.model import Peer
+from devlxd.model import Peer, Result
 from devlxd.testing.callers import RecordingRunObserver
 from devlxd.testing.contracts.base import ContractBase
 
@@ -118,7 +119,8 @@ class CallerIdentifierContract(ContractBase):
     def make_peer(self) -> Peer:
         """Hook: return a peer that `identifier` can identify.
 
-        Each call returns the same process, in the same run of its container.
+        Each call returns the same process, in the same run of its container. Its uid is
+        the effective uid of that process.
         """
         raise NotImplementedError
 
@@ -160,3 +162,53 @@ class OutsidePeerContract(CallerIdentifierContract):
         peer = self.make_outside_peer()
         error = self.assertRaises(NotInContainer, self.identifier.identify, peer)
         self.assertIn(f"pid {peer.pid}", str(error))
+
+
+class ExplainerContract(CallerIdentifierContract):
+    """Tests of an identifier that explains how it identifies processes.
+
+    Override the hooks of `CallerIdentifierContract`. Use `OutsideExplainerContract`
+    as well, unless every peer is in a container.
+    """
+
+    @property
+    def explainer(self) -> IExplainer:
+        """The identifier."""
+        return IExplainer(self.identifier)
+
+    def test_explainer(self) -> None:
+        """The identifier provides `IExplainer`."""
+        self.assertTrue(verifyObject(IExplainer, self.identifier))
+
+    def test_identified(self) -> None:
+        """A process is explained like it is identified, before and after that."""
+        peer = self.make_peer()
+        before = self.explainer.explain(peer.pid)
+        caller = self.identifier.identify(peer)
+        for explanation in (before, self.explainer.explain(peer.pid)):
+            self.assertEqual(explanation.pid, peer.pid)
+            self.assertEqual(explanation.container, caller.container)
+            self.assertEqual(explanation.uid, caller.uid)
+            self.assertIsNone(explanation.refused)
+            self.assertGreater(len(explanation.steps), 0)
+            for step in explanation.steps:
+                self.assertIsNot(step.result, Result.FAILED)
+
+
+class OutsideExplainerContract(OutsidePeerContract, ExplainerContract):
+    """Tests of an explainer of peers that may be outside of all containers.
+
+    Override the hooks of `OutsidePeerContract`.
+    """
+
+    def test_outside(self) -> None:
+        """For a process that is in no container the last check has failed."""
+        explanation = self.explainer.explain(self.make_outside_peer().pid)
+        self.assertIsNone(explanation.container)
+        self.assertIsNone(explanation.uid)
+        results = [step.result for step in explanation.steps]
+        self.assertIs(results.pop(), Result.FAILED)
+        self.assertNotIn(Result.FAILED, results)
+        self.assertEqual(explanation.refused, explanation.steps[-1].detail)
+        self.assertNotIn("\n", explanation.refused)
+        self.assertNotEqual(explanation.refused, "")
