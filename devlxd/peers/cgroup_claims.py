@@ -11,6 +11,11 @@ from devlxd.interfaces import IProcessTable, IRuntime, NotInContainer
 from devlxd.model import Claim
 
 
+def name_of(runtime: IRuntime) -> str:
+    """Return the name of a runtime; empty for a plugin without one."""
+    return getattr(runtime, "name", "")
+
+
 @frozen
 class CgroupClaims:
     """The claims of runtimes to cgroups: which container each cgroup belongs to.

@@ -31,7 +31,7 @@ from devlxd.interfaces import (
     NotInContainer,
 )
 from devlxd.model import Caller, Claim, Container, Explanation, Init, Peer, Result, Step
-from devlxd.peers.cgroup_claims import CgroupClaims
+from devlxd.peers.cgroup_claims import CgroupClaims, name_of
 from devlxd.peers.checks import UNRECORDED, Checks, RecordedChecks
 from devlxd.peers.claimed_containers import container_of, describes
 from devlxd.peers.id_maps import IDMapError, recorded_id_map
@@ -42,7 +42,8 @@ from devlxd.peers.runs import Run, RunRegistry
 #: The exceptions by which an identification fails.
 _ERRORS = (NotInContainer, OSError, IDMapError)
 
-_NO_USER = "uid {} is no user inside"
+#: What is found of a user: the uids as devlxd and as the container sees them.
+_USER, _NO_USER = "uid {} is uid {} inside", "uid {} is no user inside"
 
 
 @implementer(IRunIdentifier, IExplainer, IRunObserver, IStoreObserver)
@@ -138,11 +139,12 @@ class CallerIdentifier(Service):
             raise NotInContainer("it has no pidfd", "no pidfd")
         checks.begin("cgroup")
         claim, runtime = self._claims.of_process(peer.pid)
-        name = getattr(runtime, "name", "a plugin")
-        checks.passed("that of {}, as {} names cgroups", claim, name)
+        checks.passed(
+            "that of {}, as {} names cgroups", claim, name_of(runtime) or "a plugin"
+        )
         checks.begin("pid namespace")
         namespace = self._outermost_namespace(peer, claim)
-        checks.passed("{}, below the host's", namespace)
+        checks.passed("{}, not that of the host", namespace)
         run = run_in(namespace, peer.pid, checks)
         checks.begin("agreement")
         if run.cgroup_claim != claim:
@@ -152,10 +154,12 @@ class CallerIdentifier(Service):
                 "contradiction",
             )
         checks.passed("the process and its init are in the cgroup of {}", claim)
+        checks.begin("life")
         # If the peer is still alive, all facts are those of the peer, and not of
         # a later process with its pid.
         if not self._processes.is_alive(peer.pidfd):
             raise NotInContainer("it ended before it was identified", "ended")
+        checks.passed("it has not ended meanwhile")
         checks.begin("document")
         container = container_of(run.confirmed_claim, self._store)
         checks.passed("that of {} is in the store", container.name)
@@ -163,11 +167,9 @@ class CallerIdentifier(Service):
         self._check_served(container, run)
         checks.passed("no other container {} is served", container.name)
         checks.begin("user")
-        id_map = recorded_id_map(container) or run.id_map
-        inside = id_map.inside(peer.uid)
-        text = "uid {} is uid {} inside" if inside is not None else _NO_USER
-        checks.passed(text, peer.uid, inside)
-        return Caller(container.name, inside, run.number, run.init), run
+        uid = (recorded_id_map(container) or run.id_map).inside(peer.uid)
+        checks.passed(_USER if uid is not None else _NO_USER, peer.uid, uid)
+        return Caller(container.name, uid, run.number, run.init), run
 
     def caller_of(self, init: Init) -> Caller:
         """See `IRunIdentifier.caller_of`."""

@@ -11,7 +11,7 @@ from devlxd.interfaces import (
     NotInContainer,
 )
 from devlxd.model import Claim, Monitor
-from devlxd.peers.cgroup_claims import CgroupClaims
+from devlxd.peers.cgroup_claims import CgroupClaims, name_of
 from devlxd.peers.checks import UNRECORDED, Checks
 from devlxd.peers.refusals import origin_of
 
@@ -57,9 +57,9 @@ class InitIdentifier:
         if IMonitoredRuntime.providedBy(runtime):
             checks.begin("monitor")
             return self._confirm(claim, IMonitoredRuntime(runtime), init, checks)
-        runtime_name = getattr(runtime, "name", "")
-        checks.skipped("monitor", "containers of {} have none", runtime_name)
-        return IdentifiedInit(claim, evolve(claim, runtime=runtime_name))
+        name = name_of(runtime)
+        checks.skipped("monitor", "containers of {} have none", name or "a plugin")
+        return IdentifiedInit(claim, evolve(claim, runtime=name))
 
     def _confirm(
         self, claim: Claim, runtime: IMonitoredRuntime, init: int, checks: Checks

@@ -64,7 +64,9 @@ def _report_known(run: Run, checks: Checks) -> None:
         checks.begin("monitor")
         checks.passed("it was that of {}, {}", claim, origin_of(claim))
     else:
-        checks.skipped("monitor", "containers of {} have none", claim.runtime)
+        checks.skipped(
+            "monitor", "containers of {} have none", claim.runtime or "a plugin"
+        )
     checks.begin("run")
     checks.passed("run {} has not ended", run.number)
 

@@ -23,6 +23,7 @@ CHECKS = [
     "monitor",
     "run",
     "agreement",
+    "life",
     "document",
     "name",
     "user",
@@ -163,7 +164,7 @@ class ExplainTests(IdentifierTestCase):
         )
         answers[:] = [True] * 4 + [False]
         self.assert_failed(
-            "agreement", "ended before", self.explain("/lxc.payload.attacker")
+            "life", "ended before", self.explain("/lxc.payload.attacker")
         )
 
     def test_refused(self) -> None:
