@@ -19,11 +19,11 @@ from twisted.python.failure import Failure
 
 from devlxd.guestapi.dialect import Dialect
 from devlxd.host.accepting import Acceptor, ListeningSocket
-from devlxd.host.listening import listen_now
+from devlxd.host.listening import address_of, address_text, listen_now
 from devlxd.httpserver.connection_limiter import ConnectionLimiter
 from devlxd.httpserver.site import DevLXDSite
 from devlxd.interfaces import IDevLXDReactor
-from devlxd.model import HandedOver
+from devlxd.model import HandedOver, Listener
 from devlxd.socket_options import refuse_descriptors
 
 
@@ -66,6 +66,13 @@ class GuestListener(Service):
         self._reactor = reactor
         self._unix_acceptor: _UNIXAcceptor | None = None
         self._listening: Deferred[IListeningPort | None] | None = None
+        self._address = address_of(endpoint)
+        self._is_bound = False
+
+    @property
+    def listener(self) -> Listener:
+        """The endpoint, for operators."""
+        return Listener(self.dialect.name, self._address, self._is_bound)
 
     def privilegedStartService(self) -> None:
         """See `IService.privilegedStartService`: listen.
@@ -93,6 +100,8 @@ class GuestListener(Service):
                 # The acceptor accepts connections instead of the port.
                 self._reactor.removeReader(reader)
             self._unix_acceptor = _UNIXAcceptor(listening, self.site, self._reactor)
+        self._address = address_text(port.getHost())
+        self._is_bound = True
         self._log.info(
             "{dialect} guests are served at {address}",
             dialect=self.dialect.name,
@@ -135,6 +144,7 @@ class GuestListener(Service):
         return listening.addCallback(self._stop)
 
     def _stop(self, port: IListeningPort | None) -> Deferred[None]:
+        self._is_bound = False
         if port is None:
             return self.site.close_connections()
         if self._unix_acceptor is not None:

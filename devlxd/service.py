@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 
-from twisted.application.service import MultiService, Service
+from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IStreamServerEndpoint
 from zope.interface import implementer
@@ -36,6 +36,7 @@ from devlxd.peers.identifier import CallerIdentifier
 from devlxd.peers.peer_sources import SocketPeerSource
 from devlxd.peers.processes import ProcFS
 from devlxd.peers.runtimes import known_runtimes
+from devlxd.service_status import ServiceStatus
 from devlxd.turns import Turns
 
 
@@ -59,7 +60,7 @@ class _ChangeReporter(Service):
         super().stopService()
 
 
-class DevLXDService(MultiService):
+class DevLXDService(ServiceStatus):
     """The guest API for the containers of one store.
 
     :param reactor: for timeouts and connections, and to notice the end of runs.
@@ -104,6 +105,7 @@ class DevLXDService(MultiService):
         self._listeners: list[GuestListener] = []
         observer = guarded(observer)
         identifier = identifier or self._default_identifier(reactor)
+        self._identifier, self._journal = identifier, journal
         endpoints, turns = list(endpoints), Turns(reactor)
         bus = self._make_bus(reactor, endpoints, journal, turns, observer, now)
         self.states = states or MemoryGuestStates(store, identifier, reactor)
@@ -122,6 +124,7 @@ class DevLXDService(MultiService):
             states=self.states,
             location=location,
         )
+        self._registry = sites.registry
         self._listen(sites, endpoints, reactor)
 
     def _make_bus(

@@ -78,6 +78,10 @@ class SQLiteJournal:
         """
         self._file.check()
 
+    def size(self) -> int:
+        """See `IJournal.size`."""
+        return self._file.size()
+
     def open(self, namespaces: Collection[str]) -> None:
         """See `IJournal.open`.
 

@@ -87,6 +87,14 @@ class JournalFile:
             raise JournalError(f"{self._path}: not open")
         return self._connection
 
+    def size(self) -> int:
+        """Return the size of the file and of its write-ahead log, in bytes."""
+        total = 0
+        for path in (self._path, f"{self._path}-wal"):
+            with suppress(OSError):
+                total += os.stat(path).st_size if self._path != MEMORY else 0
+        return total
+
     def check(self) -> None:
         """Check that the file is not locked, and not written by a newer devlxd.
 

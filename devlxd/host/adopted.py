@@ -61,6 +61,12 @@ class AdoptedEndpoint:
     def __init__(self, fileno: int) -> None:
         self.fileno = fileno
 
+    @property
+    def path(self) -> str:
+        """The path of the socket."""
+        with socket.socket(fileno=os.dup(self.fileno)) as listening:
+            return os.fsdecode(listening.getsockname())
+
     def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
         """See `IStreamServerEndpoint.listen`."""
         port = AdoptedPort(self.fileno, protocolFactory)

@@ -35,15 +35,17 @@ class DryRunReactor:
 
     :ivar address: the path of the UNIX socket, or the network interface; empty
         before an endpoint has listened.
+    :ivar port: the TCP port; 0 for a UNIX socket.
     """
 
     address = ""
+    port = 0
 
     def listenTCP(
         self, port: int, factory: Factory, backlog: int = 50, interface: str = ""
     ) -> IListeningPort:
         """See `IReactorTCP.listenTCP`; `TCP4ServerEndpoint` needs nothing else."""
-        self.address = interface
+        self.address, self.port = interface, port
         return DryRunPort()
 
     def listenUNIX(

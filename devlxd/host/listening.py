@@ -6,6 +6,7 @@ from __future__ import annotations
 import ipaddress
 import os
 
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import (
     AdoptedStreamServerEndpoint,
@@ -14,6 +15,7 @@ from twisted.internet.endpoints import (
     serverFromString,
 )
 from twisted.internet.interfaces import (
+    IAddress,
     IListeningPort,
     IProtocolFactory,
     IReactorUNIX,
@@ -29,6 +31,7 @@ from devlxd.host.private_apis import (
     NO_SUCH_SYSTEMD_SOCKET,
     adopted_descriptor,
     is_adopted_unix,
+    unix_path,
 )
 from devlxd.host.socket_files import StaleSocketReplacer
 
@@ -58,10 +61,10 @@ def endpoint_at(reactor: IReactorUNIX, description: str) -> IStreamServerEndpoin
         * a Twisted endpoint string, such as ``unix:PATH``.
     :raises ValueError: if it is none of these.
     """
-    kind = _kind_of(description)
+    kind = kind_of(description)
     if not description:
         raise ValueError("must not be empty")
-    if not kind and _is_socket_name(description) and not os.path.isdir(description):
+    if not kind and is_socket_name(description) and not os.path.isdir(description):
         return UNIXServerEndpoint(StaleSocketReplacer(reactor), description)
     if not kind:
         path = os.path.join(description, "sock")
@@ -95,7 +98,7 @@ def check_endpoint(description: str, identified: bool = True) -> str:
     :raises CannotListenError: if listening would fail.
     :raises ValueError: if ``description`` is not an endpoint for guests.
     """
-    kind = _kind_of(description)
+    kind = kind_of(description)
     if kind in _ANONYMOUS or (kind == "tcp" and identified):
         raise ValueError(_UNIX_ONLY)
     reactor = DryRunReactor()
@@ -105,11 +108,34 @@ def check_endpoint(description: str, identified: bool = True) -> str:
         return os.path.realpath(reactor.address)
     if isinstance(endpoint, TCP4ServerEndpoint):
         listen_now(endpoint, Factory())
-        if not _is_loopback(reactor.address):
+        if not is_loopback(reactor.address):
             raise ValueError("other hosts could connect; write interface=127.0.0.1")
     elif "domain=UNIX" not in description.split(":"):
         raise ValueError(_UNIX_ONLY)
     return description
+
+
+def address_of(endpoint: IStreamServerEndpoint) -> str:
+    """Return the address of an endpoint that may not listen yet, for operators.
+
+    :return: the path of a UNIX socket; for an endpoint of another kind, its kind.
+    """
+    if isinstance(endpoint, UNIXServerEndpoint):
+        return unix_path(endpoint)
+    if isinstance(endpoint, AdoptedEndpoint):
+        return endpoint.path
+    return type(endpoint).__name__
+
+
+def address_text(address: IAddress) -> str:
+    """Return the address of a port as a text: a path, or a host and a port."""
+    if isinstance(address, UNIXAddress):
+        return os.fsdecode(address.name or b"")
+    if isinstance(address, IPv4Address):
+        return f"{address.host}:{address.port}"
+    if isinstance(address, IPv6Address):
+        return f"[{address.host}]:{address.port}"
+    return str(address)
 
 
 def listen_now(
@@ -135,7 +161,7 @@ def listen_now(
     return listening
 
 
-def _kind_of(description: str) -> str:
+def kind_of(description: str) -> str:
     """Return the kind of a Twisted endpoint, such as ``unix``; "" for a path."""
     kind, colon, _ = description.partition(":")
     return "" if not colon or "/" in kind else kind
@@ -148,13 +174,14 @@ def _syntax_error(kind: str) -> str:
     return f"unknown kind of endpoint: {kind}"
 
 
-def _is_socket_name(path: str) -> bool:
+def is_socket_name(path: str) -> bool:
     """Return whether a path is that of a socket, by its last component."""
     name = os.path.basename(path)
     return name == "sock" or name.endswith(".sock")
 
 
-def _is_loopback(interface: str) -> bool:
+def is_loopback(interface: str) -> bool:
+    """Return whether a network interface is given by a loopback address."""
     try:
         return ipaddress.ip_address(interface).is_loopback
     except ValueError:

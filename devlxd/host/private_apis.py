@@ -12,6 +12,7 @@ means what is written here.
   `MALFORMED_DESCRIPTION`.
 * The attributes ``fileno`` and ``addressFamily`` of
   `AdoptedStreamServerEndpoint`: `adopted_descriptor` and `is_adopted_unix`.
+* The attribute ``_address`` of `UNIXServerEndpoint`: `unix_path`.
 * `UNIXServerEndpoint.listen` and `TCP4ServerEndpoint.listen` call the reactor
   before they return, and `TCP4ServerEndpoint` only needs ``listenTCP`` of it.
   `devlxd.host.dry_run` relies on it.
@@ -25,7 +26,10 @@ import socket
 from collections.abc import Callable
 
 from twisted.internet.base import ReactorBase
-from twisted.internet.endpoints import AdoptedStreamServerEndpoint
+from twisted.internet.endpoints import (
+    AdoptedStreamServerEndpoint,
+    UNIXServerEndpoint,
+)
 
 #: Accepts a connection, and returns its file descriptor and the peer's address.
 #: `socket.socket.accept` calls it before it creates a `socket.socket`.
@@ -59,3 +63,9 @@ def adopted_descriptor(endpoint: AdoptedStreamServerEndpoint) -> int:
 def is_adopted_unix(endpoint: AdoptedStreamServerEndpoint) -> bool:
     """Return whether the socket that ``endpoint`` adopts is a UNIX socket."""
     return bool(endpoint.addressFamily == socket.AF_UNIX)
+
+
+def unix_path(endpoint: UNIXServerEndpoint) -> str:
+    """Return the path of the socket on which ``endpoint`` listens."""
+    path: str = endpoint._address
+    return path

@@ -39,10 +39,12 @@ class StaleSocketReplacer:
 
     :ivar reactor: the reactor that listens.
     :ivar creates_directory: whether to create a missing directory of the socket.
+    :ivar directory_mode: the mode of such a directory; default: guests may enter it.
     """
 
     reactor: IReactorUNIX
     creates_directory: bool = False
+    directory_mode: int = 0o755
 
     def listenUNIX(
         self,
@@ -58,10 +60,15 @@ class StaleSocketReplacer:
             server listens there.
         """
         if self.creates_directory:
-            _create_directory(_directory_of(address))
+            _create_directory(_directory_of(address), self.directory_mode)
         remove_stale_socket(address)
         backlog = max(backlog, BACKLOG)
-        return self.reactor.listenUNIX(address, factory, backlog, mode)
+        # Twisted sets the mode after it has created the socket.
+        umask = os.umask(0o777 & ~mode)
+        try:
+            return self.reactor.listenUNIX(address, factory, backlog, mode)
+        finally:
+            os.umask(umask)
 
     def connectUNIX(
         self,
@@ -108,8 +115,8 @@ def _directory_of(path: str) -> str:
     return os.path.dirname(path) or "."
 
 
-def _create_directory(path: str) -> None:
-    """Create a directory that guests may enter, and its parents.
+def _create_directory(path: str, mode: int) -> None:
+    """Create a directory, and its parents, which all users may enter.
 
     :raises CannotListenError: if that fails.
     """
@@ -122,9 +129,10 @@ def _create_directory(path: str) -> None:
             missing.append(path)
             path = os.path.dirname(path)
         for directory in reversed(missing):
-            os.mkdir(directory)
+            last = directory == missing[0]
+            os.mkdir(directory, 0o700)
             # os.mkdir() applies the umask.
-            os.chmod(directory, 0o755)
+            os.chmod(directory, mode if last else 0o755)
     except OSError as error:
         raise CannotListenError(None, path, error) from error
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 from collections import Counter
-from collections.abc import Callable, Collection, Hashable, Iterable
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from itertools import chain
 from typing import Generic, TypeVar
 
@@ -152,6 +152,11 @@ class ConnectionRegistry(Generic[Connection]):
     def all(self) -> Iterable[Connection]:
         """Return all connections."""
         return list(chain.from_iterable(self._connections.values()))
+
+    def counts(self) -> Mapping[Hashable, int]:
+        """Return the number of connections of each owner that has any."""
+        every = self._connections.items()
+        return {owner: len(connections) for owner, connections in every if connections}
 
     def may_add(self, owner: Hashable, more: int = 0) -> bool:
         """Return whether an owner may have one more connection.

@@ -52,6 +52,12 @@ class IJournal(Interface):
     def close() -> None:
         """Close the journal; harmless if it is not open."""
 
+    def size() -> int:
+        """Return how much space the journal takes in the file system, in bytes.
+
+        :return: 0 if the journal has no files. This may be called at any time.
+        """
+
     def set_complete(complete: bool) -> None:
         """Set whether the journal has the last snapshot of every container.
 
