@@ -18,6 +18,7 @@ from twisted.copyright import version as twisted_version
 from twisted.python import usage
 
 from devlxd import __version__
+from devlxd.admin.options import AdminOptions
 from devlxd.events.journal_limits import KEPT_EVENTS, MAX_BYTES, MAX_CONTAINER_BYTES
 from devlxd.guestapi.dialect import Dialect
 from devlxd.guestapi.dialects import DEFAULT_DIALECT, DIALECTS
@@ -46,7 +47,7 @@ def _defaults(value_of: Callable[[Dialect], object]) -> str:
     return f"[default: {default}{others}]"
 
 
-class Options(usage.Options):
+class Options(AdminOptions):
     """The options of ``twistd devlxd``."""
 
     longdesc = (
@@ -120,6 +121,7 @@ class Options(usage.Options):
             "containers": usage.CompleteDirs(),
             "images": usage.CompleteDirs(),
             "listen": usage.CompleteFiles(),
+            "admin": usage.CompleteFiles(),
         }
     )
 
@@ -183,13 +185,14 @@ class Options(usage.Options):
             )
         self._check_privileges()
         self._check_endpoints()
+        self.check_admin(self.addresses)
         self._check_images()
         for listen in self["listen"]:
             if has_state(listen.dialect):
                 self._check_state(listen.dialect)
 
     def _check_demo(self) -> None:
-        for option in ("listen", "containers", "images", "switch", "assume"):
+        for option in ("listen", "admin", "containers", "images", "switch", "assume"):
             if self[option]:
                 raise usage.UsageError(f"--demo: use it without --{option}")
 

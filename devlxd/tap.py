@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import resource
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -20,7 +20,10 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IReactorCore
 from twisted.logger import Logger
 
+from devlxd import __version__
 from devlxd.access_keys import access_keys
+from devlxd.admin.operation import Operation
+from devlxd.admin.service import AdminService
 from devlxd.containers.directory_store import DirectoryStore
 from devlxd.demo import DemoService
 from devlxd.guest_states.sqlite_states import SQLiteGuestStates
@@ -88,13 +91,14 @@ def _process_service(options: Options, reactor: IDevLXDReactor) -> ProcessServic
         check_privileges=options.check_privileges,
         on_hangup=reload,
     )
+    admin = _add_admin(service, options, reactor, reload)
     for directory, listens in by_directory.items():
         store = DirectoryStore(
             directory, reactor, INotify(reactor), access_keys=access_keys(served)
         )
         store.setServiceParent(service)
         stores.append(store)
-        _add_guest_api(service, options, reactor, store, listens, identification)
+        _add_guest_api(service, options, reactor, store, listens, identification, admin)
     disable_gc_until(gatherResults(map(_loaded, stores)))
     return service
 
@@ -106,6 +110,7 @@ def _add_guest_api(
     store: DirectoryStore,
     listens: Sequence[ListenOption],
     identification: tuple[ICallerIdentifier | None, IPeerSource | None],
+    admin: AdminService | None,
 ) -> None:
     """Add the `DevLXDService` of one directory of containers to ``parent``."""
     dialects = [at.dialect for at in listens]
@@ -120,7 +125,7 @@ def _add_guest_api(
     if any(dialect.guest_states for dialect in dialects):
         path = state.guest_states(store.directory)
         states = SQLiteGuestStates(store, identifier, reactor, path)
-    DevLXDService(
+    guest_service = DevLXDService(
         reactor,
         store,
         [(at.dialect, endpoint_at(reactor, at.endpoint)) for at in listens],
@@ -128,9 +133,36 @@ def _add_guest_api(
         peers,
         journal=state.journal(store.directory),
         images=make_image_store(options, dialects, reactor),
+        observer=admin.observer_for(store) if admin else None,
         states=states,
         location=options["location"],
-    ).setServiceParent(parent)
+    )
+    guest_service.setServiceParent(parent)
+    if admin is not None:
+        admin.add(guest_service)
+
+
+def _add_admin(
+    parent: MultiService,
+    options: Options,
+    reactor: IDevLXDReactor,
+    reload: Callable[[], None],
+) -> AdminService | None:
+    """Add the operator's socket to ``parent``, if there is one.
+
+    It is added first, so that it is stopped last.
+    """
+    if not options["admin"]:
+        return None
+
+    def reload_all() -> Sequence[str]:
+        reload()
+        return ()
+
+    operation = Operation(__version__, reload=reload_all, seconds=reactor.seconds)
+    admin = AdminService(reactor, options["admin"], operation)
+    admin.setServiceParent(parent)
+    return admin
 
 
 def _loaded(store: DirectoryStore) -> Deferred[None]:

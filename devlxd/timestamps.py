@@ -59,3 +59,13 @@ def timestamp_of(text: str) -> int:
         raise ValueError(f"not a UTC offset: {text!a}")
     offset = timedelta(hours=int(hours), minutes=int(minutes)).seconds * _NANOSECONDS
     return nanoseconds - offset if sign == "+" else nanoseconds + offset
+
+
+def utc_text(nanoseconds: int) -> str:
+    """Format a timestamp in UTC, with microseconds.
+
+    :param nanoseconds: since 1970-01-01T00:00:00Z.
+    """
+    seconds, fraction = divmod(nanoseconds, _NANOSECONDS)
+    utc = datetime.fromtimestamp(seconds, timezone.utc)
+    return f"{utc:%Y-%m-%dT%H:%M:%S}.{fraction // 1000:06d}Z"

@@ -20,6 +20,7 @@ LAYERS = [
     {"devlxd"},
     {"testing"},
     {"service", "admin", "access_keys", "listen_option", "state_directory"},
+    {"service_status"},
     {"guest_listener", "guest_sites"},
     {"guestapi"},
     {"httpserver", "events", "peers", "containers", "images", "host", "guest_states"},

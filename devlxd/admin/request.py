@@ -1,0 +1,86 @@
+# -*- test-case-name: tests.admin.test_site -*-
+"""The requests of operators."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.web import http
+from twisted.web.server import Request
+
+from devlxd.admin.responses import AdminResponse, error_response
+
+#: The maximum size of the body of a request, in bytes.
+MAX_BODY = 4096
+
+#: Headers of every response. The page adds its own ``Content-Security-Policy``.
+_HEADERS = (
+    ("Cache-Control", "no-store"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Server", "devlxd"),
+)
+
+
+class AdminRequest(Request):
+    """A request of an operator.
+
+    :ivar name: the last segment of the path, decoded, if the route has ``*`` in its
+        place.
+    """
+
+    name = ""
+
+    def gotLength(self, length: int | None) -> None:
+        """See `Request.gotLength`; a body that is too large is never stored."""
+        self._received = 0
+        super().gotLength(min(length or 0, MAX_BODY))
+        if length is not None and length > MAX_BODY:
+            self._refuse_body()
+
+    def handleContentChunk(self, data: bytes) -> None:
+        """See `Request.handleContentChunk`."""
+        self._received += len(data)
+        if self._received <= MAX_BODY:
+            super().handleContentChunk(data)
+        else:
+            self._refuse_body()
+
+    def _refuse_body(self) -> None:
+        """Respond although the request is not complete, and close the connection."""
+        body = error_response(http.REQUEST_ENTITY_TOO_LARGE, "the body is too large")
+        channel: Any = self.channel
+        channel.transport.write(
+            b"HTTP/1.1 413 Request Entity Too Large\r\n"
+            b"Content-Type: application/json\r\nConnection: close\r\n"
+            b"Content-Length: %d\r\n\r\n%b" % (len(body.body), body.body)
+        )
+        channel.loseConnection()
+
+    def process(self) -> None:
+        """See `Request.process`: let the site respond."""
+        channel: Any = self.channel
+        channel.request_received()
+        channel.site.respond(self)
+
+    def argument(self, name: str) -> str:
+        """Return the first value of an argument of the query; ``""`` if missing."""
+        values: list[bytes] = (self.args or {}).get(name.encode("ascii"), [b""])
+        return values[0].decode("utf-8", "replace")
+
+    def begin(self, content_type: str, code: int = http.OK) -> None:
+        """Prepare the head of the response; the first `write` sends it."""
+        self.setResponseCode(code)
+        self.setHeader("Content-Type", content_type)
+        for name, value in _HEADERS:
+            self.setHeader(name, value)
+
+    def send(self, response: AdminResponse) -> None:
+        """Send a whole response; do nothing if the client has disconnected."""
+        if self._disconnected:
+            return
+        self.begin(response.content_type, response.code)
+        for name, value in response.headers:
+            self.setHeader(name, value)
+        self.setHeader("Content-Length", str(len(response.body)))
+        self.write(b"" if self.method == b"HEAD" else response.body)
+        self.finish()
