@@ -28,11 +28,13 @@ from devlxd.containers.directory_store import DirectoryStore
 from devlxd.demo import DemoService
 from devlxd.guest_states.sqlite_states import SQLiteGuestStates
 from devlxd.guestapi.dialect import Dialect
+from devlxd.host.connection_handover import ConnectionHandover
 from devlxd.host.garbage_collection import disable_gc_until
 from devlxd.host.inotify import INotify
 from devlxd.host.listening import endpoint_at
 from devlxd.host.monotonic_clock import use_monotonic_clock
 from devlxd.host.process_service import ProcessService
+from devlxd.host.service_manager import take_service_manager
 from devlxd.host.socket_files import closed_directory
 from devlxd.host.stdout import nonblocking
 from devlxd.images.directory_image_store import DirectoryImageStore
@@ -80,6 +82,13 @@ def _process_service(options: Options, reactor: IDevLXDReactor) -> ProcessServic
         directory = options.containers(listen.dialect).resolve()
         by_directory.setdefault(directory, []).append(listen)
     stores: list[DirectoryStore] = []
+    manager = take_service_manager(os.environ)
+    handover = None
+    if manager.store is not None:
+        handover = ConnectionHandover(manager.store, reactor)
+
+    def loaded() -> Deferred[None]:
+        return gatherResults(map(_loaded, stores)).addCallback(lambda _: None)
 
     def reload() -> None:
         for store in stores:
@@ -90,6 +99,10 @@ def _process_service(options: Options, reactor: IDevLXDReactor) -> ProcessServic
         acquire_locks=options.acquire_locks,
         check_privileges=options.check_privileges,
         on_hangup=reload,
+        notifier=manager.notifier,
+        handover=handover,
+        loaded=loaded,
+        status=lambda: _status(stores, options),
     )
     admin = _add_admin(service, options, reactor, reload)
     for directory, listens in by_directory.items():
@@ -98,12 +111,16 @@ def _process_service(options: Options, reactor: IDevLXDReactor) -> ProcessServic
         )
         store.setServiceParent(service)
         stores.append(store)
-        _add_guest_api(service, options, reactor, store, listens, identification, admin)
-    disable_gc_until(gatherResults(map(_loaded, stores)))
+        guest_api = _guest_api(
+            service, options, reactor, store, listens, identification, admin
+        )
+        if handover is not None:
+            handover.add(guest_api.hand_over, guest_api.adopt)
+    disable_gc_until(loaded())
     return service
 
 
-def _add_guest_api(
+def _guest_api(
     parent: MultiService,
     options: Options,
     reactor: IDevLXDReactor,
@@ -111,8 +128,8 @@ def _add_guest_api(
     listens: Sequence[ListenOption],
     identification: tuple[ICallerIdentifier | None, IPeerSource | None],
     admin: AdminService | None,
-) -> None:
-    """Add the `DevLXDService` of one directory of containers to ``parent``."""
+) -> DevLXDService:
+    """Return the new service of one directory of containers, a child of ``parent``."""
     dialects = [at.dialect for at in listens]
     state = options.state()
     identifier, peers = identification
@@ -125,7 +142,7 @@ def _add_guest_api(
     if any(dialect.guest_states for dialect in dialects):
         path = state.guest_states(store.directory)
         states = SQLiteGuestStates(store, identifier, reactor, path)
-    guest_service = DevLXDService(
+    service = DevLXDService(
         reactor,
         store,
         [(at.dialect, endpoint_at(reactor, at.endpoint)) for at in listens],
@@ -137,9 +154,10 @@ def _add_guest_api(
         states=states,
         location=options["location"],
     )
-    guest_service.setServiceParent(parent)
+    service.setServiceParent(parent)
     if admin is not None:
-        admin.add(guest_service)
+        admin.add(service)
+    return service
 
 
 def _add_admin(
@@ -175,6 +193,13 @@ def _loaded(store: DirectoryStore) -> Deferred[None]:
             directory=store.directory,
         )
     )
+
+
+def _status(stores: Iterable[DirectoryStore], options: Options) -> str:
+    """Return what is served, in one line."""
+    containers = sum(len(store.names()) for store in stores)
+    sockets = len(options["listen"])
+    return f"serving {containers} containers at {sockets} sockets"
 
 
 def make_image_store(

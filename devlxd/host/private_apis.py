@@ -13,6 +13,9 @@ means what is written here.
 * The attributes ``fileno`` and ``addressFamily`` of
   `AdoptedStreamServerEndpoint`: `adopted_descriptor` and `is_adopted_unix`.
 * The attribute ``_address`` of `UNIXServerEndpoint`: `unix_path`.
+* The attribute ``_sddaemon`` of ``_SystemdParser``, a `ListenFDs`: importing
+  `twisted.internet.endpoints` removes ``LISTEN_FDS`` from the environment:
+  `inherited_descriptors`.
 * `UNIXServerEndpoint.listen` and `TCP4ServerEndpoint.listen` call the reactor
   before they return, and `TCP4ServerEndpoint` only needs ``listenTCP`` of it.
   `devlxd.host.dry_run` relies on it.
@@ -29,6 +32,7 @@ from twisted.internet.base import ReactorBase
 from twisted.internet.endpoints import (
     AdoptedStreamServerEndpoint,
     UNIXServerEndpoint,
+    _SystemdParser,
 )
 
 #: Accepts a connection, and returns its file descriptor and the peer's address.
@@ -69,3 +73,8 @@ def unix_path(endpoint: UNIXServerEndpoint) -> str:
     """Return the path of the socket on which ``endpoint`` listens."""
     path: str = endpoint._address
     return path
+
+
+def inherited_descriptors() -> list[int]:
+    """Return the file descriptors that systemd has passed, in its order."""
+    return list(_SystemdParser._sddaemon.inheritedDescriptors())

@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.host.test_process_service -*-
-"""The service at the top of a process: signals, locks and privileges."""
+"""The service at the top of a process: its start, its end, and its signals."""
 
 from __future__ import annotations
 
@@ -7,7 +7,18 @@ import signal
 from collections.abc import Callable
 
 from twisted.application.service import MultiService
-from twisted.internet.interfaces import IReactorFromThreads
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from devlxd.host.connection_handover import ConnectionHandover
+from devlxd.host.notifier import NullNotifier
+from devlxd.interfaces import IDevLXDReactor, INotifier
+
+
+def _nothing_to_load() -> Deferred[None]:
+    return succeed(None)
 
 
 class ProcessService(MultiService):
@@ -18,21 +29,41 @@ class ProcessService(MultiService):
         after a daemon has forked; may raise `SystemExit`.
     :param check_privileges: called before ``startService`` of the children, after
         the process has dropped privileges (``twistd --uid``); may raise `SystemExit`.
-    :param on_hangup: called for each ``SIGHUP``.
+    :param on_hangup: called for each ``SIGHUP``; may return a Deferred.
+    :param notifier: the manager of the process; default: none.
+    :param handover: the connections that the last process has left, and that are
+        left to the next one; default: connections are closed when the service stops.
+    :param loaded: returns a Deferred that fires when all that is served has been
+        read; it does not fail. Default: there is nothing to read.
+    :param status: returns one line for the operator: what is served.
     """
+
+    _log = Logger()
 
     def __init__(
         self,
-        reactor: IReactorFromThreads,
+        reactor: IDevLXDReactor,
         acquire_locks: Callable[[], None],
         check_privileges: Callable[[], None],
-        on_hangup: Callable[[], None],
+        on_hangup: Callable[[], object],
+        notifier: INotifier | None = None,
+        handover: ConnectionHandover | None = None,
+        loaded: Callable[[], Deferred[None]] = _nothing_to_load,
+        status: Callable[[], str] = lambda: "running",
     ) -> None:
         super().__init__()
         self._reactor = reactor
         self._acquire_locks = acquire_locks
         self._check_privileges = check_privileges
         self._on_hangup = on_hangup
+        self._loaded = loaded
+        self._status = status
+        self._notifier = notifier or NullNotifier()
+        self._handover = handover
+        self._has_begun = False
+        self._is_ready = False
+        self._watchdog = LoopingCall(self._notifier.alive)
+        self._watchdog.clock = reactor
 
     def privilegedStartService(self) -> None:
         """See `IService.privilegedStartService`.
@@ -51,6 +82,71 @@ class ProcessService(MultiService):
         """See `IService.startService`; check the privileges first."""
         self._check_privileges()
         super().startService()
+        # In the reactor: until then SIGTERM kills the process, and the connections
+        # have to stay in the store.
+        self._reactor.callLater(0, self._begin)
+
+    def _begin(self) -> None:
+        """Take connections over, and report when everything is loaded."""
+        if not self.running:
+            return
+        self._has_begun = True
+        if self._notifier.watchdog:
+            self._watchdog.start(self._notifier.watchdog / 2)
+        if self._handover is not None:
+            self._handover.take()
+        self._loaded().addCallback(self._ready)
+
+    def _ready(self, _result: object) -> None:
+        if self.running:
+            self._is_ready = True
+            self._notifier.status(self._status())
+            self._notifier.ready()
+
+    def stopService(self) -> Deferred[None]:
+        """See `IService.stopService`.
+
+        Before the children are stopped, hand the connections over: after that, no
+        handed-over connection may be registered with the reactor, which would end
+        it when it stops.
+        """
+        if signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+            # The reactor would log an error for a second one.
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        self._notifier.stopping()
+        self._notifier.status("stopping")
+        handed_over = maybeDeferred(self._hand_over)
+        handed_over.addErrback(
+            lambda failure: self._log.failure(
+                "connections cannot be handed over and are closed", failure
+            )
+        )
+        return handed_over.addCallback(self._stop)
+
+    def _hand_over(self) -> Deferred[None]:
+        if self._handover is None or not self._has_begun:
+            # What is in the store stays there.
+            return succeed(None)
+        return self._handover.save()
+
+    def _stop(self, _result: object) -> Deferred[None]:
+        if self._watchdog.running:
+            self._watchdog.stop()
+        stopped: Deferred[None] = super().stopService()
+        return stopped
 
     def _handle_hangup(self, _number: int, _frame: object) -> None:
-        self._reactor.callFromThread(self._on_hangup)
+        self._reactor.callFromThread(self._reload)
+
+    def _reload(self) -> None:
+        if self._is_ready:
+            self._notifier.reloading()
+            self._notifier.status("reloading")
+        reloaded = maybeDeferred(self._on_hangup)
+        reloaded.addErrback(self._reload_failed)
+        if self._is_ready:
+            reloaded.addCallback(lambda _: self._loaded())
+            reloaded.addCallback(self._ready)
+
+    def _reload_failed(self, failure: Failure) -> None:
+        self._log.failure("reloading failed", failure)

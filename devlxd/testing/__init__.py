@@ -53,6 +53,10 @@ from devlxd.testing.guests import (
     bus_for,
     site_for,
 )
+from devlxd.testing.notifiers import (
+    MemoryHandoverStore,
+    RecordingNotifier,
+)
 from devlxd.testing.reactor import (
     MemoryDevLXDReactor,
     MemoryThreadPool,
@@ -81,6 +85,7 @@ __all__ = [
     "GUEST",
     "GuestConnection",
     "MemoryDevLXDReactor",
+    "MemoryHandoverStore",
     "MemoryIdentifier",
     "MemoryMonitoredRuntime",
     "MemoryPeerSource",
@@ -89,6 +94,7 @@ __all__ = [
     "MemoryRuntime",
     "MemoryThreadPool",
     "MemoryWatcher",
+    "RecordingNotifier",
     "RecordingReadyObserver",
     "RecordingRunObserver",
     "RecordingServiceObserver",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import socket
+import subprocess
 import sys
 from functools import partial
 
@@ -123,6 +124,20 @@ class EndpointTests(SynchronousTestCase):
             self.assertRaises(
                 NO_SUCH_SYSTEMD_SOCKET, serverFromString, MemoryReactor(), description
             )
+
+    def test_inherited_descriptors(self) -> None:
+        """Twisted keeps what it removes from the environment when it is imported."""
+        program = (
+            "import os; os.environ['LISTEN_PID'] = str(os.getpid());"
+            "import twisted.internet.endpoints;"
+            "from devlxd.host.private_apis import inherited_descriptors;"
+            "print(inherited_descriptors(), os.environ['LISTEN_FDNAMES'])"
+        )
+        environment = {**os.environ, "LISTEN_FDS": "2", "LISTEN_FDNAMES": "a:b"}
+        output = subprocess.check_output(
+            [sys.executable, "-c", program], env=environment, text=True
+        )
+        self.assertEqual(output, "[3, 4] a:b\n")
 
     def test_malformed_description(self) -> None:
         """Malformed descriptions raise these exceptions, and no others."""

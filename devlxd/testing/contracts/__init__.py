@@ -22,10 +22,12 @@ The suites of each interface:
 * `IEventBus`, `ISubscription`: `EventBusContract`
 * `IExplainer`: `ExplainerContract`, `OutsideExplainerContract`
 * `IGuestStates`: `GuestStatesContract`, `DurableGuestStatesContract`
+* `IHandoverStore`: `HandoverStoreContract`
 * `IIDMap`: `IDMapContract`
 * `IImageStore`, `IOpenImage`: `ImageStoreContract`, `PrivateImageContract`
 * `IJournal`: `JournalContract`, `DurableJournalContract`
 * `IMonitoredRuntime`: `MonitoredRuntimeContract`
+* `INotifier`: `NotifierContract`
 * `IPeerSource`: `PeerSourceContract`, `PidfdContract`, `UnknownPeerContract`
 * `IProcessTable`: `ProcessTableContract`
 * `IReadyObserver`: `ReadyObserverContract`
@@ -70,6 +72,9 @@ from devlxd.testing.contracts.guest_states import (
     GuestStatesContract,
     ReadyObserverContract,
 )
+from devlxd.testing.contracts.handover import (
+    HandoverStoreContract,
+)
 from devlxd.testing.contracts.images import (
     ImageStoreContract,
     PrivateImageContract,
@@ -77,6 +82,9 @@ from devlxd.testing.contracts.images import (
 from devlxd.testing.contracts.journal import (
     DurableJournalContract,
     JournalContract,
+)
+from devlxd.testing.contracts.notifiers import (
+    NotifierContract,
 )
 from devlxd.testing.contracts.observation import (
     ServiceObserverContract,
@@ -134,6 +142,7 @@ __all__ = [
     "EventBusContract",
     "ExplainerContract",
     "GuestStatesContract",
+    "HandoverStoreContract",
     "IDMapContract",
     "ImageStoreContract",
     "JournalContract",
@@ -141,6 +150,7 @@ __all__ = [
     "LoadingStoreContract",
     "MessageStreamContract",
     "MonitoredRuntimeContract",
+    "NotifierContract",
     "OutsideExplainerContract",
     "OutsidePeerContract",
     "PeerSourceContract",

@@ -1,0 +1,127 @@
+"""Tests of `devlxd.host.connection_handover`."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Sequence
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
+from twisted.trial.unittest import SynchronousTestCase
+
+from devlxd.host.connection_handover import TIMEOUT, ConnectionHandover
+from devlxd.model import HandedOver
+from devlxd.testing import MemoryHandoverStore
+
+
+class FakeService:
+    """A service that serves the connections of one dialect."""
+
+    def __init__(self, dialect: str) -> None:
+        self.dialect = dialect
+        self.connections: list[HandedOver] = []
+        self.pending: Deferred[list[HandedOver]] | None = None
+
+    def hand_over(self) -> Deferred[list[HandedOver]]:
+        """See `DevLXDService.hand_over`."""
+        return self.pending or succeed(self.connections)
+
+    def adopt(self, connections: Sequence[HandedOver]) -> list[HandedOver]:
+        """See `DevLXDService.adopt`."""
+        self.connections = [
+            each for each in connections if each.record["dialect"] == self.dialect
+        ]
+        return [each for each in connections if each not in self.connections]
+
+
+class ConnectionHandoverTests(SynchronousTestCase):
+    """The connections of a process with two services."""
+
+    def setUp(self) -> None:
+        self.store = MemoryHandoverStore()
+        self.clock = Clock()
+        self.services = [FakeService("a"), FakeService("b")]
+        self.handover = ConnectionHandover(self.store, self.clock)
+        for service in self.services:
+            self.handover.add(service.hand_over, service.adopt)
+
+    def connection(self, dialect: str) -> tuple[socket.socket, HandedOver]:
+        """Return the peer's end of a new connection, and the connection."""
+        peer, ours = socket.socketpair()
+        peer.setblocking(False)
+        self.addCleanup(peer.close)
+        return peer, HandedOver(ours.detach(), {"dialect": dialect})
+
+    def test_taken(self) -> None:
+        """Each service continues its connections; the rest is closed, in one line."""
+        pairs = [self.connection(dialect) for dialect in "abc"]
+        self.store.connections = [connection for _peer, connection in pairs]
+        with capturedLogs() as events:
+            self.handover.take()
+        self.assertEqual(self.services[0].connections, [pairs[0][1]])
+        self.assertEqual(self.services[1].connections, [pairs[1][1]])
+        self.assertEqual(pairs[2][0].recv(1), b"")
+        (event,) = events
+        self.assertIn("1 connections of the last process", formatEvent(event))
+        for _peer, connection in pairs[:2]:
+            os.close(connection.descriptor)
+
+    def test_nothing(self) -> None:
+        """Without connections there is nothing to log."""
+        with capturedLogs() as events:
+            self.handover.take()
+        self.assertEqual(events, [])
+
+    def test_saved(self) -> None:
+        """The connections of all services stay open for the next process."""
+        peers = []
+        for service in self.services:
+            peer, connection = self.connection(service.dialect)
+            service.connections = [connection]
+            peers.append(peer)
+        with capturedLogs() as events:
+            self.successResultOf(self.handover.save())
+        self.assertIn("2 connections are left", formatEvent(events[0]))
+        for peer, connection in zip(peers, self.store.connections, strict=True):
+            self.assertRaises(BlockingIOError, peer.recv, 1)
+            os.write(connection.descriptor, b"x")
+            self.assertEqual(peer.recv(1), b"x")
+            os.close(connection.descriptor)
+
+    def test_not_saved(self) -> None:
+        """If the store keeps nothing, the connections are closed."""
+        self.store.keeps = False
+        peer, connection = self.connection("a")
+        self.services[0].connections = [connection]
+        self.successResultOf(self.handover.save())
+        self.assertEqual(peer.recv(1), b"")
+
+    def test_slow(self) -> None:
+        """A service that does not return its connections delays no others' for long."""
+        self.services[0].pending = Deferred()
+        _peer, connection = self.connection("b")
+        self.services[1].connections = [connection]
+        with capturedLogs():
+            saved = self.handover.save()
+            self.assertNoResult(saved)
+            self.clock.advance(TIMEOUT)
+        self.successResultOf(saved)
+        self.assertEqual(len(self.flushLoggedErrors()), 1)
+        (kept,) = self.store.connections
+        os.close(kept.descriptor)
+
+    def test_adopting_fails(self) -> None:
+        """An exception of one service does not stop the process."""
+
+        def fail(connections: Sequence[HandedOver]) -> list[HandedOver]:
+            raise ZeroDivisionError
+
+        self.handover = ConnectionHandover(self.store, self.clock)
+        self.handover.add(self.services[0].hand_over, fail)
+        _peer, connection = self.connection("a")
+        self.store.connections = [connection]
+        self.handover.take()
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        os.close(connection.descriptor)
