@@ -17,7 +17,7 @@ from devlxd.host.inotify import INotify
 from devlxd.host.listening import endpoint_at
 from devlxd.images.memory_image_store import MemoryImageStore
 from devlxd.interfaces import IDevLXDReactor
-from devlxd.peers.identifier import AssumedIdentifier
+from devlxd.peers.assumed_identifier import AssumedIdentifier
 from devlxd.peers.peer_sources import AnonymousPeerSource
 from devlxd.service import DevLXDService
 

@@ -47,7 +47,8 @@ from devlxd.interfaces import (
 )
 from devlxd.listen_option import ListenOption
 from devlxd.options import Options
-from devlxd.peers.identifier import AssumedIdentifier, CallerIdentifier
+from devlxd.peers.assumed_identifier import AssumedIdentifier
+from devlxd.peers.identifier import CallerIdentifier
 from devlxd.peers.peer_sources import AnonymousPeerSource
 from devlxd.peers.processes import ProcFS
 from devlxd.peers.runtimes import known_runtimes

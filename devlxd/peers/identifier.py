@@ -14,13 +14,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
-from attrs import evolve, field, frozen
+from attrs import evolve
 from twisted.application.service import Service
 from twisted.internet.interfaces import IReactorFDSet
 from zope.interface import implementer
 
 from devlxd.interfaces import (
-    ICallerIdentifier,
     IContainerStore,
     IExplainer,
     IProcessTable,
@@ -30,7 +29,7 @@ from devlxd.interfaces import (
     IStoreObserver,
     NotInContainer,
 )
-from devlxd.model import Caller, Claim, Container, Explanation, Init, Peer, Result, Step
+from devlxd.model import Caller, Claim, Container, Explanation, Init, Peer
 from devlxd.peers.cgroup_claims import CgroupClaims, name_of
 from devlxd.peers.checks import UNRECORDED, Checks, RecordedChecks
 from devlxd.peers.claimed_containers import container_of, describes
@@ -135,6 +134,22 @@ class CallerIdentifier(Service):
         :param run_in: see `RunRegistry.run_in`.
         :param checks: receives the checks.
         """
+        run = self._find_run(peer, run_in, checks)
+        checks.begin("document")
+        container = container_of(run.confirmed_claim, self._store)
+        checks.passed("that of {} is in the store", container.name)
+        checks.begin("name")
+        self._check_served(container, run)
+        checks.passed("no other container {} is served", container.name)
+        checks.begin("user")
+        uid = (recorded_id_map(container) or run.id_map).inside(peer.uid)
+        checks.passed(_USER if uid is not None else _NO_USER, peer.uid, uid)
+        return Caller(container.name, uid, run.number, run.init), run
+
+    def _find_run(
+        self, peer: Peer, run_in: Callable[[int, int, Checks], Run], checks: Checks
+    ) -> Run:
+        """Return the run that a peer belongs to, see `_find`."""
         if peer.pidfd is None:
             raise NotInContainer("it has no pidfd", "no pidfd")
         checks.begin("cgroup")
@@ -160,16 +175,7 @@ class CallerIdentifier(Service):
         if not self._processes.is_alive(peer.pidfd):
             raise NotInContainer("it ended before it was identified", "ended")
         checks.passed("it has not ended meanwhile")
-        checks.begin("document")
-        container = container_of(run.confirmed_claim, self._store)
-        checks.passed("that of {} is in the store", container.name)
-        checks.begin("name")
-        self._check_served(container, run)
-        checks.passed("no other container {} is served", container.name)
-        checks.begin("user")
-        uid = (recorded_id_map(container) or run.id_map).inside(peer.uid)
-        checks.passed(_USER if uid is not None else _NO_USER, peer.uid, uid)
-        return Caller(container.name, uid, run.number, run.init), run
+        return run
 
     def caller_of(self, init: Init) -> Caller:
         """See `IRunIdentifier.caller_of`."""
@@ -261,33 +267,3 @@ class CallerIdentifier(Service):
         super().stopService()
         self._served.clear()
         self._runs.end_all()
-
-
-@implementer(ICallerIdentifier, IExplainer)
-@frozen
-class AssumedIdentifier:
-    """An identifier that treats every peer as root of one container (``--assume``).
-
-    :ivar container: the name of that container.
-    """
-
-    container: str
-    _observers: list[IRunObserver] = field(factory=list, init=False, eq=False)
-
-    def identify(self, peer: Peer) -> Caller:
-        """See `ICallerIdentifier.identify`."""
-        return Caller(self.container, uid=0)
-
-    def explain(self, pid: int) -> Explanation:
-        """See `IExplainer.explain`; no process is examined."""
-        detail = f"every caller is root of {self.container}: devlxd has --assume"
-        step = Step("assumed", Result.PASSED, detail)
-        return Explanation(pid, (step,), self.container, uid=0)
-
-    def watch(self, observer: IRunObserver) -> None:
-        """See `ICallerIdentifier.watch`; no observer is notified, as no run ends."""
-        self._observers.append(observer)
-
-    def unwatch(self, observer: IRunObserver) -> None:
-        """See `ICallerIdentifier.unwatch`."""
-        self._observers.remove(observer)

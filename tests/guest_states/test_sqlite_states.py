@@ -11,7 +11,7 @@ from devlxd.containers.memory_store import MemoryStore
 from devlxd.guest_states.sqlite_states import SQLiteGuestStates
 from devlxd.interfaces import IGuestStates, IRunObserver, IStoreObserver
 from devlxd.model import Caller, Container, GuestState, Init
-from devlxd.peers.identifier import AssumedIdentifier
+from devlxd.peers.assumed_identifier import AssumedIdentifier
 from devlxd.testing import MemoryIdentifier, RecordingReadyObserver
 from devlxd.testing.contracts import (
     DurableGuestStatesContract,

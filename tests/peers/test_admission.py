@@ -15,7 +15,7 @@ from devlxd.containers.memory_store import MemoryStore
 from devlxd.interfaces import ICallerIdentifier, IContainerStore
 from devlxd.model import Caller, Container, Refusal
 from devlxd.peers.admission import LOADING_TIMEOUT, CallerAdmission
-from devlxd.peers.identifier import AssumedIdentifier
+from devlxd.peers.assumed_identifier import AssumedIdentifier
 from devlxd.testing import (
     GUEST,
     MemoryIdentifier,

@@ -8,8 +8,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from devlxd.interfaces import IRuntime
 from devlxd.model import Caller, Claim, Container, Explanation, Result, Step
+from devlxd.peers.assumed_identifier import AssumedIdentifier
 from devlxd.peers.checks import UNRECORDED, RecordedChecks
-from devlxd.peers.identifier import AssumedIdentifier, CallerIdentifier
+from devlxd.peers.identifier import CallerIdentifier
 from devlxd.testing import MemoryProcess, MemoryRuntime
 from tests.peers.test_id_maps import CURRENT
 from tests.peers.test_identifier import ATTACKER, ID, VICTIM, IdentifierTestCase

@@ -20,7 +20,8 @@ from devlxd.interfaces import (
     NotInContainer,
 )
 from devlxd.model import Caller, Claim, Container, Init, Peer
-from devlxd.peers.identifier import AssumedIdentifier, CallerIdentifier
+from devlxd.peers.assumed_identifier import AssumedIdentifier
+from devlxd.peers.identifier import CallerIdentifier
 from devlxd.peers.runtimes import known_runtimes
 from devlxd.testing import (
     MemoryDevLXDReactor,

@@ -1,0 +1,3 @@
+"""Tests of how processes of real containers would be identified."""
+
+from __future__ import annotations
