@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -40,55 +38,72 @@ class NullObserver:
 
 @implementer(IServiceObserver)
 class GuardedObserver:
-    """An observer that calls another one, and logs the exceptions that it raises."""
+    """An observer that calls others, and logs the exceptions that they raise.
+
+    :param observers: the others. Each is called even if another one has failed.
+    """
 
     _log = Logger()
 
-    def __init__(self, observer: IServiceObserver) -> None:
-        self._observer = observer
+    def __init__(self, *observers: IServiceObserver) -> None:
+        self._methods = {
+            name: tuple(
+                getattr(observer, name)
+                for observer in observers
+                if getattr(type(observer), name, None) is not method
+            )
+            for name, method in _DOING_NOTHING.items()
+        }
 
     def connected(self, caller: Caller) -> None:
         """See `IServiceObserver.connected`."""
-        self._notify("connected", self._observer.connected, caller)
+        self._notify("connected", caller)
 
     def refused(self, container: str | None, refusal: Refusal, reason: str) -> None:
         """See `IServiceObserver.refused`."""
-        self._notify("refused", self._observer.refused, container, refusal, reason)
+        self._notify("refused", container, refusal, reason)
 
     def asked(self, container: str, path: str, code: int) -> None:
         """See `IServiceObserver.asked`."""
-        self._notify("asked", self._observer.asked, container, path, code)
+        self._notify("asked", container, path, code)
 
     def responded(self, dialect: str, code: int, seconds: float) -> None:
         """See `IServiceObserver.responded`."""
-        self._notify("responded", self._observer.responded, dialect, code, seconds)
+        self._notify("responded", dialect, code, seconds)
 
     def changed(self, name: str, old: Container | None, new: Container | None) -> None:
         """See `IServiceObserver.changed`."""
-        self._notify("changed", self._observer.changed, name, old, new)
+        self._notify("changed", name, old, new)
 
     def recorded(self, container: str, count: int) -> None:
         """See `IServiceObserver.recorded`."""
-        self._notify("recorded", self._observer.recorded, container, count)
+        self._notify("recorded", container, count)
 
     def lost(self, container: str) -> None:
         """See `IServiceObserver.lost`."""
-        self._notify("lost", self._observer.lost, container)
+        self._notify("lost", container)
 
-    def _notify(self, name: str, method: Callable[..., None], *args: object) -> None:
-        try:
-            method(*args)
-        except Exception:
-            self._log.failure(
-                "the observer of the service failed in {method}; devlxd continues",
-                method=name,
-            )
+    def _notify(self, name: str, *args: object) -> None:
+        for method in self._methods[name]:
+            try:
+                method(*args)
+            except Exception:
+                self._log.failure(
+                    "the observer of the service failed in {method}; devlxd continues",
+                    method=name,
+                )
+
+
+#: The methods of an observer that does nothing, which need not be called.
+_DOING_NOTHING = {
+    name: getattr(NullObserver, name) for name in IServiceObserver.names()
+}
 
 
 def guarded(observer: IServiceObserver | None) -> IServiceObserver:
     """Return an observer that never raises; for ``None``, one that does nothing."""
     if observer is None:
         return NullObserver()
-    if isinstance(observer, GuardedObserver | NullObserver):
+    if isinstance(observer, GuardedObserver) or type(observer) is NullObserver:
         return observer
     return GuardedObserver(observer)

@@ -7,7 +7,7 @@ import os
 import socket
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -84,16 +84,17 @@ class AdminListener(Service):
         )
 
     def stopService(self) -> Deferred[None]:
-        """See `IService.stopService`: stop listening, and abort all connections."""
+        """See `IService.stopService`: stop listening, then close all connections."""
         super().stopService()
         listening, self._listening = self._listening, None
         if self._acceptor is not None:
             self._acceptor.stop()
             self._acceptor = None
-        self._site.close_connections()
         if listening is None:
-            return succeed(None)
+            return self._site.close_connections()
         # A port that does not listen yet is stopped as soon as it does.
-        return listening.addCallback(
-            lambda port: None if port is None else port.stopListening()
-        )
+        return listening.addCallback(self._stop)
+
+    def _stop(self, port: IListeningPort | None) -> Deferred[None]:
+        stopped = maybeDeferred(port.stopListening) if port else succeed(None)
+        return stopped.addCallback(lambda _: self._site.close_connections())

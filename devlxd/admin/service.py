@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred
 
 from devlxd.admin.endpoint import AdminEndpoint
+from devlxd.admin.event_feed import EventFeed
+from devlxd.admin.event_reporter import EventReporter
 from devlxd.admin.listener import AdminListener
 from devlxd.admin.operation import Guests, Operation
 from devlxd.admin.records import Records
@@ -19,6 +23,10 @@ from devlxd.interfaces import (
     IGuestService,
     IServiceObserver,
 )
+from devlxd.observers import GuardedObserver
+
+#: No further fields of events.
+NO_FIELDS: Mapping[str, str] = MappingProxyType({})
 
 
 class AdminService(MultiService):
@@ -40,25 +48,40 @@ class AdminService(MultiService):
     ) -> None:
         super().__init__()
         self._operation = operation
-        self._records: list[tuple[IContainerStore, Records]] = []
-        routes = admin_routes(operation)
+        self._feed = EventFeed(reactor, operation.now)
+        self._observed: list[tuple[IContainerStore, Records, EventReporter]] = []
+        routes = admin_routes(operation, self._feed, reactor)
         for at in endpoints:
             site = AdminSite(routes, reactor, at.is_tcp)
             listener = AdminListener(at.endpoint(reactor), site, reactor)
             listener.setServiceParent(self)
 
-    def observer_for(self, store: IContainerStore) -> IServiceObserver:
-        """Return a new observer for the guest service of a store."""
+    def observer_for(
+        self, store: IContainerStore, fields: Mapping[str, str] = NO_FIELDS
+    ) -> IServiceObserver:
+        """Return a new observer for the guest service of a store.
+
+        :param fields: further fields of its events.
+        """
         records = Records(store, self._operation.now)
-        self._records.append((store, records))
-        return records
+        reporter = EventReporter(self._feed, fields)
+        self._observed.append((store, records, reporter))
+        return GuardedObserver(records, reporter)
 
     def add(self, service: IGuestService) -> None:
         """Add a guest service, whose observer `observer_for` has returned."""
-        (records,) = (r for store, r in self._records if store is service.store)
-        self._operation.guests.append(Guests(service, records))
+        for store, records, reporter in self._observed:
+            if store is service.store:
+                self._operation.guests.append(Guests(service, records))
+                service.states.watch(reporter)
 
     def startService(self) -> None:
         """See `IService.startService`."""
         self._operation.begin()
         super().startService()
+
+    def stopService(self) -> Deferred[object]:
+        """See `IService.stopService`: end the streams, and stop listening."""
+        self._feed.end()
+        stopped: Deferred[object] = super().stopService()
+        return stopped

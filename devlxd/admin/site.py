@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
 
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
@@ -26,6 +27,9 @@ MAX_CONNECTIONS = 64
 #: Within how many seconds a whole request must arrive, and its response be read.
 REQUEST_TIMEOUT = 30
 
+#: For how long a connection may take to close when devlxd stops, in seconds.
+CLOSE_TIMEOUT = 1
+
 
 class AdminChannel(http.HTTPChannel):
     """One connection, for one request.
@@ -39,18 +43,14 @@ class AdminChannel(http.HTTPChannel):
     def connectionMade(self) -> None:
         """See `IProtocol.connectionMade`."""
         super().connectionMade()
-        self._set_deadline()
+        self._set_deadline(REQUEST_TIMEOUT)
 
-    def _set_deadline(self) -> None:
+    def _set_deadline(self, seconds: float) -> None:
         self.request_received()
-        self._deadline = self.site.reactor.callLater(REQUEST_TIMEOUT, self._expire)
+        self._deadline = self.site.reactor.callLater(seconds, self._expire)
 
     def _expire(self) -> None:
         self._deadline = None
-        self.abort()
-
-    def abort(self) -> None:
-        """Close the connection, even if the client does not read."""
         transport: Any = self.transport
         transport.abortConnection()
 
@@ -62,8 +62,13 @@ class AdminChannel(http.HTTPChannel):
 
     def loseConnection(self) -> None:
         """See `HTTPChannel.loseConnection`; abort it if the client does not read."""
-        self._set_deadline()
+        self._set_deadline(REQUEST_TIMEOUT)
         super().loseConnection()
+
+    def close(self) -> None:
+        """Close the connection; abort it if that takes longer than a second."""
+        self.loseConnection()
+        self._set_deadline(CLOSE_TIMEOUT)
 
     def checkPersistence(self, request: http.Request, version: bytes) -> bool:
         """See `HTTPChannel.checkPersistence`: close after the response."""
@@ -73,7 +78,7 @@ class AdminChannel(http.HTTPChannel):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """See `IProtocol.connectionLost`."""
         self.request_received()
-        self.site.connections.discard(self)
+        self.site.remove(self)
         super().connectionLost(reason)
 
 
@@ -102,6 +107,7 @@ class AdminSite(Site):
         self._routes = routes
         self._is_tcp = is_tcp
         self.connections: set[AdminChannel] = set()
+        self._closed: list[Deferred[None]] = []
 
     def buildProtocol(  # type: ignore[override] # without the wrapper
         self, addr: IAddress | None
@@ -126,10 +132,26 @@ class AdminSite(Site):
     def log(self, request: http.Request) -> None:
         """See `Site.log`; do nothing."""
 
-    def close_connections(self) -> None:
-        """Abort all connections."""
+    def remove(self, channel: AdminChannel) -> None:
+        """Called when a connection is closed."""
+        self.connections.discard(channel)
+        if not self.connections:
+            closed, self._closed = self._closed, []
+            for deferred in closed:
+                deferred.callback(None)
+
+    def close_connections(self) -> Deferred[None]:
+        """Close all connections.
+
+        :return: a Deferred that fires when the last one is closed.
+        """
+        if not self.connections:
+            return succeed(None)
+        closed: Deferred[None] = Deferred()
+        self._closed.append(closed)
         for channel in list(self.connections):
-            channel.abort()
+            channel.close()
+        return closed
 
     def respond(self, request: AdminRequest) -> None:
         """Respond to a complete request."""

@@ -5,19 +5,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from twisted.internet.interfaces import IReactorTime
+
 from devlxd.admin.actions import ReloadResource, WhyResource
 from devlxd.admin.containers import ContainerResource, ContainersResource
+from devlxd.admin.event_feed import EventFeed
+from devlxd.admin.event_stream import EventsResource
 from devlxd.admin.operation import Operation
 from devlxd.admin.resource import AdminResource
 from devlxd.admin.status import HealthResource, StatusResource
 
 
-def admin_routes(operation: Operation) -> Mapping[str, AdminResource]:
+def admin_routes(
+    operation: Operation, feed: EventFeed, reactor: IReactorTime
+) -> Mapping[str, AdminResource]:
     """Return the resource of each path; see `AdminSite`."""
     return {
         "/status": StatusResource(operation),
         "/containers": ContainersResource(operation),
         "/containers/*": ContainerResource(operation),
+        "/events": EventsResource(feed, reactor),
         "/why": WhyResource(operation),
         "/healthz": HealthResource(operation),
         "/reload": ReloadResource(operation),

@@ -1,0 +1,1 @@
+"""Tests of `devlxd.admin.event_reporter`."""
