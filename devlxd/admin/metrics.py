@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, Metric, ProcessCollector
 from prometheus_client.core import (
@@ -22,12 +22,11 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 from zope.interface import implementer
 
-from devlxd.interfaces import (
-    IContainerStore,
-    IDocuments,
-    IGuestService,
-    IServiceObserver,
-)
+from devlxd.admin.operation import Operation
+from devlxd.admin.request import AdminRequest
+from devlxd.admin.resource import AdminResource
+from devlxd.admin.responses import AdminResponse
+from devlxd.interfaces import IServiceObserver
 from devlxd.model import Refusal
 from devlxd.observers import NullObserver
 
@@ -84,24 +83,19 @@ class ServiceCollector(Collector):
     """The metrics of guest services, collected when they are read.
 
     :param counter: observes the services.
-    :param services: returns the services.
-    :param version: the version of devlxd.
+    :param operation: has the services.
     """
 
-    def __init__(
-        self,
-        counter: RequestCounter,
-        services: Callable[[], Sequence[IGuestService]],
-        version: str,
-    ) -> None:
+    def __init__(self, counter: RequestCounter, operation: Operation) -> None:
         self._counter = counter
-        self._services = services
-        self._version = version
+        self._operation = operation
 
     def collect(self) -> Iterator[Metric]:
         """See `prometheus_client.registry.Collector.collect`."""
         yield InfoMetricFamily(
-            "devlxd_build", "The version of devlxd.", {"version": self._version}
+            "devlxd_build",
+            "The version of devlxd.",
+            {"version": self._operation.version},
         )
         yield from self._collect_requests()
         yield from self._collect_refusals()
@@ -148,7 +142,8 @@ class ServiceCollector(Collector):
         yield refused
 
     def _collect_gauges(self) -> Iterator[Metric]:
-        services = self._services()
+        guests = self._operation.guests
+        services = [each.service for each in guests]
         yield GaugeMetricFamily(
             "devlxd_connections",
             "Open connections of guests.",
@@ -159,16 +154,15 @@ class ServiceCollector(Collector):
             "Connections of guests that receive events.",
             sum(sum(service.subscribers().values()) for service in services),
         )
-        stores = {id(service.store): service.store for service in services}.values()
         yield GaugeMetricFamily(
             "devlxd_containers",
-            "Containers that are served.",
-            sum(len(store.names()) for store in stores),
+            "Containers with a document.",
+            sum(len(each.names()) for each in guests),
         )
         yield GaugeMetricFamily(
             "devlxd_broken_documents",
             "Documents of containers that cannot be used.",
-            sum(len(broken_documents(store)) for store in stores),
+            sum(len(each.broken()) for each in guests),
         )
         yield GaugeMetricFamily(
             "devlxd_journal_bytes",
@@ -177,27 +171,17 @@ class ServiceCollector(Collector):
         )
 
 
-def broken_documents(store: IContainerStore) -> Collection[str]:
-    """Return the paths of the documents of ``store`` that cannot be used now."""
-    if not IDocuments.providedBy(store):
-        return ()
-    return {fault.file for fault in IDocuments(store).faults() if fault.breaks}
-
-
 class Metrics:
     """The metrics of guest services and of this process, on a registry of their own.
 
-    :param services: returns the services.
-    :param version: the version of devlxd.
+    :param operation: has the services.
     :ivar counter: the observer of all services.
     """
 
-    def __init__(
-        self, services: Callable[[], Sequence[IGuestService]], version: str
-    ) -> None:
+    def __init__(self, operation: Operation) -> None:
         self.counter = RequestCounter()
         self._registry = CollectorRegistry()
-        self._registry.register(ServiceCollector(self.counter, services, version))
+        self._registry.register(ServiceCollector(self.counter, operation))
         ProcessCollector(registry=self._registry)
 
     def render(self, accept: str) -> tuple[bytes, str]:
@@ -208,3 +192,17 @@ class Metrics:
         """
         encode, content_type = choose_encoder(accept)
         return encode(self._registry), content_type
+
+
+class MetricsResource(AdminResource):
+    """``/metrics``: the metrics, for Prometheus."""
+
+    is_public = True
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def respond(self, request: AdminRequest) -> AdminResponse:
+        """See `AdminResource.respond`."""
+        body, content_type = self._metrics.render(request.getHeader("Accept") or "")
+        return AdminResponse(body, content_type)

@@ -1,123 +1,126 @@
 # -*- test-case-name: tests.admin.test_overview -*-
-"""What the page for browsers shows: counts, and names of containers and files.
+"""``/overview``: counts, and names of containers and files, for the page.
 
 Every local user may be able to read this over TCP: it has nothing that guests have
-said or documents contain.
+said, and no values of documents.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from heapq import nsmallest
 from typing import Any
 
-from devlxd.admin.metrics import BUCKETS, RequestCounter, broken_documents
-from devlxd.interfaces import IContainerStore, IDocuments, IGuestService
-from devlxd.model import Fault, Refusal
+from devlxd.admin.metrics import BUCKETS, RequestCounter
+from devlxd.admin.operation import Guests, Operation
+from devlxd.admin.request import AdminRequest
+from devlxd.admin.resource import AdminResource
+from devlxd.admin.responses import AdminResponse, json_response
+from devlxd.admin.status import status_of
+from devlxd.model import Refusal
 
 #: How many containers, faults and kinds of refusals are shown.
 MAX_SHOWN = 200
 
-#: The numbers of refusals by container and kind; ``None`` is for callers that were not
-#: identified.
-Refusals = Mapping[str | None, Mapping[Refusal, int]]
+#: The fields of ``/status`` that are also here.
+_SHARED = (
+    *("version", "pid", "healthy", "problems", "listeners"),
+    *("connections", "subscribers"),
+)
+
+#: Stands for the container of callers that were not identified.
+NOT_IDENTIFIED = "(not identified)"
 
 
-def overview(
-    services: Sequence[IGuestService], counter: RequestCounter, refusals: Refusals
-) -> dict[str, Any]:
-    """Return what the page shows of the services, as a JSON object.
+def overview(operation: Operation, counter: RequestCounter) -> dict[str, Any]:
+    """Return the content of ``/overview``.
 
-    Containers that need attention come first.
+    Of many containers, those with the most refusals and connections are shown.
     """
-    stores = list({id(service.store): service.store for service in services}.values())
-    faults = [fault for store in stores for fault in _faults(store)]
+    status = status_of(operation)
+    containers = dict(status["containers"])
+    faults = (fault for guests in operation.guests for fault in guests.faults())
     return {
-        "pid": os.getpid(),
-        "listeners": [
-            {
-                "dialect": one.dialect,
-                "address": one.address,
-                "listening": one.is_listening,
-            }
-            for service in services
-            for one in service.listeners()
-        ],
-        "connections": _total(service.connections() for service in services),
-        "subscribers": _total(service.subscribers() for service in services),
-        "containers": {
-            "known": sum(len(store.names()) for store in stores),
-            "broken": sum(len(broken_documents(store)) for store in stores),
-            "shown": _containers(services, refusals),
-        },
+        **{name: status[name] for name in _SHARED},
+        "time": operation.uptime(),
+        "uptime": duration(operation.uptime()),
+        "containers": {**containers, "shown": _containers(operation)},
         "faults": [
             {"file": fault.file, "line": fault.line, "text": fault.text}
             for fault in nsmallest(MAX_SHOWN, faults)
         ],
-        "refusals": _refusals(refusals),
+        "refusals": _refusals(operation),
         "requests": sum(counter.buckets),
         "buckets": list(zip((*BUCKETS, None), counter.buckets, strict=True)),
     }
 
 
-def _total(counts: Iterator[Mapping[Any, int]]) -> int:
-    return sum(sum(one.values()) for one in counts)
+def duration(seconds: float) -> str:
+    """Return a duration as a text, such as ``3 d 4 h`` or ``5 min 20 s``."""
+    left, parts = int(seconds), []
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        count, left = divmod(left, size)
+        if count:
+            parts.append(f"{count} {unit}")
+    return " ".join(parts[:2]) or "0 s"
 
 
-def _faults(store: IContainerStore) -> Sequence[Fault]:
-    return IDocuments(store).faults() if IDocuments.providedBy(store) else ()
-
-
-def _document(store: IContainerStore, name: str) -> str:
-    if not IDocuments.providedBy(store):
-        return ""
-    return IDocuments(store).document_of(name) or ""
-
-
-def _containers(
-    services: Sequence[IGuestService], refusals: Refusals
-) -> list[dict[str, Any]]:
-    shown = (
-        candidate
-        for service in services
-        for candidate in _candidates(service, refusals)
-    )
+def _containers(operation: Operation) -> list[dict[str, object]]:
     # Only what is shown is looked up in full: there may be thousands of containers.
-    rows = [
+    candidates = (one for guests in operation.guests for one in _candidates(guests))
+    rows: list[dict[str, object]] = [
         {
             "name": name,
-            "document": _document(service.store, name),
-            "state": service.states.state_of(name).value,
+            "document": _document(guests, name),
+            "state": guests.service.states.state_of(name).value,
             "connections": -connections,
-            "subscribers": service.subscribers().get(name, 0),
+            "subscribers": guests.service.subscribers().get(name, 0),
             "refusals": -refused,
         }
-        for refused, connections, name, _, service in nsmallest(MAX_SHOWN, shown)
+        for refused, connections, name, _, guests in nsmallest(MAX_SHOWN, candidates)
     ]
     return sorted(rows, key=lambda row: str(row["name"]))
 
 
-def _candidates(
-    service: IGuestService, refusals: Refusals
-) -> Iterator[tuple[int, int, str, int, IGuestService]]:
-    """Yield a tuple for each container of a service, in the order of attention."""
-    connections = service.connections()
-    for name in service.store.names():
-        refused = sum(refusals.get(name, {}).values())
-        yield -refused, -connections.get(name, 0), name, id(service), service
+def _candidates(guests: Guests) -> Iterator[tuple[int, int, str, int, Guests]]:
+    """Yield a tuple for each container, in the order of attention."""
+    connections = guests.service.connections()
+    for name in guests.names():
+        refused = sum(guests.records.of(name).refusals.values())
+        yield -refused, -connections.get(name, 0), name, id(guests), guests
 
 
-def _refusals(refusals: Refusals) -> list[dict[str, Any]]:
-    rows = [
-        {
-            "reason": refusal.value,
-            "container": "(not identified)" if name is None else name,
-            "count": count,
-        }
-        for name, counts in refusals.items()
-        for refusal, count in counts.items()
+def _document(guests: Guests, name: str) -> str:
+    documents = guests.documents
+    return ("" if documents is None else documents.document_of(name)) or ""
+
+
+def _refusals(operation: Operation) -> list[dict[str, object]]:
+    found = (one for guests in operation.guests for one in _refusals_of(guests))
+    most = nsmallest(MAX_SHOWN, found, key=lambda one: (-one[2], one[1], one[0]))
+    return [
+        {"reason": reason, "container": container, "count": count}
+        for reason, container, count in most
     ]
-    return nsmallest(
-        MAX_SHOWN, rows, key=lambda row: (-int(row["count"]), str(row["container"]))
-    )
+
+
+def _refusals_of(guests: Guests) -> Iterator[tuple[str, str, int]]:
+    counts: Iterator[tuple[str, Mapping[Refusal, int]]]
+    counts = ((name, guests.records.of(name).refusals) for name in guests.names())
+    for container, refusals in (*counts, (NOT_IDENTIFIED, guests.records.unidentified)):
+        for refusal, count in refusals.items():
+            yield refusal.value, container, count
+
+
+class OverviewResource(AdminResource):
+    """``/overview``: what the page shows."""
+
+    is_public = True
+
+    def __init__(self, operation: Operation, counter: RequestCounter) -> None:
+        self._operation = operation
+        self._counter = counter
+
+    def respond(self, request: AdminRequest) -> AdminResponse:
+        """See `AdminResource.respond`."""
+        return json_response(overview(self._operation, self._counter))

@@ -13,10 +13,11 @@ from devlxd.admin.endpoint import AdminEndpoint
 from devlxd.admin.event_feed import EventFeed
 from devlxd.admin.event_reporter import EventReporter
 from devlxd.admin.listener import AdminListener
+from devlxd.admin.metrics import Metrics
 from devlxd.admin.operation import Guests, Operation
 from devlxd.admin.records import Records
 from devlxd.admin.site import AdminSite
-from devlxd.admin.tree import admin_routes
+from devlxd.admin.tree import admin_routes, page_routes
 from devlxd.interfaces import (
     IContainerStore,
     IDevLXDReactor,
@@ -50,7 +51,11 @@ class AdminService(MultiService):
         self._operation = operation
         self._feed = EventFeed(reactor, operation.now)
         self._observed: list[tuple[IContainerStore, Records, EventReporter]] = []
-        routes = admin_routes(operation, self._feed, reactor)
+        self._metrics = Metrics(operation)
+        routes = {
+            **admin_routes(operation, self._feed, reactor),
+            **page_routes(operation, self._metrics),
+        }
         for at in endpoints:
             site = AdminSite(routes, reactor, at.is_tcp)
             listener = AdminListener(at.endpoint(reactor), site, reactor)
@@ -66,7 +71,7 @@ class AdminService(MultiService):
         records = Records(store, self._operation.now)
         reporter = EventReporter(self._feed, fields)
         self._observed.append((store, records, reporter))
-        return GuardedObserver(records, reporter)
+        return GuardedObserver(records, reporter, self._metrics.counter)
 
     def add(self, service: IGuestService) -> None:
         """Add a guest service, whose observer `observer_for` has returned."""

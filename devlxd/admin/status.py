@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from itertools import islice
+from typing import Any
 
 from twisted.web import http
 
@@ -31,7 +31,7 @@ class StatusResource(AdminResource):
         return json_response(status_of(self._operation))
 
 
-def status_of(operation: Operation) -> Mapping[str, object]:
+def status_of(operation: Operation) -> dict[str, Any]:
     """Return the content of ``/status``."""
     services = [guests.service for guests in operation.guests]
     unidentified: Counter[Refusal] = Counter()

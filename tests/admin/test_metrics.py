@@ -12,7 +12,9 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from devlxd import Container, MemoryStore
-from devlxd.admin.metrics import BUCKETS, Metrics, RequestCounter, broken_documents
+from devlxd.admin.metrics import BUCKETS, Metrics, RequestCounter
+from devlxd.admin.operation import Guests, Operation
+from devlxd.admin.records import Records
 from devlxd.guest_states.memory import MemoryGuestStates
 from devlxd.interfaces import IDocuments, IGuestService, IServiceObserver
 from devlxd.model import Caller, Explanation, Fault, Listener, Refusal
@@ -76,6 +78,12 @@ class Service:
         return Explanation(pid, ())
 
 
+def operation_of(*services: Service) -> Operation:
+    """Return a process with these services."""
+    guests = [Guests(service, Records(service.store)) for service in services]
+    return Operation("1.2", guests)
+
+
 class RequestCounterTests(ServiceObserverContract, SynchronousTestCase):
     """`RequestCounter`."""
 
@@ -96,9 +104,9 @@ class MetricsTests(SynchronousTestCase):
     """`Metrics`."""
 
     def setUp(self) -> None:
-        service = Service()
-        self.assertTrue(verifyObject(IGuestService, service))
-        self.metrics = Metrics(lambda: [service, service], "1.2")
+        self.assertTrue(verifyObject(IGuestService, Service()))
+        operation = operation_of(Service(), Service())
+        self.metrics = Metrics(operation)
         counter = self.metrics.counter
         counter.responded("toy", 200, 0.002)
         counter.responded("toy", 404, 0.3)
@@ -140,8 +148,8 @@ class MetricsTests(SynchronousTestCase):
                 "devlxd_events_lost_total[]": 1,
                 "devlxd_connections[]": 6,
                 "devlxd_subscribers[]": 2,
-                "devlxd_containers[]": 1,
-                "devlxd_broken_documents[]": 1,
+                "devlxd_containers[]": 2,
+                "devlxd_broken_documents[]": 2,
                 "devlxd_journal_bytes[]": 8192,
             },
         )
@@ -163,13 +171,9 @@ class MetricsTests(SynchronousTestCase):
 
     def test_two(self) -> None:
         """Two services of one process have metrics of their own."""
-        other = Metrics(lambda: [], "1.2")
+        other = Metrics(operation_of())
         self.assertIn("devlxd_connections 0.0", other.render("")[0].decode())
 
     def test_no_values(self) -> None:
         """Nothing of a document is in the metrics."""
         self.assertNotIn("secret-value", self.text())
-
-    def test_no_documents(self) -> None:
-        """A store without documents has no broken ones."""
-        self.assertEqual(list(broken_documents(MemoryStore())), [])

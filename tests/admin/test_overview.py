@@ -3,34 +3,41 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
+from typing import cast
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from devlxd import Container
+from devlxd import Container, MemoryStore
 from devlxd.admin.metrics import RequestCounter
-from devlxd.admin.overview import MAX_SHOWN, overview
+from devlxd.admin.operation import Operation
+from devlxd.admin.overview import MAX_SHOWN, duration, overview
 from devlxd.admin.page import render_page
 from devlxd.model import Refusal
-from tests.admin.test_metrics import Service
+from tests.admin.test_metrics import Service, operation_of
 
-REFUSALS = {
-    "c1": Counter({Refusal.SWITCHED_OFF: 2}),
-    None: Counter({Refusal.NOT_IN_CONTAINER: 5}),
-}
+
+def refused_operation() -> Operation:
+    """Return a process whose service has refused a container and unknown callers."""
+    operation = operation_of(Service())
+    records = operation.guests[0].records
+    for _ in range(2):
+        records.refused("c1", Refusal.SWITCHED_OFF, "no")
+    for _ in range(5):
+        records.refused(None, Refusal.NOT_IN_CONTAINER, "no")
+    return operation
 
 
 class OverviewTests(SynchronousTestCase):
     """`overview`."""
 
     def setUp(self) -> None:
-        self.service = Service()
+        self.operation = refused_operation()
         self.counter = RequestCounter()
 
     def test_counts(self) -> None:
         """Connections, subscribers, containers and requests are counted."""
         self.counter.responded("toy", 200, 0.001)
-        found = overview([self.service], self.counter, {})
+        found = overview(self.operation, self.counter)
         self.assertEqual((found["connections"], found["subscribers"]), (3, 1))
         self.assertEqual(found["requests"], 1)
         self.assertEqual(found["containers"]["known"], 1)
@@ -38,7 +45,7 @@ class OverviewTests(SynchronousTestCase):
 
     def test_containers(self) -> None:
         """Each container is shown with its document, its state and its counts."""
-        found = overview([self.service], self.counter, REFUSALS)
+        found = overview(self.operation, self.counter)
         self.assertEqual(
             found["containers"]["shown"],
             [
@@ -55,9 +62,10 @@ class OverviewTests(SynchronousTestCase):
 
     def test_many(self) -> None:
         """Of many containers, those with refusals and connections are shown."""
+        store = cast(MemoryStore, self.operation.guests[0].service.store)
         for number in range(2 * MAX_SHOWN):
-            self.service.store.put(Container(f"a{number}"))
-        found = overview([self.service], self.counter, REFUSALS)
+            store.put(Container(f"a{number}"))
+        found = overview(self.operation, self.counter)
         self.assertEqual(found["containers"]["known"], 2 * MAX_SHOWN + 1)
         names = [one["name"] for one in found["containers"]["shown"]]
         self.assertEqual(len(names), MAX_SHOWN)
@@ -65,7 +73,7 @@ class OverviewTests(SynchronousTestCase):
 
     def test_refusals(self) -> None:
         """Refusals are shown by kind and container, the most frequent first."""
-        found = overview([self.service], self.counter, REFUSALS)
+        found = overview(self.operation, self.counter)
         self.assertEqual(
             [(one["reason"], one["container"]) for one in found["refusals"]],
             [("not in a container", "(not identified)"), ("switched off", "c1")],
@@ -73,15 +81,23 @@ class OverviewTests(SynchronousTestCase):
 
     def test_faults(self) -> None:
         """Faults are shown by file and line."""
-        found = overview([self.service], self.counter, {})
+        found = overview(self.operation, self.counter)
         places = [(one["file"], one["line"]) for one in found["faults"]]
         self.assertEqual(
             places, [("/c/c1.yaml", 1), ("/c/c1.yaml", 2), ("/c/c2.yaml", 1)]
         )
 
+    def test_duration(self) -> None:
+        """A duration has its two largest units."""
+        for seconds, text in (
+            *((0, "0 s"), (59.9, "59 s"), (3601, "1 h 1 s")),
+            (90061, "1 d 1 h"),
+        ):
+            self.assertEqual(duration(seconds), text)
+
     def test_no_values(self) -> None:
         """It is JSON, and no value of a config is in it."""
-        text = json.dumps(overview([self.service], self.counter, REFUSALS))
+        text = json.dumps(overview(self.operation, self.counter))
         self.assertNotIn("secret-value", text)
 
 
@@ -90,10 +106,9 @@ class PageTests(SynchronousTestCase):
 
     def page(self, **changes: object) -> str:
         """Return the page of a service, with changes of its overview."""
-        found = overview([Service()], RequestCounter(), REFUSALS)
-        found |= {"version": "1.2", "uptime": "3 min", "healthy": True, "problems": []}
-        html = self.successResultOf(render_page(found | changes, "host1"))
-        return html.decode()
+        found = overview(refused_operation(), RequestCounter())
+        found |= {"uptime": "3 min", "healthy": True, "problems": []}
+        return render_page(found | changes, "host1").decode()
 
     def test_complete(self) -> None:
         """Without its script the page has everything but the plots."""
