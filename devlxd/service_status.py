@@ -10,6 +10,7 @@ from twisted.application.service import MultiService
 from zope.interface import implementer
 
 from devlxd.guest_listener import GuestListener
+from devlxd.guestapi.gate_explanation import explain_gates
 from devlxd.httpserver.registry import ConnectionRegistry
 from devlxd.interfaces import (
     ICallerIdentifier,
@@ -73,6 +74,7 @@ class ServiceStatus(MultiService):
         """See `IGuestService.explain`."""
         explainer: IExplainer | None = IExplainer(self._identifier, None)
         if explainer is not None:
-            return explainer.explain(pid)
+            dialects = [one.dialect for one in self if isinstance(one, GuestListener)]
+            return explain_gates(explainer.explain(pid), self.store, dialects)
         detail = "the identifier of this devlxd cannot explain itself"
         return Explanation(pid, (Step("identification", Result.SKIPPED, detail),))

@@ -111,6 +111,21 @@ class DevLXDServiceTests(SynchronousTestCase):
         """The service provides `IService`."""
         self.assertTrue(verifyObject(IService, self.service))
 
+    def test_explain(self) -> None:
+        """A process is explained with the gates of the dialects that are served."""
+        self.store.put(evolve(C1, config={"security.devlxd": "false"}))
+        explanation = self.service.explain(GUEST.pid)
+        self.assertEqual(explanation.container, "c1")
+        self.assertEqual(
+            [(step.check, step.result.value) for step in explanation.steps],
+            [
+                ("caller", "passed"),
+                ("gate of lxd", "failed"),
+                ("gate of apollo", "passed"),
+            ],
+        )
+        self.assertEqual(len(self.service.explain(GUEST.pid + 1).steps), 1)
+
     def test_serves_each_dialect(self) -> None:
         """Each endpoint serves its dialect, for the same containers."""
         self.service.privilegedStartService()
