@@ -42,7 +42,7 @@ from devlxd.peers.runs import Run, RunRegistry
 _ERRORS = (NotInContainer, OSError, IDMapError)
 
 #: What is found of a user: the uids as devlxd and as the container sees them.
-_USER, _NO_USER = "uid {} is uid {} inside", "uid {} is no user inside"
+_USER, _NO_USER = "uid {} is {} inside", "uid {} is no user inside"
 
 
 @implementer(IRunIdentifier, IExplainer, IRunObserver, IStoreObserver)
@@ -137,10 +137,15 @@ class CallerIdentifier(Service):
         run = self._find_run(peer, run_in, checks)
         checks.begin("document")
         container = container_of(run.confirmed_claim, self._store)
-        checks.passed("that of {} is in the store", container.name)
+        checks.passed(
+            "{} is in the store, with runtime: {}, lxcpath: {}",
+            container.name,
+            container.runtime or "any",
+            container.lxcpath or "any",
+        )
         checks.begin("name")
         self._check_served(container, run)
-        checks.passed("no other container {} is served", container.name)
+        checks.passed("no other running container is called {}", container.name)
         checks.begin("user")
         uid = (recorded_id_map(container) or run.id_map).inside(peer.uid)
         checks.passed(_USER if uid is not None else _NO_USER, peer.uid, uid)
@@ -155,21 +160,23 @@ class CallerIdentifier(Service):
         checks.begin("cgroup")
         claim, runtime = self._claims.of_process(peer.pid)
         checks.passed(
-            "that of {}, as {} names cgroups", claim, name_of(runtime) or "a plugin"
+            "it is that of the container {}, as {} names cgroups",
+            claim,
+            name_of(runtime) or "a plugin",
         )
         checks.begin("pid namespace")
         namespace = self._outermost_namespace(peer, claim)
-        checks.passed("{}, not that of the host", namespace)
+        checks.passed("{}, which is not that of the host", namespace)
         run = run_in(namespace, peer.pid, checks)
-        checks.begin("agreement")
+        checks.begin("same container")
         if run.cgroup_claim != claim:
             raise NotInContainer(
                 f"it is in the cgroup of {claim}, but in the pid namespace of "
                 f"{run.cgroup_claim}",
                 "contradiction",
             )
-        checks.passed("the process and its init are in the cgroup of {}", claim)
-        checks.begin("life")
+        checks.passed("the process and its init are both in the cgroup of {}", claim)
+        checks.begin("still alive")
         # If the peer is still alive, all facts are those of the peer, and not of
         # a later process with its pid.
         if not self._processes.is_alive(peer.pidfd):

@@ -53,7 +53,9 @@ class InitIdentifier:
         :raises OSError: if ``init`` or its monitor cannot be examined.
         """
         claim, runtime = self.claims.of_process(init, f"its init (pid {init})")
-        checks.passed("pid {} is in the cgroup of {}", init, claim)
+        checks.passed(
+            "pid {}, the init of that namespace, is in the cgroup of {}", init, claim
+        )
         if IMonitoredRuntime.providedBy(runtime):
             checks.begin("monitor")
             return self._confirm(claim, IMonitoredRuntime(runtime), init, checks)
@@ -90,7 +92,10 @@ class InitIdentifier:
             self.processes.close_pidfd(pidfd)
             raise
         checks.passed(
-            "pid {} is that of {}, {}", parent, confirmed, origin_of(confirmed)
+            "pid {}, the parent of the init, is the monitor of {} ({})",
+            parent,
+            confirmed,
+            origin_of(confirmed),
         )
         return IdentifiedInit(claim, confirmed, pidfd)
 

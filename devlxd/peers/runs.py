@@ -55,20 +55,24 @@ def _report_known(run: Run, checks: Checks) -> None:
     """Report the checks of a known run: they were made when it was first seen."""
     checks.begin("init")
     checks.passed(
-        "pid {} was in the cgroup of {} when it was first seen",
+        "pid {} was in the cgroup of {} when devlxd first saw it",
         run.init.pid,
         run.cgroup_claim,
     )
     claim = run.confirmed_claim
     if len(run.pidfds) > 1:
         checks.begin("monitor")
-        checks.passed("it was that of {}, {}", claim, origin_of(claim))
+        checks.passed(
+            "it was the monitor of {} ({}) when devlxd first saw it",
+            claim,
+            origin_of(claim),
+        )
     else:
         checks.skipped(
             "monitor", "containers of {} have none", claim.runtime or "a plugin"
         )
     checks.begin("run")
-    checks.passed("run {} has not ended", run.number)
+    checks.passed("devlxd knows it as run {}, which has not ended", run.number)
 
 
 class InitError(NotInContainer):
@@ -189,7 +193,7 @@ class RunRegistry:
         except BaseException:
             self._close(pidfds)
             raise
-        checks.passed("a new one")
+        checks.passed("devlxd sees it for the first time")
         return Run(
             number,
             namespace,

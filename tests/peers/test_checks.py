@@ -23,8 +23,8 @@ CHECKS = [
     "init",
     "monitor",
     "run",
-    "agreement",
-    "life",
+    "same container",
+    "still alive",
     "document",
     "name",
     "user",
@@ -121,20 +121,30 @@ class ExplainTests(IdentifierTestCase):
             details["process"],
             "uid 100000, command curl, cgroup /lxc.payload.attacker/x",
         )
-        self.assertEqual(details["init"], "pid 10 is in the cgroup of attacker")
         self.assertEqual(
-            details["monitor"], "pid 1010 is that of attacker, lxc in /var/lib/lxc"
+            details["init"],
+            "pid 10, the init of that namespace, is in the cgroup of attacker",
         )
-        self.assertIn("100000", details["user"])
+        self.assertEqual(
+            details["monitor"],
+            "pid 1010, the parent of the init, is the monitor of attacker "
+            "(lxc in /var/lib/lxc)",
+        )
+        self.assertEqual(
+            details["document"],
+            "attacker is in the store, with runtime: any, lxcpath: any",
+        )
 
     def test_known_run(self) -> None:
-        """The checks of a known run are those made when it was first seen."""
+        """The checks of a known run are those made when devlxd first saw it."""
         self.identify("/lxc.payload.attacker")
         explanation = self.explain("/lxc.payload.attacker/x")
         self.assertEqual([step.check for step in explanation.steps], CHECKS)
         details = self.details(explanation)
-        self.assertIn("when it was first seen", details["init"])
-        self.assertEqual(details["run"], "run 1 has not ended")
+        self.assertIn("when devlxd first saw it", details["init"])
+        self.assertEqual(
+            details["run"], "devlxd knows it as run 1, which has not ended"
+        )
 
     def test_changes_nothing(self) -> None:
         """A run that was only explained takes no name from another one."""
@@ -165,7 +175,7 @@ class ExplainTests(IdentifierTestCase):
         )
         answers[:] = [True] * 4 + [False]
         self.assert_failed(
-            "life", "ended before", self.explain("/lxc.payload.attacker")
+            "still alive", "ended before", self.explain("/lxc.payload.attacker")
         )
 
     def test_refused(self) -> None:
@@ -179,8 +189,18 @@ class ExplainTests(IdentifierTestCase):
             ("/lxc.payload.attacker", [300], "init", "(pid 30) is in the cgroup of no"),
             ("/lxc.payload.attacker", [333], "init", "no init"),
             ("/lxc.payload.attacker", [310], "monitor", "that of another container"),
-            ("/lxc.payload.victim", [ATTACKER], "agreement", "namespace of attacker"),
-            ("/lxc.payload.attacker", [VICTIM], "agreement", "namespace of victim"),
+            (
+                "/lxc.payload.victim",
+                [ATTACKER],
+                "same container",
+                "namespace of attacker",
+            ),
+            (
+                "/lxc.payload.attacker",
+                [VICTIM],
+                "same container",
+                "namespace of victim",
+            ),
             ("/lxc.payload.gone", [320], "document", "gone is not in the store"),
         ):
             self.assert_failed(check, reason, self.explain(cgroup, namespaces))
@@ -205,8 +225,8 @@ class ExplainTests(IdentifierTestCase):
     def test_users(self) -> None:
         """The user is shown as the host and as the container see it."""
         for uid, inside, text in (
-            (100_000, 0, "uid 100000 is uid 0 inside"),
-            (101_000, 1000, "uid 101000 is uid 1000 inside"),
+            (100_000, 0, "uid 100000 is 0 inside"),
+            (101_000, 1000, "uid 101000 is 1000 inside"),
             (0, None, "uid 0 is no user inside"),
         ):
             explanation = self.explain("/lxc.payload.attacker", uid=uid)
