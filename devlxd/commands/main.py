@@ -1,98 +1,48 @@
 # -*- test-case-name: tests.commands.test_main -*-
-"""The command line of ``devlxd``."""
+"""The command line of ``devlxd``.
+
+Commands that ask a running devlxd start quickly: neither this module nor theirs
+import Twisted.
+"""
 
 from __future__ import annotations
 
-import argparse
+import io
 import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import NoReturn
 
 from devlxd import __version__
-from devlxd.guestapi.dialects import DEFAULT_DIALECT
-from devlxd.images.adding import AddError, add_image
-from devlxd.model import is_fingerprint
+from devlxd.commands import check, containers, image, log, status, why
+from devlxd.commands.outcomes import CommandError, ExitStatus
+from devlxd.commands.output import discard_output, note
+from devlxd.commands.parsers import Parser
 
-#: The default directory of images, which is that of the default dialect.
-_IMAGES = DEFAULT_DIALECT.images
+#: The modules of the commands, in the order of the help.
+_COMMANDS = (status, containers, why, log, check, image)
 
 # argparse, because twisted.python.usage accepts no options after arguments.
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser that reports an error on one line, without a usage message."""
-
-    def error(self, message: str) -> NoReturn:
-        """See `argparse.ArgumentParser.error`; the exit status is 1."""
-        raise SystemExit(f"{self.prog}: {message}")
-
-
-def _fingerprint(text: str) -> str:
-    if not is_fingerprint(text.lower()):
-        raise argparse.ArgumentTypeError(f"{text}: not 64 hex digits")
-    return text.lower()
-
-
-def make_parser() -> argparse.ArgumentParser:
+def make_parser() -> Parser:
     """Return the parser of the command line.
 
     The parsed arguments have the function of their subcommand as ``run``.
     """
-    parser = _Parser(prog="devlxd", description="Manage what devlxd serves to guests.")
+    parser = Parser(
+        prog="devlxd",
+        description="Ask a running devlxd how it is, check documents, and manage what "
+        "it serves to guests. The service itself is twistd devlxd.",
+        epilog='"devlxd COMMAND --help" describes a command. Exit status: 0; 1 if '
+        "something is refused, unhealthy or at fault; 2 for a wrong command line; 3 if "
+        "there is no such container; 5 if no devlxd answers on the socket.",
+    )
     parser.add_argument("--version", action="version", version=f"devlxd {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    image = commands.add_parser("image", help="manage images")
-    actions = image.add_subparsers(required=True, metavar="ACTION")
-    _define_image_add(
-        actions.add_parser(
-            "add",
-            help="add an image to the directory of images",
-            description="Copy an image into the directory of images, from which "
-            "twistd devlxd serves it to guests, and print its fingerprint.",
-        )
-    )
+    for command in _COMMANDS:
+        command.define(commands)
     return parser
-
-
-def _define_image_add(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "file", type=Path, help="the image, or the metadata of a split image"
-    )
-    parser.add_argument(
-        "rootfs",
-        type=Path,
-        nargs="?",
-        help="the root file system of a split image",
-    )
-    parser.add_argument(
-        "--public",
-        action="store_true",
-        help="allow all guests with the permission to download the image",
-    )
-    parser.add_argument(
-        "--fingerprint",
-        type=_fingerprint,
-        help="refuse an image with another fingerprint",
-    )
-    parser.add_argument(
-        "--images",
-        type=Path,
-        default=_IMAGES,
-        metavar="DIR",
-        help="the directory of images (default: %(default)s)",
-    )
-    parser.set_defaults(run=_image_add)
-
-
-def _image_add(arguments: argparse.Namespace) -> None:
-    files = [arguments.file]
-    if arguments.rootfs is not None:
-        files.append(arguments.rootfs)
-    added = add_image(arguments.images, files, arguments.public, arguments.fingerprint)
-    sys.stdout.write(f"{added}\n")
 
 
 @contextmanager
@@ -111,17 +61,25 @@ def _signals_interrupt() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command.
 
     :param arguments: the command line; default: that of the process.
-    :raises SystemExit: on failure, with the reason on one line.
+    :return: the exit status; the reason of a failure is on standard error.
+    :raises SystemExit: for a wrong command line, and for ``--help``.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     parsed = make_parser().parse_args(arguments)
     try:
         with _signals_interrupt():
-            parsed.run(parsed)
-    except AddError as error:
-        raise SystemExit(f"devlxd: {error}") from None
+            return ExitStatus(parsed.run(parsed))
+    except CommandError as error:
+        note(str(error))
+        return error.status
+    except BrokenPipeError:
+        discard_output()
+        return ExitStatus.CLOSED_OUTPUT
     except KeyboardInterrupt:
-        raise SystemExit("devlxd: interrupted") from None
+        note("interrupted")
+        return ExitStatus.INTERRUPTED

@@ -1,92 +1,79 @@
-"""Tests of `devlxd.commands.main`."""
+"""Tests of `devlxd.commands.main`, and of what all commands have in common."""
 
 from __future__ import annotations
 
-import hashlib
-import io
+import argparse
 import os
 import signal
+import subprocess
 import sys
-import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
-from twisted.trial.unittest import SynchronousTestCase
-
 from devlxd import __version__
+from devlxd.commands import image
 from devlxd.commands import main as command
+from devlxd.commands.outcomes import ExitStatus
+from devlxd.images import adding
+from tests.commands.fake_admin import CommandTestCase
 
 
-class ImageAddTests(SynchronousTestCase):
-    """``devlxd image add``."""
+def parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """Yield the parsers of all commands below one."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for each in action.choices.values():
+                yield each
+                yield from parsers(each)
 
-    def setUp(self) -> None:
-        self.directory = Path(tempfile.mkdtemp(dir="."))
-        self.file = Path(tempfile.mkdtemp(dir=".")) / "image.tar"
-        self.file.write_bytes(b"data")
-        self.fingerprint = hashlib.sha256(b"data").hexdigest()
 
-    def run_command(self, *arguments: str) -> str:
-        """Run ``devlxd image add``; return its output."""
-        output = io.StringIO()
-        self.patch(sys, "stdout", output)
-        command.main(["image", "add", f"--images={self.directory}", *arguments])
-        return output.getvalue()
-
-    def assert_refused(self, reason: str, *arguments: str) -> None:
-        """Check that a command line fails with one line and status 1."""
-        error = self.assertRaises(SystemExit, command.main, list(arguments))
-        self.assertIsInstance(error.code, str)
-        self.assertTrue(str(error.code).startswith("devlxd"), error.code)
-        self.assertIn(reason, str(error.code))
-        self.assertNotIn("\n", str(error.code))
-
-    def test_public(self) -> None:
-        """The fingerprint is printed; options may follow arguments."""
-        printed = self.run_command(str(self.file), "--public")
-        self.assertEqual(printed, f"{self.fingerprint}\n")
-        description = self.directory / f"{self.fingerprint}.yaml"
-        self.assertEqual(description.read_text(), "public: true\nfilename: image.tar\n")
-
-    def test_private(self) -> None:
-        """By default an image is private."""
-        self.run_command(str(self.file), "--fingerprint", self.fingerprint.upper())
-        description = self.directory / f"{self.fingerprint}.yaml"
-        self.assertIn("public: false\n", description.read_text())
-
-    def test_split(self) -> None:
-        """Two files are one split image."""
-        printed = self.run_command(str(self.file), str(self.file))
-        joined = hashlib.sha256(b"datadata").hexdigest()
-        self.assertEqual(printed, f"{joined}\n")
-        self.assertTrue((self.directory / f"{joined}.rootfs").exists())
-
-    def test_default(self) -> None:
-        """The default directory is the documented one."""
-        parsed = command.make_parser().parse_args(["image", "add", "x"])
-        self.assertEqual(parsed.images, Path("/var/lib/lxd/images"))
+class MainTests(CommandTestCase):
+    """The command line."""
 
     def test_version(self) -> None:
         """``devlxd --version`` prints the version."""
-        output = io.StringIO()
-        self.patch(sys, "stdout", output)
-        error = self.assertRaises(SystemExit, command.main, ["--version"])
-        self.assertEqual(error.code, 0)
-        self.assertEqual(output.getvalue(), f"devlxd {__version__}\n")
+        self.assertEqual(self.run_command("--version"), 0)
+        self.assertEqual(self.printed(), f"devlxd {__version__}\n")
 
-    def test_refused(self) -> None:
-        """Errors are reported on one line."""
-        add = ("image", "add", f"--images={self.directory}")
-        self.assert_refused("COMMAND")
-        self.assert_refused("invalid choice", "x")
-        self.assert_refused("ACTION", "image")
-        self.assert_refused("file", *add)
-        self.assert_refused("unrecognized", *add, "a", "b", "c")
-        self.assert_refused("not 64 hex digits", *add, "x", "--fingerprint=abc")
-        self.assert_refused("/nope: No such file", *add, "/nope")
-        self.assert_refused("no such directory", *add, "x", "--images=/nope")
+    def assert_usage_error(self, reason: str, *arguments: str) -> None:
+        """Check that a command line is refused with one line and status 2."""
+        self.assertEqual(self.run_command(*arguments), 2)
+        error = self.error()
+        self.assertTrue(error.startswith("devlxd"), error)
+        self.assertIn(reason, error)
+
+    def test_usage(self) -> None:
+        """A wrong command line is reported on one line, with status 2."""
+        self.assert_usage_error("COMMAND")
+        self.assert_usage_error("invalid choice", "x")
+        self.assert_usage_error("invalid choice", "\x1b[31m\n")
+        self.assert_usage_error("ACTION", "image")
+        self.assert_usage_error("file", "image", "add")
+        self.assert_usage_error("unrecognized", "image", "add", "a", "b", "c")
+        self.assert_usage_error("not 64 hex", "image", "add", "x", "--fingerprint=a")
+        self.assert_usage_error("there is no dialect x", "check", "--dialect=x")
+        self.assert_usage_error("PID", "why")
+        for pid in ("x", "0", "-1", "²", "9" * 20):
+            self.assert_usage_error("", "why", pid)
+        self.assert_usage_error("unrecognized", "status", "--follow")
+
+    def test_help(self) -> None:
+        """Each command describes itself, its exit statuses and all its arguments."""
+        found = [*parsers(command.make_parser())]
+        self.assertGreaterEqual(len(found), 7)
+        for parser in found:
+            self.assertTrue(parser.description, parser.prog)
+            for action in parser._actions:
+                self.assertTrue(action.help or action.choices, (parser.prog, action))
+            if parser.prog != "devlxd image":
+                self.assertIn("Exit status: ", parser.epilog or "")
+                self.assertEqual(
+                    self.run_command(*parser.prog.split()[1:], "--help"), 0
+                )
+                self.assertIn("usage: devlxd", self.printed())
 
     def test_signals(self) -> None:
-        """SIGTERM and SIGHUP interrupt the command like Ctrl-C."""
+        """SIGTERM and SIGHUP interrupt a command like Ctrl-C."""
         for number in (signal.SIGTERM, signal.SIGHUP):
             before = signal.getsignal(number)
 
@@ -94,15 +81,63 @@ class ImageAddTests(SynchronousTestCase):
                 os.kill(os.getpid(), number)
                 signal.pause()
 
-            self.patch(command, "add_image", receive_signal)
-            self.assert_refused("interrupted", "image", "add", str(self.file))
+            self.patch(adding, "add_image", receive_signal)
+            self.assertEqual(self.run_command("image", "add", "x"), 130)
+            self.assertEqual(self.error(), "devlxd: interrupted")
             self.assertIs(signal.getsignal(number), before)
 
-    def test_interrupted(self) -> None:
-        """Ctrl-C ends the command without a traceback."""
+    def test_default_images(self) -> None:
+        """The default directory of images is that of the default dialect."""
+        from devlxd.guestapi.dialects import DEFAULT_DIALECT  # noqa: PLC0415 # as it
 
-        def interrupt(*_: object) -> None:
-            raise KeyboardInterrupt
+        self.assertEqual(image.IMAGES, DEFAULT_DIALECT.images)
+        parsed = command.make_parser().parse_args(["image", "add", "x"])
+        self.assertEqual(parsed.images, image.IMAGES)
 
-        self.patch(command, "add_image", interrupt)
-        self.assert_refused("interrupted", "image", "add", str(self.file))
+
+class ProcessTests(CommandTestCase):
+    """The command as a process."""
+
+    def test_imports(self) -> None:
+        """A command that asks a running devlxd does not import Twisted: it is quick."""
+        code = (
+            "import sys; from devlxd.commands.main import main; "
+            "main(['status', '--socket=/nope']); "
+            "slow = {'twisted', 'prometheus_client', 'yaml', 'attrs'}; "
+            "sys.exit(', '.join(slow & {*sys.modules}) or 0)"
+        )
+        finished = subprocess.run(
+            [sys.executable, "-c", code], check=False, stderr=subprocess.PIPE, text=True
+        )
+        self.assertEqual(finished.returncode, 0, finished.stderr)
+
+    def run_check(self, stdout: int | None) -> subprocess.CompletedProcess[str]:
+        """Run ``devlxd check`` on a directory with a fault."""
+        Path("documents").mkdir(exist_ok=True)
+        Path("documents/c1.yaml").write_text("conifg: {}\n")
+        code = "import sys; from devlxd.commands.main import main; sys.exit(main())"
+        return subprocess.run(
+            [sys.executable, "-c", code, "check", "documents"],
+            check=False,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def test_closed_output(self) -> None:
+        """If the reader of the output is gone, the command ends without a word."""
+        reader, writer = os.pipe()
+        os.close(reader)
+        finished = self.run_check(writer)
+        os.close(writer)
+        self.assertEqual(finished.stderr, "")
+        self.assertEqual(finished.returncode, ExitStatus.CLOSED_OUTPUT)
+
+    def test_full_disk(self) -> None:
+        """Output that cannot be written is an error of one line."""
+        with open("/dev/full", "wb") as full:
+            finished = self.run_check(full.fileno())
+        self.assertEqual(
+            finished.stderr, "devlxd: standard output: No space left on device\n"
+        )
+        self.assertEqual(finished.returncode, 1)

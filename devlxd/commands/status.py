@@ -1,0 +1,148 @@
+# -*- test-case-name: tests.commands.test_status -*-
+"""``devlxd status``: how a running devlxd is."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+from devlxd.commands.admin_client import AdminClient, NoServiceError, define_options
+from devlxd.commands.outcomes import ExitStatus
+from devlxd.commands.output import (
+    is_terminal,
+    json_text,
+    paragraphs,
+    printable,
+    table,
+    write,
+)
+from devlxd.commands.parsers import Subparsers
+
+#: The time between two questions with ``--watch``, in seconds.
+INTERVAL = 2.0
+
+#: The members of a status that are shown as they are.
+_MEMBERS = ("connections", "subscribers", "limits")
+
+#: Moves the cursor of a terminal to the top left, and erases what is below.
+_CLEAR = "\x1b[H\x1b[J"
+
+
+def define(commands: Subparsers) -> None:
+    """Add the command to the command line."""
+    parser = commands.add_parser(
+        "status",
+        help="show how a running devlxd is",
+        description="Show how a running devlxd is: whether it is healthy and what is "
+        "wrong, where it listens, how many containers, connections and subscribers "
+        "there are, and its limits.",
+        epilog="Exit status: 0 if it is healthy, 1 if it is not, 5 if no devlxd "
+        "answers on the socket.",
+    )
+    parser.add_argument(
+        "--watch",
+        action="store_true",
+        help=f"show it again every {INTERVAL:.0f} seconds, until Ctrl-C",
+    )
+    define_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(
+    arguments: argparse.Namespace, sleep: Callable[[float], None] = time.sleep
+) -> ExitStatus:
+    """Print the status; with ``--watch``, again and again.
+
+    :param sleep: waits for a number of seconds.
+    """
+    client = AdminClient(arguments.socket)
+    status = client.get("/status")
+    if not arguments.watch:
+        write(json_text(status) if arguments.json else render(status))
+        return ExitStatus.OK if status.get("healthy") is True else ExitStatus.BAD
+    try:
+        while True:
+            _show(status, arguments.json)
+            sleep(INTERVAL)
+            status = _get_again(client)
+    except KeyboardInterrupt:
+        return ExitStatus.INTERRUPTED
+
+
+def _get_again(client: AdminClient) -> dict[str, Any]:
+    try:
+        return client.get("/status")
+    except NoServiceError as error:
+        # It may be restarting.
+        return {"healthy": False, "problems": [str(error)]}
+
+
+def _show(status: dict[str, Any], as_json: bool) -> None:
+    """Show one of several statuses."""
+    if as_json:
+        write(json.dumps(status) + "\n")
+    elif is_terminal():
+        write(_CLEAR + render(status))
+    else:
+        write(render(status) + "\n")
+
+
+def render(status: dict[str, Any]) -> str:
+    """Return the status as text for people."""
+    title = "healthy" if status.get("healthy") is True else "NOT HEALTHY"
+    if "version" in status:
+        title += (
+            f": devlxd {printable(status['version'])}, pid "
+            f"{printable(status.get('pid'))}, running for "
+            f"{duration(status.get('uptime_seconds'))}"
+        )
+    problems = status.get("problems") or []
+    containers = status.get("containers") or {}
+    broken = containers.get("broken")
+    counts = printable(containers.get("known"))
+    if broken:
+        counts += f", and {printable(broken)} broken documents: try devlxd check"
+    return (
+        f"{title}\n\n"
+        + paragraphs(
+            [
+                ("problems", map(printable, problems)),
+                ("containers", [counts] if containers else []),
+                *((name, _text_of(status, name)) for name in _MEMBERS),
+            ]
+        )
+        + _listeners(status.get("listeners") or [])
+    )
+
+
+def _text_of(status: dict[str, Any], name: str) -> list[str]:
+    """Return the text of a member; empty if there is none."""
+    return [printable(status[name])] if name in status else []
+
+
+def _listeners(listeners: list[dict[str, Any]]) -> str:
+    rows = [
+        (
+            at.get("dialect"),
+            "listening" if at.get("listening") is True else "NOT LISTENING",
+            at.get("address"),
+        )
+        for at in listeners
+    ]
+    return "\n" + table(("DIALECT", "STATE", "ADDRESS"), rows) if rows else ""
+
+
+def duration(seconds: object) -> str:
+    """Return a time as its two largest units: ``3 d 4 h``."""
+    if not isinstance(seconds, (int, float)):
+        return printable(None)
+    left = int(seconds)
+    parts: list[str] = []
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        count, left = divmod(left, length)
+        if count or parts or unit == "s":
+            parts.append(f"{count} {unit}")
+    return " ".join(parts[:2])

@@ -1,0 +1,77 @@
+# -*- test-case-name: tests.commands.test_why -*-
+"""``devlxd why PID``: how a process would be identified, and where that fails."""
+
+from __future__ import annotations
+
+import argparse
+import textwrap
+from typing import Any
+
+from devlxd.commands.admin_client import AdminClient, define_options
+from devlxd.commands.outcomes import ExitStatus
+from devlxd.commands.output import json_text, printable, width, write
+from devlxd.commands.parsers import Subparsers
+
+#: How each result of a check is shown.
+_MARKS = {"passed": "ok", "failed": "FAILED", "skipped": "skipped"}
+
+
+def define(commands: Subparsers) -> None:
+    """Add the command to the command line."""
+    parser = commands.add_parser(
+        "why",
+        help="explain how a running devlxd identifies a process",
+        description="Explain how a running devlxd would identify a process that "
+        "connects now, check by check: which container it is in, or which check "
+        "fails, and why its requests would be refused.",
+        epilog="Exit status: 0 if its requests are answered, 1 if they are refused, 5 "
+        "if no devlxd answers on the socket.",
+    )
+    parser.add_argument(
+        "pid", type=_pid, metavar="PID", help="the process id, as the host counts"
+    )
+    define_options(parser)
+    parser.set_defaults(run=run)
+
+
+def _pid(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 2**31):
+        raise argparse.ArgumentTypeError(f"{printable(text)}: not a process id")
+    return int(text)
+
+
+def run(arguments: argparse.Namespace) -> ExitStatus:
+    """Print how the process would be identified."""
+    answer = AdminClient(arguments.socket).get(f"/why?pid={arguments.pid}")
+    write(json_text(answer) if arguments.json else render(answer))
+    return ExitStatus.BAD if _is_refused(answer) else ExitStatus.OK
+
+
+def _is_refused(answer: dict[str, Any]) -> bool:
+    return bool(answer.get("refused")) or not answer.get("container")
+
+
+def render(answer: dict[str, Any]) -> str:
+    """Return an explanation as text for people."""
+    steps = answer.get("steps") or []
+    pid = printable(answer.get("pid"))
+    if _is_refused(answer):
+        end = f"process {pid} is refused: {printable(answer.get('refused'))}"
+    else:
+        end = f"process {pid} is in container {printable(answer.get('container'))}"
+    return "".join(map(_step, steps)) + textwrap.fill(end, width()) + "\n"
+
+
+def _step(step: dict[str, Any]) -> str:
+    result = printable(step.get("result"))
+    mark = _MARKS.get(result, result).ljust(7)
+    lines = [f"{mark}  {printable(step.get('check'))}"]
+    if step.get("detail"):
+        lines += textwrap.wrap(
+            printable(step["detail"]),
+            width(),
+            initial_indent=" " * 11,
+            subsequent_indent=" " * 11,
+            break_on_hyphens=False,
+        )
+    return "".join(f"{line}\n" for line in lines)
