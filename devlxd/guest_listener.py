@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
@@ -21,9 +21,10 @@ from devlxd.guestapi.dialect import Dialect
 from devlxd.host.accepting import Acceptor, ListeningSocket
 from devlxd.host.listening import address_of, address_text, listen_now
 from devlxd.httpserver.connection_limiter import ConnectionLimiter
+from devlxd.httpserver.connection_state import ConnectionState, state_of
 from devlxd.httpserver.site import DevLXDSite
 from devlxd.interfaces import IDevLXDReactor
-from devlxd.model import HandedOver, Listener
+from devlxd.model import HandedOver, JSONValue, Listener
 from devlxd.socket_options import refuse_descriptors
 
 
@@ -40,6 +41,18 @@ class _UNIXAcceptor:
             self._socket, self._limiter.connection_accepted, reactor
         )
         self._acceptor.start()
+
+    def hand_over(self) -> list[int]:
+        """Stop accepting, and give up the connections that are not admitted yet.
+
+        :return: their file descriptors, which are the caller's now.
+        """
+        self._acceptor.stop()
+        return self._limiter.hand_over()
+
+    def continue_from(self, descriptor: int, state: ConnectionState) -> None:
+        """See `ConnectionLimiter.continue_from`."""
+        self._limiter.continue_from(descriptor, state)
 
     def close(self) -> None:
         """Stop accepting, and close the connections that are not admitted yet."""
@@ -65,6 +78,8 @@ class GuestListener(Service):
         self.dialect = dialect
         self._reactor = reactor
         self._unix_acceptor: _UNIXAcceptor | None = None
+        #: Where the connections of this service were accepted, in their records.
+        self._place: dict[str, JSONValue] = {}
         self._listening: Deferred[IListeningPort | None] | None = None
         self._address = address_of(endpoint)
         self._is_bound = False
@@ -100,6 +115,8 @@ class GuestListener(Service):
                 # The acceptor accepts connections instead of the port.
                 self._reactor.removeReader(reader)
             self._unix_acceptor = _UNIXAcceptor(listening, self.site, self._reactor)
+            address = os.fsdecode(listening.getsockname())
+            self._place = {"listener": address, "dialect": self.dialect.name}
         self._address = address_text(port.getHost())
         self._is_bound = True
         self._log.info(
@@ -122,14 +139,41 @@ class GuestListener(Service):
 
         See `devlxd.service.DevLXDService.hand_over`.
         """
-        return succeed([])
+        acceptor = self._unix_acceptor
+        if acceptor is None:
+            return succeed([])
+        accepted = [(fd, ConnectionState()) for fd in acceptor.hand_over()]
+        captured = self.site.hand_over()
+        return captured.addCallback(
+            lambda captured: [
+                HandedOver(descriptor, {**state.as_record(), **self._place})
+                for descriptor, state in (*accepted, *captured)
+            ]
+        )
 
     def adopt(self, connections: Iterable[HandedOver]) -> list[HandedOver]:
         """Continue those connections that were accepted at the address of this service.
 
-        :return: the others. They are still the caller's.
+        :return: those of other addresses or dialects, and those with a record that
+            cannot be read. They are still the caller's.
         """
-        return list(connections)
+        others = []
+        for connection in connections:
+            state = self._state_in(connection.record)
+            if state is None or self._unix_acceptor is None:
+                others.append(connection)
+            else:
+                self._unix_acceptor.continue_from(connection.descriptor, state)
+        return others
+
+    def _state_in(self, record: Mapping[str, JSONValue]) -> ConnectionState | None:
+        """Return the state of a connection, ``None`` if it is not to be continued."""
+        if any(record.get(name) != value for name, value in self._place.items()):
+            return None
+        try:
+            return state_of(record)
+        except ValueError:
+            return None
 
     def stopService(self) -> Deferred[None]:
         """See `IService.stopService`: stop listening, then close every connection.

@@ -29,6 +29,7 @@ class Replay:
     :param types: the types of the events.
     :param since: the timestamp, in nanoseconds since 1970.
     :param close: called when no more events will be fetched.
+    :ivar since: the timestamp after which nothing was fetched.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class Replay:
         self._shared = shared
         self._incarnation = incarnation
         self._types = types
-        self._since = since
+        self.since = since
         self.close = close
         self.end: Node | None = None
 
@@ -58,17 +59,17 @@ class Replay:
             self._shared.setdefault((incarnation.number, event.timestamp), event)
             for event in events
         ]
-        if self._since < complete_since:
+        if self.since < complete_since:
             found.insert(0, lost_event(incarnation.container.name, complete_since))
         if is_all:
             self.end = incarnation.last
         else:
-            self._since = events[-1].timestamp
+            self.since = events[-1].timestamp
         return found
 
     def _read(self, number: int) -> tuple[int | None, Sequence[Event], bool]:
         try:
-            return self._journal.since(number, self._since, self._types, BATCH)
+            return self._journal.since(number, self.since, self._types, BATCH)
         except JournalError:
             # This is not logged: if the journal still fails, the next write logs it.
             return None, [], True

@@ -33,6 +33,10 @@ class RecordedEvents(Protocol):
         """Return the next events, the oldest first."""
 
     @property
+    def since(self) -> int:
+        """The timestamp after which nothing was fetched."""
+
+    @property
     def end(self) -> Node | None:
         """The node to continue from; ``None`` if there are more recorded events."""
 
@@ -107,6 +111,13 @@ class Subscription:
         self._subscriber = self._position = self._recorded = self._turn = None
         self._fetched.clear()
         ended(self)
+
+    def position(self) -> int | None:
+        """See `ISubscription.position`."""
+        event = self._next_event()
+        if event is not None:
+            return event.timestamp - 1
+        return self._recorded.since if self._recorded is not None else None
 
     @property
     def is_behind(self) -> bool:

@@ -7,6 +7,7 @@ The bus ends the subscriptions of clients that read too slowly.
 from __future__ import annotations
 
 from collections.abc import Collection
+from urllib.parse import quote
 
 from twisted.web import http
 from twisted.web.http import Request
@@ -16,7 +17,13 @@ from devlxd.guestapi.dialect import PathPattern, Services
 from devlxd.guestapi.resource_bases import AnyResponse, GuestResource
 from devlxd.guestapi.snapshot_responses import JSON
 from devlxd.httpserver.responses import MessageResponse, refusal
-from devlxd.interfaces import IEventBus, ISink, IStream, ISubscriber, ISubscription
+from devlxd.interfaces import (
+    IContinuableStream,
+    IEventBus,
+    ISink,
+    ISubscriber,
+    ISubscription,
+)
 from devlxd.model import Container, End, Event
 from devlxd.timestamps import timestamp_of, timestamp_text
 
@@ -27,7 +34,7 @@ _LAST_TIMESTAMP = 2**63 - 1
 TIMESTAMP = b"X-Devlxd-Timestamp"
 
 
-@implementer(IStream, ISubscriber)
+@implementer(IContinuableStream, ISubscriber)
 class EventStream:
     """The events of one container, as messages of a response.
 
@@ -36,6 +43,8 @@ class EventStream:
     :param container: the container's name.
     :param types: see `IEventBus.subscribe`.
     :param since: see `IEventBus.subscribe`.
+    :param target: the target of a request for the same events, to which only the
+        argument ``since`` is added.
     """
 
     def __init__(
@@ -45,6 +54,7 @@ class EventStream:
         container: str,
         types: Collection[str],
         since: int | None,
+        target: str = "",
     ) -> None:
         self._message_of = services.message_of
         self._observer = services.observer
@@ -52,6 +62,7 @@ class EventStream:
         self._container = container
         self._types = types
         self._since = since
+        self._target = target
         self._subscription: ISubscription | None = None
 
     def start(self, sink: ISink) -> None:
@@ -76,6 +87,15 @@ class EventStream:
         subscription, self._subscription = self._subscription, None
         if subscription is not None:
             subscription.cancel()
+
+    def target(self) -> str | None:
+        """See `IContinuableStream.target`."""
+        if self._subscription is None:
+            return None
+        since = self._subscription.position()
+        if since is None:
+            since = self._bus.latest(self._container)
+        return f"{self._target}since={quote(timestamp_text(since))}"
 
     def receive(self, event: Event) -> None:
         """See `ISubscriber.receive`."""
@@ -116,7 +136,14 @@ class EventsResource(GuestResource):
         return MessageResponse(
             headers=((TIMESTAMP, timestamp.encode("ascii")),),
             body_headers=JSON,
-            stream=EventStream(self.services, self._bus, container.name, types, since),
+            stream=EventStream(
+                self.services,
+                self._bus,
+                container.name,
+                types,
+                since,
+                _target_of(request, types),
+            ),
         )
 
 
@@ -144,6 +171,15 @@ def _types_of(request: Request, known: frozenset[str]) -> Collection[str]:
     if not requested <= known:
         raise ValueError("no such event type")
     return requested or known
+
+
+def _target_of(request: Request, types: Collection[str]) -> str:
+    """Return the target of a request for the same events, without ``since``.
+
+    Without types it is for all types, also those that only a later devlxd knows.
+    """
+    query = f"type={','.join(sorted(types))}&" if _argument(request, b"type") else ""
+    return f"{request.path.decode('ascii')}?{query}"
 
 
 def _since_of(request: Request) -> int | None:

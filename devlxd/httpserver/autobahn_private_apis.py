@@ -17,6 +17,12 @@ autobahn's name               use here
 ``onMessageFrameData``,
 ``onMessageFrameEnd``,
 ``onMessageEnd``
+``current_frame``,            `WebSocketBase.unparsed`
+``current_frame_masker``,
+``control_frame_data``,
+``inside_message``, ``data``
+``sendData``                  replaced during the handshake:
+                              `WebSocketBase.discard_handshake`
 ============================  ==================================================
 
 Nothing else in this package uses these names, or a private name of an autobahn class.
@@ -24,13 +30,25 @@ Nothing else in this package uses these names, or a private name of an autobahn 
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
+from typing import Any
 
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
 from autobahn.websocket.types import ConnectionRequest
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
+
+#: Parts of the first byte of a frame (RFC 6455, 5.2): the bit that marks the last frame
+#: of a message, the opcode of a message, and the greatest opcode that is not that of a
+#: control frame.
+FIN = 0x80
+BINARY = 2
+MAX_DATA_OPCODE = 7
+
+#: The bit of the second byte that marks a frame with a mask.
+_MASKED = 0x80
 
 
 class NullLogger:
@@ -97,6 +115,32 @@ class WebSocketBase(WebSocketServerProtocol):
     def closing(self) -> None:
         """Called before a close frame is sent; nothing may be sent after it."""
 
+    # Handing the connection over
+
+    @property
+    def unparsed(self) -> bytes:
+        """The frames that a new websocket must receive to continue with this one.
+
+        Of a message, only what is missing counts. The payload of a ping is whole.
+        """
+        frame: Any = self.current_frame
+        if frame is None:
+            begun = _frame_head(BINARY, 0) if self.inside_message else b""
+        elif frame.opcode > MAX_DATA_OPCODE:
+            mask, payload = frame.mask, b"".join(self.control_frame_data)
+            masked = bytes(one ^ mask[i % 4] for i, one in enumerate(payload))
+            begun = _frame_head(frame.opcode | FIN, frame.length, mask) + masked
+            if self.inside_message:
+                begun = _frame_head(BINARY, 0) + begun
+        else:
+            rest = frame.length - self.current_frame_masker.pointer()
+            begun = _frame_head(BINARY | (FIN if frame.fin else 0), rest)
+        return begun + bytes(self.data)
+
+    def discard_handshake(self) -> None:
+        """Do not send the response to the handshake: the client has it already."""
+        vars(self)["sendData"] = lambda *_, **__: None
+
     # Called by autobahn
 
     def onConnect(self, request: ConnectionRequest) -> tuple[None, dict[str, str]]:
@@ -105,6 +149,7 @@ class WebSocketBase(WebSocketServerProtocol):
 
     def onOpen(self) -> None:
         """See `IWebSocketChannel.onOpen`."""
+        vars(self).pop("sendData", None)
         self.opened()
 
     def onMessageBegin(self, isBinary: bool) -> None:
@@ -154,3 +199,12 @@ class WebSocketBase(WebSocketServerProtocol):
         """
         super().connectionLost(reason)
         self.is_open = self.is_closed = None
+
+
+def _frame_head(first: int, length: int, mask: bytes = bytes(4)) -> bytes:
+    """Return the head of a frame of the client (RFC 6455, 5.2)."""
+    if length < 126:
+        return bytes((first, _MASKED | length)) + mask
+    if length < 2**16:
+        return bytes((first, _MASKED | 126)) + struct.pack("!H", length) + mask
+    return bytes((first, _MASKED | 127)) + struct.pack("!Q", length) + mask

@@ -19,9 +19,11 @@ class Exchange(Protocol):
 
     :ivar channel: the connection of the request.
     :ivar is_disconnected: whether the connection was lost.
+    :ivar clientproto: the protocol of the request, such as ``HTTP/1.1``.
     """
 
     channel: DevLXDChannel
+    clientproto: bytes
     is_disconnected: bool
 
     def write(self, data: bytes) -> None:

@@ -59,6 +59,10 @@ class DevLXDChannel(StrictChannel):
         """See `IProtocol.connectionMade`: identify the caller before reading."""
         self.limit_reads(READ_SIZE)
         super().connectionMade()
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin with a new connection."""
         if self._admit() and self.caller is None:
             self._wait_until_ready()
 

@@ -4,16 +4,20 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import socket
 from collections import Counter
 from collections.abc import Hashable
 from functools import partial
 
+from twisted.internet.interfaces import IProtocolFactory
 from twisted.logger import Logger
 
+from devlxd.httpserver.connection_state import ConnectionState
 from devlxd.httpserver.registry import UNIDENTIFIED
 from devlxd.httpserver.site import DevLXDSite
-from devlxd.interfaces import IDevLXDReactor
+from devlxd.interfaces import IDevLXDReactor, ITurn
 from devlxd.log_limit import RateLimitedLogger
 from devlxd.socket_options import cgroup_of, credentials_of
 
@@ -48,6 +52,7 @@ class ConnectionLimiter:
         self._reactor = reactor
         # The number of connections of each owner that wait for a turn.
         self._pending: Counter[Hashable] = Counter()
+        self._waiting: dict[socket.SocketType, ITurn] = {}
         # Processes whose connections are refused in this reactor iteration.
         self._refused_pids: set[int] = set()
         self._is_closed = False
@@ -76,7 +81,7 @@ class ConnectionLimiter:
         else:
             self._pending[owner] += 1
             turn = partial(self._admit_in_turn, owner, connection, pid, cgroup)
-            self._registry.take_turn(owner, turn)
+            self._waiting[connection] = self._registry.take_turn(owner, turn)
 
     def _refuse(self, owner: Hashable, pid: int) -> None:
         """Refuse further connections of a process in this iteration of the reactor.
@@ -95,6 +100,28 @@ class ConnectionLimiter:
         """
         self._is_closed = True
 
+    def hand_over(self) -> list[int]:
+        """Give up the connections that wait for their turns.
+
+        :return: their file descriptors, which are the caller's now.
+        """
+        waiting, self._waiting = self._waiting, {}
+        self._pending.clear()
+        for turn in waiting.values():
+            turn.cancel()
+        return [connection.detach() for connection in waiting]
+
+    def continue_from(self, descriptor: int, state: ConnectionState) -> None:
+        """Continue a connection of the last process, which does not wait for a turn.
+
+        :param descriptor: the file descriptor of its socket; it is closed.
+        """
+        try:
+            os.set_blocking(descriptor, False)
+            self._adopt(descriptor, self._site.continuing(state))
+        finally:
+            os.close(descriptor)
+
     def _admit_in_turn(
         self,
         owner: Hashable,
@@ -102,6 +129,7 @@ class ConnectionLimiter:
         pid: int,
         cgroup: Hashable,
     ) -> None:
+        del self._waiting[connection]
         self._pending[owner] -= 1
         if not self._pending[owner]:
             del self._pending[owner]
@@ -113,24 +141,29 @@ class ConnectionLimiter:
     def _admit(self, connection: socket.SocketType, pid: int, cgroup: Hashable) -> None:
         connection.setblocking(False)
         with contextlib.closing(connection):
-            try:
-                # The transport has a descriptor of its own.
-                self._reactor.adoptStreamConnection(
-                    connection.fileno(),
-                    socket.AF_UNIX,
-                    self._site,  # type: ignore[arg-type] # Twisted types Site as another factory
-                )
-            except OSError as error:
-                self._limited_log.error(
-                    "a new connection cannot be set up and is closed: {reason}",
-                    of=error.errno,
-                    reason=error.strerror,
-                )
+            self._adopt(connection.fileno(), self._site)
         # The new channel has identified the caller, and remembered the owner of the
         # process. It is also the owner of the cgroup.
         owner = self._registry.processes.get(pid, None)
         if owner is not None:
             self._registry.cgroups.put(cgroup, owner)
+
+    def _adopt(self, descriptor: int, factory: IProtocolFactory) -> None:
+        """Create a transport and a channel for a duplicate of ``descriptor``."""
+        try:
+            self._reactor.adoptStreamConnection(
+                descriptor,
+                socket.AF_UNIX,
+                factory,  # type: ignore[arg-type] # Twisted wants a ServerFactory
+            )
+        except OSError as error:
+            if error.errno == errno.ENOTCONN:
+                return
+            self._limited_log.error(
+                "a new connection cannot be set up and is closed: {reason}",
+                of=error.errno,
+                reason=error.strerror,
+            )
 
 
 def _is_closed_by_peer(connection: socket.SocketType) -> bool:

@@ -12,7 +12,8 @@ from zope.interface import implementer
 
 from devlxd.httpserver.body_sink import Exchange
 from devlxd.httpserver.channel import DevLXDChannel
-from devlxd.interfaces import ISink, IStream
+from devlxd.httpserver.connection_state import MAX_UNSENT, StreamState
+from devlxd.interfaces import IContinuableStream, ISink, IStream
 
 #: How often an empty line is sent in a stream of lines, in seconds: it shows that the
 #: connection is open. A client that does not read for as long is disconnected.
@@ -83,6 +84,16 @@ class MessageSink:
         """See `ActiveResponse.close`."""
         raise NotImplementedError
 
+    @property
+    def protocol(self) -> str:
+        """The protocol of the stream, see `StreamState`."""
+        raise NotImplementedError
+
+    @property
+    def unparsed(self) -> bytes:
+        """The data of the client that was received, but not processed."""
+        return b""
+
     # The stream
 
     def attach(self) -> None:
@@ -107,15 +118,37 @@ class MessageSink:
     def _write_slices(self) -> bool:
         """Write the rest of the message; return whether more may be written."""
         while self._message and self._paused_at is None:
-            start, self._written = self._written, self._written + SLICE
-            # A last byte, such as a newline, gets no slice of its own.
-            is_last = self._written + 1 >= len(self._message)
-            if is_last:
-                data, self._message = self._message[start:], b""
-            else:
-                data = self._message[start : self._written]
-            self.write_slice(data, is_first=start == 0, is_last=is_last)
+            self._write_next_slice()
         return self._paused_at is None
+
+    def _write_next_slice(self) -> None:
+        start, self._written = self._written, self._written + SLICE
+        # A last byte, such as a newline, gets no slice of its own.
+        is_last = self._written + 1 >= len(self._message)
+        if is_last:
+            data, self._message = self._message[start:], b""
+        else:
+            data = self._message[start : self._written]
+        self.write_slice(data, is_first=start == 0, is_last=is_last)
+
+    def suspend(self) -> StreamState | None:
+        """Close the stream, and return what a new sink needs to continue it.
+
+        The rest of the current message is written, even if the client does not read.
+
+        :return: ``None`` if the stream cannot be continued, or too much of the
+            message is not written.
+        """
+        stream = IContinuableStream(self._stream, None)
+        target = stream.target() if stream is not None else None
+        is_bounded = len(self._message) - self._written <= MAX_UNSENT
+        if is_bounded:
+            while self._message:
+                self._write_next_slice()
+        self.detach()
+        if target is None or not is_bounded:
+            return None
+        return StreamState(target, self.protocol)
 
     def pauseProducing(self) -> None:
         """See `IPushProducer.pauseProducing`."""
@@ -203,6 +236,11 @@ class BodyMessageSink(MessageSink):
     ) -> None:
         super().__init__(request.channel, stream, reactor, KEEP_ALIVE)
         self._request = request
+
+    @property
+    def protocol(self) -> str:
+        """See `MessageSink.protocol`."""
+        return self._request.clientproto.decode("ascii")
 
     def start(self) -> None:
         """Send the head of the response, then the messages."""

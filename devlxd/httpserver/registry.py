@@ -138,6 +138,10 @@ class ConnectionRegistry(Generic[Connection]):
         connections.add(connection)
         return True
 
+    def keep(self, owner: Hashable, connection: Connection) -> None:
+        """Add a connection, however many its owner has."""
+        self._connections.setdefault(owner, set()).add(connection)
+
     def remove(self, owner: Hashable, connection: Connection) -> None:
         """Remove a connection; do nothing if it was not added."""
         connections = self._connections.get(owner, set())

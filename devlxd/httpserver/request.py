@@ -244,10 +244,13 @@ class DevLXDRequest(Request):
             response.stream.close()
             self.send(NO_HANDSHAKE)
             return
-        websocket = MessageWebSocket(server.websockets, response.headers)
+        websocket = self._make_websocket(response)
         sink = WebSocketSink(self.channel, response.stream, server.reactor, websocket)
         sink.start(key)
         self._notify(SWITCHING)
+
+    def _make_websocket(self, response: MessageResponse) -> MessageWebSocket:
+        return MessageWebSocket(self.channel.server.websockets, response.headers)
 
     def _send_message_body(self, response: MessageResponse) -> None:
         # If the connection does not persist, its end is also the end of the response

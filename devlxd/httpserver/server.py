@@ -66,6 +66,10 @@ class Server:
         """Add a connection; return ``False`` if its owner has too many already."""
         return self.registry.add(owner, connection)
 
+    def keep(self, connection: IConnection, owner: Hashable) -> None:
+        """Add a connection of the last process, however many its owner has."""
+        self.registry.keep(owner, connection)
+
     def remove(self, connection: IConnection, owner: Hashable) -> None:
         """Remove a connection."""
         self.registry.remove(owner, connection)

@@ -8,16 +8,35 @@ from collections.abc import Callable
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.internet.protocol import Factory
 from twisted.web import http
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
-from devlxd.httpserver.channel import DevLXDChannel
 from devlxd.httpserver.closing_channel import REQUEST_TIMEOUT
+from devlxd.httpserver.connection_state import ConnectionState
+from devlxd.httpserver.handover import Captured, Handover
+from devlxd.httpserver.handover_channel import HandoverChannel
 from devlxd.httpserver.registry import ConnectionRegistry
 from devlxd.httpserver.request import DevLXDRequest
 from devlxd.httpserver.server import Server
 from devlxd.interfaces import IAdmission, IConnection, IRequestHandler
+
+
+class ContinuingFactory(Factory):
+    """A factory for the channel of one connection of the last process."""
+
+    noisy = False
+
+    def __init__(self, site: DevLXDSite, state: ConnectionState) -> None:
+        self._site = site
+        self._state = state
+
+    def buildProtocol(self, addr: IAddress | None) -> HandoverChannel:
+        """See `IProtocolFactory.buildProtocol`."""
+        channel = self._site.buildProtocol(addr)
+        channel.state = self._state
+        return channel
 
 
 class DevLXDSite(Site):
@@ -35,8 +54,8 @@ class DevLXDSite(Site):
     """
 
     # Without the wrapper of Twisted that can switch to HTTP/2: the channel of a request
-    # must be the `DevLXDChannel` itself.
-    protocol = DevLXDChannel  # type: ignore[assignment] # without the wrapper
+    # must be the `HandoverChannel` itself.
+    protocol = HandoverChannel  # type: ignore[assignment] # without the wrapper
     requestFactory = DevLXDRequest
 
     def __init__(
@@ -52,12 +71,20 @@ class DevLXDSite(Site):
 
     def buildProtocol(  # type: ignore[override] # without the wrapper, see above
         self, addr: IAddress | None
-    ) -> DevLXDChannel:
+    ) -> HandoverChannel:
         """See `IProtocolFactory.buildProtocol`."""
         channel: object = super().buildProtocol(addr)
-        assert isinstance(channel, DevLXDChannel)
+        assert isinstance(channel, HandoverChannel)
         channel.server = self.server
         return channel
+
+    def continuing(self, state: ConnectionState) -> ContinuingFactory:
+        """Return a factory for the channel of a connection of the last process."""
+        return ContinuingFactory(self, state)
+
+    def hand_over(self) -> Deferred[list[Captured]]:
+        """Capture all connections, see `Handover`."""
+        return Handover(self.server).start()
 
     def close_connections(self) -> Deferred[None]:
         """See `Server.close_connections`."""

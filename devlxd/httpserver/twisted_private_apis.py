@@ -17,6 +17,9 @@ Twisted's name                           name here
                                          `HTTPChannelBase.accept_body`
 ``length``                               `HTTPChannelBase.body_length`
 ``bufferSize``, of the transport         `HTTPChannelBase.limit_reads`
+``dataBuffer``, ``offset`` and           `HTTPChannelBase.unsent`
+``_tempDataBuffer``, of the transport
+``_shouldShutdown``, of the transport    `HTTPChannelBase.detach`
 =======================================  =======================================
 
 Nothing else in this package uses these names, or a private name of a Twisted class.
@@ -24,8 +27,12 @@ Nothing else in this package uses these names, or a private name of a Twisted cl
 
 from __future__ import annotations
 
+import os
+
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.tcp import Connection
+from twisted.python.failure import Failure
 from twisted.web import http
 
 
@@ -67,6 +74,26 @@ class HTTPChannelBase(http.HTTPChannel):
     def resume_reading(self) -> None:
         """Continue to read from the transport."""
         self._networkProducer.resumeProducing()
+
+    @property
+    def unsent(self) -> bytes:
+        """The data that was written to the transport, but not to the socket."""
+        transport = self.transport
+        unsent = bytes(transport.dataBuffer[transport.offset :])
+        return b"".join((unsent, *transport._tempDataBuffer))
+
+    def detach(self) -> int:
+        """Lose the connection, while the client's end stays connected.
+
+        :return: a new file descriptor of the connection. It has nothing to do with
+            the reactor.
+        :raises OSError: if there can be no more file descriptors.
+        """
+        descriptor = os.dup(self.transport.fileno())
+        # shutdown(2) ends the connection for all copies of the descriptor.
+        self.transport._shouldShutdown = False
+        self.transport.connectionLost(Failure(ConnectionDone()))
+        return descriptor
 
     @property
     def abort_call(self) -> IDelayedCall | None:

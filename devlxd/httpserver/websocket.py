@@ -16,6 +16,7 @@ from twisted.web.http import Request
 from devlxd.httpserver.autobahn_private_apis import WebSocketBase
 from devlxd.httpserver.channel import DevLXDChannel
 from devlxd.httpserver.closing_channel import CLOSE_TIMEOUT, IDLE_TIMEOUT
+from devlxd.httpserver.connection_state import WEBSOCKET
 from devlxd.httpserver.grammar import tokens_of
 from devlxd.httpserver.message_sink import TOO_SLOW, MessageSink
 from devlxd.httpserver.responses import Headers, refusal
@@ -134,6 +135,16 @@ class WebSocketSink(MessageSink):
         self._websocket = websocket
         websocket.sink = self
         self._pinged_at: float | None = None
+
+    @property
+    def protocol(self) -> str:
+        """See `MessageSink.protocol`."""
+        return WEBSOCKET
+
+    @property
+    def unparsed(self) -> bytes:
+        """See `MessageSink.unparsed`."""
+        return self._websocket.unparsed
 
     def start(self, key: bytes) -> None:
         """Take over the connection, and respond to the handshake.

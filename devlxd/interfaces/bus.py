@@ -63,6 +63,13 @@ class ISubscription(Interface):
     def cancel() -> None:
         """End the subscription; the subscriber is not called again."""
 
+    def position() -> int | None:
+        """Return the timestamp to subscribe with for the events not delivered yet.
+
+        :return: in nanoseconds since 1970; ``None`` if all events were delivered. Then
+            `IEventBus.latest` returns it.
+        """
+
 
 class ISubscriber(Interface):
     """A receiver of the events of one container.

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import ITransport
 from twisted.python.failure import Failure
 from twisted.web.http import Request
 from zope.interface import Attribute, Interface
+
+from devlxd.model import JSONValue
 
 
 class IAdmission(Interface):
@@ -38,6 +40,31 @@ class IAdmission(Interface):
         """Called when connections are refused because their owner has too many.
 
         Several connections that one process opens at about the same time count as one.
+        """
+
+    def record_of(caller: object) -> Mapping[str, JSONValue]:
+        """Return what the next process needs to recognize a caller."""
+
+    def recognize(
+        transport: ITransport, record: Mapping[str, JSONValue]
+    ) -> object | None:
+        """Return the caller of a connection that the last process has handed over.
+
+        It is identified as by `identify`, when `when_loaded` permits it.
+
+        :param record: what `record_of` returned in that process.
+        :return: ``None`` if it is no longer the caller of ``record``, or ``record``
+            is malformed. Nothing is logged.
+        """
+
+    def recorded_owner(record: Mapping[str, JSONValue]) -> Hashable:
+        """Return the owner of a caller by its record, before it is recognized."""
+
+    def when_loaded() -> Deferred[None] | None:
+        """Return a Deferred that fires when `recognize` may be called.
+
+        :return: ``None`` if it may be called now. The Deferred may be cancelled; any
+            other failure means the same as a success.
         """
 
     def when_ready() -> Deferred[None] | None:
@@ -134,6 +161,16 @@ class IStream(Interface):
 
         It is always called at the end, even if `start` was never called, and possibly
         more than once.
+        """
+
+
+class IContinuableStream(IStream):
+    """A stream of messages that another process can continue."""
+
+    def target() -> str | None:
+        """Return the target of a request for all messages that were not written yet.
+
+        :return: its path and query; ``None`` if the stream has ended.
         """
 
 

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+import select
+from collections.abc import Callable, Hashable, Mapping
 
+from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime, ITransport
 from twisted.logger import Logger
@@ -15,11 +17,12 @@ from devlxd.interfaces import (
     ICallerIdentifier,
     IContainerStore,
     IPeerSource,
+    IRunIdentifier,
     IServiceObserver,
     NotInContainer,
 )
 from devlxd.log_limit import RateLimitedLogger
-from devlxd.model import Caller, Refusal
+from devlxd.model import Caller, Init, JSONValue, Refusal
 from devlxd.observers import NullObserver
 
 #: For how long a connection whose caller is not identified waits for the store to
@@ -102,6 +105,63 @@ class CallerAdmission:
             None, Refusal.NOT_IN_CONTAINER, f"not in a container: {refused}"
         )
 
+    def record_of(self, caller: object) -> Mapping[str, JSONValue]:
+        """See `IAdmission.record_of`."""
+        assert isinstance(caller, Caller)
+        init = caller.init
+        return {
+            "container": caller.container,
+            "uid": caller.uid,
+            "init": [init.pid, init.started, init.boot] if init is not None else None,
+        }
+
+    def recorded_owner(self, record: Mapping[str, JSONValue]) -> str | None:
+        """See `IAdmission.recorded_owner`."""
+        container = record.get("container")
+        return container if isinstance(container, str) else None
+
+    def recognize(
+        self, transport: ITransport, record: Mapping[str, JSONValue]
+    ) -> Caller | None:
+        """See `IAdmission.recognize`.
+
+        A peer that has ended meanwhile cannot be identified: then the run must be
+        the same, and the uid is that of the record. Another process, such as its
+        child, uses the connection.
+        """
+        try:
+            recorded = _caller_in(record)
+            caller = self._identify_again(transport, recorded)
+        except (ValueError, NotInContainer):
+            return None
+        except Exception:
+            self._log.failure(
+                "the caller of a connection of the last process could not be "
+                "identified; the connection is closed"
+            )
+            return None
+        if caller.container != recorded.container or caller.init != recorded.init:
+            return None
+        self._observer.connected(caller)
+        return caller
+
+    def _identify_again(self, transport: ITransport, recorded: Caller) -> Caller:
+        """Identify a caller by its peer, or by its run if the peer has ended."""
+        has_peer = False
+        try:
+            with self._peers.open_peer(transport) as peer:
+                has_peer = peer.pidfd is None or not _has_ended(peer.pidfd)
+                return self._identifier.identify(peer)
+        except NotInContainer:
+            identifier = IRunIdentifier(self._identifier, None)
+            if has_peer or identifier is None or recorded.init is None:
+                raise
+        return evolve(identifier.caller_of(recorded.init), uid=recorded.uid)
+
+    def when_loaded(self) -> Deferred[None] | None:
+        """See `IAdmission.when_loaded`."""
+        return None if self._is_loaded() else self._store.loaded()
+
     def owner(self, caller: object | None) -> str | None:
         """See `IAdmission.owner`: the container's name, ``None`` without a caller."""
         return caller.container if isinstance(caller, Caller) else None
@@ -129,3 +189,31 @@ class CallerAdmission:
         return loaded.addTimeout(
             LOADING_TIMEOUT, self._reactor, onTimeoutCancel=lambda *_: None
         )
+
+
+def _has_ended(pidfd: int) -> bool:
+    """Return whether a process has ended: its pidfd is readable (``pidfd_open(2)``)."""
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _caller_in(record: Mapping[str, JSONValue]) -> Caller:
+    """Return the caller of a record, see `CallerAdmission.record_of`.
+
+    :raises ValueError: if the record is malformed.
+    """
+    container, uid = record.get("container"), record.get("uid")
+    if not isinstance(container, str) or not isinstance(uid, (int, type(None))):
+        raise ValueError("malformed caller")
+    return Caller(container, uid, init=_init_in(record))
+
+
+def _init_in(record: Mapping[str, JSONValue]) -> Init | None:
+    match record.get("init"):
+        case None:
+            return None
+        case [int(pid), int(started), str(boot)]:
+            return Init(pid, started, boot)
+        case _:
+            raise ValueError("malformed init")

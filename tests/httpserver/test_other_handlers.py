@@ -5,7 +5,7 @@ A caller is the name of a user. There are no containers and no dialects.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import ITransport
@@ -33,6 +33,7 @@ from devlxd.interfaces import (
     ISink,
     IStream,
 )
+from devlxd.model import JSONValue
 from devlxd.testing import GuestConnection, MemoryDevLXDReactor
 from devlxd.turns import Turns
 
@@ -56,6 +57,23 @@ class UserAdmission:
 
     def refused(self, owner: Hashable) -> None:
         """See `IAdmission.refused`."""
+
+    def record_of(self, caller: object) -> dict[str, JSONValue]:
+        """See `IAdmission.record_of`."""
+        return {"user": str(caller)}
+
+    def recorded_owner(self, record: Mapping[str, JSONValue]) -> Hashable:
+        """See `IAdmission.recorded_owner`."""
+        return str(record["user"])
+
+    def recognize(
+        self, transport: ITransport, record: Mapping[str, JSONValue]
+    ) -> str | None:
+        """See `IAdmission.recognize`."""
+        return "alice" if record["user"] == "alice" else None
+
+    def when_loaded(self) -> None:
+        """See `IAdmission.when_loaded`: every caller is recognized immediately."""
 
     def when_ready(self) -> None:
         """See `IAdmission.when_ready`: every caller is identified immediately."""

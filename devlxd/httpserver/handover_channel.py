@@ -1,0 +1,234 @@
+# -*- test-case-name: tests.httpserver.test_handover -*-
+"""Connections that one process hands over, and the next one continues.
+
+In the first process a `HandoverChannel` keeps what was received of a request that is
+not complete. It is frozen: it begins no further request. It is captured as soon as its
+last request is answered.
+
+In the next process a channel that has a `ConnectionState` parses the same data again.
+An endless stream continues with a request that this module makes, see
+`devlxd.httpserver.continued_stream`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.internet.defer import CancelledError
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+from twisted.web import http
+
+from devlxd.httpserver.channel import DevLXDChannel
+from devlxd.httpserver.closing_channel import IDLE_TIMEOUT
+from devlxd.httpserver.connection_state import (
+    MAX_RECEIVED,
+    MAX_UNSENT,
+    ConnectionState,
+    StreamState,
+)
+from devlxd.httpserver.continued_stream import ContinuedRequest, request_for
+from devlxd.httpserver.message_sink import MessageSink
+
+
+class HandoverChannel(DevLXDChannel):
+    """A connection that can be handed over, or was handed over by another process.
+
+    :ivar state: the state to continue from; ``None`` for a new connection. Set it
+        before `makeConnection`.
+    """
+
+    state: ConnectionState | None = None
+    _incomplete: bytearray | None = None
+    _is_complete = False
+    _is_continued = False
+    _is_aborted = False
+    _when_settled: Callable[[HandoverChannel], None] | None = None
+
+    # The request that is not complete. Requests that arrive whole are not copied.
+
+    def _receive(self, data: bytes) -> None:
+        if self._incomplete is not None:
+            self._incomplete += data
+            super()._receive(data)
+        elif self.paused or self.is_busy:
+            super()._receive(data)
+        else:
+            begun = self.unparsed
+            self._is_complete = False
+            super()._receive(data)
+            if not self._is_complete and (begun or data):
+                self._incomplete = bytearray(begun + data)
+
+    def allContentReceived(self) -> None:
+        """See `HTTPChannel.allContentReceived`: forget the data of the request."""
+        self._is_complete = True
+        self._incomplete = None
+        self._is_continued = False
+        super().allContentReceived()
+
+    def send_continue(self) -> None:
+        """See `HTTPChannelBase.send_continue`; the last process may have sent it."""
+        if not self._is_continued:
+            self._is_continued = True
+            super().send_continue()
+
+    # The first process
+
+    def freeze(self, when_settled: Callable[[HandoverChannel], None]) -> None:
+        """Begin no further request.
+
+        :param when_settled: called when the connection has settled, or is lost.
+        """
+        self._when_settled = when_settled
+        if not self.is_endless and not self.transport.disconnecting:
+            self._stop_reading()
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the connection can be captured: no response is being sent."""
+        is_closing = self.transport.disconnecting or self.abort_call is not None
+        is_free = self.is_endless or not self.is_busy
+        return is_free and not is_closing and not self._is_aborted
+
+    def forceAbortClient(self) -> None:
+        """See `HTTPChannel.forceAbortClient`."""
+        self._is_aborted = True
+        super().forceAbortClient()
+
+    def requestDone(self, request: http.Request) -> None:
+        """See `HTTPChannel.requestDone`."""
+        super().requestDone(request)
+        if self._when_settled is not None:
+            self._stop_reading()
+            if self.is_settled:
+                self._when_settled(self)
+
+    def resumeProducing(self) -> None:
+        """See `IPushProducer.resumeProducing`."""
+        super().resumeProducing()
+        if self._when_settled is not None and not self.is_endless:
+            self._stop_reading()
+
+    def _take_turn(self) -> None:
+        if self._when_settled is None:
+            super()._take_turn()
+        else:
+            self._turn = None
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """See `IProtocol.connectionLost`."""
+        when_settled, self._when_settled = self._when_settled, None
+        super().connectionLost(reason)
+        self._incomplete = None
+        if when_settled is not None:
+            when_settled(self)
+
+    def capture(self) -> tuple[int, ConnectionState] | None:
+        """Lose the connection, and return what is needed to continue it.
+
+        :return: a new file descriptor and the state; ``None`` if the connection cannot
+            be handed over. Then it is closed.
+        """
+        self._when_settled = None
+        state = self._capture_state()
+        if state is not None:
+            try:
+                return self.detach(), state
+            except OSError:
+                pass
+        self.forceAbortClient()
+        return None
+
+    def _capture_state(self) -> ConnectionState | None:
+        stream: StreamState | None = None
+        received = bytes(self._incomplete or self.unparsed)
+        if isinstance(self.response, MessageSink):
+            received = self.response.unparsed
+            stream = self.response.suspend()
+            if stream is None:
+                return None
+        unsent = self.unsent
+        if len(received) > MAX_RECEIVED or len(unsent) > 2 * MAX_UNSENT:
+            return None
+        admission = self.server.admission
+        return ConnectionState(
+            admission.record_of(self.caller) if self.caller is not None else None,
+            received,
+            unsent,
+            self.between_requests,
+            self._is_continued,
+            stream,
+        )
+
+    # The next process
+
+    def begin(self) -> None:
+        """See `DevLXDChannel.begin`."""
+        if self.state is None:
+            super().begin()
+            return
+        self._stop_reading()
+        self.setTimeout(None)
+        admission, caller = self.server.admission, self.state.caller
+        if caller is not None:
+            self.owner = admission.recorded_owner(caller)
+        self.server.keep(self, self.owner)
+        self._ready = admission.when_loaded()
+        if self._ready is None:
+            self._continue_in_turn()
+        else:
+            self._ready.addBoth(self._loaded)
+
+    def _loaded(self, result: object) -> None:
+        self._ready = None
+        if not (isinstance(result, Failure) and result.check(CancelledError)):
+            self._continue_in_turn()
+
+    def _continue_in_turn(self) -> None:
+        self._turn = self.server.registry.take_turn(self.owner, self._continue)
+
+    def _continue(self) -> None:
+        self._turn = None
+        state, self.state = self.state, None
+        assert state is not None
+        if not self._recognize(state):
+            return
+        if state.unsent:
+            self.transport.write(state.unsent)
+        if state.stream is not None:
+            self._continue_stream(state.stream, state.received)
+            return
+        self._is_continued = state.is_continued
+        if state.is_idle:
+            self.between_requests = True
+            self.timeOut = IDLE_TIMEOUT
+        self.setTimeout(self.timeOut)
+        self._receive(state.received)
+        self._take_turn()
+
+    def _recognize(self, state: ConnectionState) -> bool:
+        """Identify the caller; return whether the connection continues."""
+        admission = self.server.admission
+        if state.caller is None:
+            self.server.remove(self, self.owner)
+            return self._admit(is_retry=True)
+        caller = admission.recognize(self.transport, state.caller)
+        if caller is None:
+            if state.stream is None or state.unsent:
+                self.close()
+                return False
+            # The handler refuses the stream, which ends it properly.
+            return True
+        self.server.remove(self, self.owner)
+        self.caller, self.owner = caller, admission.owner(caller)
+        self.server.keep(self, self.owner)
+        return True
+
+    def _continue_stream(self, stream: StreamState, received: bytes) -> None:
+        self.paused = False
+        self.requestFactory = ContinuedRequest
+        self._receive(request_for(stream))
+        self.resume_reading()
+        if received:
+            self.dataReceived(received)
