@@ -46,9 +46,10 @@ class GuardedObserver:
     _log = Logger()
 
     def __init__(self, *observers: IServiceObserver) -> None:
-        self._methods = {
+        # By the name of a method: the observers that it does something for.
+        self._observers = {
             name: tuple(
-                getattr(observer, name)
+                observer
                 for observer in observers
                 if getattr(type(observer), name, None) is not method
             )
@@ -84,9 +85,9 @@ class GuardedObserver:
         self._notify("lost", container)
 
     def _notify(self, name: str, *args: object) -> None:
-        for method in self._methods[name]:
+        for observer in self._observers[name]:
             try:
-                method(*args)
+                getattr(observer, name)(*args)
             except Exception:
                 self._log.failure(
                     "the observer of the service failed in {method}; devlxd continues",
