@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,25 +86,27 @@ def missing_requirement() -> str | None:
     return lxc.missing_requirement(REQUIRED_PROGRAMS)
 
 
-def build_root() -> Path:
+def build_root(suite: str = SUITE, packages: Sequence[str] = tuple(PACKAGES)) -> Path:
     """Return the root file system; build it if it does not exist.
 
     Its name contains a digest of all that it consists of: another list of packages
     makes another one.
 
+    :param suite: the release of Debian.
+    :param packages: the packages in it, besides the essential ones and apt.
     :raises GuestError: if it cannot be built.
     """
-    parts = [PACKAGES, ADDED_FILES, REMOVED_FILES, MASKED_UNITS, HOST_ID]
+    parts = [list(packages), ADDED_FILES, REMOVED_FILES, MASKED_UNITS, HOST_ID]
     digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-    return cached_root(f"{SUITE}-{digest[:12]}", _build)
 
+    def build(directory: Path) -> None:
+        archive, root = directory / "root.tar", directory / "root"
+        install(suite, "minbase", packages, archive)
+        root.mkdir()
+        _unpack(archive, root)
+        _adapt(root)
 
-def _build(directory: Path) -> None:
-    archive, root = directory / "root.tar", directory / "root"
-    install(SUITE, "minbase", PACKAGES, archive)
-    root.mkdir()
-    _unpack(archive, root)
-    _adapt(root)
+    return cached_root(f"{suite}-{digest[:12]}", build)
 
 
 def _unpack(path: Path, root: Path) -> None:
@@ -168,12 +170,14 @@ class CloudGuest:
     :ivar home: LXC's directory of containers (its ``lxcpath``).
     :ivar sockets: the directory of the host that it sees as ``/dev/lxd``, or ``None``.
     :ivar files: further files in its root, see `write_file`.
+    :ivar root: returns its root file system, see `build_root`.
     """
 
     name: str
     home: Path
     sockets: Path | None = None
     files: Mapping[str, str] = field(factory=dict)
+    root: Callable[[], Path] = build_root
 
     def start(self) -> None:
         """Create the guest and begin to boot it.
@@ -192,7 +196,7 @@ class CloudGuest:
         for directory in (path, delta):
             os.chown(directory, HOST_ID, HOST_ID)
         config = [
-            _CONFIG + f"lxc.rootfs.path = overlay:{build_root()}:{delta}",
+            _CONFIG + f"lxc.rootfs.path = overlay:{self.root()}:{delta}",
             f"lxc.console.logfile = {path}/console",
         ]
         if self.sockets is not None:
