@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import resource
+import sys
 import time
 from collections.abc import Callable
 
@@ -13,7 +14,7 @@ from devlxd.guest_states.memory import MemoryGuestStates
 from devlxd.guestapi.api import GuestAPI
 from devlxd.guestapi.dialect import Dialect, Services
 from devlxd.guestapi.downloads import Downloads
-from devlxd.httpserver.registry import MAX_CONNECTIONS, ConnectionRegistry
+from devlxd.httpserver.registry import ConnectionRegistry
 from devlxd.httpserver.site import DevLXDSite
 from devlxd.interfaces import (
     ICallerIdentifier,
@@ -24,6 +25,7 @@ from devlxd.interfaces import (
     IPeerSource,
     IServiceObserver,
 )
+from devlxd.limits import CurrentLimits
 from devlxd.observers import guarded
 from devlxd.peers.admission import CallerAdmission
 from devlxd.turns import Turns
@@ -41,8 +43,7 @@ class GuestSites:
     :param downloads: the downloads of images; default: guests receive no images.
     :param observer: is notified of what the sites do.
     :param wall: returns the time of day, in seconds since 1970.
-    :param max_connections: how many connections one container may have at a time;
-        default: the result of `connections_per_container`.
+    :param limits: the limits of connections and requests; default: the usual ones.
     :param states: the guest states; default: in memory.
     :param location: where the containers run; default: the name of the host.
     """
@@ -58,7 +59,7 @@ class GuestSites:
         downloads: Downloads | None = None,
         observer: IServiceObserver | None = None,
         wall: Callable[[], float] = time.time,
-        max_connections: int | None = None,
+        limits: CurrentLimits | None = None,
         states: IGuestStates | None = None,
         location: str = "",
     ) -> None:
@@ -72,8 +73,9 @@ class GuestSites:
         self._wall = wall
         self._states = states or MemoryGuestStates(store, identifier, reactor)
         self._location = location
+        self._limits = limits or CurrentLimits()
         self.registry: ConnectionRegistry[IConnection] = ConnectionRegistry(
-            self._turns, reactor, max_connections or connections_per_container()
+            self._turns, reactor, connections_per_container(self._limits)
         )
         self._admission = CallerAdmission(
             store,
@@ -82,6 +84,7 @@ class GuestSites:
             reactor,
             self.registry.processes.put,
             self._observer,
+            self._limits,
         )
 
     def site(self, dialect: Dialect) -> DevLXDSite:
@@ -98,16 +101,22 @@ class GuestSites:
         )
         api = GuestAPI(services, self._store, self._identifier)
         return DevLXDSite(
-            api, self._admission, self._reactor, self.registry, self._wall
+            api,
+            self._admission,
+            self._reactor,
+            self.registry,
+            self._wall,
+            self._limits,
         )
 
 
-def connections_per_container() -> int:
-    """Return how many connections one container may have at a time by default.
+def connections_per_container(limits: CurrentLimits) -> Callable[[], int]:
+    """Return a function: how many connections one container may have at a time.
 
     The limit leaves most file descriptors of this process to other containers.
+
+    :param limits: the limits that are in force.
     """
     files, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if files == resource.RLIM_INFINITY:
-        return MAX_CONNECTIONS
-    return min(MAX_CONNECTIONS, files // 4)
+    most = sys.maxsize if files == resource.RLIM_INFINITY else files // 4
+    return lambda: min(limits.value.connections, most)

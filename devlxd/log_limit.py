@@ -10,6 +10,8 @@ from attrs import define
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from devlxd.limits import CurrentLimits
+
 #: The maximum number of kinds of lines. A guest can invent kinds; when there are too
 #: many, the kind whose period began first is evicted.
 MAX_KINDS = 4096
@@ -38,16 +40,21 @@ class RateLimitedLogger:
 
     :param log: logs the lines.
     :param reactor: provides the time, and schedules the summaries.
-    :param lines: how many lines of each kind to log in each period.
+    :param limits: how many lines of each kind to log in each period; default: the usual
+        number.
     :param seconds: the length of a period, in seconds.
     """
 
     def __init__(
-        self, log: Logger, reactor: IReactorTime, lines: int = 10, seconds: int = 60
+        self,
+        log: Logger,
+        reactor: IReactorTime,
+        limits: CurrentLimits | None = None,
+        seconds: int = 60,
     ) -> None:
         self._log = log
         self._reactor = reactor
-        self._lines = lines
+        self._limits = limits or CurrentLimits()
         self._seconds = seconds
         self._periods: OrderedDict[Hashable, _Period] = OrderedDict()
         self._summary_call: IDelayedCall | None = None
@@ -78,7 +85,7 @@ class RateLimitedLogger:
         if period is None or now - period.start >= self._seconds:
             self._log_suppressed(kind, period)
             period = self._begin(kind, now)
-        if period.logged < self._lines:
+        if period.logged < self._limits.value.log_lines:
             period.logged += 1
             return True
         if not period.suppressed:

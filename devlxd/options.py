@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
@@ -19,15 +19,17 @@ from twisted.python import usage
 
 from devlxd import __version__
 from devlxd.admin.options import AdminOptions
-from devlxd.events.journal_limits import KEPT_EVENTS, MAX_BYTES, MAX_CONTAINER_BYTES
+from devlxd.configured_options import ConfiguredOptions
 from devlxd.guestapi.dialect import Dialect
 from devlxd.guestapi.dialects import DEFAULT_DIALECT, DIALECTS
-from devlxd.guestapi.downloads import MAX_DOWNLOADS
-from devlxd.httpserver.registry import MAX_CONNECTIONS
 from devlxd.listen_option import ListenOption
+from devlxd.logs.choice import PROCESS_CHOICE
 from devlxd.model import is_container_name
 from devlxd.peers.capabilities import check_may_identify
 from devlxd.state_directory import StateDirectory, StateError, has_state
+
+#: The default of ``--state``.
+_STATE = "/var/lib/devlxd"
 
 #: The form of an ``--images`` that names the socket of an LXD.
 _LXD_IMAGES = re.compile(r"lxd:unix:(.+)", re.DOTALL)
@@ -47,17 +49,12 @@ def _defaults(value_of: Callable[[Dialect], object]) -> str:
     return f"[default: {default}{others}]"
 
 
-class Options(AdminOptions):
+class Options(AdminOptions, ConfiguredOptions):
     """The options of ``twistd devlxd``."""
 
     longdesc = (
         "Serves the guest API of LXD to the containers of this host. Mount the "
-        "directory of the socket into each container, as the README explains. One "
-        f"container has at most {MAX_CONNECTIONS} connections "
-        f"and {MAX_DOWNLOADS} downloads at a time. The last {KEPT_EVENTS} events of "
-        f"each container are kept, in at most {MAX_CONTAINER_BYTES >> 20} MiB, and in "
-        f"at most {MAX_BYTES >> 20} MiB for all containers. docs/limits.rst lists all "
-        "limits."
+        "directory of the socket into each container, as the README explains."
     )
 
     optParameters: ClassVar[list[list[object]]] = [
@@ -79,14 +76,15 @@ class Options(AdminOptions):
         [
             "state",
             "s",
-            "/var/lib/devlxd",
+            None,
             "The directory for devlxd's own data: the recent events and the guest "
-            "state of each container. It is created when it is missing.",
+            "state of each container. It is created when it is missing. "
+            f"[default: {_STATE}]",
         ],
         [
             "location",
             None,
-            "",
+            None,
             "Where the containers run, as guests read it. [default: the name of the "
             "host]",
         ],
@@ -153,22 +151,18 @@ class Options(AdminOptions):
         print(f"devlxd {__version__} (Twisted {twisted_version})")  # noqa: T201 # asked for
         raise SystemExit(0)
 
-    def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        """See `usage.Options.parseOptions`.
-
-        :raises SystemExit: on an error; twistd itself would print all options and
-            exit with status 0.
-        """
-        with _exiting_on_error():
-            super().parseOptions(options)
-
     def parseArgs(self, *arguments: str) -> None:
         """See `usage.Options.parseArgs`; there are no arguments."""
         if arguments:
             raise usage.UsageError(f"no arguments are expected: {arguments[0]}")
 
     def postOptions(self) -> None:
-        """See `usage.Options.postOptions`; check the values."""
+        """See `usage.Options.postOptions`; read the file, and check the values."""
+        self.read_config()
+        self.make_log_choice(PROCESS_CHOICE)
+        for option, default in (("state", _STATE), ("location", "")):
+            if self[option] is None:
+                self[option] = default
         for option in ("containers", "images", "state", "switch", "assume"):
             if self[option] == "":
                 raise usage.UsageError(f"--{option}: must not be empty")
@@ -238,7 +232,7 @@ class Options(AdminOptions):
 
         :raises SystemExit: if they cannot.
         """
-        with _exiting_on_error():
+        with self.exiting_on_error():
             self._check_privileges()
 
     def acquire_locks(self) -> None:
@@ -249,7 +243,7 @@ class Options(AdminOptions):
         dialects = [at.dialect for at in self["listen"] if has_state(at.dialect)]
         directories = [self.containers(dialect) for dialect in dialects]
         for directory in {path.resolve(): path for path in directories}.values():
-            with _exiting_on_error(), self._state_errors():
+            with self.exiting_on_error(), self._state_errors():
                 self.state().acquire_lock(directory)
 
     @contextmanager
@@ -278,13 +272,3 @@ def _check_directory(option: str, path: Path) -> None:
         os.listdir(path)
     except OSError as error:
         raise usage.UsageError(f"--{option}: {path}: {error.strerror}") from None
-
-
-@contextmanager
-def _exiting_on_error() -> Iterator[None]:
-    """When a `UsageError` is raised, exit with its text on one line."""
-    try:
-        yield
-    except usage.UsageError as error:
-        line = " ".join(str(error).split())
-        raise SystemExit(f"devlxd: {line}") from None

@@ -12,13 +12,14 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IStreamServerEndpoint
 from zope.interface import implementer
 
+from devlxd.containers.change_log import ChangeLog
 from devlxd.events.bus import EventBus
 from devlxd.events.journal import SQLiteJournal
 from devlxd.guest_listener import GuestListener
 from devlxd.guest_sites import GuestSites
 from devlxd.guest_states.memory import MemoryGuestStates
 from devlxd.guestapi.dialect import Dialect
-from devlxd.guestapi.downloads import MAX_DOWNLOADS, Downloads
+from devlxd.guestapi.downloads import Downloads
 from devlxd.interfaces import (
     ICallerIdentifier,
     IContainerStore,
@@ -30,6 +31,7 @@ from devlxd.interfaces import (
     IServiceObserver,
     IStoreObserver,
 )
+from devlxd.limits import CurrentLimits
 from devlxd.model import HandedOver
 from devlxd.observers import guarded
 from devlxd.peers.identifier import CallerIdentifier
@@ -72,9 +74,8 @@ class DevLXDService(ServiceStatus):
         reports for UNIX sockets.
     :param journal: records events; default: a journal in memory.
     :param images: the images that can be downloaded; default: none.
-    :param max_downloads: how many images one container may download at a time.
-    :param max_connections: how many connections one container may have at a time;
-        default: 1024, but at most a quarter of this process's limit of open files.
+    :param limits: the limits of guests; default: the usual ones. One container also has
+        at most as many connections as a quarter of this process's limit of open files.
     :param observer: is notified of what the service does; default: none.
     :param now: returns the time of events, in nanoseconds since 1970.
     :param states: the guest states; default: in memory. If they are a service, they
@@ -93,8 +94,7 @@ class DevLXDService(ServiceStatus):
         peers: IPeerSource | None = None,
         journal: IJournal | None = None,
         images: IImageStore | None = None,
-        max_downloads: int = MAX_DOWNLOADS,
-        max_connections: int | None = None,
+        limits: CurrentLimits | None = None,
         observer: IServiceObserver | None = None,
         now: Callable[[], int] = time.time_ns,
         states: IGuestStates | None = None,
@@ -102,15 +102,17 @@ class DevLXDService(ServiceStatus):
     ) -> None:
         super().__init__()
         self.store = store
+        limits = limits or CurrentLimits()
         self._listeners: list[GuestListener] = []
         observer = guarded(observer)
         identifier = identifier or self._default_identifier(reactor)
         self._identifier, self._journal = identifier, journal
         endpoints, turns = list(endpoints), Turns(reactor)
-        bus = self._make_bus(reactor, endpoints, journal, turns, observer, now)
-        self.states = states or MemoryGuestStates(store, identifier, reactor)
+        bus = self._make_bus(reactor, endpoints, journal, turns, observer, now, limits)
+        self.states = states or MemoryGuestStates(store, identifier, reactor, limits)
         reporter = _ChangeReporter(store, observer)
-        self._add_services(bus, self.states, reporter)
+        changes = ChangeLog(store, reactor, limits)
+        self._add_services(bus, self.states, reporter, changes)
         sites = GuestSites(
             store,
             identifier,
@@ -118,9 +120,9 @@ class DevLXDService(ServiceStatus):
             reactor,
             turns,
             bus,
-            Downloads(images, reactor, max_downloads) if images else None,
+            Downloads(images, reactor, limits) if images else None,
             observer,
-            max_connections=max_connections,
+            limits=limits,
             states=self.states,
             location=location,
         )
@@ -135,6 +137,7 @@ class DevLXDService(ServiceStatus):
         turns: Turns,
         observer: IServiceObserver,
         now: Callable[[], int],
+        limits: CurrentLimits,
     ) -> EventBus | None:
         """Return the bus, or ``None`` if no dialect has events."""
         namespaces = _namespaces(dialect for dialect, _ in endpoints)
@@ -142,12 +145,13 @@ class DevLXDService(ServiceStatus):
             return None
         return EventBus(
             self.store,
-            journal or SQLiteJournal(),
+            journal or SQLiteJournal(limits=limits),
             reactor,
             now,
             turns,
             observer,
             namespaces=namespaces,
+            limits=limits,
         )
 
     def _add_services(self, *providers: object) -> None:

@@ -74,10 +74,11 @@ def cgroup_of(connection: socket.SocketType, pid: int) -> Hashable:
     :return: the id of the cgroup; before Linux 6.13 a hash of all cgroups of the
         peer; ``None`` if the peer has ended.
     """
-    return _cgroup_id_of(connection) or _hash_of_cgroups(pid)
+    return cgroup_id_of(connection) or _hash_of_cgroups(pid)
 
 
-def _cgroup_id_of(connection: socket.SocketType) -> int | None:
+def cgroup_id_of(connection: socket.SocketType) -> int | None:
+    """Return the id of the cgroup of the peer; ``None`` before Linux 6.13."""
     try:
         pidfd = pidfd_of(connection)
     except OSError:

@@ -21,6 +21,7 @@ from devlxd.guest_states.ready_file import ReadyFile, ReadyFileError
 from devlxd.guestapi.dialect import Dialect
 from devlxd.host.lock_file import LockedError, LockFile
 from devlxd.interfaces import JournalError
+from devlxd.limits import CurrentLimits
 
 #: The mode of the directory.
 _MODE = 0o711
@@ -44,9 +45,14 @@ class StateDirectory:
     def __init__(self, path: Path) -> None:
         self._path = path.absolute()
 
-    def journal(self, containers: Path) -> SQLiteJournal:
-        """Return the journal of the containers in the directory ``containers``."""
-        return SQLiteJournal(self._file_for(containers, ".sqlite"))
+    def journal(
+        self, containers: Path, limits: CurrentLimits | None = None
+    ) -> SQLiteJournal:
+        """Return the journal of the containers in the directory ``containers``.
+
+        :param limits: see `SQLiteJournal`.
+        """
+        return SQLiteJournal(self._file_for(containers, ".sqlite"), limits)
 
     def guest_states(self, containers: Path) -> str:
         """Return the path of the file for the guest states of ``containers``."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import resource
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -36,6 +36,7 @@ from devlxd.host.monotonic_clock import use_monotonic_clock
 from devlxd.host.process_service import ProcessService
 from devlxd.host.service_manager import take_service_manager
 from devlxd.host.socket_files import closed_directory
+from devlxd.host.startup import CheckedDirectory, log_checks, run_checks
 from devlxd.host.stdout import nonblocking
 from devlxd.images.directory_image_store import DirectoryImageStore
 from devlxd.images.upstream_image_store import LXDImageStore
@@ -45,13 +46,16 @@ from devlxd.interfaces import (
     IImageStore,
     IPeerSource,
 )
+from devlxd.limits import CurrentLimits
 from devlxd.listen_option import ListenOption
+from devlxd.logs.choice import PROCESS_CHOICE
 from devlxd.options import Options
 from devlxd.peers.assumed_identifier import AssumedIdentifier
 from devlxd.peers.identifier import CallerIdentifier
 from devlxd.peers.peer_sources import AnonymousPeerSource
 from devlxd.peers.processes import ProcFS
 from devlxd.peers.runtimes import known_runtimes
+from devlxd.reloading import Reloader
 from devlxd.service import DevLXDService
 
 __all__ = ["Options", "makeService"]
@@ -76,6 +80,7 @@ def makeService(options: Options) -> IService:
 def _process_service(options: Options, reactor: IDevLXDReactor) -> ProcessService:
     """Build one store and one `DevLXDService` for each directory of containers."""
     _warn_of_closed_directories(options)
+    limits = CurrentLimits(options.limits())
     identification = _identification(options["assume"])
     served = [listen.dialect for listen in options["listen"]]
     by_directory: dict[Path, list[ListenOption]] = {}
@@ -83,6 +88,7 @@ def _process_service(options: Options, reactor: IDevLXDReactor) -> ProcessServic
         directory = options.containers(listen.dialect).resolve()
         by_directory.setdefault(directory, []).append(listen)
     stores: list[DirectoryStore] = []
+    reloads: list[Callable[[], None]] = []
     manager = take_service_manager(os.environ)
     handover = None
     if manager.store is not None:
@@ -91,34 +97,66 @@ def _process_service(options: Options, reactor: IDevLXDReactor) -> ProcessServic
     def loaded() -> Deferred[None]:
         return gatherResults(map(_loaded, stores)).addCallback(lambda _: None)
 
-    def reload() -> None:
-        for store in stores:
-            store.reload()
-
+    reloader = Reloader(options.reread, limits, PROCESS_CHOICE, reloads)
     service = ProcessService(
         reactor,
         acquire_locks=options.acquire_locks,
         check_privileges=options.check_privileges,
-        on_hangup=reload,
+        on_hangup=reloader.reload,
         notifier=manager.notifier,
         handover=handover,
         loaded=loaded,
         status=lambda: _status(stores, options),
     )
-    admin = _add_admin(service, options, reactor, reload)
+    admin = _add_admin(service, options, reactor, reloader, limits)
     for directory, listens in by_directory.items():
         store = DirectoryStore(
-            directory, reactor, INotify(reactor), access_keys=access_keys(served)
+            directory,
+            reactor,
+            INotify(reactor),
+            access_keys=access_keys(served),
+            limits=limits,
         )
         store.setServiceParent(service)
         stores.append(store)
+        reloads.append(store.reload)
+        images = make_image_store(
+            options, [at.dialect for at in listens], reactor, limits
+        )
+        if isinstance(images, LXDImageStore):
+            reloads.append(images.reload)
         guest_api = _guest_api(
-            service, options, reactor, store, listens, identification, admin
+            service,
+            options,
+            reactor,
+            store,
+            listens,
+            identification,
+            admin,
+            images,
+            limits,
         )
         if handover is not None:
             handover.add(guest_api.hand_over, guest_api.adopt)
     disable_gc_until(loaded())
+    log_checks(__version__, run_checks(_directories(options)))
     return service
+
+
+def _directories(options: Options) -> Iterator[CheckedDirectory]:
+    """Yield each directory that is used, once."""
+    dialects = [at.dialect for at in options["listen"]]
+    for path in dict.fromkeys(map(options.containers, dialects)):
+        yield CheckedDirectory("containers", str(path))
+    defaults = [dialect.images for dialect in dialects if dialect.images]
+    if defaults and options.lxd_socket() is None:
+        images = str(options["images"] or defaults[0])
+        yield CheckedDirectory("images", images, is_needed=False)
+    yield CheckedDirectory("state", options["state"], is_written=True)
+    for address in sorted(options.addresses):
+        if os.path.isabs(address):
+            directory = os.path.dirname(address)
+            yield CheckedDirectory("listen", directory, True, is_needed=False)
 
 
 def _guest_api(
@@ -129,6 +167,8 @@ def _guest_api(
     listens: Sequence[ListenOption],
     identification: tuple[ICallerIdentifier | None, IPeerSource | None],
     admin: AdminService | None,
+    images: IImageStore | None,
+    limits: CurrentLimits,
 ) -> DevLXDService:
     """Return the new service of one directory of containers, a child of ``parent``."""
     dialects = [at.dialect for at in listens]
@@ -142,15 +182,16 @@ def _guest_api(
     states = None
     if any(dialect.guest_states for dialect in dialects):
         path = state.guest_states(store.directory)
-        states = SQLiteGuestStates(store, identifier, reactor, path)
+        states = SQLiteGuestStates(store, identifier, reactor, path, limits)
     service = DevLXDService(
         reactor,
         store,
         [(at.dialect, endpoint_at(reactor, at.endpoint)) for at in listens],
         identifier,
         peers,
-        journal=state.journal(store.directory),
-        images=make_image_store(options, dialects, reactor),
+        journal=state.journal(store.directory, limits),
+        images=images,
+        limits=limits,
         observer=admin.observer_for(store) if admin else None,
         states=states,
         location=options["location"],
@@ -165,7 +206,8 @@ def _add_admin(
     parent: MultiService,
     options: Options,
     reactor: IDevLXDReactor,
-    reload: Callable[[], None],
+    reloader: Reloader,
+    limits: CurrentLimits,
 ) -> AdminService | None:
     """Add the operator's socket to ``parent``, if there is one.
 
@@ -174,11 +216,12 @@ def _add_admin(
     if not options["admin"]:
         return None
 
-    def reload_all() -> Sequence[str]:
-        reload()
-        return ()
-
-    operation = Operation(__version__, reload=reload_all, seconds=reactor.seconds)
+    operation = Operation(
+        __version__,
+        limits=limits.as_mapping,
+        reload=reloader.reload,
+        seconds=reactor.seconds,
+    )
     admin = AdminService(reactor, options["admin"], operation)
     admin.setServiceParent(parent)
     return admin
@@ -204,10 +247,14 @@ def _status(stores: Iterable[DirectoryStore], options: Options) -> str:
 
 
 def make_image_store(
-    options: Options, dialects: Iterable[Dialect], reactor: IDevLXDReactor
-) -> IImageStore | None:
+    options: Options,
+    dialects: Iterable[Dialect],
+    reactor: IDevLXDReactor,
+    limits: CurrentLimits | None = None,
+) -> LXDImageStore | DirectoryImageStore | None:
     """Return the store of the images that ``--images`` names, or the default store.
 
+    :param limits: the limits of devlxd; default: the usual ones.
     :return: ``None`` if no dialect has images.
     """
     defaults = [dialect.images for dialect in dialects if dialect.images]
@@ -215,9 +262,9 @@ def make_image_store(
         return None
     lxd_socket = options.lxd_socket()
     if lxd_socket is not None:
-        return LXDImageStore(lxd_socket, reactor)
+        return LXDImageStore(lxd_socket, reactor, limits=limits)
     directory = Path(options["images"] or defaults[0]).absolute()
-    return DirectoryImageStore(directory, reactor)
+    return DirectoryImageStore(directory, reactor, limits)
 
 
 def _demo_service(reactor: IDevLXDReactor, core: IReactorCore) -> IService:

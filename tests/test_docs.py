@@ -15,6 +15,8 @@ from twisted.python.reflect import namedAny
 from twisted.trial.unittest import SynchronousTestCase
 
 from devlxd.guestapi import dialects
+from devlxd.logs.event_names import EVENT_NAMES
+from devlxd.model import LIMITS as CHANGEABLE_LIMITS
 from tests.test_imports import LAYERS
 
 ROOT = Path(__file__).parents[1]
@@ -24,12 +26,23 @@ LIMITS = DOCS / "limits.rst"
 #: A row of a table of limits: a description, a number and its unit, a constant.
 ROW = re.compile(r"^\S.*? {2,}(\d+)(?: (\w+))? +``([\w.]+)``$", re.MULTILINE)
 
+#: A row of the table of limits that an operator can change.
+CHANGEABLE = re.compile(
+    r"^``([a-z-]+)`` +(\S+(?: \S+)?)  +(\S+(?: \S+)?)  +(\S+(?: \S+)?)  +(\S.*)$",
+    re.MULTILINE,
+)
+
 UNITS = {"": 1, "s": 1, "KiB": 1024, "MiB": 1024 * 1024}
 
 #: A row of the table of log events: the format of the line, and its level.
 LOG_EVENT = re.compile(r"^   \* - ``(.+)``\n     - (\w+)$", re.MULTILINE)
 
 LEVELS = ("debug", "info", "warn", "error", "critical", "failure")
+
+#: The same row, with the name of the event before its meaning.
+NAMED_EVENT = re.compile(
+    r"^   \* - ``(.+)``\n     - \w+\n     - ``([a-z-]+)``: ", re.MULTILINE
+)
 
 #: The directives that put an object into the API reference.
 DOCUMENTED = re.compile(
@@ -54,6 +67,20 @@ class LimitsTests(SynchronousTestCase):
         self.assertGreater(len(rows), 20)
         for number, unit, name in rows:
             self.assertEqual(int(number) * UNITS[unit], namedAny(name), name)
+
+    def test_changeable(self) -> None:
+        """The first table has every limit that an operator can change, in order."""
+        self.assertEqual(
+            CHANGEABLE.findall(LIMITS.read_text()),
+            [
+                (
+                    limit.name,
+                    *map(limit.shown, (limit.default, limit.least, limit.greatest)),
+                    limit.description,
+                )
+                for limit in CHANGEABLE_LIMITS.values()
+            ],
+        )
 
 
 def log_calls() -> Iterator[tuple[str, str]]:
@@ -83,6 +110,11 @@ class LogEventsTests(SynchronousTestCase):
         """The page lists exactly the lines that devlxd can log, with their levels."""
         page = (DOCS / "log_events.rst").read_text()
         self.assertEqual(sorted(LOG_EVENT.findall(page)), sorted(set(log_calls())))
+
+    def test_names(self) -> None:
+        """The page has the name of each event."""
+        page = (DOCS / "log_events.rst").read_text()
+        self.assertEqual(dict(NAMED_EVENT.findall(page)), dict(EVENT_NAMES))
 
     def test_all_rows(self) -> None:
         """Each row of the tables matches the pattern of this test."""

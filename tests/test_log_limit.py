@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from devlxd import log_limit
 from devlxd.log_limit import RateLimitedLogger
+from tests.default_limits import limits
 
 
 class RateLimitedLoggerTests(SynchronousTestCase):
@@ -15,7 +16,9 @@ class RateLimitedLoggerTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.log = RateLimitedLogger(Logger(), self.clock, lines=2, seconds=10)
+        self.log = RateLimitedLogger(
+            Logger(), self.clock, limits(log_lines=2), seconds=10
+        )
 
     def test_limit(self) -> None:
         """The first lines of a kind are logged; the others are counted."""

@@ -35,6 +35,7 @@ from devlxd.testing import (
     site_for,
 )
 from devlxd.testing.contracts import ServiceObserverContract
+from tests.default_limits import limits
 
 GET = b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -277,7 +278,7 @@ class ObserverTests(SynchronousTestCase):
             MemoryPeerSource(),
             Clock(),
             observer=self.observer,
-            max_connections=1,
+            limits=limits(connections=1),
         )
         site = sites.site(DEFAULT_DIALECT)
         GuestConnection(site)

@@ -24,12 +24,12 @@ from zope.interface.verify import verifyObject
 from devlxd.containers.memory_store import MemoryStore
 from devlxd.guestapi.dialects.apollo import DIALECT as APOLLO
 from devlxd.guestapi.dialects.lxd import DIALECT as LXD
-from devlxd.guestapi.downloads import MAX_DOWNLOADS
 from devlxd.host.adopted import AdoptedPort
 from devlxd.host.listening import endpoint_at
 from devlxd.httpserver.site import DevLXDSite
 from devlxd.images.memory_image_store import MemoryImageStore
 from devlxd.interfaces import IImageStore, IStoreObserver
+from devlxd.limits import CurrentLimits
 from devlxd.model import Caller, Container, Refusal
 from devlxd.observers import guarded
 from devlxd.service import DevLXDService, _ChangeReporter
@@ -42,6 +42,7 @@ from devlxd.testing import (
     RecordingServiceObserver,
 )
 from devlxd.testing.contracts import StoreObserverContract
+from tests.default_limits import limits
 
 C1 = Container("c1", {"user.a": "b"})
 
@@ -87,8 +88,7 @@ class DevLXDServiceTests(SynchronousTestCase):
     def start_two(
         self,
         images: IImageStore | None = None,
-        max_downloads: int = MAX_DOWNLOADS,
-        max_connections: int | None = None,
+        limits: CurrentLimits | None = None,
     ) -> list[DevLXDSite]:
         """Start a service with two endpoints of one dialect; return their sites."""
         endpoints = [
@@ -102,8 +102,7 @@ class DevLXDServiceTests(SynchronousTestCase):
             MemoryIdentifier({GUEST.pid: Caller("c1", uid=0)}),
             MemoryPeerSource(),
             images=images,
-            max_downloads=max_downloads,
-            max_connections=max_connections,
+            limits=limits,
         ).startService()
         return self.sites()
 
@@ -142,7 +141,7 @@ class DevLXDServiceTests(SynchronousTestCase):
         images = MemoryImageStore()
         path = f"/1.0/images/{images.put(b'data')}/export"
         self.store.put(Container("c1", {"security.devlxd.images": "true"}))
-        sites = self.start_two(images=images, max_downloads=1)
+        sites = self.start_two(images=images, limits=limits(downloads=1))
         first, second = map(GuestConnection, sites)
         self.assertTrue(first.get(path).endswith(b"\r\n\r\ndata"))
         # The response for a missing image is delayed; until then it is a download.
@@ -151,7 +150,7 @@ class DevLXDServiceTests(SynchronousTestCase):
 
     def test_max_connections(self) -> None:
         """All endpoints share the limit of connections."""
-        first, second = self.start_two(max_connections=1)
+        first, second = self.start_two(limits=limits(connections=1))
         self.assertEqual(GuestConnection(first).get("/1.0")[9:12], b"200")
         with capturedLogs() as events:
             refused = GuestConnection(second)

@@ -71,4 +71,11 @@ class ReloadResource(AdminResource):
         """
         if request.getHeader("Origin") is not None:
             raise AdminError(http.FORBIDDEN, "not from a browser")
-        return json_response({"needs_restart": list(self._operation.reload())})
+        reloaded = self._operation.reload()
+        return json_response(
+            {
+                "changed": list(reloaded.changed),
+                "needs_restart": list(reloaded.needs_restart),
+                "problem": reloaded.problem or None,
+            }
+        )

@@ -12,6 +12,7 @@ from attrs import define, field, frozen
 from devlxd.admin.records import Records
 from devlxd.interfaces import IDocuments, IGuestService
 from devlxd.model import Fault
+from devlxd.reloading import Reloaded
 
 
 @frozen
@@ -56,19 +57,14 @@ class Guests:
         return False
 
 
-def _nothing_to_reload() -> Sequence[str]:
-    return ()
-
-
 @define
 class Operation:
     """The state of this process, as its operator sees it.
 
     :ivar version: the version of devlxd.
     :ivar guests: the guest services: one for each directory of containers.
-    :ivar limits: the limits in force, by their names.
-    :ivar reload: reads the documents and the configuration again. Returns one line for
-        each change that needs a restart.
+    :ivar limits: returns the limits in force, by their names.
+    :ivar reload: reads the documents and the configuration again.
     :ivar now: returns the time, in nanoseconds since 1970.
     :ivar seconds: returns the time in seconds, from an arbitrary start.
     :ivar pid: the process id.
@@ -76,8 +72,8 @@ class Operation:
 
     version: str
     guests: list[Guests] = field(factory=list)
-    limits: Mapping[str, int | float] = field(factory=dict)
-    reload: Callable[[], Sequence[str]] = _nothing_to_reload
+    limits: Callable[[], Mapping[str, int | float]] = dict
+    reload: Callable[[], Reloaded] = Reloaded
     now: Callable[[], int] = time.time_ns
     seconds: Callable[[], float] = time.monotonic
     pid: int = field(factory=os.getpid)

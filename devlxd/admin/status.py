@@ -59,7 +59,7 @@ def status_of(operation: Operation) -> dict[str, Any]:
         "connections": sum(sum(s.connections().values()) for s in services),
         "subscribers": sum(sum(s.subscribers().values()) for s in services),
         "refused": refusals_by_text(unidentified),
-        "limits": dict(operation.limits),
+        "limits": dict(operation.limits()),
     }
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from twisted.application.service import Service
@@ -39,6 +40,7 @@ from devlxd.containers.removals import Removals
 from devlxd.containers.store_base import ContainerStoreBase
 from devlxd.containers.warning_log import WarningLog
 from devlxd.interfaces import IDocuments, IWatcher, IWatchListener
+from devlxd.limits import CurrentLimits
 from devlxd.log_limit import RateLimitedLogger
 from devlxd.model import Container, Fault
 from devlxd.turns import Slices
@@ -62,6 +64,7 @@ class DirectoryStore(ContainerStoreBase, Service):
     :param watcher: reports changes; the store starts and stops it.
     :param wall: returns the time as file systems record it, in seconds since 1970.
     :param access_keys: the config keys whose mistakes are logged.
+    :param limits: the limits of documents; default: the usual ones.
     """
 
     _log = Logger()
@@ -73,6 +76,7 @@ class DirectoryStore(ContainerStoreBase, Service):
         watcher: IWatcher,
         wall: Callable[[], float] = time.time,
         access_keys: AccessKeys = NO_ACCESS_KEYS,
+        limits: CurrentLimits | None = None,
     ) -> None:
         super().__init__()
         self.directory = directory
@@ -80,12 +84,15 @@ class DirectoryStore(ContainerStoreBase, Service):
         self._wall = wall
         self._access_keys = access_keys
         self._watcher = watcher
-        self._limited_log = RateLimitedLogger(self._log, reactor)
+        self._limits = limits or CurrentLimits()
+        self._limited_log = RateLimitedLogger(self._log, reactor, self._limits)
         self._reset()
 
     def _reset(self) -> None:
         """Discard all that is known about the documents, but keep the snapshots."""
-        self._queue = ReadingQueue(self._reactor, self._read, self.mark_loaded)
+        self._queue = ReadingQueue(
+            self._reactor, self._read, self.mark_loaded, self._limits
+        )
         self._watches = DirectoryWatches(self._watcher, self.directory)
         self._versions = DocumentVersions(self._reactor, self._wall)
         self._failed = FailedReads(self._reactor, self._limited_log, self._retry)
@@ -158,11 +165,9 @@ class DirectoryStore(ContainerStoreBase, Service):
 
     def touched(self, watch: int, entry: str, complete: bool) -> None:
         """See `IWatchListener.touched`."""
+        report = self._queue.write_ended if complete else self._queue.write_begun
         for name in self._watches.affected(watch, entry):
-            if complete:
-                self._queue.write_ended(name)
-            else:
-                self._queue.write_begun(name)
+            report(name)
 
     def lost(self, watch: int) -> None:
         """See `IWatchListener.lost`."""
@@ -233,7 +238,7 @@ class DirectoryStore(ContainerStoreBase, Service):
                 is_first = not super().has(name) or self._queue.is_unread(name)
                 if signature is None and not is_first:
                     self._versions.check_settled(name, paths)
-            document = read_document(name, paths)
+            document = read_document(name, paths, self._limits.value.document_bytes)
         except UnreadableError as error:
             problem = error
         if not self._watcher.poll():
@@ -288,12 +293,6 @@ class DirectoryStore(ContainerStoreBase, Service):
     def _remove_missing(self, name: str) -> None:
         # There may be a new document that was not reported.
         self._queue.add_changed(name)
-        try:
-            is_missing = not find_documents(self.directory, name)
-        except UnreadableError:
-            is_missing = False
-        if is_missing:
-            self._log.info(
-                "removing container {name}: it no longer has a document", name=name
-            )
-            self.remove(name)
+        with suppress(UnreadableError):
+            if not find_documents(self.directory, name):
+                self.remove(name)

@@ -35,6 +35,7 @@ class Document:
     :ivar path: where it was read from.
     :ivar content: its bytes.
     :ivar is_readable_by_all: whether its mode lets every user read it.
+    :ivar max_size: the maximum length that the parser accepts, in bytes.
     :ivar origin: see `Container.origin`: the inode and the birth time of the
         document, or of the container's own directory around it; empty if the birth
         time is unknown. It does not contain the number of the device, which
@@ -45,12 +46,17 @@ class Document:
     content: bytes
     origin: str
     is_readable_by_all: bool = False
+    max_size: int = MAX_DOCUMENT
 
 
-def read_document(name: str, paths: list[DocumentPath]) -> Document | None:
+def read_document(
+    name: str, paths: list[DocumentPath], max_size: int = MAX_DOCUMENT
+) -> Document | None:
     """Read the document of the container ``name``.
 
     :param paths: all documents of the container.
+    :param max_size: the maximum length, in bytes; a document may be read whose length
+        is one more, and which the parser rejects.
     :return: ``None`` if there is none.
     :raises UnreadableError: when it cannot be read, there is more than one, or
         ``name`` is not a valid name.
@@ -66,15 +72,18 @@ def read_document(name: str, paths: list[DocumentPath]) -> Document | None:
         raise UnreadableError(path.printable(), reason)
     try:
         with open(open_regular(path.path), "rb") as file:
-            content, mode = _read_whole(path, file.fileno(), file)
+            content, mode = _read_whole(path, file, max_size)
             own = path.path.parent if path.is_in_own_directory else file.fileno()
-            return Document(path, content, _origin(own), bool(mode & stat.S_IROTH))
+            is_public = bool(mode & stat.S_IROTH)
+            return Document(path, content, _origin(own), is_public, max_size)
     except OSError as error:
         raise UnreadableError.from_os_error(error, path.path) from None
 
 
 def parse(
-    name: str, document: Document, access_keys: AccessKeys
+    name: str,
+    document: Document,
+    access_keys: AccessKeys,
 ) -> Slices[ParsedDocument]:
     """Parse the document of the container ``name``, in slices.
 
@@ -83,7 +92,12 @@ def parse(
     path = document.path
     try:
         parsed = yield from parse_document(
-            name, document.content, path.format, document.origin, access_keys
+            name,
+            document.content,
+            path.format,
+            document.origin,
+            access_keys,
+            document.max_size,
         )
     except DocumentError as error:
         file = path.printable()
@@ -104,19 +118,17 @@ def _is_reachable_by_all(path: Path) -> bool:
         return False
 
 
-def _read_whole(
-    path: DocumentPath, descriptor: int, file: BinaryIO
-) -> tuple[bytes, int]:
+def _read_whole(path: DocumentPath, file: BinaryIO, max_size: int) -> tuple[bytes, int]:
     """Read a file, and check that it was not modified meanwhile.
 
     :return: its content and its mode.
     """
-    before = os.fstat(descriptor)
+    before = os.fstat(file.fileno())
     # One byte more than allowed, so that the parser rejects a longer document.
-    content = file.read(MAX_DOCUMENT + 1)
-    after = os.fstat(descriptor)
+    content = file.read(max_size + 1)
+    after = os.fstat(file.fileno())
     was_modified = before.st_mtime_ns != after.st_mtime_ns
-    if was_modified or len(content) < min(after.st_size, MAX_DOCUMENT):
+    if was_modified or len(content) < min(after.st_size, max_size):
         reason = "was modified while it was read"
         raise UnreadableError(path.printable(), reason, is_transient=True)
     return content, after.st_mode

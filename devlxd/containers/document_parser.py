@@ -80,24 +80,26 @@ def parse_document(
     format: Format,
     origin: str = "",
     access_keys: AccessKeys = NO_ACCESS_KEYS,
+    max_size: int = MAX_DOCUMENT,
 ) -> Slices[ParsedDocument]:
     """Parse the document of the container ``name``, in slices.
 
     :param content: the bytes of the document.
     :param origin: see `Container.origin`.
     :param access_keys: the config keys that are checked for mistakes.
+    :param max_size: the maximum length, in bytes.
     :raises DocumentError: when the document is rejected.
     """
-    if len(content) > MAX_DOCUMENT:
-        raise DocumentError(f"longer than {MAX_DOCUMENT} bytes; shorten its values")
+    if len(content) > max_size:
+        raise DocumentError(f"longer than {max_size} bytes; shorten its values")
     text = _decode(content)
     if format is Format.JSON:
         parsed = _parse_simple_json(name, text, origin, access_keys)
         if parsed is not None:
             return parsed
-        tree = yield from read_json(text)
+        tree = yield from read_json(text, max_size)
     else:
-        tree = yield from read_yaml(text)
+        tree = yield from read_yaml(text, max_size)
     return (yield from _parse_tree(name, tree, format, origin, access_keys))
 
 

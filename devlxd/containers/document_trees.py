@@ -19,8 +19,10 @@ from typing import TypeAlias
 
 from attrs import define, field
 
-#: The maximum length of a document, in bytes.
-MAX_DOCUMENT = 16 * 1024 * 1024
+from devlxd.model import Limits
+
+#: The maximum length of a document, in bytes, unless the operator sets another one.
+MAX_DOCUMENT = Limits().document_bytes
 
 #: The maximum depth of a document. LXD's ``backup.yaml`` needs seven levels.
 MAX_DEPTH = 64
@@ -89,9 +91,11 @@ class Tree:
 
     :ivar root: the whole document; ``None`` while it is empty.
     :ivar line: the line where the root starts.
+    :param max_size: how large it may be when its aliases are expanded.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, max_size: int = MAX_DOCUMENT) -> None:
+        self._max_size = max_size
         self.root: Value | None = None
         self.line = 0
         self._open: list[Branch] = []
@@ -159,7 +163,7 @@ class Tree:
     def _grow(self, size: int) -> None:
         if self._open:
             self._open[-1].size += size
-            if self._open[-1].size > MAX_DOCUMENT:
+            if self._open[-1].size > self._max_size:
                 raise DocumentError(
                     "too large when its aliases are expanded; use fewer aliases"
                 )

@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from devlxd.containers.document_trees import (
     MAX_DEPTH,
+    MAX_DOCUMENT,
     PIECES,
     Branch,
     DocumentError,
@@ -31,13 +32,14 @@ _REMEDIES = {
 _SPACE = re.compile(r"[ \t\n\r]*")
 
 
-def read_json(text: str) -> Slices[Tree]:
+def read_json(text: str, max_size: int = MAX_DOCUMENT) -> Slices[Tree]:
     """Return the tree of a JSON document, in slices.
 
+    :param max_size: see `Tree`.
     :raises DocumentError: when ``text`` is not a JSON document.
     """
     try:
-        return (yield from _JSONReader(text).read())
+        return (yield from _JSONReader(text, max_size).read())
     except json.JSONDecodeError as error:
         reason = error.msg + _REMEDIES.get(error.msg, "")
         raise DocumentError(reason, error.lineno) from None
@@ -95,11 +97,11 @@ class _JSONReader:
     is large, and it reports the lines of syntax errors only.
     """
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, max_size: int) -> None:
         self._text = text
         self._position = 0
         self._line = 1
-        self._tree = Tree()
+        self._tree = Tree(max_size)
         # Numbers stay as they were written.
         decoder = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str)
         self._decode: Callable[[str, int], tuple[object, int]] = decoder.raw_decode

@@ -10,6 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import Cooperator
 from twisted.logger import Logger
 
+from devlxd.limits import CurrentLimits
 from devlxd.turns import Slices, cooperator, finish
 
 #: How long documents are read until the reactor does other work, in seconds.
@@ -18,14 +19,6 @@ SLICE = 0.002
 #: The minimum length of a large document, in bytes. Large documents are read
 #: concurrently, in turns.
 LARGE = 64 * 1024
-
-#: The maximum number of large documents that are read concurrently. Each needs
-#: memory of about ten times its length.
-MAX_LARGE = 4
-
-#: How long a document is regarded as being written, in seconds: the end of a write
-#: may never be reported. Loading waits for such a document no longer than this.
-MAX_WRITE = 60.0
 
 
 class ReadingQueue:
@@ -40,6 +33,10 @@ class ReadingQueue:
     :param reactor: does other work between the slices.
     :param read: called with a name; returns the slices that read the document. An
         exception that they raise is logged.
+    :param limits: how many large documents are read concurrently (each needs memory of
+        about ten times its length), and how long a document is regarded as being
+        written: the end of a write may never be reported. Loading waits for such a
+        document no longer than this.
     :param loaded: called when all documents have been read that were in the queue
         at `begin_loading`. A document that is being written is read afterwards.
     """
@@ -52,10 +49,12 @@ class ReadingQueue:
         reactor: IReactorTime,
         read: Callable[[str], Slices[None]],
         loaded: Callable[[], None],
+        limits: CurrentLimits,
     ) -> None:
         self._reactor = reactor
         self._read = read
         self._loaded = loaded
+        self._limits = limits
         # Documents to read, in this order: those that have changed, and those that
         # may have changed.
         self._changed: dict[str, None] = {}
@@ -132,10 +131,14 @@ class ReadingQueue:
         """Return whether a document is being read, or postponed as a large one."""
         return name in self._reading or name in self._postponed
 
+    @property
+    def _write_timeout(self) -> float:
+        return self._limits.value.write_timeout
+
     def is_being_written(self, name: str) -> bool:
-        """Return whether a document is being written, for up to `MAX_WRITE`."""
+        """Return whether a document is being written, for a limited time."""
         since = self._written.get(name)
-        if since is None or since + MAX_WRITE >= self._reactor.seconds():
+        if since is None or since + self._write_timeout >= self._reactor.seconds():
             return since is not None
         del self._written[name]
         return False
@@ -161,13 +164,13 @@ class ReadingQueue:
         """Parse a document; if it is large, in turns with others.
 
         :param size: the length of the document, in bytes.
-        :param slices: the slices that parse it. If it is large, and `MAX_LARGE`
-            others are being parsed, the slices are dropped, and the document is read
-            again after one of these.
+        :param slices: the slices that parse it. If it is large, and as many
+            others as permitted are being parsed, the slices are dropped, and the
+            document is read again after one of these.
         """
         if size <= LARGE:
             yield from self._mark_reading(name, slices)
-        elif len(self._large) < MAX_LARGE:
+        elif len(self._large) < self._limits.value.large_documents:
             self._large.add(name)
             self._reading.add(name)
             self._cooperator.cooperate(
@@ -229,5 +232,6 @@ class ReadingQueue:
         """Return whether loading waits for a document that has had its turn."""
         if self.is_busy(name) or self._is_queued(name):
             return True
-        is_loading_long = self._loading_since + MAX_WRITE <= self._reactor.seconds()
+        loading_for = self._reactor.seconds() - self._loading_since
+        is_loading_long = loading_for >= self._write_timeout
         return self.is_being_written(name) and not is_loading_long

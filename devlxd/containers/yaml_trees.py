@@ -5,7 +5,13 @@ from __future__ import annotations
 
 import yaml
 
-from devlxd.containers.document_trees import PIECES, TOO_DEEP, DocumentError, Tree
+from devlxd.containers.document_trees import (
+    MAX_DOCUMENT,
+    PIECES,
+    TOO_DEEP,
+    DocumentError,
+    Tree,
+)
 from devlxd.turns import Slices
 
 if not yaml.__with_libyaml__:
@@ -35,13 +41,14 @@ _REMEDIES = {
 }
 
 
-def read_yaml(text: str) -> Slices[Tree]:
+def read_yaml(text: str, max_size: int = MAX_DOCUMENT) -> Slices[Tree]:
     """Return the tree of a YAML document, in slices.
 
+    :param max_size: see `Tree`.
     :raises DocumentError: when ``text`` is not one YAML document.
     """
     try:
-        return (yield from _read_events(text))
+        return (yield from _read_events(text, max_size))
     except yaml.MarkedYAMLError as error:
         reason = error.problem or error.context or "not YAML"
         if "nesting depth" in reason:
@@ -56,8 +63,8 @@ def read_yaml(text: str) -> Slices[Tree]:
         raise DocumentError(f"{error.reason}; remove them", line) from None
 
 
-def _read_events(text: str) -> Slices[Tree]:
-    tree = Tree()
+def _read_events(text: str, max_size: int) -> Slices[Tree]:
+    tree = Tree(max_size)
     for number, event in enumerate(yaml.parse(text, Loader=yaml.CBaseLoader), 1):
         assert event.start_mark is not None
         line = event.start_mark.line + 1

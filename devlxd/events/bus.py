@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 
 from twisted.application.service import Service
@@ -14,7 +14,7 @@ from zope.interface import implementer
 from devlxd.events.change_queue import ChangeQueue
 from devlxd.events.diff import changes, event_of
 from devlxd.events.event_list import Chain
-from devlxd.events.incarnation import Incarnation, identity_of, new_number
+from devlxd.events.incarnation import Incarnation, is_to_be_recorded, new_number
 from devlxd.events.recorder import Recorder
 from devlxd.events.replay import Replay
 from devlxd.events.subscription import BATCH, Subscription
@@ -28,7 +28,8 @@ from devlxd.interfaces import (
     ISubscription,
     ITurns,
 )
-from devlxd.model import Container, End, Event
+from devlxd.limits import CurrentLimits
+from devlxd.model import Container, End, Limits
 from devlxd.observers import NullObserver
 from devlxd.turns import Turns
 
@@ -60,6 +61,7 @@ class EventBus(Service):
     :param namespaces: the prefixes of the config keys whose changes cause events. List
         only those that guests may see; there is no default, so that no other key is
         exposed by omission.
+    :param limits: the limits of events; default: the usual ones.
     """
 
     def __init__(
@@ -72,14 +74,21 @@ class EventBus(Service):
         observer: IServiceObserver | None = None,
         *,
         namespaces: Collection[str],
+        limits: CurrentLimits | None = None,
     ) -> None:
         self._store = store
         self._now = now
         self._turns = turns or Turns(reactor)
         self._observer = observer or NullObserver()
         self._namespaces = tuple(namespaces)
+        self._limits = limits or CurrentLimits()
         self._recorder = Recorder(
-            journal, reactor, self._turns, self._namespaces, self._all_incarnations
+            journal,
+            reactor,
+            self._turns,
+            self._namespaces,
+            self._all_incarnations,
+            self._limits,
         )
         self._present: dict[str, Incarnation] = {}
         #: The incarnations of removed containers, until their subscriptions end.
@@ -220,11 +229,11 @@ class EventBus(Service):
         yield from self._create_events(incarnation, new, chain)
         # The last snapshot of a removed container has no config and no devices.
         snapshot = new or Container(incarnation.container.name)
-        if _is_to_be_recorded(incarnation, new, chain.events):
+        if is_to_be_recorded(incarnation, new, chain.events):
             yield from self._recorder.prepare(snapshot, chain.events)
         # Since the last check a replay may have ended, or a retry may have recorded
         # the previous snapshot.
-        incarnation.is_recorded = not _is_to_be_recorded(incarnation, new, chain.events)
+        incarnation.is_recorded = not is_to_be_recorded(incarnation, new, chain.events)
         since, incarnation.container = incarnation.timestamp, snapshot
         if chain.events:
             incarnation.timestamp = chain.events[-1].timestamp
@@ -232,7 +241,7 @@ class EventBus(Service):
             self._observer.recorded(incarnation.container.name, len(chain.events))
         if not incarnation.is_recorded:
             self._recorder.record(incarnation, since, chain.events)
-        _deliver(incarnation, chain)
+        _deliver(incarnation, chain, self._limits.value)
 
     def _create_events(
         self, incarnation: Incarnation, new: Container | None, chain: Chain
@@ -262,24 +271,7 @@ class EventBus(Service):
         self._clean_up(incarnation)
 
 
-def _is_to_be_recorded(
-    incarnation: Incarnation, new: Container | None, events: Sequence[Event]
-) -> bool:
-    """Return whether a change must be written to the journal.
-
-    The removal of a container is written only if its recorded events are still read.
-    Otherwise all of them are removed from the journal immediately.
-    """
-    if new is None:
-        return incarnation.replays > 0
-    return (
-        bool(events)
-        or not incarnation.is_recorded
-        or identity_of(new) != identity_of(incarnation.container)
-    )
-
-
-def _deliver(incarnation: Incarnation, chain: Chain) -> None:
+def _deliver(incarnation: Incarnation, chain: Chain, limits: Limits) -> None:
     """Deliver the events of a change, and end subscriptions that are too far behind.
 
     A subscription that had no undelivered events before is not ended, however many
@@ -293,4 +285,4 @@ def _deliver(incarnation: Incarnation, chain: Chain) -> None:
     for subscription in subscriptions:
         remaining -= subscription.notify(remaining)
     for subscription in behind:
-        subscription.end_if_slow(chain.last)
+        subscription.end_if_slow(chain.last, limits)

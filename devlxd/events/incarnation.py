@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 
 from devlxd.events.change_queue import ChangeQueue
 from devlxd.events.event_list import Node
 from devlxd.events.subscription import Subscription
-from devlxd.model import Container
+from devlxd.model import Container, Event
 
 
 class Incarnation:
@@ -67,3 +68,20 @@ def are_certainly_same(new: Container, known: Container) -> bool:
             if one and other:
                 return one == other
     return False
+
+
+def is_to_be_recorded(
+    incarnation: Incarnation, new: Container | None, events: Sequence[Event]
+) -> bool:
+    """Return whether a change must be written to the journal.
+
+    The removal of a container is written only if its recorded events are still read.
+    Otherwise all of them are removed from the journal immediately.
+    """
+    if new is None:
+        return incarnation.replays > 0
+    return (
+        bool(events)
+        or not incarnation.is_recorded
+        or identity_of(new) != identity_of(incarnation.container)
+    )

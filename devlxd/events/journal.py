@@ -20,9 +20,10 @@ from devlxd.events.journal_encoding import (
 )
 from devlxd.events.journal_file import JournalFile
 from devlxd.events.journal_integrity import checksum_of, verify
-from devlxd.events.journal_limits import MAX_BYTES, MAX_CONTAINER_BYTES, JournalLimits
+from devlxd.events.journal_limits import JournalLimits
 from devlxd.events.journal_schema import FACTS
 from devlxd.interfaces import IJournal
+from devlxd.limits import CurrentLimits
 from devlxd.model import Container, Event
 from devlxd.sqlite_files import MEMORY
 
@@ -54,20 +55,16 @@ class SQLiteJournal:
     one, after it was renamed: the date and the time are added to its name.
 
     :param path: the path of the file; default: ``:memory:``, which `close` discards.
-    :param container_bytes: the maximum size of the events of one container, in bytes.
-        The oldest ones are deleted when it is exceeded by 1 MiB.
-    :param all_bytes: the maximum size of all events, in bytes. Beyond it, the oldest
+    :param limits: how many events are kept, and of which size; default: the usual
+        limits. The oldest events of a container are deleted when it exceeds one of its
+        limits by 200 events or 1 MiB. Beyond the size for all containers, the oldest
         events of the container with the most bytes are deleted.
     """
 
-    def __init__(
-        self,
-        path: str = MEMORY,
-        container_bytes: int = MAX_CONTAINER_BYTES,
-        all_bytes: int = MAX_BYTES,
-    ) -> None:
-        self._limits = JournalLimits(container_bytes, all_bytes)
-        self._encoder = ChangeEncoder(container_bytes)
+    def __init__(self, path: str = MEMORY, limits: CurrentLimits | None = None) -> None:
+        limits = limits or CurrentLimits()
+        self._limits = JournalLimits(limits)
+        self._encoder = ChangeEncoder(limits)
         self._file = JournalFile(path, self._limits.load)
 
     def check(self) -> None:

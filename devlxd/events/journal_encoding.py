@@ -12,7 +12,7 @@ from attrs import frozen
 
 from devlxd.compact_json import compact_json
 from devlxd.events.journal_integrity import checksum_of
-from devlxd.events.journal_limits import KEPT_EVENTS
+from devlxd.limits import CurrentLimits
 from devlxd.model import Container, Event
 from devlxd.model.container import UUID_KEY
 
@@ -48,14 +48,14 @@ class EncodedChange:
 class ChangeEncoder:
     """An encoder of changes, which keeps prepared ones until they are recorded.
 
-    :param max_bytes: the maximum size of the encoded events of a change, in bytes.
-        Older events are omitted.
+    :param limits: how many events of a change are encoded, and their size. Older events
+        are omitted.
     :ivar namespaces: the prefixes of the config keys that are encoded, besides
         ``volatile.uuid``.
     """
 
-    def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
+    def __init__(self, limits: CurrentLimits) -> None:
+        self._limits = limits
         self._encoded: dict[int, EncodedChange] = {}
         self.namespaces: tuple[str, ...] = ()
 
@@ -93,11 +93,12 @@ class ChangeEncoder:
 
     def _rows_of(self, events: Sequence[Event]) -> Iterator[EventRow]:
         """Yield the rows of as many events as are kept, the newest first."""
+        limits = self._limits.value
         size = 0
-        for event in events[: -KEPT_EVENTS - 1 : -1]:
+        for event in events[: -limits.kept_events - 1 : -1]:
             metadata = compact_json(event.metadata).encode()
             size += len(metadata)
-            if size > self._max_bytes:
+            if size > limits.container_journal_bytes:
                 return
             checksum = checksum_of(event.timestamp, event.type, data=metadata)
             yield event.timestamp, event.type, checksum, metadata

@@ -7,15 +7,8 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
+from devlxd.limits import CurrentLimits
 from devlxd.sqlite_files import DamagedError, number_of
-
-#: How many events of each container are kept at least, unless they are too large.
-KEPT_EVENTS = 1000
-
-#: The maximum size of the events that are kept, in bytes: of one container, and of
-#: all. The last snapshots are not counted: they are no longer than their documents.
-MAX_CONTAINER_BYTES = 8 * 1024 * 1024
-MAX_BYTES = 256 * 1024 * 1024
 
 #: How far a container may exceed its limits before events are deleted: by events,
 #: and by bytes.
@@ -26,13 +19,13 @@ _SLACK_BYTES = 1024 * 1024
 class JournalLimits:
     """The limits of the journal: counts events, and deletes the oldest ones.
 
-    :param container_bytes: see `SQLiteJournal`.
-    :param all_bytes: see `SQLiteJournal`.
+    The last snapshots are not counted: they are no longer than their documents.
+
+    :param limits: the limits that are in force.
     """
 
-    def __init__(self, container_bytes: int, all_bytes: int) -> None:
-        self._container_bytes = container_bytes
-        self._all_bytes = all_bytes
+    def __init__(self, limits: CurrentLimits) -> None:
+        self._limits = limits
         self._bytes = 0
 
     def load(self, connection: sqlite3.Connection) -> None:
@@ -62,12 +55,14 @@ class JournalLimits:
 
     def prune(self, connection: sqlite3.Connection, incarnation: int) -> None:
         """Delete events beyond the limits of a container, and of all containers."""
+        limits = self._limits.value
         count, size = connection.execute(
             "SELECT events, bytes FROM incarnations WHERE number = ?", (incarnation,)
         ).fetchone()
-        if count > KEPT_EVENTS + _SLACK or size > self._container_bytes + _SLACK_BYTES:
-            self._keep_newest(connection, incarnation, self._container_bytes)
-        while (before := self._bytes) > self._all_bytes:
+        most = limits.container_journal_bytes
+        if count > limits.kept_events + _SLACK or size > most + _SLACK_BYTES:
+            self._keep_newest(connection, incarnation, most)
+        while (before := self._bytes) > limits.journal_bytes:
             largest, size = connection.execute(
                 "SELECT number, bytes FROM incarnations ORDER BY bytes DESC LIMIT 1"
             ).fetchone()
@@ -97,7 +92,7 @@ class JournalLimits:
     def _keep_newest(
         self, connection: sqlite3.Connection, incarnation: int, size: int
     ) -> None:
-        """Keep only the newest events: at most `KEPT_EVENTS`, and ``size`` bytes."""
+        """Keep only the newest events: at most ``kept_events``, and ``size`` bytes."""
         lengths = connection.execute(
             "SELECT timestamp, length(metadata) FROM events WHERE incarnation = ? "
             "ORDER BY timestamp DESC",
@@ -106,6 +101,6 @@ class JournalLimits:
         with closing(lengths):
             for number, (timestamp, length) in enumerate(lengths):
                 size -= length
-                if number == KEPT_EVENTS or size < 0:
+                if number == self._limits.value.kept_events or size < 0:
                     self.delete_until(connection, incarnation, timestamp)
                     return

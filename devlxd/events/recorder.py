@@ -10,7 +10,6 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from devlxd.events.incarnation import Incarnation, are_certainly_same, new_number
-from devlxd.events.journal_limits import KEPT_EVENTS
 from devlxd.events.replay import Replay, SharedEvents
 from devlxd.interfaces import (
     IContainerStore,
@@ -20,6 +19,7 @@ from devlxd.interfaces import (
     JournalError,
     JournalReplacedError,
 )
+from devlxd.limits import CurrentLimits
 from devlxd.model import Container, Event
 
 #: How long after the store was loaded a container may be missing before its events
@@ -47,6 +47,7 @@ class Recorder:
     :param turns: runs the retries, in turns.
     :param namespaces: see `IJournal.open`.
     :param in_use: returns the incarnations whose events must stay in the journal.
+    :param limits: how many events of a change are kept.
     """
 
     _log = Logger()
@@ -58,12 +59,14 @@ class Recorder:
         turns: ITurns,
         namespaces: Collection[str],
         in_use: Callable[[], Collection[Incarnation]],
+        limits: CurrentLimits,
     ) -> None:
         self._journal = journal
         self._reactor = reactor
         self._turns = turns
         self._namespaces = namespaces
         self._in_use = in_use
+        self._limits = limits
         #: The events in memory; see `Replay`.
         self._shared: SharedEvents = SharedEvents()
         #: The incarnation numbers of the last process, by the names of those containers
@@ -134,7 +137,7 @@ class Recorder:
         :param since: the timestamp of the incarnation before these events.
         """
         # The journal keeps no earlier ones.
-        for event in events[-KEPT_EVENTS:]:
+        for event in events[-self._limits.value.kept_events :]:
             self._shared[incarnation.number, event.timestamp] = event
         try:
             self._write(incarnation, since, events)

@@ -12,7 +12,7 @@ from zope.interface import implementer
 
 from devlxd.events.event_list import Node
 from devlxd.interfaces import ISubscriber, ISubscription, ITurn, ITurns
-from devlxd.model import End, Event
+from devlxd.model import End, Event, Limits
 
 _Argument = TypeVar("_Argument")
 
@@ -20,10 +20,6 @@ _Argument = TypeVar("_Argument")
 #: smaller event than `_LEAST` counts as that many bytes.
 BATCH = 64 * 1024
 _LEAST = 512
-
-#: How far a paused subscription may be behind: in events, and in bytes.
-MAX_QUEUED_EVENTS = 2000
-MAX_QUEUED_BYTES = 4 * 1024 * 1024
 
 
 class RecordedEvents(Protocol):
@@ -141,18 +137,19 @@ class Subscription:
             self._take_turn()
         return 0
 
-    def end_if_slow(self, last: Node) -> None:
+    def end_if_slow(self, last: Node, limits: Limits) -> None:
         """End the subscription if it is paused and too far behind.
 
         :param last: the last node of the list.
+        :param limits: how far it may be behind.
         """
         position = self._position
         if (
             self._is_paused
             and position is not None
             and (
-                last.count - position.count > MAX_QUEUED_EVENTS
-                or last.size - position.size > MAX_QUEUED_BYTES
+                last.count - position.count > limits.queued_events
+                or last.size - position.size > limits.queued_bytes
             )
         ):
             self.end_now(End.TOO_SLOW)

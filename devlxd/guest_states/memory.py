@@ -16,6 +16,7 @@ from devlxd.interfaces import (
     IRunObserver,
     IStoreObserver,
 )
+from devlxd.limits import CurrentLimits
 from devlxd.log_limit import RateLimitedLogger
 from devlxd.model import Caller, Container, GuestState
 
@@ -31,6 +32,7 @@ class MemoryGuestStates(Service):
     :param identifier: notifies of the ends of runs. If it ends all runs when it is
         stopped, it must be stopped after the guest states.
     :param reactor: for the limit of log lines.
+    :param limits: how many lines; default: the usual number.
     """
 
     _log = Logger()
@@ -40,10 +42,11 @@ class MemoryGuestStates(Service):
         store: IContainerStore,
         identifier: ICallerIdentifier,
         reactor: IReactorTime,
+        limits: CurrentLimits | None = None,
     ) -> None:
         self._store = store
         self._identifier = identifier
-        self._limited_log = RateLimitedLogger(self._log, reactor)
+        self._limited_log = RateLimitedLogger(self._log, reactor, limits)
         # The callers that have said that their guests are ready, by container.
         self._ready: dict[str, Caller] = {}
         self._observers: list[IReadyObserver] = []

@@ -20,6 +20,7 @@ from devlxd.interfaces import (
     IRunIdentifier,
     NotInContainer,
 )
+from devlxd.limits import CurrentLimits
 from devlxd.model import Caller, Container, GuestState, Init
 from devlxd.turns import SLICE, cooperator
 
@@ -43,6 +44,7 @@ class SQLiteGuestStates(MemoryGuestStates):
     :param identifier: see `MemoryGuestStates`.
     :param reactor: schedules the look-ups, and retries of writing.
     :param path: the path of the file.
+    :param limits: see `MemoryGuestStates`.
     """
 
     _log = Logger()
@@ -53,8 +55,9 @@ class SQLiteGuestStates(MemoryGuestStates):
         identifier: ICallerIdentifier,
         reactor: IReactorTime,
         path: str,
+        limits: CurrentLimits | None = None,
     ) -> None:
-        super().__init__(store, identifier, reactor)
+        super().__init__(store, identifier, reactor, limits)
         self._reactor = reactor
         self._runs: IRunIdentifier | None = IRunIdentifier(identifier, None)
         self._records = ReadyRecords(ReadyFile(path), reactor)

@@ -11,10 +11,8 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
 from devlxd.interfaces import IDevLXDReactor, IImageStore, ImageError, IOpenImage
+from devlxd.limits import CurrentLimits
 from devlxd.log_limit import RateLimitedLogger
-
-#: How many downloads one container may have at a time.
-MAX_DOWNLOADS = 4
 
 #: How long it takes to respond that an image is not found, in seconds. Stores need
 #: less time for that.
@@ -30,7 +28,7 @@ class Downloads:
 
     :param store: the images.
     :param reactor: provides the time and a thread pool.
-    :param max_downloads: how many downloads one container may have at a time.
+    :param limits: how many downloads one container may have; default: the usual number.
     """
 
     _log = Logger()
@@ -39,17 +37,17 @@ class Downloads:
         self,
         store: IImageStore,
         reactor: IDevLXDReactor,
-        max_downloads: int = MAX_DOWNLOADS,
+        limits: CurrentLimits | None = None,
     ) -> None:
         self._store = store
         self._reactor = reactor
-        self._max_downloads = max_downloads
+        self._limits = limits or CurrentLimits()
         self._running: Counter[str] = Counter()
-        self._limited_log = RateLimitedLogger(self._log, reactor)
+        self._limited_log = RateLimitedLogger(self._log, reactor, self._limits)
 
     def begin(self, container: str) -> bool:
         """Count a new download; return ``False`` if the container has too many."""
-        if self._running[container] >= self._max_downloads:
+        if self._running[container] >= self._limits.value.downloads:
             return False
         self._running[container] += 1
         return True

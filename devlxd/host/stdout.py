@@ -24,9 +24,15 @@ _PIPE_BUF = select.PIPE_BUF
 _Write = Callable[[bytes], int]
 
 
-def nonblocking(file: TextIO) -> TextIO:
+def dropped_line(count: int) -> str:
+    """Return the line that states how many log lines were dropped."""
+    return f"{count} log lines were dropped\n"
+
+
+def nonblocking(file: TextIO, dropped: Callable[[int], str] = dropped_line) -> TextIO:
     """Return a file that writes to the descriptor of ``file`` and never blocks.
 
+    :param dropped: see `DroppingFile`.
     :return: ``file`` itself when writing to it cannot block for long, as to a
         regular file, or when it is closed.
     """
@@ -35,7 +41,7 @@ def nonblocking(file: TextIO) -> TextIO:
     except (AttributeError, OSError, ValueError):
         # Closed, or None: then descriptor 1 was closed when Python started.
         return file
-    return file if write is None else cast(TextIO, DroppingFile(write))
+    return file if write is None else cast(TextIO, DroppingFile(write, dropped))
 
 
 class DroppingFile(TextIOBase):
@@ -46,9 +52,13 @@ class DroppingFile(TextIOBase):
 
     :param write: writes as many bytes as possible without blocking, and returns
         their number.
+    :param dropped: returns the line that states how many lines were dropped.
     """
 
-    def __init__(self, write: _Write) -> None:
+    def __init__(
+        self, write: _Write, dropped: Callable[[int], str] = dropped_line
+    ) -> None:
+        self._dropped_line = dropped
         self._write = write
         # Threads log too.
         self._lock = Lock()
@@ -59,7 +69,7 @@ class DroppingFile(TextIOBase):
     def write(self, text: str) -> int:
         """See `io.TextIOBase.write`; ``text`` consists of whole lines."""
         with self._lock:
-            if self._dropped and self._put(f"{self._dropped} log lines were dropped\n"):
+            if self._dropped and self._put(self._dropped_line(self._dropped)):
                 self._dropped = 0
             if self._dropped or not self._put(text):
                 self._dropped += max(text.count("\n"), 1)

@@ -25,7 +25,6 @@ from twisted.python.failure import Failure
 from twisted.web import http
 from zope.interface import implementer
 
-from devlxd.httpserver.closing_channel import REQUEST_TIMEOUT
 from devlxd.httpserver.grammar import BodyTooLargeError
 from devlxd.httpserver.responses import TOO_LARGE
 from devlxd.httpserver.strict_channel import StrictChannel
@@ -33,10 +32,6 @@ from devlxd.interfaces import IConnection, ITurn
 
 #: How much is read from a connection at a time, in bytes.
 READ_SIZE = 4096
-
-#: How much a client may send on a connection that carries an endless stream, in
-#: bytes; all of it is ignored.
-MAX_IGNORED = 64 * 1024
 
 
 @implementer(IConnection, IFileDescriptorReceiver, IHalfCloseableProtocol)
@@ -163,7 +158,7 @@ class DevLXDChannel(StrictChannel):
         is_free = not self.paused and not self.is_busy
         if self.between_requests and has_begun and is_free:
             self.between_requests = False
-            self.setTimeout(REQUEST_TIMEOUT)
+            self.setTimeout(self.server.limits.value.request_timeout)
 
     # Turns. A client may pipeline thousands of requests. While it does not read its
     # responses, its requests wait. While it reads them, each request waits for a turn.
@@ -225,8 +220,9 @@ class DevLXDChannel(StrictChannel):
             self.pause_reading()
 
     def _ignore(self, data: bytes) -> None:
+        """Ignore what a client sends while it receives an endless stream."""
         self._ignored += len(data)
-        if self._ignored > MAX_IGNORED:
+        if self._ignored > self.server.limits.value.ignored_input_bytes:
             self.forceAbortClient()
 
     def hand_over(self, protocol: IProtocol) -> None:

@@ -8,18 +8,6 @@ from typing import Protocol
 from devlxd.httpserver.server import Server
 from devlxd.httpserver.twisted_private_apis import HTTPChannelBase
 
-#: How long a client may take to send a request, in seconds. For the first request,
-#: this starts when the connection is made.
-REQUEST_TIMEOUT = 10
-
-#: How long a connection may be idle between two requests, and how long a client
-#: may take to read its last response, in seconds.
-IDLE_TIMEOUT = 30
-
-#: How long a connection may take to close, in seconds, before it is aborted. See
-#: `devlxd.interfaces.IConnection.close`.
-CLOSE_TIMEOUT = 2
-
 
 class ActiveResponse(Protocol):
     """A response that is being sent, or is pending.
@@ -62,12 +50,12 @@ class ClosingChannel(HTTPChannelBase):
 
     def loseConnection(self) -> None:
         """See `ITransport.loseConnection`: abort later if the client does not read."""
-        self.abort_within(IDLE_TIMEOUT)
+        self.abort_within(self.server.limits.value.idle_timeout)
         super().loseConnection()
 
     def close(self) -> None:
         """See `IConnection.close`."""
-        self.abort_within(CLOSE_TIMEOUT)
+        self.abort_within(self.server.limits.value.close_timeout)
         if self.response is not None:
             self.response.close()
         elif not self.transport.disconnecting:
@@ -81,7 +69,7 @@ class ClosingChannel(HTTPChannelBase):
     def retire(self) -> None:
         """See `IConnection.retire`."""
         if self.is_endless:
-            self.abort_within(IDLE_TIMEOUT)
+            self.abort_within(self.server.limits.value.idle_timeout)
         else:
             self.close()
 

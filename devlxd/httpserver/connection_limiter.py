@@ -56,7 +56,7 @@ class ConnectionLimiter:
         # Processes whose connections are refused in this reactor iteration.
         self._refused_pids: set[int] = set()
         self._is_closed = False
-        self._limited_log = RateLimitedLogger(self._log, reactor)
+        self._limited_log = RateLimitedLogger(self._log, reactor, site.server.limits)
 
     def connection_accepted(self, connection: socket.SocketType) -> None:
         """Admit an accepted connection, now or in a turn of its owner, or close it."""

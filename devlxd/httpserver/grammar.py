@@ -7,8 +7,7 @@ import re
 
 from twisted.web.http import Request
 
-#: How long the body of a request may be, in bytes, and how many pieces it may have.
-MAX_BODY = 16 * 1024
+#: How many pieces the body of a request may have.
 MAX_PIECES = 256
 
 #: How long the name of a header may be, in bytes. Twisted keeps a cache of all names

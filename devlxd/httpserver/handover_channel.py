@@ -20,7 +20,6 @@ from twisted.python.failure import Failure
 from twisted.web import http
 
 from devlxd.httpserver.channel import DevLXDChannel
-from devlxd.httpserver.closing_channel import IDLE_TIMEOUT
 from devlxd.httpserver.connection_state import (
     MAX_RECEIVED,
     MAX_UNSENT,
@@ -202,7 +201,7 @@ class HandoverChannel(DevLXDChannel):
         self._is_continued = state.is_continued
         if state.is_idle:
             self.between_requests = True
-            self.timeOut = IDLE_TIMEOUT
+            self.timeOut = self.server.limits.value.idle_timeout
         self.setTimeout(self.timeOut)
         self._receive(state.received)
         self._take_turn()

@@ -17,9 +17,6 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from devlxd.interfaces import ITurn, ITurns
 
-#: The maximum number of open connections of one owner.
-MAX_CONNECTIONS = 1024
-
 #: How many requests of one owner are served without taking turns in one iteration of
 #: the reactor.
 REQUESTS_PER_ITERATION = 16
@@ -106,14 +103,14 @@ class ConnectionRegistry(Generic[Connection]):
 
     :param turns: schedules the requests and new connections of owners that have many.
     :param reactor: provides the time.
-    :param max_connections: how many connections one owner may have.
+    :param max_connections: returns how many connections one owner may have.
     :ivar processes: the recent owners by the pids of their processes.
     :ivar cgroups: the recent owners by their cgroups, see
         `devlxd.socket_options.cgroup_of`.
     """
 
     def __init__(
-        self, turns: ITurns, reactor: IReactorTime, max_connections: int
+        self, turns: ITurns, reactor: IReactorTime, max_connections: Callable[[], int]
     ) -> None:
         self._turns = turns
         self._reactor = reactor
@@ -133,7 +130,7 @@ class ConnectionRegistry(Generic[Connection]):
         :return: whether the connection was added.
         """
         connections = self._connections.setdefault(owner, set())
-        if len(connections) >= self._max_connections:
+        if len(connections) >= self._max_connections():
             return False
         connections.add(connection)
         return True
@@ -168,7 +165,7 @@ class ConnectionRegistry(Generic[Connection]):
         :param more: how many new connections of the owner are pending already.
         """
         connections = self._connections.get(owner, ())
-        return len(connections) + more < self._max_connections
+        return len(connections) + more < self._max_connections()
 
     # Turns
 

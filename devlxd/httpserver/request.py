@@ -22,12 +22,7 @@ from twisted.web.server import Request
 from devlxd.httpserver.body_sink import BodySink
 from devlxd.httpserver.channel import DevLXDChannel
 from devlxd.httpserver.conditions import under_conditions
-from devlxd.httpserver.grammar import (
-    MAX_BODY,
-    MAX_PIECES,
-    BodyTooLargeError,
-    origin_form,
-)
+from devlxd.httpserver.grammar import MAX_PIECES, BodyTooLargeError, origin_form
 from devlxd.httpserver.message_sink import BodyMessageSink
 from devlxd.httpserver.paced_body import PacedBody
 from devlxd.httpserver.responses import (
@@ -48,16 +43,11 @@ from devlxd.httpserver.websocket import (
     requests_websocket,
     websocket_key,
 )
+from devlxd.model import Limits
 
 #: How much of a response is written at a time, in bytes. No more than this is buffered
 #: for a client that does not read. Larger slices are not faster.
 SLICE = 32 * 1024
-
-#: For how long a client may stop reading a response in memory, in seconds.
-READ_TIMEOUT = 30
-
-#: For how long a client may stop reading a stream, in seconds. Its disk may be slow.
-STALL_TIMEOUT = 300
 
 #: How much of the method and path of a request is logged, in characters.
 MAX_LOGGED = 200
@@ -96,6 +86,10 @@ class DevLXDRequest(Request):
     _pending: Deferred[Any] | None = None
     _pieces = 0
 
+    @property
+    def _limits(self) -> Limits:
+        return self.channel.server.limits.value
+
     def connectionLost(self, reason: Failure) -> None:
         """See `Request.connectionLost`: cancel the Deferred of a pending response.
 
@@ -117,7 +111,8 @@ class DevLXDRequest(Request):
         :raises BodyTooLargeError: if the body is too long.
         """
         self._pieces += 1
-        if self._pieces > MAX_PIECES or self.content.tell() + len(data) > MAX_BODY:
+        most = self._limits.request_body_bytes
+        if self._pieces > MAX_PIECES or self.content.tell() + len(data) > most:
             raise BodyTooLargeError
         self.content.write(data)
 
@@ -224,7 +219,8 @@ class DevLXDRequest(Request):
         async def read(start: int, size: int) -> bytes:
             return body[start : start + size]
 
-        BodySink(self, PacedBody(0, len(body), read, SLICE), READ_TIMEOUT).start()
+        paced = PacedBody(0, len(body), read, SLICE)
+        BodySink(self, paced, self._limits.read_timeout).start()
 
     def _send_stream(self, response: StreamResponse) -> None:
         self._begin(response.code, (*response.headers, self.channel.server.date()))
@@ -232,7 +228,8 @@ class DevLXDRequest(Request):
             response.stream.close()
             self.finish()
         else:
-            BodySink(self, response.stream, STALL_TIMEOUT).start()
+            # The client's disk may be slow.
+            BodySink(self, response.stream, self._limits.stall_timeout).start()
 
     def _send_messages(self, response: MessageResponse) -> None:
         server = self.channel.server

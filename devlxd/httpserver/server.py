@@ -14,6 +14,7 @@ from devlxd.httpserver.autobahn_private_apis import websocket_factory
 from devlxd.httpserver.registry import ConnectionRegistry
 from devlxd.httpserver.responses import CLOSE, Headers, Response
 from devlxd.interfaces import IAdmission, IConnection, IConnections, IRequestHandler
+from devlxd.limits import CurrentLimits
 
 
 @implementer(IConnections)
@@ -25,6 +26,7 @@ class Server:
     :ivar registry: the connections of all sites that share limits with this one.
     :ivar reactor: for timeouts.
     :ivar wall: returns the time of day, in seconds since 1970.
+    :ivar limits: the limits of connections and requests.
     :ivar websockets: the factory that all websockets share.
     """
 
@@ -35,12 +37,14 @@ class Server:
         registry: ConnectionRegistry[IConnection],
         reactor: IReactorTime,
         wall: Callable[[], float],
+        limits: CurrentLimits,
     ) -> None:
         self.handler = handler
         self.admission = admission
         self.registry = registry
         self.reactor = reactor
         self.wall = wall
+        self.limits = limits
         self.websockets = websocket_factory(reactor)
         self._closed: list[Deferred[None]] = []
         self._date_second: int | None = None

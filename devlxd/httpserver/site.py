@@ -13,7 +13,6 @@ from twisted.web import http
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
-from devlxd.httpserver.closing_channel import REQUEST_TIMEOUT
 from devlxd.httpserver.connection_state import ConnectionState
 from devlxd.httpserver.handover import Captured, Handover
 from devlxd.httpserver.handover_channel import HandoverChannel
@@ -21,6 +20,7 @@ from devlxd.httpserver.registry import ConnectionRegistry
 from devlxd.httpserver.request import DevLXDRequest
 from devlxd.httpserver.server import Server
 from devlxd.interfaces import IAdmission, IConnection, IRequestHandler
+from devlxd.limits import CurrentLimits
 
 
 class ContinuingFactory(Factory):
@@ -50,6 +50,7 @@ class DevLXDSite(Site):
     :param registry: the connections of all sites that share limits.
     :param wall: returns the time of day, in seconds since 1970; the reactor's
         clock is used for timeouts only.
+    :param limits: the limits of connections and requests; default: the usual ones.
     :ivar server: the objects that the connections of this site share.
     """
 
@@ -65,9 +66,11 @@ class DevLXDSite(Site):
         reactor: IReactorTime,
         registry: ConnectionRegistry[IConnection],
         wall: Callable[[], float] = time.time,
+        limits: CurrentLimits | None = None,
     ) -> None:
-        super().__init__(Resource(), timeout=REQUEST_TIMEOUT, reactor=reactor)
-        self.server = Server(handler, admission, registry, reactor, wall)
+        super().__init__(Resource(), reactor=reactor)
+        limits = limits or CurrentLimits()
+        self.server = Server(handler, admission, registry, reactor, wall, limits)
 
     def buildProtocol(  # type: ignore[override] # without the wrapper, see above
         self, addr: IAddress | None
@@ -76,6 +79,9 @@ class DevLXDSite(Site):
         channel: object = super().buildProtocol(addr)
         assert isinstance(channel, HandoverChannel)
         channel.server = self.server
+        limits = self.server.limits.value
+        channel.timeOut = limits.request_timeout
+        channel.maxHeaders = limits.header_fields
         return channel
 
     def continuing(self, state: ConnectionState) -> ContinuingFactory:

@@ -5,17 +5,9 @@ from __future__ import annotations
 
 from twisted.web import http
 
-from devlxd.httpserver.closing_channel import IDLE_TIMEOUT, ClosingChannel
-from devlxd.httpserver.grammar import (
-    MAX_BODY,
-    is_bounded_header,
-    tokens_of,
-    with_ascii_target,
-)
+from devlxd.httpserver.closing_channel import ClosingChannel
+from devlxd.httpserver.grammar import is_bounded_header, tokens_of, with_ascii_target
 from devlxd.httpserver.responses import BAD_REQUEST, TOO_LARGE, Response
-
-#: How many headers a request may have.
-MAX_HEADERS = 100
 
 
 class StrictChannel(ClosingChannel):
@@ -25,7 +17,6 @@ class StrictChannel(ClosingChannel):
     :ivar between_requests: whether nothing was received since the last request.
     """
 
-    maxHeaders = MAX_HEADERS
     at_request_line = True
     between_requests = False
 
@@ -69,7 +60,8 @@ class StrictChannel(ClosingChannel):
 
     def accept_body(self) -> None:
         """See `HTTPChannelBase.accept_body`: refuse a body that is too long."""
-        if self.body_length is not None and self.body_length > MAX_BODY:
+        most = self.server.limits.value.request_body_bytes
+        if self.body_length is not None and self.body_length > most:
             self.refuse(TOO_LARGE)
         else:
             self.send_continue()
@@ -77,7 +69,7 @@ class StrictChannel(ClosingChannel):
     def allContentReceived(self) -> None:
         """See `HTTPChannel.allContentReceived`: set the idle timeout."""
         # HTTPChannel saves this timeout now, and starts it when the request is done.
-        self.timeOut = IDLE_TIMEOUT
+        self.timeOut = self.server.limits.value.idle_timeout
         self.between_requests = True
         self.at_request_line = True
         super().allContentReceived()

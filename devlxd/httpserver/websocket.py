@@ -15,20 +15,15 @@ from twisted.web.http import Request
 
 from devlxd.httpserver.autobahn_private_apis import WebSocketBase
 from devlxd.httpserver.channel import DevLXDChannel
-from devlxd.httpserver.closing_channel import CLOSE_TIMEOUT, IDLE_TIMEOUT
 from devlxd.httpserver.connection_state import WEBSOCKET
 from devlxd.httpserver.grammar import tokens_of
 from devlxd.httpserver.message_sink import TOO_SLOW, MessageSink
 from devlxd.httpserver.responses import Headers, refusal
 from devlxd.interfaces import IStream
+from devlxd.model import Limits
 
-#: How often a client is pinged, and how long it may take to respond, or to continue
-#: reading, in seconds.
+#: How often a client is pinged, in seconds.
 PING_INTERVAL = 10
-PING_TIMEOUT = 30
-
-#: The maximum length of a message from the client, in bytes; all of them are ignored.
-MAX_MESSAGE = 64 * 1024
 
 #: The opcodes of the frames of a message (RFC 6455, 5.2).
 CONTINUATION = 0
@@ -93,7 +88,7 @@ class MessageWebSocket(WebSocketBase):
 
     def received(self, size: int) -> None:
         """See `WebSocketBase.received`: abort a client that sends too much."""
-        if size > MAX_MESSAGE:
+        if size > self.sink.limits.websocket_message_bytes:
             self.sink.abort()
 
     def pinged(self, payload: bytes) -> None:
@@ -137,6 +132,11 @@ class WebSocketSink(MessageSink):
         self._pinged_at: float | None = None
 
     @property
+    def limits(self) -> Limits:
+        """The limits that are in force."""
+        return self._channel.server.limits.value
+
+    @property
     def protocol(self) -> str:
         """See `MessageSink.protocol`."""
         return WEBSOCKET
@@ -172,9 +172,9 @@ class WebSocketSink(MessageSink):
             self._pinged_at = now
         if paused_for is not None:
             self._pinged_at = None
-            if paused_for >= PING_TIMEOUT:
+            if paused_for >= self.limits.ping_timeout:
                 self.cut_off(TOO_SLOW)
-        elif now - self._pinged_at >= PING_TIMEOUT:
+        elif now - self._pinged_at >= self.limits.ping_timeout:
             self.abort()
         else:
             self._websocket.sendPing()
@@ -185,11 +185,11 @@ class WebSocketSink(MessageSink):
 
     def cut_off(self, reason: str) -> None:
         """See `ISink.cut_off`."""
-        self._send_close(CLOSE_TOO_SLOW, reason, IDLE_TIMEOUT)
+        self._send_close(CLOSE_TOO_SLOW, reason, self.limits.idle_timeout)
 
     def finish(self, reason: str = "") -> None:
         """See `ISink.finish`."""
-        self._send_close(CLOSE_NORMAL, reason, CLOSE_TIMEOUT)
+        self._send_close(CLOSE_NORMAL, reason, self.limits.close_timeout)
 
     def close(self) -> None:
         """See `ActiveResponse.close`."""
@@ -201,5 +201,5 @@ class WebSocketSink(MessageSink):
 
     def closing(self) -> None:
         """Called before a close frame is sent; nothing is written after it."""
-        self._channel.abort_within(IDLE_TIMEOUT)
+        self._channel.abort_within(self.limits.idle_timeout)
         self.detach()

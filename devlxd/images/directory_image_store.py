@@ -34,6 +34,7 @@ from devlxd.images.file_names import (
     rootfs_path,
 )
 from devlxd.interfaces import IDevLXDReactor, IImageStore, ImageError, IOpenImage
+from devlxd.limits import CurrentLimits
 from devlxd.log_limit import RateLimitedLogger
 from devlxd.model import Image
 
@@ -62,14 +63,20 @@ class DirectoryImageStore:
 
     :param directory: the directory of images. It need not exist yet.
     :param reactor: for its threads, and for the time.
+    :param limits: how many log lines guests may cause; default: the usual number.
     """
 
     _log = Logger()
 
-    def __init__(self, directory: Path, reactor: IDevLXDReactor) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        reactor: IDevLXDReactor,
+        limits: CurrentLimits | None = None,
+    ) -> None:
         self.directory = directory
         self._reactor = reactor
-        self._limited_log = RateLimitedLogger(self._log, reactor)
+        self._limited_log = RateLimitedLogger(self._log, reactor, limits)
 
     def open(self, fingerprint: str) -> Deferred[IOpenImage | None]:
         """See `IImageStore.open`.

@@ -21,9 +21,6 @@ from devlxd.interfaces import ImageError
 #: at most 64 KiB, the buffer may exceed it.
 MAX_BUFFERED = 128 * 1024
 
-#: How long a read waits for data, in seconds.
-READ_TIMEOUT = 30
-
 
 class _BodyTransport(typing.Protocol):
     """The transport that Twisted's HTTP client gives to the receiver of a body.
@@ -43,19 +40,23 @@ class ResponseReader(Protocol):
     """A buffer for the body of a response; the server is paused when it is full.
 
     :param reactor: for the timeout.
+    :param timeout: how long the server may send nothing, in seconds.
     """
 
-    def __init__(self, reactor: IReactorTime) -> None:
+    def __init__(self, reactor: IReactorTime, timeout: float) -> None:
         self._reactor = reactor
+        self._timeout = timeout
         self._buffer: deque[bytes] = deque()
         self._buffered = 0
         self._end: Failure | None = None
         self._data_or_end: Deferred[None] | None = None
 
     @classmethod
-    def of(cls, response: IResponse, reactor: IReactorTime) -> ResponseReader:
+    def of(
+        cls, response: IResponse, reactor: IReactorTime, timeout: float
+    ) -> ResponseReader:
         """Return a reader of the body of a response. The caller has to close it."""
-        reader = cls(reactor)
+        reader = cls(reactor, timeout)
         response.deliverBody(reader)
         return reader
 
@@ -63,7 +64,7 @@ class ResponseReader(Protocol):
         """Return the next chunk of the body, or ``b""`` at its end.
 
         :raises ImageError: if the response ends before it is complete, or the
-            server sends nothing for `READ_TIMEOUT`.
+            server sends nothing for too long.
         """
         if not self._buffer and self._end is None:
             await self._wait()
@@ -78,9 +79,9 @@ class ResponseReader(Protocol):
         """Wait for data, or for the end of the body."""
         self._data_or_end = Deferred()
         try:
-            await self._data_or_end.addTimeout(READ_TIMEOUT, self._reactor)
+            await self._data_or_end.addTimeout(self._timeout, self._reactor)
         except TimeoutError:
-            raise ImageError(f"no data for {READ_TIMEOUT} s") from None
+            raise ImageError(f"no data for {self._timeout:g} s") from None
 
     def _take(self) -> bytes:
         """Remove the first chunk from the buffer; after the last, resume the server."""

@@ -28,9 +28,7 @@ from zope.interface import implementer
 from devlxd.images.image_errors import describe
 from devlxd.images.response_reader import ResponseReader
 from devlxd.interfaces import IDevLXDReactor, ImageError
-
-#: How long LXD may take to send the head of a response, in seconds.
-RESPONSE_TIMEOUT = 10
+from devlxd.limits import CurrentLimits
 
 
 @implementer(IAgentEndpointFactory, IStreamClientEndpoint)
@@ -87,15 +85,21 @@ class UpstreamClient:
         ``/var/lib/lxd/unix.socket``.
     :param reactor: for connections and timeouts.
     :param agent: sends the requests; default: one that uses the socket.
+    :param limits: how long the LXD may take; default: the usual times.
     """
 
     def __init__(
-        self, path: str, reactor: IDevLXDReactor, agent: IAgent | None = None
+        self,
+        path: str,
+        reactor: IDevLXDReactor,
+        agent: IAgent | None = None,
+        limits: CurrentLimits | None = None,
     ) -> None:
+        self.limits = limits or CurrentLimits()
         self.path = path
         self.reactor = reactor
         if agent is None:
-            endpoint = UNIXClientEndpoint(reactor, path, RESPONSE_TIMEOUT)
+            endpoint = UNIXClientEndpoint(reactor, path)
             agent = Agent.usingEndpointFactory(reactor, _FixedEndpoint(endpoint))
         self._agent = _UncompressedAgent(agent)
 
@@ -119,13 +123,16 @@ class UpstreamClient:
             # treq uses the global reactor by default.
             reactor=cast(Any, self.reactor),
         )
-        requesting.addTimeout(RESPONSE_TIMEOUT, self.reactor, _no_response)
+        limits = self.limits.value
+        requesting.addTimeout(limits.lxd_response_timeout, self.reactor, _no_response)
         try:
             response: IResponse = await requesting
         except Exception as error:
             # The errors of connections and of HTTP have no common base class.
             raise ImageError(f"{self.path}: {describe(error)}") from error
-        return response, ResponseReader.of(response, self.reactor)
+        return response, ResponseReader.of(
+            response, self.reactor, limits.lxd_read_timeout
+        )
 
 
 def _no_response(result: object, seconds: float) -> NoReturn:

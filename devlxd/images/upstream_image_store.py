@@ -18,11 +18,8 @@ from devlxd.images.upstream_client import UpstreamClient
 from devlxd.images.upstream_export import ImageExport, fetch_export
 from devlxd.images.upstream_records import ImageRecord, fetch_record
 from devlxd.interfaces import IDevLXDReactor, IImageStore, ImageError, IOpenImage
+from devlxd.limits import CurrentLimits
 from devlxd.model import Image, ImagePart
-
-#: How long it may take to open an image, in seconds. For a split image this
-#: includes reading all of its metadata.
-OPEN_TIMEOUT = 30
 
 #: The maximum number of images whose parts are remembered.
 MAX_REMEMBERED = 1000
@@ -39,20 +36,31 @@ class LXDImageStore:
         ``/var/lib/lxd/unix.socket``.
     :param reactor: for connections and timeouts.
     :param agent: sends the requests; default: one that uses the socket.
+    :param limits: how long the LXD may take; default: the usual times. To open an image
+        includes to read all metadata of a split one.
     """
 
     def __init__(
-        self, path: str, reactor: IDevLXDReactor, agent: IAgent | None = None
+        self,
+        path: str,
+        reactor: IDevLXDReactor,
+        agent: IAgent | None = None,
+        limits: CurrentLimits | None = None,
     ) -> None:
         self.path = path
         self._reactor = reactor
-        self._client = UpstreamClient(path, reactor, agent)
+        self._client = UpstreamClient(path, reactor, agent, limits)
         self._parts: dict[str, tuple[ImagePart, ...]] = {}
 
     def open(self, fingerprint: str) -> Deferred[IOpenImage | None]:
         """See `IImageStore.open`."""
         opening = Deferred.fromCoroutine(self._open(fingerprint))
-        return opening.addTimeout(OPEN_TIMEOUT, self._reactor, _open_timed_out)
+        timeout = self._client.limits.value.lxd_open_timeout
+        return opening.addTimeout(timeout, self._reactor, _open_timed_out)
+
+    def reload(self) -> None:
+        """Forget what is known about images."""
+        self._parts.clear()
 
     async def _open(self, fingerprint: str) -> IOpenImage | None:
         record = await fetch_record(self._client, fingerprint)

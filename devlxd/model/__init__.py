@@ -13,10 +13,12 @@ from devlxd.model.fault import Fault
 from devlxd.model.guest_state import GuestState
 from devlxd.model.handover import HandedOver, JSONValue
 from devlxd.model.image import Image, ImagePart, is_fingerprint
+from devlxd.model.limits import LIMITS, Limit, Limits
 from devlxd.model.listener import Listener
 from devlxd.model.refusal import Refusal
 
 __all__ = [
+    "LIMITS",
     "Caller",
     "Claim",
     "Container",
@@ -30,6 +32,8 @@ __all__ = [
     "ImagePart",
     "Init",
     "JSONValue",
+    "Limit",
+    "Limits",
     "Listener",
     "Monitor",
     "Peer",

@@ -21,13 +21,10 @@ from devlxd.interfaces import (
     IServiceObserver,
     NotInContainer,
 )
+from devlxd.limits import CurrentLimits
 from devlxd.log_limit import RateLimitedLogger
 from devlxd.model import Caller, Init, JSONValue, Refusal
 from devlxd.observers import NullObserver
-
-#: For how long a connection whose caller is not identified waits for the store to
-#: be loaded, in seconds.
-LOADING_TIMEOUT = 3.0
 
 
 @implementer(IAdmission)
@@ -41,6 +38,8 @@ class CallerAdmission:
     :param reactor: for timeouts.
     :param identified: called with the pid and the container's name of each caller.
     :param observer: is notified of connections and refusals.
+    :param limits: for how long callers wait until the store is loaded; default: the
+        usual time.
     """
 
     _log = Logger()
@@ -53,6 +52,7 @@ class CallerAdmission:
         reactor: IReactorTime,
         identified: Callable[[Hashable, Hashable], None],
         observer: IServiceObserver | None = None,
+        limits: CurrentLimits | None = None,
     ) -> None:
         self._store = store
         self._identifier = identifier
@@ -60,7 +60,8 @@ class CallerAdmission:
         self._reactor = reactor
         self._identified = identified
         self._observer = observer or NullObserver()
-        self._limited_log = RateLimitedLogger(self._log, reactor)
+        self._limits = limits or CurrentLimits()
+        self._limited_log = RateLimitedLogger(self._log, reactor, self._limits)
 
     def identify(self, transport: ITransport, is_retry: bool = False) -> Caller | None:
         """See `IAdmission.identify`.
@@ -181,13 +182,16 @@ class CallerAdmission:
     def when_ready(self) -> Deferred[None] | None:
         """See `IAdmission.when_ready`.
 
-        The Deferred fires when the store is loaded, or after `LOADING_TIMEOUT`.
+        The Deferred fires when the store is loaded, or after the limit
+        ``loading_timeout``.
         """
         loaded = self._store.loaded()
         if loaded.called:
             return None
         return loaded.addTimeout(
-            LOADING_TIMEOUT, self._reactor, onTimeoutCancel=lambda *_: None
+            self._limits.value.loading_timeout,
+            self._reactor,
+            onTimeoutCancel=lambda *_: None,
         )
 
 

@@ -216,10 +216,10 @@ class FailureTests(DirectoryStoreTestCase):
         """An unexpected exception is logged, and the other documents are read."""
         read_document = document_files.read_document
 
-        def fail(name: str, paths: list[DocumentPath]) -> Document | None:
+        def fail(name: str, paths: list[DocumentPath], size: int) -> Document | None:
             if name == "c1":
                 raise ZeroDivisionError("on purpose")
-            return read_document(name, paths)
+            return read_document(name, paths, size)
 
         self.file.write_text("config: {}")
         (self.path / "c2.yaml").write_text("config: {}")

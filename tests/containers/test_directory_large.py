@@ -10,9 +10,9 @@ from twisted.logger import capturedLogs, formatEvent
 
 from devlxd.containers import reading_queue
 from devlxd.containers.comparison import are_equal
-from devlxd.containers.reading_queue import MAX_LARGE
 from devlxd.model import Container
 from tests.containers.directory_test_case import DirectoryStoreTestCase, TickingClock
+from tests.default_limits import MAX_LARGE
 
 
 class LargeTests(DirectoryStoreTestCase):

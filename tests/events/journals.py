@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from devlxd.events.journal import SQLiteJournal
 from devlxd.model import Event
 from devlxd.testing.contracts.journal import NAMESPACES, ONE, TYPES, make_event
+from tests.default_limits import limits
 
 
 def long_event(timestamp: int, size: int) -> Event:
@@ -28,9 +29,9 @@ class JournalFileTestCase(SynchronousTestCase):
         super().setUp()
         self.path = Path(tempfile.mkdtemp(dir=".")).absolute() / "journal"
 
-    def open_journal(self, **limits: int) -> SQLiteJournal:
+    def open_journal(self, **values: int) -> SQLiteJournal:
         """Open a journal in the file."""
-        journal = SQLiteJournal(str(self.path), **limits)
+        journal = SQLiteJournal(str(self.path), limits(**values))
         journal.open(NAMESPACES)
         self.addCleanup(journal.close)
         return journal

@@ -24,11 +24,11 @@ from devlxd.events import bus, recorder
 from devlxd.events import subscription as subscriptions
 from devlxd.events.bus import EventBus
 from devlxd.events.journal import SQLiteJournal
-from devlxd.events.journal_limits import KEPT_EVENTS
 from devlxd.interfaces import IContainerStore, IEventBus, ISubscription
 from devlxd.model import Container, End, Event
 from devlxd.testing import RecordingSubscriber
 from devlxd.testing.contracts import EventBusContract, SubscriberContract
+from tests.default_limits import KEPT_EVENTS, limits
 
 C1 = Container("c1", {"user.a": "0"}, origin="1")
 
@@ -164,8 +164,8 @@ class EventBusTests(BusTestCase):
 
     def test_too_slow(self) -> None:
         """A subscription that is too far behind ends; others are unaffected."""
-        for bound in ("MAX_QUEUED_EVENTS", "MAX_QUEUED_BYTES"):
-            self.patch(subscriptions, bound, 3 if bound.endswith("EVENTS") else 300)
+        for bound in (limits(queued_events=3), limits(queued_bytes=300)):
+            self.patch(self.bus, "_limits", bound)
             slow, subscription = self.subscribe()
             quick, _ = self.subscribe()
             subscription.pause()
@@ -215,7 +215,7 @@ class EventBusTests(BusTestCase):
 
     def test_large_change(self) -> None:
         """One large change does not end a paused subscription that was up to date."""
-        self.patch(subscriptions, "MAX_QUEUED_EVENTS", 3)
+        self.patch(self.bus, "_limits", limits(queued_events=3))
         subscriber, subscription = self.subscribe()
         subscription.pause()
         self.store.put(Container("c1", {f"user.{n}": "x" for n in range(100)}))

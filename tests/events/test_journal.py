@@ -13,7 +13,6 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from devlxd.events.journal import MAX_ROWS, SQLiteJournal
-from devlxd.events.journal_limits import KEPT_EVENTS, MAX_CONTAINER_BYTES
 from devlxd.interfaces import JournalError, JournalLockedError
 from devlxd.testing.contracts.journal import (
     C1,
@@ -27,6 +26,7 @@ from devlxd.testing.contracts.journal import (
     JournalContract,
     make_event,
 )
+from tests.default_limits import KEPT_EVENTS, MAX_CONTAINER_BYTES
 from tests.events.journals import JournalFileTestCase, long_event
 
 
@@ -195,7 +195,7 @@ class LimitTests(JournalFileTestCase):
 
     def test_container(self) -> None:
         """The newest events of each container are kept, up to a total size."""
-        journal = self.open_journal(container_bytes=2_000_000)
+        journal = self.open_journal(container_journal_bytes=2_000_000)
         for n in range(1, 200):
             journal.record(ONE, C1, 0, n, [long_event(n, 100_000)])
             journal.record(TWO, C2, 0, n, [make_event(n, "c2")])
@@ -207,7 +207,7 @@ class LimitTests(JournalFileTestCase):
 
     def test_total(self) -> None:
         """Beyond the total size, events of the largest container are deleted."""
-        journal = self.open_journal(all_bytes=3_000_000)
+        journal = self.open_journal(journal_bytes=3_000_000)
         journal.record(TWO, C2, 0, 1, [make_event(1, "c2")])
         for n in range(1, 100):
             journal.record(ONE, C1, 0, n, [long_event(n, 100_000)])
@@ -222,7 +222,7 @@ class LimitTests(JournalFileTestCase):
 
     def test_one_too_long(self) -> None:
         """An event that is larger than the limit for its container is not kept."""
-        journal = self.open_journal(container_bytes=1000)
+        journal = self.open_journal(container_journal_bytes=1000)
         journal.record(ONE, C1, 0, 1, [long_event(1, 2000)])
         self.assertEqual(self.since(journal), (1, []))
         journal.record(ONE, C1, 1, 3, [make_event(2), make_event(3)])

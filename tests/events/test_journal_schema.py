@@ -141,7 +141,7 @@ class VersionTests(JournalFileTestCase):
         make_version_1(self.path, ONE, RECORDED, events)
         for _ in range(2):
             with capturedLogs() as logged:
-                journal = self.open_journal(container_bytes=1000)
+                journal = self.open_journal(container_journal_bytes=1000)
             self.assertEqual(logged, [])
             self.assertEqual(journal.last(ONE), (RECORDED, 6))
             complete_since, found = self.since(journal)

@@ -16,11 +16,11 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from devlxd.events import bus
-from devlxd.events import subscription as subscriptions
 from devlxd.events.event_list import Chain, Node
 from devlxd.events.subscription import BATCH, Subscription
 from devlxd.model import Container, End, Event
 from devlxd.turns import Turns
+from tests.default_limits import limits
 from tests.events.test_bus import C1, TYPES, BusTestCase, ViewingSubscriber
 
 
@@ -204,7 +204,7 @@ class TurnsTests(BusTestCase):
 
     def test_waiting_for_a_turn(self) -> None:
         """A subscription that waits for its turn does not end as too slow."""
-        self.patch(subscriptions, "MAX_QUEUED_EVENTS", 3)
+        self.patch(self.bus, "_limits", limits(queued_events=3))
         subscribers = self.add_many(300)
         self.put(*map(str, range(1, 20)))
         self.clock.advance(0)
@@ -212,7 +212,7 @@ class TurnsTests(BusTestCase):
 
     def test_unwanted(self) -> None:
         """Events of other types than the requested ones do not fill the queue."""
-        self.patch(subscriptions, "MAX_QUEUED_EVENTS", 3)
+        self.patch(self.bus, "_limits", limits(queued_events=3))
         subscriber, subscription = self.subscribe(types=["device"])
         subscription.pause()
         self.put(*"123456789")

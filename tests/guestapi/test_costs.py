@@ -24,10 +24,9 @@ from devlxd.guest_sites import GuestSites
 from devlxd.guestapi.api import GuestAPI
 from devlxd.guestapi.dialects.lxd import DIALECT as LXD
 from devlxd.guestapi.downloads import Downloads
-from devlxd.httpserver.closing_channel import CLOSE_TIMEOUT, REQUEST_TIMEOUT
 from devlxd.httpserver.message_sink import KEEP_ALIVE
 from devlxd.httpserver.site import DevLXDSite
-from devlxd.httpserver.websocket import PING_INTERVAL, PING_TIMEOUT
+from devlxd.httpserver.websocket import PING_INTERVAL
 from devlxd.images.memory_image_store import MemoryImageStore
 from devlxd.interfaces import ITurns
 from devlxd.model import Caller, Container
@@ -37,6 +36,7 @@ from devlxd.testing import (
     MemoryIdentifier,
     MemoryPeerSource,
 )
+from tests.default_limits import CLOSE_TIMEOUT, PING_TIMEOUT, REQUEST_TIMEOUT
 from tests.guestapi.test_event_streams import (
     CLOSE,
     CONTINUATION,

@@ -14,25 +14,25 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyClass
 
 from devlxd.containers.memory_store import MemoryStore
-from devlxd.events import subscription as subscriptions
 from devlxd.events.bus import EventBus
 from devlxd.events.journal import SQLiteJournal
 from devlxd.guest_sites import GuestSites
 from devlxd.guestapi.dialects.lxd import DIALECT as LXD
 from devlxd.guestapi.event_streams import EventStream
-from devlxd.httpserver.channel import MAX_IGNORED
-from devlxd.httpserver.closing_channel import CLOSE_TIMEOUT, IDLE_TIMEOUT
 from devlxd.httpserver.message_sink import KEEP_ALIVE, SLICE, BodyMessageSink
-from devlxd.httpserver.websocket import (
-    MAX_MESSAGE,
-    PING_INTERVAL,
-    PING_TIMEOUT,
-    WebSocketSink,
-)
+from devlxd.httpserver.websocket import PING_INTERVAL, WebSocketSink
 from devlxd.interfaces import ISink, IStream, ISubscriber
 from devlxd.model import Caller, Container
 from devlxd.testing import GUEST, GuestConnection, MemoryIdentifier, MemoryPeerSource
 from devlxd.timestamps import timestamp_text
+from tests.default_limits import (
+    CLOSE_TIMEOUT,
+    IDLE_TIMEOUT,
+    MAX_IGNORED,
+    MAX_MESSAGE,
+    PING_TIMEOUT,
+    limits,
+)
 
 C1 = Container("c1", {"user.a": "0"})
 
@@ -424,7 +424,7 @@ class BodyMessageSinkTests(EventsTestCase):
 
     def test_too_slow(self) -> None:
         """The stream of a guest that reads too slowly is aborted."""
-        self.patch(subscriptions, "MAX_QUEUED_EVENTS", 3)
+        self.patch(self.bus, "_limits", limits(queued_events=3))
         self.begin()
         self.stop_reading(self.guest)
         for value in "12345":
@@ -690,7 +690,7 @@ class WebSocketSinkTests(EventsTestCase):
 
     def test_too_slow(self) -> None:
         """A guest that reads too slowly receives a close code, and is disconnected."""
-        self.patch(subscriptions, "MAX_QUEUED_EVENTS", 3)
+        self.patch(self.bus, "_limits", limits(queued_events=3))
         self.begin()
         self.stop_reading(self.guest)
         for value in "12345":

@@ -22,14 +22,14 @@ from zope.interface.verify import verifyClass
 
 from devlxd.containers.memory_store import MemoryStore
 from devlxd.guestapi import downloads
-from devlxd.guestapi.downloads import LEAD, MAX_DOWNLOADS, NOT_FOUND_DELAY
+from devlxd.guestapi.downloads import LEAD, NOT_FOUND_DELAY
 from devlxd.guestapi.image_export import PIECE, RETRY_AFTER
-from devlxd.httpserver.request import STALL_TIMEOUT
 from devlxd.images.directory_image_store import DirectoryImageStore
 from devlxd.images.memory_image_store import MemoryImageStore
 from devlxd.interfaces import IImageStore, ImageError, IOpenImage
 from devlxd.model import Container, Image, ImagePart
 from devlxd.testing import GuestConnection, MemoryDevLXDReactor, site_for
+from tests.default_limits import MAX_DOWNLOADS, STALL_TIMEOUT
 from tests.descriptors import Descriptors
 
 ALLOWED = Container("c1", {"security.devlxd.images": "true"})

@@ -58,7 +58,7 @@ class ConditionsTests(SynchronousTestCase):
         self.handler.response = Response(200, ((b"X-User", b"alice"),), BODY)
         reactor = MemoryDevLXDReactor()
         registry: ConnectionRegistry[IConnection] = ConnectionRegistry(
-            Turns(reactor), reactor, max_connections=10
+            Turns(reactor), reactor, max_connections=lambda: 10
         )
         self.site = DevLXDSite(self.handler, UserAdmission(), reactor, registry)
         self.client = GuestConnection(self.site)

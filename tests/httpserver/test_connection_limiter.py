@@ -29,6 +29,7 @@ from devlxd.testing import (
     MemoryIdentifier,
     MemoryPeerSource,
 )
+from tests.default_limits import limits
 
 #: The limit of connections of one container in these tests.
 LIMIT = REQUESTS_PER_ITERATION + 10
@@ -69,7 +70,7 @@ class ConnectionLimiterTests(SynchronousTestCase):
             MemoryIdentifier({GUEST.pid: Caller("c1", uid=0)}),
             MemoryPeerSource(),
             self.reactor,
-            max_connections=LIMIT,
+            limits=limits(connections=LIMIT),
         ).site(DEFAULT_DIALECT)
         self.registry = site.server.registry
         self.limiter = ConnectionLimiter(site, self.reactor)

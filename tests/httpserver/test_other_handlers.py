@@ -155,7 +155,7 @@ class OtherHandlerTests(SynchronousTestCase):
         self.handler = OneResponseHandler()
         reactor = MemoryDevLXDReactor()
         registry: ConnectionRegistry[IConnection] = ConnectionRegistry(
-            Turns(reactor), reactor, max_connections=10
+            Turns(reactor), reactor, max_connections=lambda: 10
         )
         self.site = DevLXDSite(self.handler, UserAdmission(), reactor, registry)
         self.client = GuestConnection(self.site)

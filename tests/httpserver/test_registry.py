@@ -24,7 +24,7 @@ class RegistryTests(SynchronousTestCase):
         self.clock = Clock()
         turns = Turns(self.clock)
         self.registry: ConnectionRegistry[int] = ConnectionRegistry(
-            turns, self.clock, REQUESTS_PER_ITERATION + 10
+            turns, self.clock, lambda: REQUESTS_PER_ITERATION + 10
         )
 
     def test_limit(self) -> None:

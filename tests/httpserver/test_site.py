@@ -30,14 +30,9 @@ from devlxd.containers.memory_store import MemoryStore
 from devlxd.guest_sites import GuestSites
 from devlxd.guestapi.api import GuestAPI
 from devlxd.guestapi.dialects.lxd import DIALECT as LXD
-from devlxd.httpserver.closing_channel import (
-    CLOSE_TIMEOUT,
-    IDLE_TIMEOUT,
-    REQUEST_TIMEOUT,
-)
-from devlxd.httpserver.grammar import MAX_BODY, MAX_PIECES
+from devlxd.httpserver.grammar import MAX_PIECES
 from devlxd.httpserver.registry import REQUESTS_PER_ITERATION
-from devlxd.httpserver.request import MAX_LOGGED, READ_TIMEOUT, SLICE
+from devlxd.httpserver.request import MAX_LOGGED, SLICE
 from devlxd.httpserver.responses import (
     MessageResponse,
     PendingStream,
@@ -47,13 +42,21 @@ from devlxd.httpserver.responses import (
 from devlxd.httpserver.site import DevLXDSite
 from devlxd.interfaces import ISink, IStoreObserver, IStream, NotInContainer
 from devlxd.model import Caller, Container, Peer
-from devlxd.peers.admission import LOADING_TIMEOUT
 from devlxd.testing import (
     GUEST,
     GuestConnection,
     MemoryIdentifier,
     MemoryPeerSource,
     site_for,
+)
+from tests.default_limits import (
+    CLOSE_TIMEOUT,
+    IDLE_TIMEOUT,
+    LOADING_TIMEOUT,
+    MAX_BODY,
+    READ_TIMEOUT,
+    REQUEST_TIMEOUT,
+    limits,
 )
 
 BIG = "x" * 100_000
@@ -479,7 +482,7 @@ class BoundsTests(SynchronousTestCase):
             identifier,
             MemoryPeerSource(),
             self.clock,
-            max_connections=2,
+            limits=limits(connections=2),
         ).site(LXD)
 
         def connect(pid: int) -> bool:
@@ -691,7 +694,7 @@ class LoadingTests(SynchronousTestCase):
         # As on a real transport, connectionLost is not called immediately.
         abort = partial(aborted.append, None)
         self.patch(self.guest.transport, "abortConnection", abort)
-        self.patch(self.site.server.registry, "_max_connections", 1)
+        self.patch(self.site.server.registry, "_max_connections", lambda: 1)
         self.guest.send(GET)
         self.store.put(Container("c1", {"user.a": "1"}))
         first = GuestConnection(self.site)
@@ -831,7 +834,11 @@ class FailureTests(SynchronousTestCase):
     def test_refusal(self) -> None:
         """If `IAdmission.refused` raises, the guest is still disconnected."""
         sites = GuestSites(
-            STORE, MemoryIdentifier(), MemoryPeerSource(), Clock(), max_connections=1
+            STORE,
+            MemoryIdentifier(),
+            MemoryPeerSource(),
+            Clock(),
+            limits=limits(connections=1),
         )
         site = sites.site(LXD)
         GuestConnection(site)

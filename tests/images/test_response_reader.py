@@ -9,8 +9,9 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.client import ResponseDone, ResponseFailed
 
-from devlxd.images.response_reader import MAX_BUFFERED, READ_TIMEOUT, ResponseReader
+from devlxd.images.response_reader import MAX_BUFFERED, ResponseReader
 from devlxd.interfaces import ImageError
+from tests.default_limits import READ_TIMEOUT
 
 
 class ResponseReaderTests(SynchronousTestCase):
@@ -18,7 +19,7 @@ class ResponseReaderTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.reader = ResponseReader(self.clock)
+        self.reader = ResponseReader(self.clock, READ_TIMEOUT)
         self.transport = StringTransport()
         self.reader.makeConnection(self.transport)
 

@@ -8,8 +8,7 @@ from twisted.internet.error import ConnectError
 from twisted.logger import capturedLogs
 from twisted.python.failure import Failure
 
-from devlxd.images import response_reader
-from devlxd.images.upstream_client import RESPONSE_TIMEOUT
+from tests.default_limits import LXD_READ_TIMEOUT, RESPONSE_TIMEOUT
 from tests.images.scripted_lxd import (
     FINGERPRINT,
     ScriptedLXDTestCase,
@@ -46,7 +45,7 @@ class UpstreamClientTests(ScriptedLXDTestCase):
             self.assert_fails(opening, "no response within 10 s")
         opening = self.store.open(FINGERPRINT)
         self.send_responses(response(200, "Content-Length: 100", body=b"{"))
-        self.reactor.advance(response_reader.READ_TIMEOUT)
+        self.reactor.advance(LXD_READ_TIMEOUT)
         self.assert_fails(opening, "more than 30 s")
 
     def test_no_log(self) -> None:

@@ -5,8 +5,8 @@ They open images of an `LXDImageStore`.
 
 from __future__ import annotations
 
-from devlxd.images.upstream_image_store import OPEN_TIMEOUT
 from devlxd.interfaces import ImageError
+from tests.default_limits import OPEN_TIMEOUT
 from tests.images.scripted_lxd import (
     FINGERPRINT,
     SPLIT,

@@ -9,10 +9,11 @@ from treq.testing import RequestTraversalAgent
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from devlxd.images import response_reader, upstream_image_store
+from devlxd.images import upstream_image_store
 from devlxd.images.upstream_image_store import LXDImageStore
 from devlxd.interfaces import ImageError, IOpenImage
 from devlxd.testing import MemoryDevLXDReactor
+from tests.default_limits import LXD_READ_TIMEOUT
 from tests.images.fake_lxd import FakeLXD
 from tests.images.scripted_lxd import (
     SPLIT,
@@ -122,7 +123,7 @@ class ReadTests(ScriptedLXDTestCase):
         """A read fails if LXD sends no data until the timeout."""
         reading = self.reading(unified("0-0/8", b"t"))
         self.send_responses(unified("0-7/8", b"", length=8))
-        self.reactor.advance(response_reader.READ_TIMEOUT)
+        self.reactor.advance(LXD_READ_TIMEOUT)
         self.assert_fails(reading, "no data")
 
     def test_unified_changed(self) -> None:

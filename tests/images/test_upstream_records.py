@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from devlxd.images.upstream_image_store import OPEN_TIMEOUT
 from devlxd.images.upstream_records import MAX_RECORD
 from devlxd.interfaces import ImageError
+from tests.default_limits import OPEN_TIMEOUT
 from tests.images.fake_lxd import UPLOADED_AT
 from tests.images.scripted_lxd import (
     FINGERPRINT,

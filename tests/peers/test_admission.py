@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from devlxd.containers.memory_store import MemoryStore
 from devlxd.interfaces import ICallerIdentifier, IContainerStore
 from devlxd.model import Caller, Container, Refusal
-from devlxd.peers.admission import LOADING_TIMEOUT, CallerAdmission
+from devlxd.peers.admission import CallerAdmission
 from devlxd.peers.assumed_identifier import AssumedIdentifier
 from devlxd.testing import (
     GUEST,
@@ -23,6 +23,7 @@ from devlxd.testing import (
     RecordingServiceObserver,
 )
 from devlxd.testing.contracts import LoadingAdmissionContract
+from tests.default_limits import LOADING_TIMEOUT
 
 
 class LoadingStore(MemoryStore):
