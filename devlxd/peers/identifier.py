@@ -115,8 +115,10 @@ class CallerIdentifier(Service):
         checks.begin("process")
         try:
             pidfd = self._processes.open_pidfd(pid)
-        except (OSError, OverflowError) as error:
-            raise NotInContainer(f"there is no process {pid}: {error}") from error
+        except (ProcessLookupError, OverflowError):
+            raise NotInContainer(f"there is no process {pid}") from None
+        except OSError as error:
+            raise NotInContainer(f"{pid} is no process: {error}") from error
         opened.callback(self._processes.close_pidfd, pidfd)
         uid = self._processes.status(pid).effective_uid
         peer = Peer(pid, uid, uid, pidfd)

@@ -139,7 +139,8 @@ class WhyTests(ProcessTestCase):
     def test_host(self) -> None:
         """A process of the host, and one that has ended, are in no container."""
         self.assert_failed("cgroup", "in the cgroup of no container", os.getpid())
-        self.assert_failed("process", "no process", 2**22 + 1)
+        for pid in (2**22 + 1, -1, 2**40):
+            self.assert_failed("process", "no process", pid)
 
     def test_attacks_inside(self) -> None:
         """Whatever the attacker calls its processes and cgroups, they are its own."""

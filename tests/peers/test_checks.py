@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -163,8 +164,21 @@ class ExplainTests(IdentifierTestCase):
         """For a process that does not exist, the first check has failed."""
         for pid in (43, -1, 2**40):
             self.assert_failed(
-                "process", f"no process {pid}", self.identifier.explain(pid)
+                "process", f"there is no process {pid}", self.identifier.explain(pid)
             )
+
+    def test_no_pid(self) -> None:
+        """A pid that is none, such as that of a thread, is refused with the reason."""
+        for error, reason in (
+            (OSError(errno.EINVAL, "Invalid argument"), "7 is no process: [Errno 22]"),
+            (OverflowError(), "there is no process 7"),
+        ):
+
+            def open_pidfd(pid: int, error: Exception = error) -> int:
+                raise error
+
+            self.patch(self.table, "open_pidfd", open_pidfd)
+            self.assert_failed("process", reason, self.identifier.explain(7))
 
     def test_ended(self) -> None:
         """A process that has ended, or ends meanwhile, is not identified."""
