@@ -11,7 +11,7 @@ from devlxd.model import Caller, Explanation, Result, Step
 from devlxd.peers.refusals import printable
 
 #: The maximum number of characters of the detail of a step.
-_MAX_DETAIL = 1000
+MAX_DETAIL = 1000
 
 
 class Checks:
@@ -86,6 +86,6 @@ class RecordedChecks(Checks):
         )
 
     def _add(self, check: str, result: Result, detail: str) -> str:
-        detail = printable(detail, _MAX_DETAIL)
+        detail = printable(detail, MAX_DETAIL)
         self._steps.append(Step(check, result, detail))
         return detail

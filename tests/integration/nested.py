@@ -11,6 +11,7 @@ Where the outer container has no LXC, for example a guest of
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,9 +25,12 @@ from tests.integration.servers import TWISTD, ServerProcess
 #: The checkout of devlxd in which the tests run.
 _CHECKOUT = Path(__file__).parents[2]
 
-#: The number of ids of a nesting container. It contains the range of root's ids in
-#: ``/etc/subuid`` of the host, which is also that of the outer container.
-_COUNT = 1_000_000
+#: The number of ids of a nesting container: enough for nested ones with 65536 each.
+_COUNT = 300_000
+
+#: Starts a container. Without PATH, LXC finds no newuidmap and maps the ids itself:
+#: then root needs no entries in /etc/subuid and /etc/subgid.
+_START = ["env", "-u", "PATH", shutil.which("lxc-start") or "lxc-start"]
 
 #: Makes the bind mounts of pairs of paths, up to ``--``, and runs the rest of the
 #: command line.
@@ -127,7 +131,7 @@ class NestingContainer(LXCContainer):
         pairs = [str(path) for pair in self._program_mounts().items() for path in pair]
         return run(
             *("unshare", "--mount", "sh", "-euc", _BIND, "-", *pairs, "--"),
-            *("lxc-start", "-P", str(self.home), "-n", self.name, *arguments),
+            *(*_START, "-P", str(self.home), "-n", self.name, *arguments),
         )
 
     def _config(self, rootfs: Path, init: Path) -> str:
@@ -157,8 +161,9 @@ class NestedContainer(LXCContainer):
         os.chown(self._path, self.outer.host_id, self.outer.host_id)
 
     def _lxc(self, verb: str, *arguments: str) -> str:
+        program = _START if verb == "start" else [f"lxc-{verb}"]
         return self.outer.attach(
-            f"lxc-{verb}", "-P", str(self.home), "-n", self.name, *arguments
+            *program, "-P", str(self.home), "-n", self.name, *arguments
         )
 
     def _owner(self) -> int:

@@ -25,7 +25,18 @@ from tests.integration.lxc import (
     missing_requirement,
     unique_name,
 )
-from tests.integration.processes import TIMEOUT, ProcessTestCase, start, wait_until
+from tests.integration.processes import (
+    TIMEOUT,
+    GuestError,
+    ProcessTestCase,
+    run,
+    start,
+    wait_until,
+)
+from tests.integration.servers import TWISTD, DevLXD
+
+#: The command that belongs to this Python.
+DEVLXD = str(Path(TWISTD).with_name("devlxd"))
 
 #: Creates a cgroup with the victim's name below that of the attacker, and runs a
 #: command in it.
@@ -170,6 +181,26 @@ class WhyTests(ProcessTestCase):
         """The gate names the uid that is not root, and where it could be allowed."""
         pid = self.inside("setpriv", "--reuid=1000", "--clear-groups")
         self.assert_failed("gate of lxd", "uid 1000 inside is neither root nor", pid)
+
+    def test_command(self) -> None:
+        """``devlxd why`` asks a running devlxd, which says the same."""
+        home = self.attacker.home
+        (home / "documents").mkdir()
+        (home / "documents" / f"{self.attacker.name}.yaml").write_text("config: {}")
+        devlxd = DevLXD(
+            f"--containers={home}/documents",
+            f"--listen={home}/run",
+            f"--admin=unix:{home}/admin",
+        )
+        self.addCleanup(devlxd.stop)
+        command = [DEVLXD, "why", f"--socket={home}/admin"]
+        init = str(self.attacker.init_pid())
+        printed = run(*command, init)
+        self.assertIn("ok       gate of lxd", printed)
+        self.assertIn(f"process {init} is in container {self.attacker.name}", printed)
+        refused = self.assertRaises(GuestError, run, *command, str(os.getpid()))
+        self.assertIn("exited with 1:", str(refused))
+        self.assertIn("FAILED   cgroup", str(refused))
 
     def test_no_document(self) -> None:
         """A container without a document is named."""

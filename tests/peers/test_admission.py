@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Hashable
 
 from twisted.internet.defer import Deferred
@@ -12,8 +14,8 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from devlxd.containers.memory_store import MemoryStore
-from devlxd.interfaces import ICallerIdentifier, IContainerStore
-from devlxd.model import Caller, Container, Refusal
+from devlxd.interfaces import ICallerIdentifier, IContainerStore, IPeerSource
+from devlxd.model import Caller, Container, Init, JSONValue, Peer, Refusal
 from devlxd.peers.admission import CallerAdmission
 from devlxd.peers.assumed_identifier import AssumedIdentifier
 from devlxd.testing import (
@@ -80,6 +82,127 @@ class CallerAdmissionContractTests(LoadingAdmissionContract, SynchronousTestCase
     def finish_loading(self) -> None:
         """See `LoadingAdmissionContract.finish_loading`."""
         self.store.mark_loaded()
+
+
+class RecognizeTests(SynchronousTestCase):
+    """`CallerAdmission.recognize`: connections that the last process handed over.
+
+    :ivar transport: a connection whose peer runs.
+    """
+
+    INIT = Init(pid=10, started=5, boot="b")
+
+    def setUp(self) -> None:
+        self.callers = {GUEST.pid: Caller("c1", 1000, run=7, init=self.INIT)}
+        self.observer = RecordingServiceObserver()
+        self.store = MemoryStore()
+        self.record = self.admission().record_of(self.callers[GUEST.pid])
+        self.transport = StringTransport()
+
+    def admission(
+        self,
+        peers: IPeerSource | None = None,
+        identifier: ICallerIdentifier | None = None,
+    ) -> CallerAdmission:
+        """Return the admission of the next process; default: the peer runs."""
+        return CallerAdmission(
+            self.store,
+            identifier or MemoryIdentifier(self.callers),
+            peers or MemoryPeerSource(),
+            Clock(),
+            lambda pid, container: None,
+            self.observer,
+        )
+
+    def ended_peer(self) -> IPeerSource:
+        """Return a source of a peer that has ended, with its pidfd."""
+        with subprocess.Popen(["true"]) as process:
+            pidfd = os.pidfd_open(process.pid)
+            self.addCleanup(os.close, pidfd)
+        return MemoryPeerSource(Peer(process.pid, 101_000, 101_000, pidfd))
+
+    def test_peer_runs(self) -> None:
+        """A peer that runs is identified anew: the run has another number."""
+        later = Caller("c1", 1000, run=1, init=self.INIT)
+        self.callers[GUEST.pid] = later
+        admission = self.admission()
+        self.assertEqual(admission.recognize(self.transport, self.record), later)
+        self.assertEqual(self.observer.notifications, [("connected", later)])
+
+    def test_peer_ended(self) -> None:
+        """If the peer has ended but the run has not, the caller keeps its uid."""
+        for peers in (self.ended_peer(), MemoryPeerSource(None)):
+            caller = self.admission(peers).recognize(self.transport, self.record)
+            self.assertEqual(caller, Caller("c1", 1000, run=7, init=self.INIT))
+
+    def test_run_ended(self) -> None:
+        """If the run has ended, the connection is not recognized, nothing is logged."""
+        peers = self.ended_peer()
+        self.callers[GUEST.pid] = Caller("c1", 0, 8, Init(10, 6, "b"))
+        for admission in (self.admission(peers), self.admission()):
+            with capturedLogs() as events:
+                self.assertIsNone(admission.recognize(self.transport, self.record))
+            self.assertEqual(events, [])
+        self.assertEqual(self.observer.notifications, [])
+
+    def test_peer_is_refused(self) -> None:
+        """A peer that runs, but cannot be identified, is not taken for its run.
+
+        Its container may be switched to another document, for example.
+        """
+        admission = self.admission(MemoryPeerSource(Peer(GUEST.pid + 1, 0, 0)))
+        self.assertIsNone(admission.recognize(self.transport, self.record))
+
+    def test_another_container(self) -> None:
+        """A peer that is now in a container of another name is not recognized."""
+        self.callers[GUEST.pid] = Caller("c2", 1000, 7, self.INIT)
+        for peers in (MemoryPeerSource(), self.ended_peer()):
+            admission = self.admission(peers)
+            self.assertIsNone(admission.recognize(self.transport, self.record))
+
+    def test_without_runs(self) -> None:
+        """An identifier that knows no runs recognizes peers that run only."""
+        assumed = AssumedIdentifier("c1")
+        record = self.admission().record_of(assumed.identify(GUEST))
+        admission = self.admission(identifier=assumed)
+        recognized = admission.recognize(self.transport, record)
+        self.assertEqual(recognized, Caller("c1", 0))
+        admission = self.admission(MemoryPeerSource(None), assumed)
+        self.assertIsNone(admission.recognize(self.transport, record))
+        self.assertIsNone(admission.recognize(self.transport, self.record))
+
+    def test_malformed(self) -> None:
+        """Records of another form are not recognized."""
+        admission = self.admission()
+        malformed: dict[str, list[JSONValue]] = {
+            "container": [None, 1, [], {}],
+            "uid": ["0", [], 1.5],
+            "init": [[], [1, 2], ["1", 2, "b"], [1, 2, 3], "init", 7, {}],
+        }
+        for key, values in malformed.items():
+            for value in values:
+                record = {**self.record, key: value}
+                self.assertIsNone(admission.recognize(self.transport, record), record)
+                if key == "container":
+                    self.assertIsNone(admission.recorded_owner(record))
+        self.assertIsNone(admission.recorded_owner({}))
+        self.assertEqual(admission.recorded_owner(self.record), "c1")
+
+    def test_failure(self) -> None:
+        """An unexpected failure is logged, and the connection is not recognized."""
+        self.patch(MemoryIdentifier, "identify", lambda *_: 1 // 0)
+        self.assertIsNone(self.admission().recognize(self.transport, self.record))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_loaded(self) -> None:
+        """Connections are recognized when the store is loaded."""
+        self.assertIsNone(self.admission().when_loaded())
+        self.store = MemoryStore(loaded=False)
+        loaded = self.admission().when_loaded()
+        assert loaded is not None
+        self.assertNoResult(loaded)
+        self.store.mark_loaded()
+        self.successResultOf(loaded)
 
 
 class CallerAdmissionTests(SynchronousTestCase):

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import json
+
 from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import ITransport
 from zope.interface.verify import verifyObject
@@ -69,6 +71,26 @@ class AdmissionContract(ContractBase):
         for owner in (self.admission.owner(caller), self.admission.owner(None)):
             self.admission.refused(owner)
         self.assertIsNotNone(self.admission.identify(self.make_transport()))
+
+    def test_recognized(self) -> None:
+        """A caller is recognized by its record, which may be stored as JSON."""
+        caller = self.admission.identify(self.make_transport())
+        assert caller is not None
+        record = json.loads(json.dumps(self.admission.record_of(caller)))
+        owner = self.admission.owner(caller)
+        self.assertEqual(self.admission.recorded_owner(record), owner)
+        self.assertIsNone(self.make_admission().when_loaded())
+        again = self.admission.recognize(self.make_transport(), record)
+        self.assertEqual(self.admission.owner(again), owner)
+
+    def test_not_recognized(self) -> None:
+        """Who is not the caller of a record, or has a malformed one, is refused."""
+        caller = self.admission.identify(self.make_transport())
+        assert caller is not None
+        record = self.admission.record_of(caller)
+        self.assertIsNone(self.admission.recognize(self.make_transport(), {}))
+        unknown = self.make_unknown_transport()
+        self.assertIsNone(self.admission.recognize(unknown, record))
 
     def test_ready(self) -> None:
         """An admission that can identify all callers needs no retry."""
