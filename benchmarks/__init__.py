@@ -9,9 +9,10 @@
 * `images`: the speed of downloads, compared with nginx, and their cost.
 * `memory`: memory and disk space for events that are not read.
 * `neighbours`: the response times of one container while another attacks.
+* `soak`: memory, descriptors and right answers over a long time.
 
-Each accepts ``--checkout DIR`` to measure another checkout of devlxd in turn
-with this one, and ``--quick``. They use only interfaces of devlxd that all versions
-share: the command line, documents and sockets. `benchmarks.serving` has the
-code that they have in common.
+Each except `soak` accepts ``--checkout DIR`` to measure another checkout of devlxd in
+turn with this one, and ``--quick``. They use only interfaces that all versions of
+devlxd share: the command line, documents and sockets. `benchmarks.serving` has the code
+that they have in common.
 """

@@ -144,6 +144,10 @@ class LXCContainer:
     def stop(self) -> None:
         """Stop and remove the container."""
         self.shut_down()
+        self.remove()
+
+    def remove(self) -> None:
+        """Remove the stopped container."""
         shutil.rmtree(self._path)
 
     def init_pid(self) -> int:
