@@ -26,7 +26,7 @@ def access_keys(served: Iterable[Dialect]) -> AccessKeys:
     shown = {prefix for dialect in served for prefix in dialect.exported}
     return AccessKeys(
         booleans=tuple(dict.fromkeys((*switches, *images))),
-        others=tuple({dialect.uids_key: None for dialect in dialects}),
+        uids=tuple({dialect.uids_key: None for dialect in dialects}),
         similar=tuple({key: None for d in dialects for key in d.similar_keys}),
         exported=exported,
         hidden=tuple(p for p in exported if p not in shown) if served else (),

@@ -49,6 +49,8 @@ def _commands(
         contents: list[nodes.Node] = [_paragraph(parser.description or summary)]
         if arguments:
             contents.append(nodes.definition_list("", *arguments))
+        if parser.epilog:
+            contents.append(_paragraph(parser.epilog))
         yield _item(usage.replace(" [-h]", ""), *contents)
 
 

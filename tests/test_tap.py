@@ -352,7 +352,7 @@ class MakeServiceTests(OptionsTestCase):
         keys = access_keys([])
         for dialect in DIALECTS.values():
             self.assertIn(dialect.switch, keys.booleans)
-            self.assertIn(dialect.uids_key, keys.others)
+            self.assertIn(dialect.uids_key, keys.uids)
         self.assertIn(LXD.images_key, keys.booleans)
         self.assertNotIn(APOLLO.images_key, keys.booleans)
         self.assertEqual(keys.similar, LXD.similar_keys)

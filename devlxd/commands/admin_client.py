@@ -33,6 +33,7 @@ MAX_EVENT = 1024 * 1024
 _REASONS = {
     TimeoutError: f"no answer within {TIMEOUT:.0f} s",
     FileNotFoundError: "there is no such socket; is it running, with --admin?",
+    BlockingIOError: "too many connections wait for it to answer",
     ConnectionRefusedError: "nothing listens there; is it running?",
     PermissionError: "permission denied; try as root",
     ConnectionError: "it closed the connection without an answer",
@@ -61,7 +62,8 @@ def define_options(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=SOCKET,
         metavar="PATH",
-        help="the socket of --admin of the devlxd to ask (default: %(default)s)",
+        help="the socket of the devlxd to ask, or its directory, as in --admin of "
+        "twistd devlxd (default: %(default)s)",
     )
 
 
@@ -82,11 +84,11 @@ class _Connection(http.client.HTTPConnection):
 class AdminClient:
     """A client of the operator's socket.
 
-    :param path: the socket.
+    :param path: the socket, or the directory of a socket ``sock``.
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._path = path / "sock" if path.is_dir() else path
 
     def get(self, target: str) -> dict[str, Any]:
         """Return the answer to a question about one thing.

@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> ExitStatus:
     served = [DIALECTS[name] for name in arguments.dialect] or [DEFAULT_DIALECT]
     if arguments.switch is not None:
         served = [attrs.evolve(each, switch=arguments.switch) for each in served]
-    directory = (arguments.directory or served[0].containers).absolute()
+    directory = arguments.directory or served[0].containers
     try:
         checked = check_directory(directory, access_keys(served))
     except OSError as error:

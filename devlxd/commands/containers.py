@@ -54,15 +54,21 @@ def render_list(containers: list[dict[str, Any]]) -> str:
         (
             container.get("name"),
             container.get("state"),
-            "running" if container.get("run") else "-",
+            _init(container),
             container.get("connections"),
             container.get("subscribers"),
             _short_document(container),
         )
         for container in sorted(containers, key=lambda c: str(c.get("name")))
     ]
-    titles = ("NAME", "STATE", "RUN", "CONNECTIONS", "SUBSCRIBERS", "DOCUMENT")
+    titles = ("NAME", "STATE", "INIT", "CONNECTIONS", "SUBSCRIBERS", "DOCUMENT")
     return table(titles, rows)
+
+
+def _init(container: dict[str, Any]) -> str:
+    """Return the pid of the container's init, if a connection is open."""
+    run = container.get("run")
+    return printable(run.get("pid") if isinstance(run, dict) else run)
 
 
 def _short_document(container: dict[str, Any]) -> str:
@@ -75,7 +81,12 @@ def _short_document(container: dict[str, Any]) -> str:
 
 
 def render(container: dict[str, Any]) -> str:
-    """Return one container as text for people."""
+    """Return one container as text for people, and those of the same name."""
+    others = container.get("others") or []
+    return "\n".join(map(_render_one, [container, *others]))
+
+
+def _render_one(container: dict[str, Any]) -> str:
     faults = container.get("faults") or []
     refusals = container.get("refusals") or {}
     broken = " (broken)" if container.get("broken") else ""
@@ -84,7 +95,7 @@ def render(container: dict[str, Any]) -> str:
             ("name", [printable(container.get("name"))]),
             ("document", [printable(container.get("document")) + broken]),
             ("state", [printable(container.get("state"))]),
-            ("run", [printable(container.get("run"))]),
+            ("init", [_init(container)]),
             ("connections", [printable(container.get("connections"))]),
             ("subscribers", [printable(container.get("subscribers"))]),
             ("last question", [printable(container.get("last_question"))]),

@@ -34,6 +34,9 @@ def define(commands: Subparsers) -> None:
         epilog="Exit status: 5 if no devlxd answers on the socket at the start; 130 "
         "after Ctrl-C.",
     )
+    parser.add_argument(
+        "--asked", action="store_true", help="print the questions of guests, too"
+    )
     define_options(parser)
     parser.set_defaults(run=run)
 
@@ -54,11 +57,12 @@ def run(
 def _follow(
     client: AdminClient, arguments: argparse.Namespace, sleep: Callable[[float], None]
 ) -> NoReturn:
+    target = "/events?asked=1" if arguments.asked else "/events"
     was_connected = is_waiting = False
     while True:
         problem = f"devlxd at {arguments.socket} has closed the connection"
         try:
-            for line in client.lines("/events"):
+            for line in client.lines(target):
                 if not line and is_waiting:
                     note("connected again")
                 was_connected, is_waiting = True, False
@@ -93,7 +97,7 @@ def render(event: dict[str, Any]) -> str:
     """Return an event as one line for people."""
     rest = (
         f"{printable(name)}={_value(value)}"
-        for name, value in event.items()
+        for name, value in sorted(event.items(), key=lambda item: item[0] != "reason")
         if name not in _PLACED
     )
     return " ".join((*(printable(event.get(name)) for name in _PLACED), *rest))

@@ -102,7 +102,8 @@ def paragraphs(rows: Iterable[tuple[str, Iterable[str]]]) -> str:
     :param rows: names, each with its texts; those without a text are left out.
     """
     shown = [(name, list(texts)) for name, texts in rows]
-    indent = max((len(name) for name, texts in shown if texts), default=0) + len(_GAP)
+    indent = max((len(name) for name, texts in shown if texts), default=0)
+    indent += len(_GAP) if indent else 0
     return "".join(
         f"{line}\n" for name, texts in shown for line in _wrapped(name, texts, indent)
     )

@@ -24,8 +24,11 @@ from devlxd.commands.parsers import Subparsers
 #: The time between two questions with ``--watch``, in seconds.
 INTERVAL = 2.0
 
+#: How many problems are shown as text.
+MAX_PROBLEMS = 10
+
 #: The members of a status that are shown as they are.
-_MEMBERS = ("connections", "subscribers", "limits")
+_MEMBERS = ("connections", "subscribers", "refused", "limits")
 
 #: Moves the cursor of a terminal to the top left, and erases what is below.
 _CLEAR = "\x1b[H\x1b[J"
@@ -99,19 +102,18 @@ def render(status: dict[str, Any]) -> str:
             f"{printable(status.get('pid'))}, running for "
             f"{duration(status.get('uptime_seconds'))}"
         )
-    problems = status.get("problems") or []
     containers = status.get("containers") or {}
     broken = containers.get("broken")
     counts = printable(containers.get("known"))
     if broken:
-        counts += f", and {printable(broken)} broken documents: try devlxd check"
+        counts += f", {printable(broken)} with a broken document: try devlxd check"
     return (
         f"{title}\n\n"
         + paragraphs(
             [
-                ("problems", map(printable, problems)),
                 ("containers", [counts] if containers else []),
                 *((name, _text_of(status, name)) for name in _MEMBERS),
+                ("problems", _problems(status)),
             ]
         )
         + _listeners(status.get("listeners") or [])
@@ -120,7 +122,15 @@ def render(status: dict[str, Any]) -> str:
 
 def _text_of(status: dict[str, Any], name: str) -> list[str]:
     """Return the text of a member; empty if there is none."""
-    return [printable(status[name])] if name in status else []
+    return [] if status.get(name) in (None, {}) else [printable(status[name])]
+
+
+def _problems(status: dict[str, Any]) -> list[str]:
+    """Return the first problems, and the number of the others."""
+    problems = [*map(printable, status.get("problems") or [])]
+    others = len(problems) - MAX_PROBLEMS
+    more = [f"and {others} more, see --json"] if others > 0 else []
+    return problems[:MAX_PROBLEMS] + more
 
 
 def _listeners(listeners: list[dict[str, Any]]) -> str:

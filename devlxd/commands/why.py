@@ -4,16 +4,18 @@
 from __future__ import annotations
 
 import argparse
-import textwrap
 from typing import Any
 
 from devlxd.commands.admin_client import AdminClient, define_options
 from devlxd.commands.outcomes import ExitStatus
-from devlxd.commands.output import json_text, printable, width, write
+from devlxd.commands.output import json_text, paragraphs, printable, write
 from devlxd.commands.parsers import Subparsers
 
 #: How each result of a check is shown.
 _MARKS = {"passed": "ok", "failed": "FAILED", "skipped": "skipped"}
+
+#: The greatest process id that a kernel can have (``proc_sys_kernel(5)``).
+_MAX_PID = 2**22
 
 
 def define(commands: Subparsers) -> None:
@@ -35,7 +37,7 @@ def define(commands: Subparsers) -> None:
 
 
 def _pid(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 0 < int(text) < 2**31):
+    if not (text.isascii() and text.isdigit() and 0 < int(text) <= _MAX_PID):
         raise argparse.ArgumentTypeError(f"{printable(text)}: not a process id")
     return int(text)
 
@@ -59,19 +61,11 @@ def render(answer: dict[str, Any]) -> str:
         end = f"process {pid} is refused: {printable(answer.get('refused'))}"
     else:
         end = f"process {pid} is in container {printable(answer.get('container'))}"
-    return "".join(map(_step, steps)) + textwrap.fill(end, width()) + "\n"
+    names = [f"{_mark(step)}  {printable(step.get('check'))}" for step in steps]
+    details = [[printable(step.get("detail"))] for step in steps]
+    return paragraphs(zip(names, details, strict=True)) + paragraphs([("", [end])])
 
 
-def _step(step: dict[str, Any]) -> str:
+def _mark(step: dict[str, Any]) -> str:
     result = printable(step.get("result"))
-    mark = _MARKS.get(result, result).ljust(7)
-    lines = [f"{mark}  {printable(step.get('check'))}"]
-    if step.get("detail"):
-        lines += textwrap.wrap(
-            printable(step["detail"]),
-            width(),
-            initial_indent=" " * 11,
-            subsequent_indent=" " * 11,
-            break_on_hyphens=False,
-        )
-    return "".join(f"{line}\n" for line in lines)
+    return _MARKS.get(result, result).ljust(max(map(len, _MARKS.values())))

@@ -11,7 +11,7 @@ from pathlib import Path
 from attrs import frozen
 
 from devlxd.containers.document_parser import Format
-from devlxd.containers.document_trees import printable
+from devlxd.containers.document_trees import printable, printable_path
 from devlxd.model import Fault, is_container_name
 
 #: The formats of the documents ``NAME.yaml``, by suffix.
@@ -64,7 +64,7 @@ class UnreadableError(Exception):
         if error.errno == errno.ENOENT:
             reason = "a dangling symbolic link"
         reason += _REMEDIES.get(error.errno or 0, "")
-        return cls(printable(str(path)), reason, is_transient=True)
+        return cls(printable_path(path), reason, is_transient=True)
 
 
 @frozen
@@ -89,7 +89,7 @@ class DocumentPath:
 
     def printable(self) -> str:
         """Return the path for a log line."""
-        return printable(str(self.path))
+        return printable_path(self.path)
 
 
 def container_name(entry: str) -> str:
@@ -111,7 +111,7 @@ def listing_problem(directory: Path) -> str | None:
     try:
         os.scandir(directory).close()
     except OSError as error:
-        return f"{printable(str(directory))}: {error.strerror}"
+        return f"{printable_path(directory)}: {error.strerror}"
     return None
 
 
@@ -203,7 +203,7 @@ def ignored_file(directory: Path, name: str) -> Fault | None:
         "is ignored: documents are named NAME.yaml, NAME.yml or NAME.json; rename it "
         f"to {printable(stem)}{right}"
     )
-    return Fault(printable(str(path)), 0, text, breaks=False)
+    return Fault(printable_path(path), 0, text, breaks=False)
 
 
 def directory_without_document(directory: Path, name: str) -> Fault | None:
@@ -216,4 +216,4 @@ def directory_without_document(directory: Path, name: str) -> Fault | None:
     if not is_container_name(name) or not os.path.isdir(own):
         return None
     text = f"is ignored: it has no {' and no '.join(_FILES_IN_DIRECTORY)}; write one"
-    return Fault(printable(str(own)), 0, text, breaks=False)
+    return Fault(printable_path(own), 0, text, breaks=False)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from devlxd.containers.document_parser import ParsedDocument
 from devlxd.containers.document_paths import DocumentPath, ignored_file
-from devlxd.containers.document_trees import printable
+from devlxd.containers.document_trees import printable_path
 from devlxd.containers.document_warnings import id_warning
 from devlxd.containers.failed_reads import FailedReads
 from devlxd.containers.warning_log import WarningLog
@@ -67,7 +67,7 @@ class DocumentRecords:
     def path_of(self, name: str) -> str | None:
         """See `IDocuments.document_of`; the path is printable."""
         end = self._ends.get(name)
-        path = None if end is None else printable(f"{self._directory / name}{end}")
+        path = None if end is None else printable_path(f"{self._directory / name}{end}")
         return self._failed.document_of(name) or path
 
     def faults(self, shared_ids: Iterable[Collection[str]]) -> Iterator[Fault]:
@@ -76,8 +76,12 @@ class DocumentRecords:
         :param shared_ids: the names of the containers with one id, for each id that
             several have.
         """
-        yield from self._failed.faults()
-        yield from self._warnings.faults()
+        broken = {fault.container: fault for fault in self._failed.faults()}
+        yield from broken.values()
+        for fault in self._warnings.faults():
+            # Warnings about a document that is broken now are about its old content.
+            if fault.container not in broken:
+                yield fault
         for names in shared_ids:
             yield from self._id_faults(names)
 

@@ -15,6 +15,7 @@ bindings of libyaml hold Python's global interpreter lock.
 
 from __future__ import annotations
 
+import os
 from typing import TypeAlias
 
 from attrs import define, field
@@ -33,7 +34,7 @@ TOO_DEEP = f"nested too deeply; use at most {MAX_DEPTH} levels"
 #: The number of pieces of a document that are read in one slice.
 PIECES = 64
 
-#: The maximum length of a key or a path in a message, in characters.
+#: The maximum length of a key in a message, in characters.
 _MAX_SHOWN = 200
 
 
@@ -48,6 +49,12 @@ class DocumentError(Exception):
         super().__init__(reason, line)
         self.reason = reason
         self.line = line
+
+
+def printable_path(path: str | os.PathLike[str]) -> str:
+    """Return a path for a log line: whole, and without control characters."""
+    text = str(path)
+    return text if text.isprintable() else ascii(text)
 
 
 def printable(text: str) -> str:

@@ -62,7 +62,8 @@ _MAX_COMPARISONS = 64
 #: characters: this many, after the prefix of the keys that guests may read.
 _PREFIX_LENGTH = 3
 
-#: Keys of this length or more, in characters, are not compared.
+#: Keys of this length or more, in characters, are not compared, and only as much of a
+#: key is searched.
 _MAX_LENGTH = 64
 
 #: Config keys with these words have values that are probably secret. The texts for
@@ -72,6 +73,9 @@ _SECRET = re.compile(
     "|user-data|vendor-data",
     re.IGNORECASE,
 )
+
+#: A list of users: uids, or ``*`` for all users.
+_UIDS = re.compile(r"[ \d*,]*", re.ASCII)
 
 
 @frozen
@@ -84,6 +88,7 @@ class AccessKeys:
     :ivar exported: the prefixes of the keys that guests may read.
     :ivar hidden: those of the prefixes of which no dialect that is served lets guests
         read the keys.
+    :ivar uids: those whose values are lists of users.
     """
 
     booleans: tuple[str, ...] = ()
@@ -91,11 +96,12 @@ class AccessKeys:
     similar: tuple[str, ...] = ()
     exported: tuple[str, ...] = ()
     hidden: tuple[str, ...] = ()
+    uids: tuple[str, ...] = ()
 
     @property
     def all(self) -> tuple[str, ...]:
-        """All access keys, booleans and others."""
-        return (*self.booleans, *self.others)
+        """All access keys, whatever their values are."""
+        return (*self.booleans, *self.uids, *self.others)
 
     @property
     def prefixes(self) -> tuple[str, ...]:
@@ -163,7 +169,9 @@ def config_warnings(
         if hidden_key is None and key.startswith(access_keys.hidden):
             hidden_key = key
         if key in access_keys.booleans:
-            text = _warning_of_value(key, value)
+            text = _warning_of_boolean(key, value)
+        elif key in access_keys.uids:
+            text = _warning_of_uids(key, value)
         elif key.startswith(prefixes) and comparisons < _MAX_COMPARISONS:
             text = _warning_of_key(key, access_keys)
             comparisons += 1
@@ -184,7 +192,7 @@ def secret_key(config: Mapping[str, str]) -> Slices[str | None]:
     :return: ``None`` if there is none.
     """
     for number, key in enumerate(config, 1):
-        if _SECRET.search(key):
+        if _SECRET.search(key, 0, _MAX_LENGTH):
             return key
         if number % (16 * PIECES) == 0:
             yield
@@ -216,7 +224,13 @@ def id_warning(line: int | None, other: str) -> DocumentWarning:
     return DocumentWarning(text, line or 0)
 
 
-def _warning_of_value(key: str, value: str) -> str:
+def _warning_of_uids(key: str, value: str) -> str:
+    if _UIDS.fullmatch(value):
+        return ""
+    return f"{key} is no list of uids; write numbers with commas between them, or *"
+
+
+def _warning_of_boolean(key: str, value: str) -> str:
     if not value or is_true(value) or is_false(value):
         return ""
     return f"{key} is neither true nor false; write true or false"
@@ -233,7 +247,7 @@ def _warning_of_hidden_key(key: str, access_keys: AccessKeys) -> str:
 
 
 def _warning_of_key(key: str, access_keys: AccessKeys) -> str:
-    if key in (*access_keys.others, *access_keys.similar):
+    if key in (*access_keys.uids, *access_keys.others, *access_keys.similar):
         return ""
     suggestion = _suggestion(key, access_keys.all, _CONFIG_SIMILARITY)
     if key.startswith(access_keys.exported):

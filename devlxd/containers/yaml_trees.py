@@ -55,12 +55,24 @@ def read_yaml(text: str, max_size: int = MAX_DOCUMENT) -> Slices[Tree]:
             # With PyYAML 6.0.4 libyaml has a limit of its own, and as it parses
             # ahead it may reach that limit before `MAX_DEPTH` is checked.
             reason = TOO_DEEP
-        mark = error.problem_mark or error.context_mark
         reason += _REMEDIES.get(reason, "")
-        raise DocumentError(reason, mark.line + 1 if mark else None) from None
+        raise DocumentError(reason, _line_of(error, text)) from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise DocumentError(f"{error.reason}; remove them", line) from None
+
+
+def _line_of(error: yaml.MarkedYAMLError, text: str) -> int | None:
+    """Return the line of an error, counted from 1; ``None`` if unknown.
+
+    What is not closed at the end of the text is at the line where it begins.
+    """
+    marks = (error.problem_mark, error.context_mark)
+    lines = [mark.line for mark in marks if mark is not None]
+    if not lines:
+        return None
+    last = text.rstrip().count("\n")
+    return (lines[0] if lines[0] <= last else min(lines[-1], last)) + 1
 
 
 def _read_events(text: str, max_size: int) -> Slices[Tree]:

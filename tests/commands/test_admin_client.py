@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from collections.abc import Callable
@@ -46,6 +47,28 @@ class ClientTests(CommandTestCase):
 
         self.patch(admin_client._Connection, "connect", refuse)
         self.assert_no_service("permission denied; try as root")
+
+    def test_directory(self) -> None:
+        """The directory of the socket can be named instead, as for devlxd itself."""
+        self.answer_bytes(http_answer(200, b"{}"))
+        self.socket = self.socket.parent
+        self.assertEqual(self.ask("status"), 1)
+        self.assertTrue(self.printed().startswith("NOT HEALTHY\n"))
+
+    def test_full_queue(self) -> None:
+        """A devlxd that accepts no connections any more is told apart."""
+        waiting: list[socket.socket] = []
+        with socket.socket(socket.AF_UNIX) as silent:
+            silent.bind(str(self.socket))
+            silent.listen(0)
+            while len(waiting) < 2:
+                waiting.append(socket.socket(socket.AF_UNIX))
+                waiting[-1].setblocking(False)
+                with contextlib.suppress(BlockingIOError):
+                    waiting[-1].connect(str(self.socket))
+            self.assert_no_service("too many connections wait for it to answer")
+        for each in waiting:
+            each.close()
 
     def test_no_answer(self) -> None:
         """Without an answer in time the command ends."""

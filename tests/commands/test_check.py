@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
+import textwrap
 from pathlib import Path
 
 from devlxd.guestapi.dialects import DIALECTS
 from tests.commands.fake_admin import CommandTestCase
+from tests.containers.faulty_documents import write_faults
 
 
 class CheckTests(CommandTestCase):
@@ -32,11 +35,24 @@ class CheckTests(CommandTestCase):
         self.assertEqual(self.check(), 1)
         self.assertEqual(
             self.printed(),
-            f"{self.path}/c0.yaml:2: did not find expected node content; close the "
+            f"{self.path}/c0.yaml:1: did not find expected node content; close the "
             "bracket or the brace\n"
             f"{self.path}/c1.yaml:3: conifg has no effect; did you mean config?\n"
             f"{self.path}/c1.yaml:4: profile has no effect; did you mean profiles?\n",
         )
+
+    def test_documentation(self) -> None:
+        """The page on operating shows what is printed for one of each fault."""
+        page = (Path(__file__).parents[2] / "docs" / "operating.rst").read_text()
+        # Every user may search this directory, unlike those of some checkouts.
+        path = Path(tempfile.mkdtemp(dir="/tmp"))
+        self.addCleanup(shutil.rmtree, path)
+        path.chmod(0o755)
+        write_faults(path)
+        self.assertEqual(self.run_command("check", str(path)), 1)
+        printed = self.printed().replace(f"{path}/", "")
+        self.assertGreater(printed.count("\n"), 25)
+        self.assertIn(textwrap.indent(printed, "    "), page)
 
     def test_clean(self) -> None:
         """A directory without faults is said to have none, with a count."""

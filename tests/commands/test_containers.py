@@ -21,7 +21,7 @@ CONTAINERS: list[dict[str, Any]] = [
         "name": "c1",
         "document": "/srv/containers/c1/backup.yaml",
         "broken": False,
-        "run": 7,
+        "run": {"pid": 4711},
         "state": "Ready",
         "connections": 12,
         "subscribers": 3,
@@ -52,10 +52,10 @@ class ContainersTests(CommandTestCase):
         self.assertEqual(
             printed,
             """\
-NAME  STATE    RUN      CONNECTIONS  SUBSCRIBERS  DOCUMENT
-c1    Ready    running  12           3            backup.yaml
-gone  -        -        -            -            -
-web   Started  -        0            0            web.yaml (broken)
+NAME  STATE    INIT  CONNECTIONS  SUBSCRIBERS  DOCUMENT
+c1    Ready    4711  12           3            backup.yaml
+gone  -        -     -            -            -
+web   Started  -     0            0            web.yaml (broken)
 """,
         )
 
@@ -75,7 +75,7 @@ web   Started  -        0            0            web.yaml (broken)
 name           c1
 document       /srv/containers/c1/backup.yaml
 state          Ready
-run            7
+init           4711
 connections    12
 subscribers    3
 last question  2026-11-26T14:41:11.000000Z
@@ -85,6 +85,15 @@ faults         /srv/containers/c1/backup.yaml:3: a\\x1b is wrong
                /srv/containers/c1/backup.yaml: b is wrong
 """,
         )
+
+    def test_two_directories(self) -> None:
+        """Containers of one name in several directories are shown one by one."""
+        answer = {**CONTAINERS[1], "others": [{**CONTAINERS[0], "name": "c1"}]}
+        self.serve_json({"/containers/c1": answer})
+        self.assertEqual(self.ask("containers", "c1"), 0)
+        first, second = self.printed().split("\n\n")
+        self.assertIn("/srv/containers/c1/backup.yaml\n", first)
+        self.assertIn("/srv/containers/web.yaml (broken)\n", second)
 
     def test_json(self) -> None:
         """With ``--json`` the answer is printed as it is."""

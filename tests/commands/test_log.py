@@ -25,8 +25,8 @@ REFUSED = {
     "timestamp": "2026-11-26T14:41:12Z",
     "event": "refused",
     "container": None,
-    "reason": "not in a container",
     "pid": 4711,
+    "reason": "not in a container",
 }
 
 SHOWN = """\
@@ -48,13 +48,15 @@ def lines(*events: object) -> bytes:
 class LogTests(CommandTestCase):
     """``devlxd log``."""
 
-    def follow(self, *answers: bytes, as_json: bool = False) -> list[float]:
+    def follow(
+        self, *answers: bytes, as_json: bool = False, asked: bool = False
+    ) -> list[float]:
         """Follow events while devlxd gives these answers, one a connection."""
         waits: list[float] = []
         left = [*answers]
 
         def answer(target: str, send: Callable[[bytes], object]) -> None:
-            self.assertEqual(target, "/events")
+            self.assertEqual(target, f"/events{'?asked=1' if asked else ''}")
             send(left.pop(0))
 
         def sleep(seconds: float) -> None:
@@ -65,7 +67,7 @@ class LogTests(CommandTestCase):
         self.serve(answer)
         self.patch(sys, "stdout", self.output)
         self.patch(sys, "stderr", self.errors)
-        arguments = Namespace(socket=self.socket, json=as_json)
+        arguments = Namespace(socket=self.socket, json=as_json, asked=asked)
         self.assertEqual(log.run(arguments, sleep), 130)
         return waits
 
@@ -84,6 +86,11 @@ class LogTests(CommandTestCase):
         self.follow(HEAD + lines(CHANGED, REFUSED), as_json=True)
         printed = self.printed().splitlines()
         self.assertEqual([*map(json.loads, printed)], [CHANGED, REFUSED])
+
+    def test_asked(self) -> None:
+        """With ``--asked`` the questions of guests are events as well."""
+        self.follow(HEAD + lines({"event": "asked", "path": "/1.0"}), asked=True)
+        self.assertEqual(self.printed(), "- asked - path=/1.0\n")
 
     def test_reconnects(self) -> None:
         """When devlxd restarts, the command waits for it, and says so once."""

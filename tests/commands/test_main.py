@@ -53,7 +53,7 @@ class MainTests(CommandTestCase):
         self.assert_usage_error("not 64 hex", "image", "add", "x", "--fingerprint=a")
         self.assert_usage_error("there is no dialect x", "check", "--dialect=x")
         self.assert_usage_error("PID", "why")
-        for pid in ("x", "0", "-1", "²", "9" * 20):
+        for pid in ("x", "0", "-1", "²", "9" * 20, "4194305"):
             self.assert_usage_error("", "why", pid)
         self.assert_usage_error("unrecognized", "status", "--follow")
 

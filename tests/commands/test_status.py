@@ -34,6 +34,7 @@ BROKEN: dict[str, Any] = {
     "healthy": False,
     "problems": ["/srv/containers: No such file or directory", "bad\x1b[2J"],
     "containers": {"known": 12, "broken": 2},
+    "refused": {"not in a container": 3},
 }
 
 SHOWN = """\
@@ -66,13 +67,21 @@ class StatusTests(CommandTestCase):
         lines = self.printed().splitlines()
         self.assertTrue(lines[0].startswith("NOT HEALTHY: devlxd 1.2.3"))
         self.assertEqual(
-            lines[2:5],
+            [lines[2], *lines[7:9]],
             [
+                "containers   12, 2 with a broken document: try devlxd check",
                 "problems     /srv/containers: No such file or directory",
                 "             bad\\x1b[2J",
-                "containers   12, and 2 broken documents: try devlxd check",
             ],
         )
+
+    def test_many_problems(self) -> None:
+        """Of many problems the first ones are shown, and the number of the others."""
+        self.serve_json({"/status": {"problems": [f"p{n}" for n in range(100)]}})
+        self.ask("status")
+        printed = self.printed()
+        self.assertTrue(printed.endswith(" and 90 more, see --json\n"), printed)
+        self.assertLess(printed.count("\n"), 16)
 
     def test_json(self) -> None:
         """With ``--json`` the answer is printed as it is; the status is the same."""

@@ -42,9 +42,8 @@ class WhyTests(CommandTestCase):
         self.assertEqual(
             self.printed(),
             """\
-ok       the process
-           uid 100000, sh
-skipped  the monitor
+ok       the process  uid 100000, sh
+skipped  the monitor  -
 process 4711 is in container c1
 """,
         )
@@ -56,9 +55,8 @@ process 4711 is in container c1
         self.assertEqual(
             self.printed(),
             """\
-FAILED   the cgroup
-           /user.slice/\\x1b[2J is the cgroup of no runtime that is known, and so
-           the process is in no container
+FAILED   the cgroup  /user.slice/\\x1b[2J is the cgroup of no runtime that is
+                     known, and so the process is in no container
 process 4711 is refused: not in a container
 """,
         )

@@ -12,61 +12,16 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from devlxd.containers import document_files
 from devlxd.containers.directory_check import check_directory
-from devlxd.containers.document_trees import MAX_DOCUMENT
 from devlxd.containers.document_warnings import AccessKeys
+from tests.containers.faulty_documents import FAULTS
 
 #: The keys of a dialect that shows other keys than another one.
 ACCESS_KEYS = AccessKeys(
     booleans=("security.devlxd", "security.devlxd.images"),
-    others=("security.devlxd.uids",),
+    uids=("security.devlxd.uids",),
     exported=("user.", "cloud-init."),
     hidden=("cloud-init.",),
 )
-
-#: Files with one fault each, and what is said of it.
-FAULTS = {
-    "alias.yaml": ("config:\n  user.a: *a\n", "2: an alias without an anchor"),
-    "boolean.yaml": (
-        'config:\n  security.devlxd: "flase"\n',
-        "2: security.devlxd is neither true nor false; write true or false",
-    ),
-    "brace.yaml": ("config: {user.a: b\n", "2: did not find expected ',' or '}'"),
-    "bytes.yaml": ("config:\n  user.a: \udcff\n", "2: not UTF-8; save the file as"),
-    "case.YAML": ("config: {}\n", " is ignored: documents are named"),
-    "comma.json": ('{"config": {},\n}', "2: Expecting property name"),
-    "conf.conf": ("config: {}\n", " is ignored: documents are named"),
-    "device.yaml": ("devices:\n  eth0: nic\n", "2: devices: eth0 is not a mapping"),
-    "empty.yaml": ("", " the document is empty; write config: {} at least"),
-    "hidden.yaml": (
-        "config:\n  user.a: b\n  cloud-init.user-data: x\n",
-        "3: cloud-init.user-data is shown to guests by no dialect that is served; "
-        "write user.user-data",
-    ),
-    "large.yaml": (" " * (MAX_DOCUMENT + 1), " longer than 16777216 bytes"),
-    "list.yaml": ("- config\n", "1: the document is not a mapping; write lines"),
-    "lxcpath.yaml": ("lxcpath: lib/lxc\n", "1: lxcpath is not absolute; begin it"),
-    "misplaced.yaml": (
-        "config: {}\nuser.a: b\n",
-        "2: user.a has no effect; write it below config:",
-    ),
-    "my name.yaml": ("config: {}\n", " not a valid container name; use at most 128"),
-    "near.yaml": (
-        "config:\n  security.devlxd.image: x\n",
-        "2: security.devlxd.image has no effect; did you mean security.devlxd.images?",
-    ),
-    "quote.yaml": ('config:\n  user.a: "b\n', "unexpected end of stream; close the"),
-    "tab.yaml": ("config:\n\tuser.a: b\n", "2: found character that cannot start"),
-    "top.yaml": ("conifg: {}\n", "1: conifg has no effect; did you mean config?"),
-    "twice.json": (
-        '{"config": {"user.a": "x",\n "user.a": "y"}}',
-        "2: duplicate key user.a, as on line 1; keep one",
-    ),
-    "twice.yaml": (
-        "config:\n  user.a: x\n  user.b: y\n  user.a: z\n",
-        "4: duplicate key user.a, as on line 2; keep one",
-    ),
-    "type.yaml": ("config:\n  user.a: [1]\n", "2: config: user.a is not text; write"),
-}
 
 
 class CheckTests(SynchronousTestCase):
@@ -100,10 +55,9 @@ class CheckTests(SynchronousTestCase):
         """All faults of a directory are found at once, in the order of the files."""
         for name, (text, _) in FAULTS.items():
             self.write(name, text)
-        # twice.json and twice.yaml are two documents of one container.
         checked = check_directory(self.path, ACCESS_KEYS)
         files = [Path(fault.file).name for fault in checked.faults]
-        self.assertEqual(files, sorted({*FAULTS} - {"twice.json"}))
+        self.assertEqual(files, sorted(FAULTS))
         usable = sum(not fault.breaks for fault in checked.faults)
         # Two of the files are ignored.
         self.assertEqual(checked.containers, usable - 2)

@@ -48,7 +48,7 @@ class FailureTests(DirectoryStoreTestCase):
         lines = [formatEvent(event) for event in events]
         self.assertEqual(len(lines), 3, lines)
         self.assertEqual(lines[0], lines[2])
-        self.assertIn(f"{self.file}:2: ", lines[0])
+        self.assertIn(f"{self.file}:1: ", lines[0])
         self.assertEqual(lines[1], "container c1 can be read again")
         self.assertIsNone(self.value())
 

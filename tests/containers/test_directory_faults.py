@@ -68,6 +68,17 @@ class FaultsTests(DirectoryStoreTestCase):
             self.change(after)
             self.assertEqual(self.faults(), [])
 
+    def test_warned_and_broken(self) -> None:
+        """Of a document that is broken, only this is a fault."""
+        self.start()
+        self.change("conifg: {}\n")
+        self.change("config: []\n")
+        (fault,) = self.store.faults()
+        self.assertTrue(fault.breaks)
+        self.change("conifg: {}\n")
+        (fault,) = self.store.faults()
+        self.assertFalse(fault.breaks)
+
     def test_ignored(self) -> None:
         """An ignored file is a fault as long as it exists."""
         self.start()

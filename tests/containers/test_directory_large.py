@@ -145,5 +145,5 @@ class LargeTests(DirectoryStoreTestCase):
             self.report(path)
             self.clock.pump([0.01] * 3000)
         (event,) = events
-        self.assertIn(f"{path}:10004: ", formatEvent(event))
+        self.assertIn(f"{path}:10003: ", formatEvent(event))
         self.assertEqual(self.value(), "1")

@@ -96,7 +96,7 @@ class DirectoryStoreTests(SynchronousTestCase):
     def test_broken(self) -> None:
         """A broken document is logged with its line; the others are loaded."""
         (self.path / "bad.yaml").write_text("config:\n  a: [\n")
-        self.assert_only_good("bad.yaml:3: ")
+        self.assert_only_good("bad.yaml:2: ")
 
     def test_unreadable(self) -> None:
         """A directory in the place of a document is logged."""

@@ -233,7 +233,7 @@ class RejectedTests(SynchronousTestCase):
 
     def test_syntax(self) -> None:
         """A syntax error is reported with its line."""
-        self.assert_rejected(b"config:\n  user.a: [\n", "did not find expected", 3)
+        self.assert_rejected(b"config:\n  user.a: [\n", "did not find expected", 2)
         self.assert_rejected(b'{"config":\n {,}}', "Expecting", 2, Format.JSON)
         self.assert_rejected(b"a: b\nconfig: \x07", "control characters", 2)
 

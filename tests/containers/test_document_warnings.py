@@ -14,7 +14,7 @@ from tests.containers.test_document_parser import BACKUP, SHOWN
 
 ACCESS_KEYS = AccessKeys(
     booleans=("security.devapollo", "security.devlxd", "security.devlxd.images"),
-    others=("security.devapollo.uids", "security.devlxd.uids"),
+    uids=("security.devapollo.uids", "security.devlxd.uids"),
     similar=("security.devlxd.management.volumes",),
     exported=("user.",),
 )
@@ -48,7 +48,8 @@ config:
   security.devlxd: "0"
   security.devlxd.images: "True"
   security.devapollo: ""
-  security.devlxd.uids: "0,1000"
+  security.devlxd.uids: "0, 1000,"
+  security.devapollo.uids: "*"
   security.nesting: "true"
   security.secureboot: "false"
   security.protection.delete: "x"
