@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from devlxd.host.inotify import INotify
     from devlxd.host.listening import endpoint_at
     from devlxd.images.directory_image_store import DirectoryImageStore
-    from devlxd.model import Container
+    from devlxd.limits import CurrentLimits
+    from devlxd.model import Container, Limits
     from devlxd.service import DevLXDService
 
 __version__ = "0.1.0"
@@ -34,6 +35,7 @@ _MODULES = {
     "AccessKeys": "devlxd.containers.document_warnings",
     "Container": "devlxd.model",
     "ContainerStoreBase": "devlxd.containers.store_base",
+    "CurrentLimits": "devlxd.limits",
     "DEFAULT_DIALECT": "devlxd.guestapi.dialects",
     "DIALECTS": "devlxd.guestapi.dialects",
     "DevLXDService": "devlxd.service",
@@ -41,6 +43,7 @@ _MODULES = {
     "DirectoryStore": "devlxd.containers.directory_store",
     "DirectoryImageStore": "devlxd.images.directory_image_store",
     "INotify": "devlxd.host.inotify",
+    "Limits": "devlxd.model",
     "MemoryGuestStates": "devlxd.guest_states.memory",
     "MemoryStore": "devlxd.containers.memory_store",
     "SQLiteGuestStates": "devlxd.guest_states.sqlite_states",
@@ -54,11 +57,13 @@ __all__ = [
     "AccessKeys",
     "Container",
     "ContainerStoreBase",
+    "CurrentLimits",
     "DevLXDService",
     "Dialect",
     "DirectoryImageStore",
     "DirectoryStore",
     "INotify",
+    "Limits",
     "MemoryGuestStates",
     "MemoryStore",
     "SQLiteGuestStates",

@@ -100,7 +100,7 @@ class _Reader:
             if len(content) > MAX_SIZE:
                 raise _Mistake(0, f"longer than {MAX_SIZE} bytes")
             root = _parse(content)
-            if root is not None:
+            if root is not None and root.tag != _NULL:
                 for key, node in _entries(root, "the file"):
                     yield from self._settings(key, node)
         except _Mistake as mistake:

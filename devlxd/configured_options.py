@@ -240,8 +240,8 @@ def _parse_limit(text: str) -> tuple[str, int | float]:
 
 def _check_choice(option: str, value: str, known: Sequence[str]) -> None:
     if value not in known:
-        shown = printable(value)
-        raise usage.UsageError(f"--{option}: {shown}: must be {' or '.join(known)}")
+        must = f"must be one of {', '.join(known)}"
+        raise usage.UsageError(f"--{option}: {printable(value)}: {must}")
 
 
 def _values(settings: Iterable[Setting]) -> Mapping[str, list[str]]:

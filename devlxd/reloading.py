@@ -100,7 +100,7 @@ class Reloader:
                 path=new.path,
                 options=", ".join(needs_restart),
             )
-        return Reloaded((*limits, *level), needs_restart)
+        return Reloaded((*limits, *level), tuple(needs_restart))
 
     def _change_level(self, value: str | None, needs_restart: list[str]) -> list[str]:
         if not self._choice.is_made:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from types import MappingProxyType
 
 from twisted.internet.interfaces import ITransport
 from zope.interface import Attribute, Interface
@@ -26,11 +27,19 @@ class NotInContainer(Exception):
     :ivar kind: the kind of the refusal; the number of log lines of each kind is
         limited. It contains the kind of the reason and the container, or the top cgroup
         if there is no container, but nothing that a guest can vary.
+    :ivar facts: what is known about the peer, for the log: its ``pid``, ``uid``,
+        ``command`` and ``cgroup``, as far as they are known; printable.
     """
 
-    def __init__(self, reason: str, kind: Hashable = None) -> None:
+    def __init__(
+        self,
+        reason: str,
+        kind: Hashable = None,
+        facts: Mapping[str, str | int] = MappingProxyType({}),
+    ) -> None:
         super().__init__(reason)
         self.kind = kind
+        self.facts = facts
 
 
 class IPeerSource(Interface):

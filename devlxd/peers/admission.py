@@ -101,6 +101,7 @@ class CallerAdmission:
             "not in a container: {reason}",
             of=("not identified", refused.kind),
             reason=str(refused),
+            **{name.replace(" ", "_"): fact for name, fact in refused.facts.items()},
         )
         self._observer.refused(
             None, Refusal.NOT_IN_CONTAINER, f"not in a container: {refused}"

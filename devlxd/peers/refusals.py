@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Mapping
 
 from devlxd.interfaces import IProcessTable, NotInContainer
 from devlxd.model import Claim, Peer
@@ -12,6 +13,9 @@ from devlxd.peers.cgroup_claims import CgroupClaims
 #: The maximum number of logged characters of text that a guest may have chosen.
 _MAX_LOGGED = 200
 
+#: The fact that a peer has ended.
+_HAS_ENDED = "has ended"
+
 
 def describe_refusal(
     peer: Peer, error: Exception, processes: IProcessTable, claims: CgroupClaims
@@ -19,13 +23,15 @@ def describe_refusal(
     """Return ``error`` with a description of the refused peer, for the log.
 
     :param error: the reason for the refusal.
-    :return: an exception. Its text contains the pid, uid, command and cgroup of the
-        peer, as far as the kernel still knows them. Its kind is a pair: the container
-        or the top-level cgroup of the peer, and the kind of the reason.
+    :return: an exception. Its text and its facts contain the pid, uid, command and
+        cgroup of the peer, as far as the kernel still knows them. Its kind is a pair:
+        the container or the top-level cgroup of the peer, and the kind of the reason.
     """
-    owner, description = describe_peer(peer, processes, claims)
+    owner, facts = _facts_of(peer, processes, claims)
     return NotInContainer(
-        f"pid {peer.pid} ({description}): {error}", (owner, _kind_of(error))
+        f"pid {peer.pid} ({_description(facts)}): {error}",
+        (owner, _kind_of(error)),
+        {"pid": peer.pid, **facts},
     )
 
 
@@ -44,16 +50,33 @@ def describe_peer(
 
     The description has the uid, command and cgroup of the peer.
     """
-    uid = f"uid {peer.uid}"
+    owner, facts = _facts_of(peer, processes, claims)
+    return owner, _description(facts)
+
+
+def _description(facts: Mapping[str, str | int]) -> str:
+    """Return ``uid 5, command sh, cgroup /x``."""
+    return ", ".join(
+        name if name == _HAS_ENDED else f"{name} {value}"
+        for name, value in facts.items()
+    )
+
+
+def _facts_of(
+    peer: Peer, processes: IProcessTable, claims: CgroupClaims
+) -> tuple[str, Mapping[str, str | int]]:
+    """Return the container or top-level cgroup of a peer, and printable facts."""
+    uid: dict[str, str | int] = {"uid": peer.uid}
+    ended = "", {**uid, _HAS_ENDED: 1}
     if peer.pidfd is None:
         return "", uid
     try:
         cgroups = processes.cgroups(peer.pid)
         name = processes.status(peer.pid).name
     except OSError:
-        return "", f"{uid}, has ended"
+        return ended
     if not cgroups or not processes.is_alive(peer.pidfd):
-        return "", f"{uid}, has ended"
+        return ended
     # Take the most specific path: that of a container, if there is one. In some
     # hierarchies the process may be in the root cgroup.
     cgroup = max(
@@ -62,7 +85,7 @@ def describe_peer(
     )
     claim = claims.of_cgroup(cgroup)
     owner = str(claim) if claim else "/".join(cgroup.split("/")[:2])
-    return owner, f"{uid}, command {printable(name)}, cgroup {printable(cgroup)}"
+    return owner, {**uid, "command": printable(name), "cgroup": printable(cgroup)}
 
 
 def origin_of(claim: Claim) -> str:

@@ -14,7 +14,12 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from devlxd.containers.memory_store import MemoryStore
-from devlxd.interfaces import ICallerIdentifier, IContainerStore, IPeerSource
+from devlxd.interfaces import (
+    ICallerIdentifier,
+    IContainerStore,
+    IPeerSource,
+    NotInContainer,
+)
 from devlxd.model import Caller, Container, Init, JSONValue, Peer, Refusal
 from devlxd.peers.admission import CallerAdmission
 from devlxd.peers.assumed_identifier import AssumedIdentifier
@@ -322,6 +327,22 @@ class CallerAdmissionTests(SynchronousTestCase):
                     "too many connections",
                 ),
             )
+
+    def test_facts(self) -> None:
+        """A refusal is logged with what is known about the peer, as fields."""
+        admission = self.admission({})
+        facts: dict[str, str | int]
+        facts = {"pid": 7, "uid": 5, "cgroup": "/x", "has ended": 1}
+
+        def refuse(identifier: MemoryIdentifier, peer: Peer) -> None:
+            raise NotInContainer("why", facts=facts)
+
+        self.patch(MemoryIdentifier, "identify", refuse)
+        with capturedLogs() as events:
+            admission.identify(StringTransport())
+        (event,) = events
+        found = [event[name] for name in ("pid", "uid", "cgroup", "has_ended")]
+        self.assertEqual(found, [7, 5, "/x", 1])
 
     def test_ready_when_loaded(self) -> None:
         """Identification is retried when the store has been loaded."""

@@ -544,6 +544,9 @@ class RefusalTests(IdentifierTestCase):
         self.assertTrue(str(error).isascii() and str(error).isprintable())
         self.assertIn("cgroup /x??[2J??yyy", str(error))
         self.assertLess(len(str(error)), 400)
+        self.assertEqual([*error.facts], ["pid", "uid", "command", "cgroup"])
+        self.assertTrue(all(str(fact).isprintable() for fact in error.facts.values()))
+        self.assertLess(len(str(error.facts["cgroup"])), 300)
 
     def test_kinds(self) -> None:
         """The kind of a refusal is the container, or the top cgroup, and the reason."""
