@@ -192,7 +192,7 @@ def _guest_api(
         journal=state.journal(store.directory, limits),
         images=images,
         limits=limits,
-        observer=admin.observer_for(store) if admin else None,
+        observer=admin.observer_for(store, str(store.directory)) if admin else None,
         states=states,
         location=options["location"],
     )

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from devlxd.timestamps import local_time, timestamp_of, timestamp_text
+from devlxd.timestamps import local_time, timestamp_of, timestamp_text, utc_text
 
 
 class TimestampTests(SynchronousTestCase):
@@ -33,6 +33,14 @@ class TimestampTests(SynchronousTestCase):
         text = "2017-12-21T18:28:26.846603815-05:00"
         self.assertEqual(timestamp_text(1513898906846603815), text)
         self.assertEqual(timestamp_of(text), 1513898906846603815)
+
+    def test_utc(self) -> None:
+        """Operators read UTC, in whatever zone the host is."""
+        for zone in ("UTC", "EST5"):
+            self.set_zone(zone)
+            text = utc_text(1513898906846603815)
+            self.assertEqual(text, "2017-12-21T23:28:26.846603Z")
+            self.assertEqual(timestamp_of(text), 1513898906846603000)
 
     def test_forms(self) -> None:
         """All forms that RFC 3339 allows are parsed."""

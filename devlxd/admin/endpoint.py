@@ -12,7 +12,6 @@ from attrs import frozen
 from twisted.internet.endpoints import (
     AdoptedStreamServerEndpoint,
     UNIXServerEndpoint,
-    quoteStringArgument,
     serverFromString,
 )
 from twisted.internet.error import CannotListenError
@@ -134,8 +133,8 @@ def _quoted_path(path: str) -> str:
     """Return the path of a socket for an endpoint string."""
     if not is_socket_name(path) or os.path.isdir(path):
         path = os.path.join(path, "sock")
-    quoted: str = quoteStringArgument(path)
-    return quoted
+    # Twisted's own quoteStringArgument() does not quote "=".
+    return re.sub(r"([\\:=])", r"\\\1", path)
 
 
 def _check_tcp(interface: str, port: int) -> None:

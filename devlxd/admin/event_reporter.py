@@ -27,13 +27,13 @@ class EventReporter(NullObserver):
     """An observer of a service, and of its guest states, that reports to the feed.
 
     :param feed: receives the events.
-    :param fields: further fields of each event: the directory of the containers, if
+    :ivar fields: further fields of each event: the directory of the containers, if
         there are several.
     """
 
-    def __init__(self, feed: EventFeed, fields: Mapping[str, str]) -> None:
+    def __init__(self, feed: EventFeed) -> None:
         self._feed = feed
-        self._fields = fields
+        self.fields: Mapping[str, str] = {}
 
     def connected(self, caller: Caller) -> None:
         """See `IServiceObserver.connected`."""
@@ -52,7 +52,7 @@ class EventReporter(NullObserver):
         if self._feed.has_questions:
             path = path[:MAX_TEXT]
             self._feed.by_guest(
-                "asked", container, True, path=path, code=code, **self._fields
+                "asked", container, True, path=path, code=code, **self.fields
             )
 
     def changed(self, name: str, old: Container | None, new: Container | None) -> None:
@@ -70,7 +70,7 @@ class EventReporter(NullObserver):
                 "config": _changed_names(old.config, new.config),
                 "devices": _changed_names(old.devices, new.devices),
             }
-        self._feed.by_operator(event, name, **names, **self._fields)
+        self._feed.by_operator(event, name, **names, **self.fields)
 
     def lost(self, container: str) -> None:
         """See `IServiceObserver.lost`."""
@@ -82,7 +82,7 @@ class EventReporter(NullObserver):
         self._report(event, container)
 
     def _report(self, event: str, container: str | None, **fields: object) -> None:
-        self._feed.by_guest(event, container, False, **fields, **self._fields)
+        self._feed.by_guest(event, container, False, **fields, **self.fields)
 
 
 def _changed_names(old: Mapping[str, Value], new: Mapping[str, Value]) -> list[str]:

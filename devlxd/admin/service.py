@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from types import MappingProxyType
+from collections.abc import Iterable
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred
@@ -25,9 +24,6 @@ from devlxd.interfaces import (
     IServiceObserver,
 )
 from devlxd.observers import GuardedObserver
-
-#: No further fields of events.
-NO_FIELDS: Mapping[str, str] = MappingProxyType({})
 
 
 class AdminService(MultiService):
@@ -51,6 +47,7 @@ class AdminService(MultiService):
         self._operation = operation
         self._feed = EventFeed(reactor, operation.now)
         self._observed: list[tuple[IContainerStore, Records, EventReporter]] = []
+        self._directories: list[tuple[EventReporter, str]] = []
         self._metrics = Metrics(operation)
         routes = {
             **admin_routes(operation, self._feed, reactor),
@@ -62,15 +59,20 @@ class AdminService(MultiService):
             listener.setServiceParent(self)
 
     def observer_for(
-        self, store: IContainerStore, fields: Mapping[str, str] = NO_FIELDS
+        self, store: IContainerStore, directory: str = ""
     ) -> IServiceObserver:
         """Return a new observer for the guest service of a store.
 
-        :param fields: further fields of its events.
+        :param directory: the directory of the containers, which its events have if
+            there are several services.
         """
         records = Records(store, self._operation.now)
-        reporter = EventReporter(self._feed, fields)
+        reporter = EventReporter(self._feed)
         self._observed.append((store, records, reporter))
+        self._directories.append((reporter, directory))
+        if len(self._directories) > 1:
+            for each, its_directory in self._directories:
+                each.fields = {"directory": its_directory}
         return GuardedObserver(records, reporter, self._metrics.counter)
 
     def add(self, service: IGuestService) -> None:

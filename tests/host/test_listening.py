@@ -7,6 +7,12 @@ import shutil
 import socket
 import tempfile
 
+from twisted.internet.address import (
+    HostnameAddress,
+    IPv4Address,
+    IPv6Address,
+    UNIXAddress,
+)
 from twisted.internet.endpoints import AdoptedStreamServerEndpoint
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory
@@ -14,7 +20,15 @@ from twisted.internet.testing import MemoryReactor
 from twisted.trial.unittest import SynchronousTestCase
 
 import devlxd.host.listening
-from devlxd.host.listening import check_endpoint, endpoint_at, listen_now
+from devlxd.host.adopted import AdoptedEndpoint
+from devlxd.host.listening import (
+    address_of,
+    address_text,
+    check_endpoint,
+    endpoint_at,
+    is_loopback,
+    listen_now,
+)
 from devlxd.host.socket_files import BACKLOG
 
 
@@ -173,3 +187,40 @@ class DescriptionTests(ListeningTestCase):
         """`check_endpoint` creates no socket."""
         check_endpoint(self.path)
         self.assertEqual(os.listdir(self.directory), [])
+
+
+class AddressTests(ListeningTestCase):
+    """The addresses of endpoints, as operators see them."""
+
+    def test_before_listening(self) -> None:
+        """The path of a UNIX socket is known before it listens."""
+        for description in (self.path, self.directory, f"unix:{self.path}"):
+            at = endpoint_at(self.reactor, description)
+            self.assertEqual(address_of(at), self.path)
+        self.assertEqual(
+            address_of(endpoint_at(self.reactor, "tcp:0")), "TCP4ServerEndpoint"
+        )
+
+    def test_adopted(self) -> None:
+        """So is that of a socket that another process has opened."""
+        server = self.bind()
+        self.assertEqual(address_of(AdoptedEndpoint(server.fileno())), self.path)
+        self.assertEqual(server.getsockname(), self.path)
+
+    def test_text(self) -> None:
+        """The address of a port is a path, or a host and a port."""
+        for address, text in (
+            (UNIXAddress(self.path), self.path),
+            (UNIXAddress(None), ""),
+            (IPv4Address("TCP", "127.0.0.1", 80), "127.0.0.1:80"),
+            (IPv6Address("TCP", "::1", 80), "[::1]:80"),
+            (HostnameAddress(b"a", 80), str(HostnameAddress(b"a", 80))),
+        ):
+            self.assertEqual(address_text(address), text)
+
+    def test_loopback(self) -> None:
+        """Only addresses are loopback addresses, not names."""
+        for interface in ("127.0.0.1", "127.1.2.3", "::1"):
+            self.assertTrue(is_loopback(interface))
+        for interface in ("", "0.0.0.0", "192.0.2.1", "localhost"):
+            self.assertFalse(is_loopback(interface))

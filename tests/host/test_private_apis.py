@@ -32,6 +32,7 @@ from devlxd.host.private_apis import (
     adopted_descriptor,
     is_adopted_unix,
     set_clock,
+    unix_path,
 )
 
 
@@ -159,6 +160,11 @@ class EndpointTests(SynchronousTestCase):
             endpoint = AdoptedStreamServerEndpoint(MemoryReactor(), 3, family)
             self.assertEqual(adopted_descriptor(endpoint), 3)
             self.assertEqual(is_adopted_unix(endpoint), family == socket.AF_UNIX)
+
+    def test_unix_path(self) -> None:
+        """An endpoint knows the path of its socket before it listens."""
+        endpoint = UNIXServerEndpoint(MemoryReactor(), "/a/sock")
+        self.assertEqual(unix_path(endpoint), "/a/sock")
 
     def test_listen_immediately(self) -> None:
         """Endpoints call the reactor before `listen` returns."""

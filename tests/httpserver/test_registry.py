@@ -47,11 +47,13 @@ class RegistryTests(SynchronousTestCase):
             self.registry.add(owner, connection)
         self.assertEqual(set(self.registry.of("c1")), {1, 2})
         self.assertEqual(set(self.registry.all()), {1, 2, 3})
+        self.assertEqual(self.registry.counts(), {"c1": 2, None: 1})
         self.registry.remove("c1", 1)
         self.registry.remove("c1", 2)
         self.registry.remove("c1", 2)
         self.assertEqual(set(self.registry.of("c1")), set())
         self.assertEqual(set(self.registry.all()), {3})
+        self.assertEqual(self.registry.counts(), {None: 1})
 
     def test_share(self) -> None:
         """Each owner has its own share of new connections in a reactor iteration."""

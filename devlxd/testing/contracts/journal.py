@@ -82,6 +82,14 @@ class JournalContract(ContractBase):
         """The journal provides `IJournal`."""
         self.assertTrue(verifyObject(IJournal, self.journal))
 
+    def test_size(self) -> None:
+        """The size of the files never shrinks while events are added; 0 for none."""
+        before = self.journal.size()
+        self.journal.record(ONE, C1, 1, 1, [])
+        self.assertGreaterEqual(self.journal.size(), before)
+        self.journal.close()
+        self.assertGreaterEqual(self.journal.size(), 0)
+
     def test_unknown(self) -> None:
         """An empty journal has no incarnations and no events."""
         self.assertIsNone(self.journal.last(ONE))
