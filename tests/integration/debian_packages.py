@@ -124,6 +124,7 @@ def start_build(suite: str, packages: Path) -> subprocess.Popen[bytes]:
         **options,
         "HOME": "/tmp",
         "PATH": "/usr/bin:/bin",
+        "SOURCE_DATE_EPOCH": "1700000000",
         # Most of the time would be that for compressing.
         "DPKG_DEB_COMPRESSOR_TYPE": "gzip",
         "DPKG_DEB_COMPRESSOR_LEVEL": "1",
