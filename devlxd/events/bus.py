@@ -140,6 +140,9 @@ class EventBus(Service):
         if incarnation is None:
             end = End.REMOVED if self.running else End.STOPPED
             return Subscription(container, subscriber, types, self._turns, end=end)
+        if since is not None and since >= incarnation.timestamp:
+            # Nothing is missing, and the journal need not be read.
+            since = None
         subscription = Subscription(
             container,
             subscriber,

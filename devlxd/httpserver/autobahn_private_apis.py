@@ -21,6 +21,9 @@ autobahn's name               use here
 ``current_frame_masker``,
 ``control_frame_data``,
 ``inside_message``, ``data``
+``CONFIG_ATTRS``              the options that a protocol copies from its factory:
+                              copied by `WebSocketBase` instead, as autobahn formats
+                              them for its log each time
 ``sendData``                  replaced during the handshake:
                               `WebSocketBase.discard_handshake`
 ============================  ==================================================
@@ -83,6 +86,8 @@ class WebSocketBase(WebSocketServerProtocol):
 
     log = NullLogger()
 
+    CONFIG_ATTRS: list[str] = []
+
     #: Sends one frame of a message (RFC 6455, 5.4): its opcode, its payload, and
     #: whether it is the last one. It is called for each event and subscriber.
     send_frame = WebSocketServerProtocol.sendFrame
@@ -92,6 +97,8 @@ class WebSocketBase(WebSocketServerProtocol):
     ) -> None:
         super().__init__()
         self.factory = factory
+        for name in WebSocketServerProtocol.CONFIG_ATTRS:
+            setattr(self, name, getattr(factory, name))
         self._headers = headers
         self._received = 0
 

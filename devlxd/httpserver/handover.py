@@ -64,6 +64,7 @@ class Handover:
         self._capture_call = self._server.reactor.callLater(seconds, self._capture)
 
     def _capture(self) -> None:
+        self._unsettled.clear()
         captured, unsent = [], 0
         for channel in self._channels():
             if not channel.is_settled or unsent > MAX_UNSENT_OF_ALL:

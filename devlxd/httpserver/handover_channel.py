@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from attrs import evolve
 from twisted.internet.defer import CancelledError
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
@@ -140,6 +141,9 @@ class HandoverChannel(DevLXDChannel):
         return None
 
     def _capture_state(self) -> ConnectionState | None:
+        if self.state is not None:
+            # It waits for the store to be loaded.
+            return evolve(self.state, received=self.state.received + self.unparsed)
         stream: StreamState | None = None
         received = bytes(self._incomplete or self.unparsed)
         if isinstance(self.response, MessageSink):
@@ -189,6 +193,8 @@ class HandoverChannel(DevLXDChannel):
 
     def _continue(self) -> None:
         self._turn = None
+        if self._when_settled is not None:
+            return
         state, self.state = self.state, None
         assert state is not None
         if not self._recognize(state):
@@ -199,10 +205,11 @@ class HandoverChannel(DevLXDChannel):
             self._continue_stream(state.stream, state.received)
             return
         self._is_continued = state.is_continued
-        if state.is_idle:
-            self.between_requests = True
-            self.timeOut = self.server.limits.value.idle_timeout
-        self.setTimeout(self.timeOut)
+        self.between_requests = state.is_idle
+        limits = self.server.limits.value
+        self.setTimeout(
+            limits.idle_timeout if state.is_idle else limits.request_timeout
+        )
         self._receive(state.received)
         self._take_turn()
 

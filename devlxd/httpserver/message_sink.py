@@ -107,6 +107,17 @@ class MessageSink:
                 raise
         self._channel.response = self
 
+    def begin(self) -> None:
+        """Send messages from now on.
+
+        If the last process left much for the client to read, that is read first.
+        """
+        self.check_later()
+        if self._channel.is_transport_full:
+            self.pauseProducing()
+        else:
+            self.resumeProducing()
+
     def write(self, data: bytes) -> None:
         """See `ISink.write`."""
         if len(data) <= SLICE and self._paused_at is None:
@@ -248,8 +259,7 @@ class BodyMessageSink(MessageSink):
         self._request.notifyFinish().addErrback(lambda _: self.detach())
         self._request.registerProducer(self, True)
         self._request.write(b"")
-        self.check_later()
-        self.resumeProducing()
+        self.begin()
 
     def check(self) -> None:
         """See `MessageSink.check`.

@@ -158,8 +158,7 @@ class WebSocketSink(MessageSink):
 
     def opened(self) -> None:
         """Called when the handshake is complete: send messages from now on."""
-        self.check_later()
-        self.resumeProducing()
+        self.begin()
 
     def ponged(self) -> None:
         """Called when the client has responded to a ping."""

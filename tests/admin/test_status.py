@@ -24,7 +24,7 @@ class StatusTests(SynchronousTestCase):
         two.counts, two.bound = {"c1": 4}, [Listener("incus", "/i/sock", False)]
         for records in operated.records:
             records.refused(None, Refusal.NOT_IN_CONTAINER, "no")
-        operated.operation.limits = {"max_connections": 5}
+        operated.operation.limits = lambda: {"max_connections": 5}
         operated.operation.pid = 77
         operated.clock.advance(1.5)
         self.assertEqual(

@@ -14,7 +14,6 @@ from types import ModuleType
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
-from twisted.internet.tcp import Connection
 from twisted.internet.testing import StringTransport
 from twisted.internet.unix import Server
 from twisted.python.failure import Failure
@@ -160,20 +159,63 @@ class TwistedTests(SynchronousTestCase):
         self.channel.dataReceived(head + b"Transfer-Encoding: chunked\r\n\r\n")
         self.assertIsNone(self.channel.body_length)
 
-    def test_limited_reads(self) -> None:
-        """No more than the limit is read from the transport at a time."""
+    def connect(self) -> tuple[Server, socket.socket]:
+        """Give the channel a transport with a socket; return both ends."""
         ours, other = socket.socketpair()
         self.addCleanup(other.close)
-        self.addCleanup(ours.close)
         ours.setblocking(False)
+        other.setblocking(False)
+        transport = Server(ours, self.channel, None, None, 0, MemoryDevLXDReactor())
+        self.channel.transport = transport
+        self.addCleanup(transport.connectionLost, Failure(ConnectionDone()))
+        return transport, other
+
+    def test_unsent(self) -> None:
+        """The unsent data is what the other end did not receive, in order."""
+        transport, other = self.connect()
+        written = b"".join(b"%d " % number for number in range(200_000))
+        transport.write(written[:500_000])
+        transport.doWrite()
+        transport.doWrite()
+        transport.write(written[500_000:600_000])
+        transport.write(written[600_000:])
+        received = other.recv(10**6)
+        self.assertTrue(received)
+        self.assertEqual(received + self.channel.unsent, written)
+
+    def test_nothing_unsent(self) -> None:
+        """Nothing is unsent before the first write, and when all is written."""
+        transport, _ = self.connect()
+        self.assertEqual(self.channel.unsent, b"")
+        transport.write(b"abc")
+        transport.doWrite()
+        self.assertEqual(self.channel.unsent, b"")
+
+    def test_detached(self) -> None:
+        """A detached connection stays open for the other end; nothing writes to it."""
+        transport, other = self.connect()
+        with socket.socket(fileno=self.channel.detach()) as detached:
+            transport.write(b"late")
+            transport.loseConnection()
+            transport.abortConnection()
+            self.assertRaises(BlockingIOError, other.recv, 1)
+            reactor = transport.reactor
+            assert isinstance(reactor, MemoryDevLXDReactor)
+            self.assertEqual(reactor.getReaders(), [])
+            self.assertEqual(reactor.getWriters(), [])
+            self.assertEqual(reactor.getDelayedCalls(), [])
+            detached.sendall(b"a")
+            self.assertEqual(other.recv(10), b"a")
+        self.assertEqual(other.recv(1), b"")
+
+    def test_limited_reads(self) -> None:
+        """No more than the limit is read from the transport at a time."""
+        transport, other = self.connect()
         received: list[bytes] = []
         self.patch(self.channel, "dataReceived", received.append)
-        self.channel.transport = Server(
-            ours, self.channel, None, None, 0, MemoryDevLXDReactor()
-        )
         self.channel.limit_reads(3)
         other.sendall(b"abcdef")
-        self.channel.transport.doRead()
+        transport.doRead()
         self.assertEqual(received, [b"abc"])
 
     def test_listed(self) -> None:
@@ -182,8 +224,9 @@ class TwistedTests(SynchronousTestCase):
         listed = names_in(twisted_private_apis)
         used = set(re.findall(r"(?:self|super\(\))\.(_[a-zA-Z]\w*)", text))
         self.assertLessEqual(used, listed)
+        transport, _ = self.connect()
         for name in listed:
-            owner = Connection if name == "bufferSize" else self.channel
+            owner = transport if name in OF_TRANSPORTS else self.channel
             self.assertTrue(hasattr(owner, name), name)
 
 
@@ -271,6 +314,44 @@ class AutobahnTests(SynchronousTestCase):
         self.websocket.send_frame(0, b"b", True)
         self.assertEqual(self.transport.value(), b"\x01\x01a\x80\x01b")
 
+    def test_unparsed(self) -> None:
+        """A websocket that receives what another one has not parsed continues."""
+        frames = b"".join(
+            (
+                b"\x01\x83abcd\x00\x01\x02",
+                b"\x89\x82abcd\x00\x00",
+                b"\x80\xfe\x00\x7eabcd" + b"x" * 126,
+                b"\x82\xff\x00\x00\x00\x00\x00\x01\x00\x00abcd" + b"x" * 65536,
+                b"\x8a\x80abcd",
+            )
+        )
+        for cut in (*range(170), len(frames) - 100, len(frames) - 1, len(frames)):
+            calls = []
+            unparsed = b""
+            for data in (frames[:cut], frames[cut:]):
+                websocket = RecordingWebSocket(websocket_factory(Clock()))
+                websocket.makeConnection(StringTransport())
+                websocket.dataReceived(HANDSHAKE + unparsed + data)
+                unparsed = websocket.unparsed
+                calls += websocket.calls
+            self.assertEqual(
+                [one for one in calls if not isinstance(one, int) and one != "opened"],
+                [b"ab", "ponged"],
+            )
+            self.assertEqual(unparsed, b"")
+
+    def test_discarded_handshake(self) -> None:
+        """The response to the handshake is not sent; everything else is."""
+        websocket = RecordingWebSocket(websocket_factory(Clock()))
+        transport = StringTransport()
+        websocket.makeConnection(transport)
+        websocket.discard_handshake()
+        websocket.dataReceived(HANDSHAKE)
+        self.assertEqual(transport.value(), b"")
+        websocket.send_frame(1, b"a", True)
+        websocket.sendPing()
+        self.assertEqual(transport.value(), b"\x81\x01a\x89\x00")
+
     def test_freed(self) -> None:
         """The references to a closed websocket are dropped."""
         self.assertIsNotNone(self.websocket.is_open)
@@ -293,12 +374,23 @@ class AutobahnTests(SynchronousTestCase):
         theirs = WebSocketServerProtocol()
         theirs.factory = websocket_factory(Clock())
         theirs.makeConnection(StringTransport())
+        # The beginning of a ping.
+        theirs.dataReceived(HANDSHAKE + b"\x89\x81abcd")
         for name in listed:
             self.assertTrue(hasattr(theirs, name), name)
 
 
+#: The names that are those of transports.
+OF_TRANSPORTS = {
+    "bufferSize",
+    "dataBuffer",
+    "offset",
+    "_shouldShutdown",
+    "_tempDataBuffer",
+}
+
 #: The listed names that are too common to be searched for.
-USUAL_NAMES = {"length", "log"}
+USUAL_NAMES = {"data", "length", "log", "offset"}
 
 
 def other_modules(package: str) -> Iterator[ModuleType]:

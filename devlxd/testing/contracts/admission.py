@@ -7,6 +7,7 @@ import json
 
 from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import ITransport
+from twisted.logger import capturedLogs
 from zope.interface.verify import verifyObject
 
 from devlxd.interfaces import IAdmission
@@ -73,24 +74,31 @@ class AdmissionContract(ContractBase):
         self.assertIsNotNone(self.admission.identify(self.make_transport()))
 
     def test_recognized(self) -> None:
-        """A caller is recognized by its record, which may be stored as JSON."""
+        """A caller is recognized by its record, which consists of values of JSON."""
         caller = self.admission.identify(self.make_transport())
         assert caller is not None
         record = json.loads(json.dumps(self.admission.record_of(caller)))
-        owner = self.admission.owner(caller)
-        self.assertEqual(self.admission.recorded_owner(record), owner)
-        self.assertIsNone(self.make_admission().when_loaded())
-        again = self.admission.recognize(self.make_transport(), record)
-        self.assertEqual(self.admission.owner(again), owner)
+        self.assertEqual(
+            self.admission.recorded_owner(record), self.admission.owner(caller)
+        )
+        self.assertIsNone(self.admission.when_loaded())
+        transport = self.make_transport()
+        self.assertEqual(self.admission.recognize(transport, record), caller)
 
     def test_not_recognized(self) -> None:
-        """Who is not the caller of a record, or has a malformed one, is refused."""
+        """A caller that is not identified is not recognized; nothing is logged."""
         caller = self.admission.identify(self.make_transport())
         assert caller is not None
         record = self.admission.record_of(caller)
+        transport = self.make_unknown_transport()
+        with capturedLogs() as events:
+            self.assertIsNone(self.admission.recognize(transport, record))
+        self.assertEqual(events, [])
+
+    def test_malformed_record(self) -> None:
+        """A malformed record is that of no caller."""
+        self.admission.recorded_owner({})
         self.assertIsNone(self.admission.recognize(self.make_transport(), {}))
-        unknown = self.make_unknown_transport()
-        self.assertIsNone(self.admission.recognize(unknown, record))
 
     def test_ready(self) -> None:
         """An admission that can identify all callers needs no retry."""
@@ -122,6 +130,18 @@ class LoadingAdmissionContract(AdmissionContract):
         self.successResultOf(ready)
         self.successResultOf(other)
         self.assertIsNone(admission.when_ready())
+
+    def test_loaded_later(self) -> None:
+        """The Deferred fires when all callers are known; it may be cancelled."""
+        admission = self.make_loading_admission()
+        loaded, other = admission.when_loaded(), admission.when_loaded()
+        assert loaded is not None and other is not None
+        other.addErrback(lambda failure: failure.trap(CancelledError))
+        other.cancel()
+        self.assertNoResult(loaded)
+        self.finish_loading()
+        self.successResultOf(loaded)
+        self.assertIsNone(admission.when_loaded())
 
     def test_ready_cancelled(self) -> None:
         """A Deferred may be cancelled; others still fire."""

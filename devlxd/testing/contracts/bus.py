@@ -180,6 +180,62 @@ class EventBusContract(ContractBase):
         self.assertEqual(again.kinds(), ["config"] * 4)
         self.assertEqual(again.values(), ["3", "4", "5", "6"])
 
+    def assert_continues(
+        self, subscriber: RecordingSubscriber, subscription: ISubscription
+    ) -> None:
+        """Check that another subscription continues where this one is."""
+        since = subscription.position()
+        subscription.cancel()
+        if since is None:
+            since = self.bus.latest("c1")
+        again, _ = self.subscribe(since=since)
+        self.change("last")
+        self.assertEqual(
+            subscriber.values() + again.values(), ["1", "2", "3", "4", "last"]
+        )
+
+    def test_position(self) -> None:
+        """Another subscription can continue where one is paused."""
+        for count in range(5):
+            subscriber, subscription = self.subscribe()
+            for number in range(1, 5):
+                if number > count:
+                    subscription.pause()
+                self.change(str(number))
+            self.assert_continues(subscriber, subscription)
+
+    def test_position_in_replay(self) -> None:
+        """Another subscription can continue a replay."""
+        for count in range(5):
+            since = self.bus.latest("c1")
+            self.change("1", "2", "3", "4")
+            subscriber = RecordingSubscriber()
+            subscription = self.bus.subscribe("c1", subscriber, TYPES, since)
+            self.pause_after(count, subscriber, subscription)
+            self.assert_continues(subscriber, subscription)
+
+    def pause_after(
+        self, count: int, subscriber: RecordingSubscriber, subscription: ISubscription
+    ) -> None:
+        """Resume a subscription, and pause it after ``count`` events."""
+        receive = subscriber.receive
+
+        def receive_some(event: Event) -> None:
+            receive(event)
+            if len(subscriber.events) >= count:
+                subscription.pause()
+
+        subscriber.receive = receive_some  # type: ignore[method-assign] # one object
+        if count:
+            subscription.resume()
+        self.settle()
+
+    def test_position_of_types(self) -> None:
+        """Events of other types do not hold a subscription back."""
+        _, subscription = self.subscribe(types=["device"])
+        self.change("1", "2")
+        self.assertIn(subscription.position(), (None, self.bus.latest("c1")))
+
     def test_lost(self) -> None:
         """A subscription to all events since 1970 receives ``lost`` first."""
         self.change("1")
