@@ -67,15 +67,17 @@ class ReloadResource(AdminResource):
     def respond(self, request: AdminRequest) -> AdminResponse:
         """See `AdminResource.respond`.
 
-        No browser sends this request: it has no ``Origin``.
+        No browser sends this request: it has no ``Origin``. A mistake in the
+        configuration is a 409; the documents are read again all the same.
         """
         if request.getHeader("Origin") is not None:
             raise AdminError(http.FORBIDDEN, "not from a browser")
         reloaded = self._operation.reload()
+        if reloaded.problem:
+            raise AdminError(http.CONFLICT, reloaded.problem)
         return json_response(
             {
                 "changed": list(reloaded.changed),
                 "needs_restart": list(reloaded.needs_restart),
-                "problem": reloaded.problem or None,
             }
         )

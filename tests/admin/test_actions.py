@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from twisted.trial.unittest import SynchronousTestCase
 
 from devlxd.model import Container
+from devlxd.reloading import Reloaded
 from tests.admin.operators import DocumentedStore, Operated
 
 
@@ -69,23 +68,35 @@ class ReloadTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.operated = Operated()
         self.reloads = 0
+        self.reloaded = Reloaded(["max_connections=5"], ["listen"])
         self.operated.operation.reload = self.reload
 
-    def reload(self) -> Sequence[str]:
+    def reload(self) -> Reloaded:
         """Count the calls."""
         self.reloads += 1
-        return ["listen: restart devlxd"]
+        return self.reloaded
 
     def test_reload(self) -> None:
         """``POST`` reads all again, and returns what needs a restart."""
         answer = self.operated.ask("/reload", "POST")
-        self.assertEqual(answer.json(), {"needs_restart": ["listen: restart devlxd"]})
+        self.assertEqual(
+            answer.json(),
+            {"changed": ["max_connections=5"], "needs_restart": ["listen"]},
+        )
         self.assertEqual(self.reloads, 1)
+
+    def test_mistake(self) -> None:
+        """A mistake in the configuration is a 409, with the mistake."""
+        self.reloaded = Reloaded(problem="/etc/devlxd.yaml:3: wrong")
+        answer = self.operated.ask("/reload", "POST")
+        self.assertEqual(answer.code, 409)
+        self.assertEqual(answer.json(), {"error": "/etc/devlxd.yaml:3: wrong"})
 
     def test_default(self) -> None:
         """Without a configuration nothing needs a restart."""
         self.assertEqual(
-            Operated().ask("/reload", "POST").json(), {"needs_restart": []}
+            Operated().ask("/reload", "POST").json(),
+            {"changed": [], "needs_restart": []},
         )
 
     def test_browser(self) -> None:
