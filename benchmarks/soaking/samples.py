@@ -170,6 +170,7 @@ def plots(samples: Sequence[Sample]) -> Iterator[str]:
     plotted = [name for name in COLUMNS if name != "pss"]
     figure = plotext.figure
     plotext.terminal.limit(False, False)
+    figure.plot_size(width, 10 * len(plotted))
     figure.subplots(len(plotted), 1)
     for row, name in enumerate(plotted, 1):
         part = figure.subplot(row, 1)

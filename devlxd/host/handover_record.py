@@ -68,7 +68,10 @@ def read_record(descriptor: int) -> list[Mapping[str, JSONValue]]:
     body = os.pread(descriptor, size, len(header) + 1)
     if hashlib.sha256(body).hexdigest().encode() != fields[3]:
         raise RecordError("it has the wrong checksum")
-    records = json.loads(body)
+    try:
+        records = json.loads(body)
+    except (ValueError, RecursionError):
+        raise RecordError("it is not JSON") from None
     if not isinstance(records, list) or not all(isinstance(r, dict) for r in records):
         raise RecordError("it is not a list of objects")
     return records

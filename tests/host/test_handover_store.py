@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import errno
+import hashlib
 import os
 import resource
 import socket
@@ -224,6 +225,14 @@ class RecordTests(SynchronousTestCase):
         ]:
             error = self.assertRaises(RecordError, self.read, bad)
             self.assertIn(reason, str(error))
+
+    def test_not_json(self) -> None:
+        """A record that is not JSON is an error, even with the right checksum."""
+        for body in (b"", b"[", b"\xff", b"[" * 100_000):
+            head = f"devlxd-handover 1 {len(body)} {hashlib.sha256(body).hexdigest()}"
+            data = head.encode() + b"\n" + body
+            error = self.assertRaises(RecordError, self.read, data)
+            self.assertIn("not JSON", str(error))
 
     def test_too_large(self) -> None:
         """A record that is too large is not written."""

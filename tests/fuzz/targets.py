@@ -1,0 +1,14 @@
+"""All targets of fuzzing, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tests.fuzz import configs, documents, frames, records, requests
+from tests.fuzz.target import Target
+
+TARGETS: Mapping[str, Target[Any]] = {
+    module.TARGET.name: module.TARGET
+    for module in (requests, frames, documents, configs, records)
+}
