@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -76,9 +77,14 @@ class _Connection(http.client.HTTPConnection):
 
     def connect(self) -> None:
         """See `http.client.HTTPConnection.connect`."""
-        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock = self._socket = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(TIMEOUT)
         self.sock.connect(str(self._path))
+
+    def end_timeout(self) -> None:
+        """Wait for the rest of the response for as long as it takes."""
+        # When the server will close the connection, `sock` is None by now.
+        self._socket.settimeout(None)
 
 
 class AdminClient:
@@ -88,7 +94,8 @@ class AdminClient:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path / "sock" if path.is_dir() else path
+        # `Path.is_dir` raises PermissionError.
+        self._path = path / "sock" if os.path.isdir(path) else path
 
     def get(self, target: str) -> dict[str, Any]:
         """Return the answer to a question about one thing.
@@ -122,9 +129,8 @@ class AdminClient:
             response = self._ask(connection, target)
             if response.status != http.client.OK:
                 raise self._refusal(response)
-            if connection.sock is not None:
-                # Events come when they come.
-                connection.sock.settimeout(None)
+            # Lines come when they come.
+            connection.end_timeout()
             yield b""
             while line := response.readline(MAX_EVENT + 1):
                 if len(line) > MAX_EVENT:

@@ -4,11 +4,18 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from devlxd.commands.outcomes import CommandError, ExitStatus
 from devlxd.commands.output import json_text, printable, write
 from devlxd.commands.parsers import Subparsers
+
+#: The configuration of the service that a package installs.
+CONFIG = Path("/etc/devlxd.yaml")
+
+#: The members of a fault in JSON.
+_MEMBERS = ("file", "line", "text", "container", "breaks")
 
 
 def define(commands: Subparsers) -> None:
@@ -28,7 +35,8 @@ def define(commands: Subparsers) -> None:
         nargs="?",
         type=Path,
         metavar="DIR",
-        help="the directory of the documents (default: that of the first --dialect)",
+        help="the directory of the documents (default: containers in the "
+        "configuration, or that of the first dialect)",
     )
     parser.add_argument(
         "--dialect",
@@ -36,12 +44,20 @@ def define(commands: Subparsers) -> None:
         default=[],
         metavar="NAME",
         help="a dialect that is served; may be repeated. Keys that no served dialect "
-        "shows to guests are faults (default: the default of twistd devlxd)",
+        "shows to guests are faults (default: those of listen in the configuration, "
+        "or the default of twistd devlxd)",
     )
     parser.add_argument(
         "--switch",
         metavar="KEY",
         help="the config key that switches the API off, as for twistd devlxd",
+    )
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="the configuration of the devlxd that serves the containers (default: "
+        f"{CONFIG}, if it exists)",
     )
     parser.add_argument(
         "--json", action="store_true", help="print one object as JSON, for programs"
@@ -51,28 +67,24 @@ def define(commands: Subparsers) -> None:
 
 def run(arguments: argparse.Namespace) -> ExitStatus:
     """Print the faults of a directory."""
-    # The other commands need neither attrs nor Twisted.
-    import attrs  # noqa: PLC0415
-
-    from devlxd.access_keys import access_keys  # noqa: PLC0415
+    # The other commands do not need Twisted, which these import.
+    from devlxd.commands.served import Served  # noqa: PLC0415
     from devlxd.containers.directory_check import check_directory  # noqa: PLC0415
-    from devlxd.guestapi.dialects import DEFAULT_DIALECT, DIALECTS  # noqa: PLC0415
 
-    for name in arguments.dialect:
-        if name not in DIALECTS:
-            known = ", ".join(DIALECTS)
-            text = f"there is no dialect {printable(name)}; the dialects are {known}"
-            raise CommandError(text, ExitStatus.USAGE)
-    served = [DIALECTS[name] for name in arguments.dialect] or [DEFAULT_DIALECT]
-    if arguments.switch is not None:
-        served = [attrs.evolve(each, switch=arguments.switch) for each in served]
-    directory = arguments.directory or served[0].containers
+    config = arguments.config
+    if config is None and os.access(CONFIG, os.R_OK):
+        config = CONFIG
+    served = Served.of(config, arguments.dialect, arguments.switch)
+    directory = arguments.directory or served.directory
     try:
-        checked = check_directory(directory, access_keys(served))
+        checked = check_directory(directory, served.access_keys, served.max_size)
     except OSError as error:
         raise CommandError(f"{printable(directory)}: {error.strerror}") from None
     if arguments.json:
-        faults = [attrs.asdict(fault) for fault in checked.faults]
+        faults = [
+            {name: getattr(fault, name) for name in _MEMBERS}
+            for fault in checked.faults
+        ]
         answer = {"directory": str(directory), "containers": checked.containers}
         write(json_text({**answer, "faults": faults}))
     elif checked.faults:

@@ -28,7 +28,7 @@ INTERVAL = 2.0
 MAX_PROBLEMS = 10
 
 #: The members of a status that are shown as they are.
-_MEMBERS = ("connections", "subscribers", "refused", "limits")
+_MEMBERS = ("connections", "subscribers", "refused")
 
 #: Moves the cursor of a terminal to the top left, and erases what is below.
 _CLEAR = "\x1b[H\x1b[J"
@@ -40,8 +40,8 @@ def define(commands: Subparsers) -> None:
         "status",
         help="show how a running devlxd is",
         description="Show how a running devlxd is: whether it is healthy and what is "
-        "wrong, where it listens, how many containers, connections and subscribers "
-        "there are, and its limits.",
+        "wrong, how many containers, connections and subscribers there are, where it "
+        "listens, and its limits.",
         epilog="Exit status: 0 if it is healthy, 1 if it is not, 5 if no devlxd "
         "answers on the socket.",
     )
@@ -64,7 +64,8 @@ def run(
     client = AdminClient(arguments.socket)
     status = client.get("/status")
     if not arguments.watch:
-        write(json_text(status) if arguments.json else render(status))
+        text = render(status) + _limits(status)
+        write(json_text(status) if arguments.json else text)
         return ExitStatus.OK if status.get("healthy") is True else ExitStatus.BAD
     try:
         while True:
@@ -123,6 +124,13 @@ def render(status: dict[str, Any]) -> str:
 def _text_of(status: dict[str, Any], name: str) -> list[str]:
     """Return the text of a member; empty if there is none."""
     return [] if status.get(name) in (None, {}) else [printable(status[name])]
+
+
+def _limits(status: dict[str, Any]) -> str:
+    """Return the limits as a paragraph, each in one word."""
+    limits = status.get("limits") or {}
+    words = (f"{printable(name)}={printable(limits[name])}" for name in limits)
+    return "\n" + paragraphs([("limits", [" ".join(words)])]) if limits else ""
 
 
 def _problems(status: dict[str, Any]) -> list[str]:

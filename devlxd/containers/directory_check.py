@@ -23,6 +23,7 @@ from devlxd.containers.document_paths import (
     ignored_file,
     list_containers,
 )
+from devlxd.containers.document_trees import MAX_DOCUMENT
 from devlxd.containers.document_warnings import NO_ACCESS_KEYS, AccessKeys, id_warning
 from devlxd.model import Fault
 from devlxd.turns import finish
@@ -62,6 +63,13 @@ class _Findings:
             places = self.ids.setdefault(parsed.container.id, [])
             places.append((name, file, parsed.id_line))
 
+    def add_ignored(self, directory: Path, name: str) -> None:
+        """Add what has the name of a container, but is no document."""
+        for find in (ignored_file, directory_without_document):
+            fault = find(directory, name)
+            if fault is not None:
+                self.faults.append(fault)
+
     def faults_of_ids(self) -> Iterator[Fault]:
         """Yield a fault for each container whose id another one has as well."""
         for places in self.ids.values():
@@ -72,39 +80,29 @@ class _Findings:
 
 
 def check_directory(
-    directory: Path, access_keys: AccessKeys = NO_ACCESS_KEYS
+    directory: Path,
+    access_keys: AccessKeys = NO_ACCESS_KEYS,
+    max_size: int = MAX_DOCUMENT,
 ) -> CheckedDirectory:
     """Check all documents of a directory, one after the other.
 
     :param access_keys: the config keys that are checked for mistakes.
+    :param max_size: the maximum length of a document, in bytes.
     :raises OSError: if the directory is missing, or cannot be listed.
     """
     os.scandir(directory).close()
     findings = _Findings()
     for name in sorted(list_containers(directory)):
         try:
-            _check(directory, name, access_keys, findings)
+            documents = find_documents(directory, name)
+            document = read_document(name, documents, max_size)
+            if document is not None:
+                parsed = finish(parse(name, document, access_keys))
+                findings.add(name, document.path, parsed)
+            else:
+                findings.add_ignored(directory, name)
         except UnreadableError as error:
             findings.faults.append(error.fault_of(name))
     faults = {*findings.faults, *findings.faults_of_ids()}
     order = sorted(faults, key=lambda fault: (fault.file, fault.line, fault.text))
     return CheckedDirectory(len(findings.containers), order)
-
-
-def _check(
-    directory: Path, name: str, access_keys: AccessKeys, findings: _Findings
-) -> None:
-    """Check what belongs to the container ``name``.
-
-    :raises UnreadableError: if its document cannot be used.
-    """
-    document = read_document(name, find_documents(directory, name))
-    if document is not None:
-        parsed = finish(parse(name, document, access_keys))
-        findings.add(name, document.path, parsed)
-        return
-    ignored = ignored_file(directory, name) or directory_without_document(
-        directory, name
-    )
-    if ignored is not None:
-        findings.faults.append(ignored)

@@ -8,6 +8,7 @@ import tempfile
 import textwrap
 from pathlib import Path
 
+from devlxd.commands import check
 from devlxd.guestapi.dialects import DIALECTS
 from tests.commands.fake_admin import CommandTestCase
 from tests.containers.faulty_documents import write_faults
@@ -19,6 +20,9 @@ class CheckTests(CommandTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.path = Path(tempfile.mkdtemp(dir=".")).absolute()
+        # This host may have a configuration.
+        self.config = self.path.with_suffix(".config")
+        self.patch(check, "CONFIG", self.config)
 
     def write(self, text: str, name: str = "c1.yaml") -> None:
         """Write a document."""
@@ -101,6 +105,37 @@ class CheckTests(CommandTestCase):
         self.printed()
         self.assertEqual(self.check("--switch=user.guest-api"), 1)
         self.assertIn("user.guest-api is neither true nor false", self.printed())
+
+    def test_config(self) -> None:
+        """The directory, the dialects and more are those of the configuration."""
+        self.write("config: {cloud-init.a: x, user.guest-api: flase}\n")
+        self.write("#" + " " * 5000, "c2.yaml")
+        self.config.write_text(
+            f"containers: {self.path}\n"
+            "listen: [lxd6=]\n"
+            "switch: user.guest-api\n"
+            "limits: {document-bytes: 5000}\n"
+        )
+        self.assertEqual(self.run_command("check"), 1)
+        expected = (
+            f"{self.path}/c1.yaml:1: user.guest-api is neither true nor false; write "
+            f"true or false\n{self.path}/c2.yaml: longer than 5000 bytes; shorten its "
+            "values\n"
+        )
+        self.assertEqual(self.printed(), expected)
+        other = self.config.rename(f"{self.config}.other")
+        self.assertEqual(self.run_command("check", f"--config={other}"), 1)
+        self.assertEqual(self.printed(), expected)
+        self.assertEqual(self.check("--dialect=lxd", f"--config={other}"), 1)
+        self.assertIn("cloud-init.a is shown to guests by no dialect", self.printed())
+
+    def test_mistaken_config(self) -> None:
+        """A mistake in the configuration is an error of one line, and status 1."""
+        self.config.write_text("\ncontainer: x\n")
+        self.assertEqual(self.check(), 1)
+        self.assertIn(f"{self.config}:2: there is no option container", self.error())
+        self.assertEqual(self.check("--config=/nope"), 1)
+        self.assertIn("/nope: No such file or directory", self.error())
 
     def test_missing(self) -> None:
         """A directory that cannot be read is an error of one line, and status 1."""

@@ -7,8 +7,8 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable
 
-from devlxd.commands import log
-from devlxd.commands.admin_client import MAX_EVENT
+from devlxd.commands import admin_client, log
+from devlxd.commands.admin_client import MAX_EVENT, AdminClient
 from devlxd.commands.log import RETRY_INTERVAL
 from tests.commands.fake_admin import CommandTestCase, http_answer
 
@@ -80,6 +80,30 @@ class LogTests(CommandTestCase):
             f"devlxd: devlxd at {self.socket} has closed the connection; waiting for "
             "it",
         )
+
+    def test_silence(self) -> None:
+        """While nothing happens the command waits, whatever the timeout of answers."""
+        connections: list[admin_client._Connection] = []
+
+        class Recorded(admin_client._Connection):
+            def connect(self) -> None:
+                super().connect()
+                connections.append(self)
+
+        self.patch(admin_client, "_Connection", Recorded)
+        for head in (HEAD, b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"):
+
+            def answer(
+                _target: str, send: Callable[[bytes], object], head: bytes = head
+            ) -> None:
+                send(head)
+
+            self.socket.unlink(missing_ok=True)
+            self.serve(answer)
+            lines = AdminClient(self.socket).lines("/events")
+            self.assertEqual(next(lines), b"")
+            self.assertIsNone(connections[-1]._socket.gettimeout())
+            self.assertEqual([*lines], [])
 
     def test_json(self) -> None:
         """With ``--json`` each event is one line of JSON."""

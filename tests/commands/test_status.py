@@ -43,11 +43,14 @@ healthy: devlxd 1.2.3, pid 4711, running for 3 d 4 h
 containers   12
 connections  34
 subscribers  5
-limits       connections 1000, downloads 4
 
 DIALECT  STATE          ADDRESS
 lxd      listening      /run/devlxd/sock
 incus    NOT LISTENING  /run/incus/sock
+"""
+
+LIMITS = """
+limits  connections=1000 downloads=4
 """
 
 
@@ -58,7 +61,7 @@ class StatusTests(CommandTestCase):
         """A healthy devlxd is shown in a few lines, with status 0."""
         self.serve_json({"/status": HEALTHY})
         self.assertEqual(self.ask("status"), 0)
-        self.assertEqual(self.printed(), SHOWN)
+        self.assertEqual(self.printed(), SHOWN + LIMITS)
 
     def test_unhealthy(self) -> None:
         """What is wrong is shown, with control characters escaped, and status 1."""
@@ -67,7 +70,7 @@ class StatusTests(CommandTestCase):
         lines = self.printed().splitlines()
         self.assertTrue(lines[0].startswith("NOT HEALTHY: devlxd 1.2.3"))
         self.assertEqual(
-            [lines[2], *lines[7:9]],
+            [lines[2], *lines[6:8]],
             [
                 "containers   12, 2 with a broken document: try devlxd check",
                 "problems     /srv/containers: No such file or directory",

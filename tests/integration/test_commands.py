@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,12 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from tests.integration.lxc import (
+    LXCContainer,
+    make_home,
+    missing_requirement,
+    unique_name,
+)
 from tests.integration.processes import (
     TIMEOUT,
     Output,
@@ -27,13 +34,15 @@ DEVLXD = str(Path(sys.executable).with_name("devlxd"))
 SECRET = "hunter2-2f81c6"
 
 
-class CommandTests(ProcessTestCase):
-    """Each command, as an operator runs it."""
+class CommandTestCase(ProcessTestCase):
+    """A base class of tests of commands that ask a devlxd."""
 
     def setUp(self) -> None:
         temporary = tempfile.TemporaryDirectory(prefix="devlxd-commands-")
         self.addCleanup(temporary.cleanup)
         self.directory = Path(temporary.name)
+        # Guests must be able to reach the directory of their socket.
+        self.directory.chmod(0o711)
         self.containers = self.directory / "containers"
         self.containers.mkdir(mode=0o700)
         self.socket = self.directory / "admin" / "sock"
@@ -80,6 +89,10 @@ class CommandTests(ProcessTestCase):
         self.ask(*arguments, "--json")
         answer: dict[str, Any] = json.loads(self.printed)
         return answer
+
+
+class CommandTests(CommandTestCase):
+    """Each command, as an operator runs it."""
 
     def test_questions(self) -> None:
         """All commands agree on what devlxd knows, and on what is broken."""
@@ -152,3 +165,52 @@ class CommandTests(ProcessTestCase):
         devlxd.send_signal(signal.SIGSTOP)
         self.assertEqual(self.ask("status"), 5)
         self.assertIn("no answer within 10 s", self.printed)
+
+
+class GuestTests(CommandTestCase):
+    """What the commands tell of a guest in a real container."""
+
+    skip = missing_requirement({"curl": "curl"})
+
+    def test_guest(self) -> None:
+        """A guest is shown with its connections, and why it is served or refused."""
+        self.serve()
+        home = make_home()
+        self.addCleanup(shutil.rmtree, home)
+        binds = {self.directory / "guests": "dev/lxd"}
+        guest = LXCContainer(unique_name("guest"), home, 100_000, binds)
+        guest.start()
+        self.addCleanup(guest.stop)
+        init = guest.init_pid()
+        self.assertEqual(self.ask("why", str(init)), 1)
+        self.assertIn(f"container {guest.name} is not in the store", self.printed)
+
+        self.write(guest.name, f"config:\n  user.a: {SECRET}\n")
+        wait_until(lambda: self.ask("why", str(init)) == 0, "the document is read")
+        self.assertIn(f"process {init} is in container {guest.name}\n", self.printed)
+
+        output = Output("devlxd log")
+        options = ["--asked", f"--socket={self.socket}"]
+        follower = start(DEVLXD, "log", *options, output=output)
+        self.addCleanup(follower.kill)
+        attach = ["lxc-attach", "-P", str(home), "-n", guest.name, "--"]
+        curl = ["curl", "-sN", "--unix-socket", "/dev/lxd/sock"]
+        url = "http://lxd/1.0/events"
+
+        def is_followed() -> bool:
+            guest.attach(*curl, "http://lxd/1.0/config/user.a")
+            return (
+                f" asked {guest.name} code=200 path=/1.0/config/user.a" in output.text()
+            )
+
+        wait_until(is_followed, "the question is an event")
+        subscriber = start(*attach, *curl, url)
+        self.addCleanup(subscriber.kill)
+        wait_until(
+            lambda: self.answer("containers", guest.name)["subscribers"] == 1,
+            "one subscriber",
+        )
+        self.assertEqual(self.answer("containers", guest.name)["run"], {"pid": init})
+        self.assertEqual(self.ask("containers", guest.name), 0)
+        self.assertIn(f"init           {init}\n", self.printed)
+        self.assertNotIn(SECRET, output.text())
