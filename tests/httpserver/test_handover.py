@@ -17,6 +17,7 @@ from devlxd.httpserver.websocket import PING_INTERVAL
 from devlxd.model import Container
 from devlxd.testing import GUEST, MemoryIdentifier, MemoryPeerSource
 from devlxd.timestamps import timestamp_text
+from tests.default_limits import IDLE_TIMEOUT, REQUEST_TIMEOUT, limits
 from tests.guestapi.test_event_streams import (
     CLOSE,
     CONTINUATION,
@@ -28,7 +29,6 @@ from tests.guestapi.test_event_streams import (
     frame,
     frames,
 )
-from tests.default_limits import IDLE_TIMEOUT, REQUEST_TIMEOUT, limits
 from tests.handovers import C1, CALLER, START, Client, HandoverTestCase, without_date
 
 GET = b"GET /1.0/config/user.a HTTP/1.1\r\nHost: x\r\n\r\n"

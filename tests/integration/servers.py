@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -158,3 +159,14 @@ class DevLXD(ServerProcess):
         status = super().stop(number)
         self._state.cleanup()
         return status
+
+
+def operators_address(devlxd: ServerProcess) -> str:
+    """Return the host and port at which a devlxd with ``--admin=tcp:0`` listens.
+
+    It listens for operators before it listens for guests.
+    """
+    (address,) = re.findall(
+        r"operators are served at (127\.0\.0\.1:\d+)", "".join(devlxd.log)
+    )
+    return str(address)

@@ -11,10 +11,11 @@ let paused = false;
 
 const element = (id) => document.getElementById(id);
 
-function cell(row, text, isNumber) {
+function cell(row, value) {
   const made = row.insertCell();
-  made.textContent = text;
-  if (isNumber) made.className = "number";
+  made.textContent = value;
+  if (typeof value === "number") made.className = "number";
+  else if (value.includes("/")) made.className = "path";
 }
 
 // Replace the rows of a table. Text is always set as text: names are never markup.
@@ -22,7 +23,7 @@ function fill(id, rows) {
   const body = document.createElement("tbody");
   for (const values of rows) {
     const row = body.insertRow();
-    for (const value of values) cell(row, value, typeof value === "number");
+    for (const value of values) cell(row, value);
   }
   element(id).tBodies[0].replaceWith(body);
   element(id + "-none").hidden = rows.length > 0;
