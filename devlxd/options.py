@@ -23,7 +23,7 @@ from devlxd.configured_options import ConfiguredOptions
 from devlxd.guestapi.dialect import Dialect
 from devlxd.guestapi.dialects import DEFAULT_DIALECT, DIALECTS
 from devlxd.listen_option import ListenOption
-from devlxd.logs.choice import PROCESS_CHOICE
+from devlxd.logs.choice import FORMATS, LEVELS, PROCESS_CHOICE
 from devlxd.model import is_container_name
 from devlxd.peers.capabilities import check_may_identify
 from devlxd.state_directory import StateDirectory, StateError, has_state
@@ -116,9 +116,12 @@ class Options(AdminOptions, ConfiguredOptions):
 
     compData = usage.Completions(
         optActions={
+            "config": usage.CompleteFiles(),
             "containers": usage.CompleteDirs(),
             "images": usage.CompleteDirs(),
             "listen": usage.CompleteFiles(),
+            "log-format": usage.CompleteList(FORMATS),
+            "log-level": usage.CompleteList(LEVELS),
             "admin": usage.CompleteFiles(),
         }
     )

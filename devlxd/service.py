@@ -101,18 +101,16 @@ class DevLXDService(ServiceStatus):
         location: str = "",
     ) -> None:
         super().__init__()
-        self.store = store
+        self.store, self._journal = store, journal
         limits = limits or CurrentLimits()
         self._listeners: list[GuestListener] = []
         observer = guarded(observer)
-        identifier = identifier or self._default_identifier(reactor)
-        self._identifier, self._journal = identifier, journal
+        identifier = self._identifier = identifier or self._new_identifier(reactor)
         endpoints, turns = list(endpoints), Turns(reactor)
         bus = self._make_bus(reactor, endpoints, journal, turns, observer, now, limits)
         self.states = states or MemoryGuestStates(store, identifier, reactor, limits)
-        reporter = _ChangeReporter(store, observer)
         changes = ChangeLog(store, reactor, limits)
-        self._add_services(bus, self.states, reporter, changes)
+        self._add_services(bus, self.states, _ChangeReporter(store, observer), changes)
         sites = GuestSites(
             store,
             identifier,
@@ -126,7 +124,6 @@ class DevLXDService(ServiceStatus):
             states=self.states,
             location=location,
         )
-        self._registry = sites.registry
         self._listen(sites, endpoints, reactor)
 
     def _make_bus(
@@ -166,6 +163,7 @@ class DevLXDService(ServiceStatus):
         endpoints: Iterable[tuple[Dialect, IStreamServerEndpoint]],
         reactor: IDevLXDReactor,
     ) -> None:
+        self._registry = sites.registry
         for dialect, endpoint in endpoints:
             listener = GuestListener(endpoint, sites.site(dialect), dialect, reactor)
             listener.setServiceParent(self)
@@ -196,7 +194,7 @@ class DevLXDService(ServiceStatus):
             remaining = listener.adopt(remaining)
         return remaining
 
-    def _default_identifier(self, reactor: IDevLXDReactor) -> CallerIdentifier:
+    def _new_identifier(self, reactor: IDevLXDReactor) -> CallerIdentifier:
         runtimes = known_runtimes()
         identifier = CallerIdentifier(self.store, ProcFS(), runtimes, reactor)
         identifier.setServiceParent(self)

@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 #: from those on lower lines only: not from those on its own.
 LAYERS = [
     {"tap", "commands"},
+    {"assembly"},
     {"options", "demo"},
     {"devlxd"},
     {"testing"},

@@ -22,7 +22,7 @@ from twisted.plugin import getPlugins
 from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
-from devlxd import __version__, listen_option, options, tap
+from devlxd import __version__, assembly, listen_option, options, tap
 from devlxd.access_keys import access_keys
 from devlxd.containers.directory_store import DirectoryStore
 from devlxd.demo import DemoService
@@ -33,6 +33,7 @@ from devlxd.guest_states.sqlite_states import SQLiteGuestStates
 from devlxd.guestapi.dialects import DIALECTS
 from devlxd.guestapi.dialects.apollo import DIALECT as APOLLO
 from devlxd.guestapi.dialects.lxd import DIALECT as LXD
+from devlxd.host import startup
 from devlxd.host.lock_file import LockedError, LockFile
 from devlxd.host.process_service import ProcessService
 from devlxd.images.directory_image_store import DirectoryImageStore
@@ -405,7 +406,7 @@ class MakeServiceTests(OptionsTestCase):
         listen = f"--listen={self.socket}"
         parsed = self.parse(f"--containers={self.containers}", listen, *arguments)
         dialects = [listen.dialect for listen in parsed["listen"]]
-        return tap.make_image_store(parsed, dialects, MemoryDevLXDReactor())
+        return assembly.make_image_store(parsed, dialects, MemoryDevLXDReactor())
 
     def test_images(self) -> None:
         """``--images`` is a directory, or the socket of an LXD."""
@@ -428,7 +429,7 @@ class MakeServiceTests(OptionsTestCase):
             f"--containers={self.containers}", f"--listen=apollo={self.socket}"
         )
         reactor = MemoryDevLXDReactor()
-        self.assertIsNone(tap.make_image_store(parsed, [APOLLO], reactor))
+        self.assertIsNone(assembly.make_image_store(parsed, [APOLLO], reactor))
 
     def test_guest_states(self) -> None:
         """Guest states are kept in the state directory if a dialect has them."""
@@ -482,6 +483,62 @@ class MakeServiceTests(OptionsTestCase):
         (event,) = events
         self.assertEqual(event["directory"], self.containers.absolute())
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_reload_of_config(self) -> None:
+        """``SIGHUP`` puts the limits of the file of ``--config`` into force."""
+        file = self.containers.with_name("devlxd.yaml")
+        file.write_text("limits: {connections: 7, downloads: 5}")
+        self.addCleanup(file.unlink)
+        (service,) = self.make(
+            f"--config={file}",
+            f"--containers={self.containers}",
+            f"--listen={self.socket}",
+            "--limit=downloads=6",
+        )
+        may_add = service._registry.may_add
+        self.assertEqual((may_add("c1", 6), may_add("c1", 7)), (True, False))
+        file.write_text("limits: {connections: 8, downloads: 5}")
+        self.on_hangup()
+        self.assertEqual((may_add("c1", 7), may_add("c1", 8)), (True, False))
+        file.write_text("limits: {connections: 0}")
+        with capturedLogs() as events:
+            self.on_hangup()
+        self.assertIn("must be from 1 to 1000000", str(formatEvent(events[0])))
+        self.assertEqual((may_add("c1", 7), may_add("c1", 8)), (True, False))
+
+    def test_checks(self) -> None:
+        """At the start the directories that are used are checked, and logged."""
+        versions: list[str] = []
+
+        def log_checks(version: str, checks: list[startup.Check]) -> None:
+            versions.append(version)
+            names.extend(check.name for check in checks)
+
+        names: list[str] = []
+        self.patch(tap, "log_checks", log_checks)
+        arguments = [f"--containers={self.containers}", f"--listen={self.socket}"]
+        self.make(*arguments)
+        self.assertEqual(versions, [__version__])
+        expected = ["containers", "images", "state", "listen"]
+        self.assertEqual(names[-4:], expected)
+        self.make(*arguments, "--images=lxd:unix:/var/lib/lxd/unix.socket")
+        self.assertEqual(names[-3:], ["containers", "state", "listen"])
+
+    def test_reload_of_images(self) -> None:
+        """``SIGHUP`` forgets what is remembered of the images of an LXD."""
+        calls: list[LXDImageStore] = []
+
+        def reload(store: LXDImageStore) -> None:
+            calls.append(store)
+
+        self.patch(LXDImageStore, "reload", reload)
+        self.make(
+            f"--containers={self.containers}",
+            f"--listen={self.socket}",
+            "--images=lxd:unix:/var/lib/lxd/unix.socket",
+        )
+        self.on_hangup()
+        self.assertEqual(len(calls), 1)
 
     def test_output(self) -> None:
         """Writing to standard output, where ``twistd -n`` logs, never blocks."""

@@ -40,6 +40,12 @@ class RememberTests(ScriptedLXDTestCase):
         self.opened(record(), split(SPLIT))
         self.opened(record())
 
+    def test_reload(self) -> None:
+        """A reload forgets the parts: they are fetched again."""
+        self.opened(record(), split(SPLIT))
+        self.store.reload()
+        self.opened(record(), split(SPLIT))
+
     def test_limit(self) -> None:
         """The number of images whose parts are remembered is limited."""
         self.patch(upstream_image_store, "MAX_REMEMBERED", 1)

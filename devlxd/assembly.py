@@ -1,0 +1,252 @@
+# -*- test-case-name: tests.test_tap -*-
+"""The services of one process of ``twistd devlxd``, put together from its options."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.logger import Logger
+
+from devlxd import __version__
+from devlxd.access_keys import access_keys
+from devlxd.admin.operation import Operation
+from devlxd.admin.service import AdminService
+from devlxd.containers.directory_store import DirectoryStore
+from devlxd.guest_states.sqlite_states import SQLiteGuestStates
+from devlxd.guestapi.dialect import Dialect
+from devlxd.host.connection_handover import ConnectionHandover
+from devlxd.host.inotify import INotify
+from devlxd.host.listening import endpoint_at
+from devlxd.host.process_service import ProcessService
+from devlxd.host.service_manager import take_service_manager
+from devlxd.host.socket_files import closed_directory
+from devlxd.host.startup import CheckedDirectory
+from devlxd.images.directory_image_store import DirectoryImageStore
+from devlxd.images.upstream_image_store import LXDImageStore
+from devlxd.interfaces import (
+    ICallerIdentifier,
+    IDevLXDReactor,
+    IImageStore,
+    IPeerSource,
+)
+from devlxd.limits import CurrentLimits
+from devlxd.listen_option import ListenOption
+from devlxd.logs.choice import PROCESS_CHOICE
+from devlxd.options import Options
+from devlxd.peers.assumed_identifier import AssumedIdentifier
+from devlxd.peers.identifier import CallerIdentifier
+from devlxd.peers.peer_sources import AnonymousPeerSource
+from devlxd.peers.processes import ProcFS
+from devlxd.peers.runtimes import known_runtimes
+from devlxd.reloading import Reloader
+from devlxd.service import DevLXDService
+
+_log = Logger()
+
+
+class Assembly:
+    """One store and one `DevLXDService` for each directory of containers.
+
+    :param options: the options, which are checked.
+    :param reactor: for all services.
+    :ivar service: the service of the process, with all others as its children.
+    """
+
+    def __init__(self, options: Options, reactor: IDevLXDReactor) -> None:
+        self._options = options
+        self._reactor = reactor
+        self._limits = CurrentLimits(options.limits())
+        self._identification = _identification(options["assume"])
+        self._stores: list[DirectoryStore] = []
+        self._reloads: list[Callable[[], None]] = []
+        self._reloader = Reloader(
+            options.reread, self._limits, PROCESS_CHOICE, self._reloads
+        )
+        manager = take_service_manager(os.environ)
+        self._handover = None
+        if manager.store is not None:
+            self._handover = ConnectionHandover(manager.store, reactor)
+        self.service = ProcessService(
+            reactor,
+            acquire_locks=options.acquire_locks,
+            check_privileges=options.check_privileges,
+            on_hangup=self._reloader.reload,
+            notifier=manager.notifier,
+            handover=self._handover,
+            loaded=self.loaded,
+            status=self._status,
+        )
+        self._admin = self._add_admin()
+        for directory, listens in self._by_directory().items():
+            self._add_directory(directory, listens)
+
+    def loaded(self) -> Deferred[None]:
+        """Return a Deferred that fires when the stores are loaded; it does not fail."""
+        return gatherResults(map(_loaded, self._stores)).addCallback(lambda _: None)
+
+    def _status(self) -> str:
+        """Return what is served, in one line."""
+        containers = sum(len(store.names()) for store in self._stores)
+        sockets = len(self._options["listen"])
+        return f"serving {containers} containers at {sockets} sockets"
+
+    def _add_admin(self) -> AdminService | None:
+        """Add the operator's socket, if there is one.
+
+        It is added first, so that it is stopped last.
+        """
+        if not self._options["admin"]:
+            return None
+        operation = Operation(
+            __version__,
+            limits=self._limits.as_mapping,
+            reload=self._reloader.reload,
+            seconds=self._reactor.seconds,
+        )
+        admin = AdminService(self._reactor, self._options["admin"], operation)
+        admin.setServiceParent(self.service)
+        return admin
+
+    def _by_directory(self) -> dict[Path, list[ListenOption]]:
+        by_directory: dict[Path, list[ListenOption]] = {}
+        for listen in self._options["listen"]:
+            directory = self._options.containers(listen.dialect).resolve()
+            by_directory.setdefault(directory, []).append(listen)
+        return by_directory
+
+    def _add_directory(self, directory: Path, listens: Sequence[ListenOption]) -> None:
+        store = DirectoryStore(
+            directory,
+            self._reactor,
+            INotify(self._reactor),
+            access_keys=access_keys([at.dialect for at in self._options["listen"]]),
+            limits=self._limits,
+        )
+        store.setServiceParent(self.service)
+        self._stores.append(store)
+        self._reloads.append(store.reload)
+        dialects = [at.dialect for at in listens]
+        images = make_image_store(self._options, dialects, self._reactor, self._limits)
+        if isinstance(images, LXDImageStore):
+            self._reloads.append(images.reload)
+        guest_api = self._guest_api(store, listens, images)
+        guest_api.setServiceParent(self.service)
+        if self._admin is not None:
+            self._admin.add(guest_api)
+        if self._handover is not None:
+            self._handover.add(guest_api.hand_over, guest_api.adopt)
+
+    def _guest_api(
+        self,
+        store: DirectoryStore,
+        listens: Sequence[ListenOption],
+        images: IImageStore | None,
+    ) -> DevLXDService:
+        """Return the service of one directory of containers."""
+        reactor, limits, admin = self._reactor, self._limits, self._admin
+        state = self._options.state()
+        identifier, peers = self._identification
+        if identifier is None:
+            identifier = CallerIdentifier(store, ProcFS(), known_runtimes(), reactor)
+            # It is stopped after the service, so that the guest states do not notice
+            # that it ends all runs.
+            identifier.setServiceParent(self.service)
+        states = None
+        if any(at.dialect.guest_states for at in listens):
+            path = state.guest_states(store.directory)
+            states = SQLiteGuestStates(store, identifier, reactor, path, limits)
+        return DevLXDService(
+            reactor,
+            store,
+            [(at.dialect, endpoint_at(reactor, at.endpoint)) for at in listens],
+            identifier,
+            peers,
+            journal=state.journal(store.directory, limits),
+            images=images,
+            limits=limits,
+            observer=admin.observer_for(store, str(store.directory)) if admin else None,
+            states=states,
+            location=self._options["location"],
+        )
+
+
+def _loaded(store: DirectoryStore) -> Deferred[None]:
+    """Return a Deferred that fires when a store is loaded, or loading has failed."""
+    return store.loaded().addErrback(
+        lambda failure: _log.failure(
+            "loading the containers of {directory} failed; devlxd serves those that "
+            "are loaded",
+            failure,
+            directory=store.directory,
+        )
+    )
+
+
+def make_image_store(
+    options: Options,
+    dialects: Iterable[Dialect],
+    reactor: IDevLXDReactor,
+    limits: CurrentLimits | None = None,
+) -> LXDImageStore | DirectoryImageStore | None:
+    """Return the store of the images that ``--images`` names, or the default store.
+
+    :param limits: the limits of devlxd; default: the usual ones.
+    :return: ``None`` if no dialect has images.
+    """
+    defaults = [dialect.images for dialect in dialects if dialect.images]
+    if not defaults:
+        return None
+    lxd_socket = options.lxd_socket()
+    if lxd_socket is not None:
+        return LXDImageStore(lxd_socket, reactor, limits=limits)
+    directory = Path(options["images"] or defaults[0]).absolute()
+    return DirectoryImageStore(directory, reactor, limits)
+
+
+def checked_directories(options: Options) -> Iterator[CheckedDirectory]:
+    """Yield each directory that devlxd uses, once, for the checks at the start."""
+    dialects = [at.dialect for at in options["listen"]]
+    for path in dict.fromkeys(map(options.containers, dialects)):
+        yield CheckedDirectory("containers", str(path))
+    defaults = [dialect.images for dialect in dialects if dialect.images]
+    if defaults and options.lxd_socket() is None:
+        images = str(options["images"] or defaults[0])
+        yield CheckedDirectory("images", images, is_needed=False)
+    yield CheckedDirectory("state", options["state"], is_written=True)
+    for address in sorted(options.addresses):
+        if os.path.isabs(address):
+            directory = os.path.dirname(address)
+            yield CheckedDirectory("listen", directory, True, is_needed=False)
+
+
+def warn_of_closed_directories(options: Options) -> None:
+    """Log the directories that keep unprivileged containers from the sockets."""
+    for address in sorted(options.addresses):
+        # With --assume, the clients need not be containers.
+        if options["assume"] is None and os.path.isabs(address):
+            directory = closed_directory(address)
+            if directory is not None:
+                _log.warn(
+                    "unprivileged containers cannot mount {socket}: other users may "
+                    "not enter {directory} (chmod o+x)",
+                    socket=address,
+                    directory=directory,
+                )
+
+
+def _identification(
+    assumed: str | None,
+) -> tuple[ICallerIdentifier | None, IPeerSource | None]:
+    """Return the identifier and the peer source of ``--assume``, ``None`` without it.
+
+    :param assumed: the container that ``--assume`` names; ``None`` without it.
+    """
+    if assumed is None:
+        return None, None
+    _log.warn(
+        "EVERY caller is treated as root of container {name} (--assume)", name=assumed
+    )
+    return AssumedIdentifier(assumed), AnonymousPeerSource()
