@@ -14,6 +14,7 @@ from twisted.internet.testing import StringTransport
 from twisted.logger import capturedLogs
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
 
 from devlxd.containers.memory_store import MemoryStore
 from devlxd.guest_sites import GuestSites
@@ -22,7 +23,7 @@ from devlxd.guestapi.dialects import DEFAULT_DIALECT
 from devlxd.images.memory_image_store import MemoryImageStore
 from devlxd.interfaces import ImageError, IServiceObserver
 from devlxd.model import Caller, Container, Refusal
-from devlxd.observers import NullObserver, guarded
+from devlxd.observers import GuardedObserver, NullObserver, guarded
 from devlxd.service import DevLXDService
 from devlxd.testing import (
     GUEST,
@@ -324,3 +325,42 @@ class ObserverTests(SynchronousTestCase):
             self.assertEqual(guest.get("/1.0")[9:12], b"200")
         self.assertEqual([event["method"] for event in events], ["asked"])
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+
+class SeveralObserversTests(SynchronousTestCase):
+    """`GuardedObserver` with several observers."""
+
+    def test_all(self) -> None:
+        """Each observer is notified, even if another one fails."""
+        first, last = RecordingServiceObserver(), RecordingServiceObserver()
+        failing = RecordingServiceObserver()
+        for name in IServiceObserver.names():
+            self.patch(failing, name, lambda *_: 1 // 0)
+        observer = GuardedObserver(first, failing, NullObserver(), last)
+        observer.connected(Caller("c1", 0))
+        observer.refused("c1", Refusal.SWITCHED_OFF, "no")
+        observer.asked("c1", "/1.0", 200)
+        observer.responded("lxd", 200, 0.1)
+        observer.changed("c1", None, C1)
+        observer.recorded("c1", 2)
+        observer.lost("c1")
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 7)
+        self.assertEqual(len(first.notifications), 7)
+        self.assertEqual(first.notifications, last.notifications)
+
+    def test_contract(self) -> None:
+        """It is an observer itself."""
+        self.assertTrue(verifyObject(IServiceObserver, GuardedObserver()))
+
+    def test_part(self) -> None:
+        """An observer that overrides some methods is called for these."""
+        asked: list[str] = []
+
+        class AskedObserver(NullObserver):
+            def asked(self, container: str, path: str, code: int) -> None:
+                asked.append(container)
+
+        observer = guarded(AskedObserver())
+        observer.asked("c1", "/1.0", 200)
+        observer.lost("c1")
+        self.assertEqual(asked, ["c1"])

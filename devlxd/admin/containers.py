@@ -61,7 +61,12 @@ class _Snapshot:
         return {
             **self.summary(name),
             "faults": [
-                {"file": fault.file, "line": fault.line, "text": fault.text}
+                {
+                    "file": fault.file,
+                    "line": fault.line,
+                    "text": fault.text,
+                    "breaks": fault.breaks,
+                }
                 for fault in sorted(self.guests.faults())
                 if fault.container == name
             ],

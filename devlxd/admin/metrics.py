@@ -202,6 +202,11 @@ class MetricsResource(AdminResource):
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
 
+    def variant(self, request: AdminRequest) -> str:
+        """See `AdminResource.variant`: the content type."""
+        _encode, content_type = choose_encoder(request.getHeader("Accept") or "")
+        return content_type
+
     def respond(self, request: AdminRequest) -> AdminResponse:
         """See `AdminResource.respond`."""
         body, content_type = self._metrics.render(request.getHeader("Accept") or "")

@@ -14,7 +14,8 @@ class AdminResource:
 
     :cvar methods: the methods that it has.
     :cvar is_public: whether it is also served on TCP endpoints, where every local user
-        can read it.
+        can read it. There a response is used again for a second: it may depend only on
+        the path and on the `variant`.
     """
 
     methods: ClassVar[tuple[str, ...]] = ("GET", "HEAD")
@@ -27,3 +28,10 @@ class AdminResource:
         :raises AdminError: to respond with an error.
         """
         raise NotImplementedError
+
+    def variant(self, request: AdminRequest) -> str:
+        """Return which of the representations of the resource is requested.
+
+        :return: one of a few texts, whatever the request is.
+        """
+        return ""

@@ -19,6 +19,7 @@ from twisted.web.server import Site
 from devlxd.admin.access import is_own_host
 from devlxd.admin.request import AdminRequest
 from devlxd.admin.resource import AdminResource
+from devlxd.admin.response_cache import ResponseCache
 from devlxd.admin.responses import AdminError, AdminResponse, error_response
 
 #: The maximum number of open connections of one endpoint.
@@ -106,6 +107,7 @@ class AdminSite(Site):
         super().__init__(Resource(), timeout=REQUEST_TIMEOUT, reactor=reactor)
         self._routes = routes
         self._is_tcp = is_tcp
+        self._cache = ResponseCache(reactor)
         self.connections: set[AdminChannel] = set()
         self._closed: list[Deferred[None]] = []
 
@@ -172,7 +174,11 @@ class AdminSite(Site):
         if method not in resource.methods:
             allowed = (("Allow", ", ".join(resource.methods)),)
             return error_response(http.NOT_ALLOWED, "method not allowed", allowed)
-        return resource.respond(request)
+        if not self._is_tcp:
+            return resource.respond(request)
+        # A response to HEAD is the same until it is sent.
+        key = request.path, resource.variant(request)
+        return self._cache.get(key, lambda: resource.respond(request))
 
     def _check_host(self, request: AdminRequest) -> None:
         if self._is_tcp:

@@ -71,8 +71,18 @@ class ContainersTests(SynchronousTestCase):
                 "connections": 3,
                 "subscribers": 2,
                 "faults": [
-                    {"file": "/c/c1.yaml", "line": 2, "text": "wrong"},
-                    {"file": "/c/c1.yaml", "line": 7, "text": "odd"},
+                    {
+                        "file": "/c/c1.yaml",
+                        "line": 2,
+                        "text": "wrong",
+                        "breaks": True,
+                    },
+                    {
+                        "file": "/c/c1.yaml",
+                        "line": 7,
+                        "text": "odd",
+                        "breaks": False,
+                    },
                 ],
                 "last_question": NOW_TEXT,
                 "refusals": {"user not permitted": 1},

@@ -216,6 +216,36 @@ class SiteTests(SynchronousTestCase):
             answer = OperatorConnection(site, "127.0.0.1").ask(path)
             self.assertEqual(answer.code == 404, path not in public, path)
 
+    def test_tcp_often(self) -> None:
+        """At a TCP port a response is made once a second, however often it is read."""
+        site = AdminSite(self.routes, self.clock, is_tcp=True)
+
+        def codes() -> list[int]:
+            connections = [OperatorConnection(site, "::1") for _ in range(2)]
+            return [
+                one.ask(f"/healthz?{number}", headers=[f"Accept: x/{number}"]).code
+                for number, one in enumerate(connections)
+            ]
+
+        self.assertEqual(codes(), [200, 200])
+        (service,) = self.operated.services
+        service.bound = []
+        self.assertEqual(codes(), [200, 200])
+        self.clock.advance(1)
+        self.assertEqual(codes(), [503, 503])
+
+    def test_tcp_variants(self) -> None:
+        """The format of the metrics is that which each client accepts."""
+        site = AdminSite(self.routes, self.clock, is_tcp=True)
+        for accept, kind in (
+            ("application/openmetrics-text", "application/openmetrics-text"),
+            ("*/*", "text/plain"),
+            ("application/openmetrics-text", "application/openmetrics-text"),
+        ):
+            connection = OperatorConnection(site, "::1")
+            answer = connection.ask("/metrics", headers=[f"Accept: {accept}"])
+            self.assertEqual(answer.headers["content-type"].split(";")[0], kind)
+
     def test_tcp_host(self) -> None:
         """At a TCP port a request for another host is refused: a page has sent it."""
         site = AdminSite(self.routes, self.clock, is_tcp=True)
