@@ -181,6 +181,7 @@ class BookwormTests(HostTestCase):
         self.assert_complete()
         self.assert_runs()
         self.assert_upgrades()
+        self.assert_keeps_choices()
         self.host.run("dpkg", "--remove", "devlxd")
         for unit in UNITS:
             self.assertFalse(self.is_active(unit), unit)
@@ -241,6 +242,16 @@ class BookwormTests(HostTestCase):
         self.assertTrue(self.is_active("devlxd.service"))
         self.assert_serves()
 
+    def assert_keeps_choices(self) -> None:
+        """Assert that an upgrade enables and starts nothing that was switched off."""
+        self.host.run("systemctl", "disable", "--now", *UNITS)
+        self.install(with_version(self.package, "1:2.0", self.home))
+        for unit in UNITS:
+            state = self.run_shell(f"systemctl is-enabled {unit} || true")
+            self.assertEqual(state, "disabled\n")
+            self.assertFalse(self.is_active(unit), unit)
+        self.host.run("systemctl", "enable", "--now", *UNITS)
+
     def kept_by_upgrades(self) -> list[str]:
         """Return what an upgrade does not change."""
         return [
@@ -260,16 +271,6 @@ class BookwormTests(HostTestCase):
         self.host.reboot()
         wait_until(self.has_booted, "the host has booted again")
         self.assert_runs()
-
-    def test_choices(self) -> None:
-        """An upgrade does not enable or start what an operator has switched off."""
-        self.install(self.package)
-        self.host.run("systemctl", "disable", "--now", *UNITS)
-        self.install(with_version(self.package, "1:1.0", self.home))
-        for unit in UNITS:
-            state = self.run_shell(f"systemctl is-enabled {unit} || true")
-            self.assertEqual(state, "disabled\n")
-            self.assertFalse(self.is_active(unit), unit)
 
 
 class TrixieTests(BookwormTests):
