@@ -38,7 +38,8 @@ from devlxd.events.journal import SQLiteJournal
 from devlxd.guestapi.dialects.lxd import DIALECT
 from devlxd.host.adopted import AdoptedEndpoint
 from devlxd.interfaces import IDevLXDReactor
-from devlxd.model import Container, HandedOver
+from devlxd.limits import CurrentLimits
+from devlxd.model import Container, HandedOver, Limits
 from devlxd.peers.assumed_identifier import AssumedIdentifier
 from devlxd.service import DevLXDService
 
@@ -81,7 +82,7 @@ class Services:
             [(DIALECT, AdoptedEndpoint(self._listening.fileno()))],
             AssumedIdentifier("c1"),
             journal=SQLiteJournal(self._journal),
-            max_connections=MAX_CONNECTIONS,
+            limits=CurrentLimits(Limits(connections=MAX_CONNECTIONS)),
         )
         self.current.privilegedStartService()
         self.current.startService()

@@ -86,8 +86,6 @@ class WebSocketBase(WebSocketServerProtocol):
 
     log = NullLogger()
 
-    CONFIG_ATTRS: list[str] = []
-
     #: Sends one frame of a message (RFC 6455, 5.4): its opcode, its payload, and
     #: whether it is the last one. It is called for each event and subscriber.
     send_frame = WebSocketServerProtocol.sendFrame
@@ -99,6 +97,7 @@ class WebSocketBase(WebSocketServerProtocol):
         self.factory = factory
         for name in WebSocketServerProtocol.CONFIG_ATTRS:
             setattr(self, name, getattr(factory, name))
+        self.CONFIG_ATTRS = []
         self._headers = headers
         self._received = 0
 

@@ -148,17 +148,24 @@ class DevLXDChannel(StrictChannel):
 
         While the channel is paused, data is only buffered.
         """
+        if self.incomplete is not None and len(self.incomplete) <= self.max_received:
+            self.incomplete += data
+        begun = self.unparsed
         super().dataReceived(data)
-        if self.line_mode and not self.paused and b"\n" in self.unparsed:
+        unparsed = self.unparsed
+        if self.line_mode and not self.paused and b"\n" in unparsed:
             # Here only CR LF ends a line, as RFC 9112, 2.2, allows. A client that ends
             # a line with LF alone receives a 400 now, and not a timeout later.
             self.refuse_bad_request()
             return
-        has_begun = self.unparsed or not self.at_request_line
+        has_begun = unparsed or not self.at_request_line
         is_free = not self.paused and not self.is_busy
-        if self.between_requests and has_begun and is_free:
-            self.between_requests = False
-            self.setTimeout(self.server.limits.value.request_timeout)
+        if is_free and (has_begun or self.after_empty_line):
+            if self.incomplete is None:
+                self.incomplete = bytearray(begun + data)
+            if self.between_requests and has_begun:
+                self.between_requests = False
+                self.setTimeout(self.server.limits.value.request_timeout)
 
     # Turns. A client may pipeline thousands of requests. While it does not read its
     # responses, its requests wait. While it reads them, each request waits for a turn.
@@ -172,6 +179,10 @@ class DevLXDChannel(StrictChannel):
         if self.paused:
             self._wait_for_turn()
         self._close_if_done()
+        self.request_done()
+
+    def request_done(self) -> None:
+        """Called when a response is complete."""
 
     def _stop_reading(self) -> None:
         """Stop parsing and reading; received data stays in the buffer."""

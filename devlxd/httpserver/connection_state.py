@@ -15,14 +15,15 @@ from devlxd.model import JSONValue
 #: The version of the records. A process reads those of its own version only.
 VERSION = 1
 
-#: How much of a request that is not complete is kept, in bytes. Its body may be in
-#: small pieces, each with a head of its own.
-MAX_RECEIVED = 512 * 1024
+#: How much of a request that is not complete is kept, in bytes, besides as much as a
+#: body may have.
+MAX_RECEIVED = 20 * 1024
 
-#: How much that the client has not read yet is kept, in bytes: of one connection, and
-#: of all connections of a site.
+#: How much of a message that the client has not read yet is kept, in bytes.
 MAX_UNSENT = 1024 * 1024
-MAX_UNSENT_OF_ALL = 64 * 1024 * 1024
+
+#: How much data of all connections of a site is kept, in bytes.
+MAX_OF_ALL = 64 * 1024 * 1024
 
 #: The protocol of a stream over a websocket.
 WEBSOCKET = "websocket"

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
+
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 
-from devlxd.httpserver.connection_state import MAX_UNSENT_OF_ALL, ConnectionState
+from devlxd.httpserver.connection_state import MAX_OF_ALL, ConnectionState
 from devlxd.httpserver.handover_channel import HandoverChannel
 from devlxd.httpserver.server import Server
 
@@ -65,13 +67,14 @@ class Handover:
 
     def _capture(self) -> None:
         self._unsettled.clear()
-        captured, unsent = [], 0
-        for channel in self._channels():
-            if not channel.is_settled or unsent > MAX_UNSENT_OF_ALL:
+        captured, left = [], MAX_OF_ALL
+        # Connections with much data do not take the place of others.
+        for size, channel in sorted(
+            ((one.size, one) for one in self._channels()), key=itemgetter(0)
+        ):
+            left -= size
+            if left < 0 or not channel.is_settled:
                 channel.forceAbortClient()
-                continue
-            one = channel.capture()
-            if one is not None:
+            elif (one := channel.capture()) is not None:
                 captured.append(one)
-                unsent += len(one[1].unsent)
         self._captured.callback(captured)

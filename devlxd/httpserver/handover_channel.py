@@ -18,11 +18,9 @@ from attrs import evolve
 from twisted.internet.defer import CancelledError
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
-from twisted.web import http
 
 from devlxd.httpserver.channel import DevLXDChannel
 from devlxd.httpserver.connection_state import (
-    MAX_RECEIVED,
     MAX_UNSENT,
     ConnectionState,
     StreamState,
@@ -39,39 +37,8 @@ class HandoverChannel(DevLXDChannel):
     """
 
     state: ConnectionState | None = None
-    _incomplete: bytearray | None = None
-    _is_complete = False
-    _is_continued = False
     _is_aborted = False
     _when_settled: Callable[[HandoverChannel], None] | None = None
-
-    # The request that is not complete. Requests that arrive whole are not copied.
-
-    def _receive(self, data: bytes) -> None:
-        if self._incomplete is not None:
-            self._incomplete += data
-            super()._receive(data)
-        elif self.paused or self.is_busy:
-            super()._receive(data)
-        else:
-            begun = self.unparsed
-            self._is_complete = False
-            super()._receive(data)
-            if not self._is_complete and (begun or data):
-                self._incomplete = bytearray(begun + data)
-
-    def allContentReceived(self) -> None:
-        """See `HTTPChannel.allContentReceived`: forget the data of the request."""
-        self._is_complete = True
-        self._incomplete = None
-        self._is_continued = False
-        super().allContentReceived()
-
-    def send_continue(self) -> None:
-        """See `HTTPChannelBase.send_continue`; the last process may have sent it."""
-        if not self._is_continued:
-            self._is_continued = True
-            super().send_continue()
 
     # The first process
 
@@ -96,9 +63,8 @@ class HandoverChannel(DevLXDChannel):
         self._is_aborted = True
         super().forceAbortClient()
 
-    def requestDone(self, request: http.Request) -> None:
-        """See `HTTPChannel.requestDone`."""
-        super().requestDone(request)
+    def request_done(self) -> None:
+        """See `DevLXDChannel.request_done`."""
         if self._when_settled is not None:
             self._stop_reading()
             if self.is_settled:
@@ -120,9 +86,16 @@ class HandoverChannel(DevLXDChannel):
         """See `IProtocol.connectionLost`."""
         when_settled, self._when_settled = self._when_settled, None
         super().connectionLost(reason)
-        self._incomplete = None
+        self.incomplete = None
         if when_settled is not None:
             when_settled(self)
+
+    @property
+    def size(self) -> int:
+        """How much data a record of the connection has, in bytes."""
+        response = self.response
+        unwritten = response.unwritten if isinstance(response, MessageSink) else 0
+        return len(self.incomplete or self.unparsed) + len(self.unsent) + unwritten
 
     def capture(self) -> tuple[int, ConnectionState] | None:
         """Lose the connection, and return what is needed to continue it.
@@ -145,14 +118,14 @@ class HandoverChannel(DevLXDChannel):
             # It waits for the store to be loaded.
             return evolve(self.state, received=self.state.received + self.unparsed)
         stream: StreamState | None = None
-        received = bytes(self._incomplete or self.unparsed)
+        received = bytes(self.incomplete or self.unparsed)
         if isinstance(self.response, MessageSink):
             received = self.response.unparsed
             stream = self.response.suspend()
             if stream is None:
                 return None
         unsent = self.unsent
-        if len(received) > MAX_RECEIVED or len(unsent) > 2 * MAX_UNSENT:
+        if len(received) > self.max_received or len(unsent) > 2 * MAX_UNSENT:
             return None
         admission = self.server.admission
         return ConnectionState(
@@ -160,7 +133,7 @@ class HandoverChannel(DevLXDChannel):
             received,
             unsent,
             self.between_requests,
-            self._is_continued,
+            self.is_continued,
             stream,
         )
 
@@ -204,7 +177,7 @@ class HandoverChannel(DevLXDChannel):
         if state.stream is not None:
             self._continue_stream(state.stream, state.received)
             return
-        self._is_continued = state.is_continued
+        self.is_continued = state.is_continued
         self.between_requests = state.is_idle
         limits = self.server.limits.value
         self.setTimeout(

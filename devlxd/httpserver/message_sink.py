@@ -142,6 +142,11 @@ class MessageSink:
             data = self._message[start : self._written]
         self.write_slice(data, is_first=start == 0, is_last=is_last)
 
+    @property
+    def unwritten(self) -> int:
+        """How much of the current message is not written yet, in bytes."""
+        return len(self._message) - self._written if self._message else 0
+
     def suspend(self) -> StreamState | None:
         """Close the stream, and return what a new sink needs to continue it.
 
@@ -152,7 +157,7 @@ class MessageSink:
         """
         stream = IContinuableStream(self._stream, None)
         target = stream.target() if stream is not None else None
-        is_bounded = len(self._message) - self._written <= MAX_UNSENT
+        is_bounded = self.unwritten <= MAX_UNSENT
         if is_bounded:
             while self._message:
                 self._write_next_slice()

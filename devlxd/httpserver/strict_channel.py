@@ -6,6 +6,7 @@ from __future__ import annotations
 from twisted.web import http
 
 from devlxd.httpserver.closing_channel import ClosingChannel
+from devlxd.httpserver.connection_state import MAX_RECEIVED
 from devlxd.httpserver.grammar import is_bounded_header, tokens_of, with_ascii_target
 from devlxd.httpserver.responses import BAD_REQUEST, TOO_LARGE, Response
 
@@ -15,10 +16,23 @@ class StrictChannel(ClosingChannel):
 
     :ivar at_request_line: whether the next line begins a request.
     :ivar between_requests: whether nothing was received since the last request.
+    :ivar after_empty_line: whether an empty line was received since then.
+    :ivar incomplete: the data of a request that is not complete; ``None`` if there is
+        no such request. If it is longer than `max_received`, its end is missing. A
+        request that arrives in one piece is not copied.
+    :ivar is_continued: whether the interim response 100 was sent for that request.
     """
 
     at_request_line = True
     between_requests = False
+    after_empty_line = False
+    incomplete: bytearray | None = None
+    is_continued = False
+
+    @property
+    def max_received(self) -> int:
+        """The maximum length of `incomplete`, in bytes."""
+        return MAX_RECEIVED + self.server.limits.value.request_body_bytes
 
     def lineReceived(self, line: bytes) -> None:
         """See `LineReceiver.lineReceived`: check a line of the head of a request."""
@@ -26,6 +40,8 @@ class StrictChannel(ClosingChannel):
             if line:
                 self.at_request_line = False
                 line = with_ascii_target(line)
+            else:
+                self.after_empty_line = True
         elif line[:1] in (b" ", b"\t") or b"\n" in line:
             # Obsolete line folding must be refused (RFC 9112, 5.2). A bare LF
             # does not end a line, but not every version of Twisted refuses it.
@@ -63,7 +79,8 @@ class StrictChannel(ClosingChannel):
         most = self.server.limits.value.request_body_bytes
         if self.body_length is not None and self.body_length > most:
             self.refuse(TOO_LARGE)
-        else:
+        elif not self.is_continued:
+            self.is_continued = True
             self.send_continue()
 
     def allContentReceived(self) -> None:
@@ -72,6 +89,8 @@ class StrictChannel(ClosingChannel):
         self.timeOut = self.server.limits.value.idle_timeout
         self.between_requests = True
         self.at_request_line = True
+        self.after_empty_line = self.is_continued = False
+        self.incomplete = None
         super().allContentReceived()
 
     def refuse_bad_request(self) -> None:

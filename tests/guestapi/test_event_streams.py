@@ -21,7 +21,7 @@ from devlxd.guestapi.dialects.lxd import DIALECT as LXD
 from devlxd.guestapi.event_streams import EventStream
 from devlxd.httpserver.message_sink import KEEP_ALIVE, SLICE, BodyMessageSink
 from devlxd.httpserver.websocket import PING_INTERVAL, WebSocketSink
-from devlxd.interfaces import ISink, IStream, ISubscriber
+from devlxd.interfaces import IContinuableStream, ISink, ISubscriber
 from devlxd.model import Caller, Container
 from devlxd.testing import GUEST, GuestConnection, MemoryIdentifier, MemoryPeerSource
 from devlxd.timestamps import timestamp_text
@@ -150,7 +150,7 @@ class RequestTests(EventsTestCase):
     def test_interfaces(self) -> None:
         """The stream and its sinks provide their interfaces."""
         self.assertTrue(verifyClass(ISubscriber, EventStream))
-        self.assertTrue(verifyClass(IStream, EventStream))
+        self.assertTrue(verifyClass(IContinuableStream, EventStream))
         for kind in (BodyMessageSink, WebSocketSink):
             self.assertTrue(verifyClass(ISink, kind))
 

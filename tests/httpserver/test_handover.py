@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import socket
+from collections.abc import Mapping
 from functools import partial
+from unittest import mock
 
 from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from devlxd.containers.memory_store import MemoryStore
+from devlxd.httpserver import handover
 from devlxd.httpserver.connection_state import MAX_UNSENT
 from devlxd.httpserver.message_sink import SLICE
 from devlxd.httpserver.websocket import PING_INTERVAL
-from devlxd.model import Container
+from devlxd.model import Container, HandedOver, JSONValue
 from devlxd.testing import GUEST, MemoryIdentifier, MemoryPeerSource
 from devlxd.timestamps import timestamp_text
 from tests.default_limits import IDLE_TIMEOUT, REQUEST_TIMEOUT, limits
@@ -248,6 +253,114 @@ class RequestTests(HandoverTestCase):
         other = self.connect()
         self.ask(other)
         self.assertTrue(other.is_closed)
+
+    def test_long_request(self) -> None:
+        """A part of a request that is longer than a request may be is not kept."""
+        client = self.connect()
+        self.ask(client, POST + b"Transfer-Encoding: chunked\r\n\r\n")
+        for _ in range(50):
+            self.ask(client, b"1;" + b"a" * 1000 + b"\r\nb\r\n")
+        self.assertFalse(client.is_closed)
+        self.assertEqual(self.restart(), [])
+        self.ask(client)
+        self.assertTrue(client.is_closed)
+
+    def test_much_data(self) -> None:
+        """If there is too much data for all, connections with little data continue."""
+        self.put("x" * 30_000)
+        few, many = self.connect(), self.connect()
+        self.get(few)
+        self.reactor.run_until_idle()
+        many.socket.sendall(GET * 20)
+        self.reactor.run_until_idle()
+        self.patch(handover, "MAX_OF_ALL", 10_000)
+        self.assertEqual(len(self.restart()), 1)
+        self.assertIn(b" 200 ", self.get(few))
+        self.ask(many)
+        self.assertTrue(many.is_closed)
+
+    def test_no_descriptors(self) -> None:
+        """A connection whose descriptor cannot be duplicated is closed."""
+        client, stream = self.connect(), self.connect()
+        self.get(client)
+        self.get(stream, "/1.0/events")
+
+        def fail(_: int) -> int:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+        with mock.patch("os.dup", fail):
+            connections = self.hand_over()
+        self.assertEqual(connections, [])
+        self.continue_with([])
+        for one in (client, stream):
+            self.ask(one)
+            self.assertTrue(one.is_closed)
+
+
+class AdoptTests(HandoverTestCase):
+    """Connections that a service cannot continue."""
+
+    def assert_not_adopted(self, changes: Mapping[str, JSONValue]) -> None:
+        """Check that a connection with a changed record is given back."""
+        client = self.connect()
+        self.get(client)
+        (connection,) = self.hand_over()
+        self.start()
+        record = {**connection.record, **changes}
+        other = HandedOver(connection.descriptor, record)
+        self.assertEqual(self.service.adopt([other]), [other])
+        os.close(connection.descriptor)
+        self.assertEqual(self.ask(client), b"")
+        self.assertTrue(client.is_closed)
+
+    def test_another_listener(self) -> None:
+        """A connection of an address that is no longer served is given back."""
+        self.assert_not_adopted({"listener": "/elsewhere"})
+
+    def test_another_dialect(self) -> None:
+        """A connection is given back if its address now has another dialect."""
+        self.assert_not_adopted({"dialect": "apollo"})
+
+    def test_another_version(self) -> None:
+        """A record of another version is given back."""
+        self.assert_not_adopted({"version": 2})
+
+    def test_malformed(self) -> None:
+        """A malformed record is given back."""
+        self.assert_not_adopted({"received": 1})
+
+    def test_malformed_caller(self) -> None:
+        """A connection with a malformed caller is closed."""
+        callers: list[JSONValue] = [
+            {},
+            {"container": "c1", "uid": "0"},
+            {"container": ["c1"], "uid": 0},
+            {"container": "c1", "uid": 0, "init": [1]},
+            {"container": "c1", "uid": 0, "init": {"pid": 1}},
+            {"container": "c1", "uid": 0, "init": [1, "2", "boot"]},
+        ]
+        for caller in callers:
+            client = self.connect()
+            self.get(client)
+            (connection,) = self.hand_over()
+            self.start()
+            record = {**connection.record, "caller": caller}
+            other = HandedOver(connection.descriptor, record)
+            self.assertEqual(self.service.adopt([other]), [])
+            self.ask(client)
+            self.assertTrue(client.is_closed)
+
+    def test_not_a_socket(self) -> None:
+        """A descriptor that is not a connection is closed, and logged."""
+        client = self.connect()
+        self.get(client)
+        (connection,) = self.hand_over()
+        self.start()
+        reading, writing = os.pipe()
+        self.addCleanup(os.close, writing)
+        os.close(connection.descriptor)
+        self.service.adopt([HandedOver(reading, connection.record)])
+        self.assertRaises(OSError, os.fstat, reading)
 
 
 class CallerTests(HandoverTestCase):

@@ -14,10 +14,12 @@ import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 from twisted.internet import reactor as installed
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import UNIXClientEndpoint, connectProtocol
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.python.failure import Failure
@@ -37,6 +39,7 @@ from tests.guestapi.test_event_streams import (
     chunks,
     frames,
 )
+from tests.handovers import is_of_log
 
 GET = b"GET /1.0/config/user.a HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -173,6 +176,9 @@ class HandoverTests(TestCase):
 
     def stop(self) -> object:
         """Stop the current service."""
+        for call in cast(IReactorTime, installed).getDelayedCalls():
+            if is_of_log(call):
+                call.cancel()
         return self.service.stopService()
 
     def change(self) -> None:
