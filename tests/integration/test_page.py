@@ -7,6 +7,7 @@ import signal
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import cast
 from urllib.request import urlopen
 
 from tests.integration.browser import Browser
@@ -97,7 +98,7 @@ class PageTests(ProcessTestCase):
         self.browser.open(self.address)
         self.browser.wait_for(f"{POINTS}.split(' ').length > 1")
         width = self.browser.evaluate("document.documentElement.scrollWidth")
-        self.assertLessEqual(width, 400)
+        self.assertLessEqual(cast(int, width), 400)
 
     def test_keyboard(self) -> None:
         """Everything that can be used or scrolled is reached with the Tab key."""
