@@ -32,3 +32,7 @@ class FuzzTests(SynchronousTestCase):
     def test_records(self) -> None:
         """Any bytes are a record of connections, or are refused with a reason."""
         TARGETS["records"].run(4 * EXAMPLES)
+
+    def test_handovers(self) -> None:
+        """Restarts between any pieces of requests change no byte of the responses."""
+        TARGETS["handovers"].run(EXAMPLES // 4)
