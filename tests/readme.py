@@ -7,15 +7,15 @@ import shlex
 import textwrap
 from pathlib import Path
 
-_ROOT = Path(__file__).parents[1]
+CHECKOUT = Path(__file__).parents[1]
 
-README = _ROOT / "README.rst"
+README = CHECKOUT / "README.rst"
 
-OPERATING = _ROOT / "docs" / "operating.rst"
+OPERATING = CHECKOUT / "docs" / "operating.rst"
 
-TUTORIAL = _ROOT / "docs" / "tutorial.rst"
+TUTORIAL = CHECKOUT / "docs" / "tutorial.rst"
 
-DIALECTS_PAGE = _ROOT / "docs" / "dialects.rst"
+DIALECTS_PAGE = CHECKOUT / "docs" / "dialects.rst"
 
 #: The indented lines after ``::`` or a directive for code.
 _BLOCK = re.compile(r"(?:::|(\.\. code-block:: .*))\n\n((?: {4}.*\n|\n)+)")

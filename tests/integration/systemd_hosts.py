@@ -124,11 +124,15 @@ class SystemdHost:
         self._guest.start()
         self._root = Path(f"/proc/{self._guest.init_pid()}/root")
         self.run("sh", "-c", _WAIT)
-        self.put(package, "/opt/devlxd.deb")
         self.put(Path(key_writer.__file__), "/opt/keys.py")
         self.put(Path(restart_load.__file__), "/opt/load.py")
-        self.run("dpkg", "--install", "/opt/devlxd.deb")
+        self.install(package)
         self.wait_for_state("active")
+
+    def install(self, package: Path) -> None:
+        """Install or upgrade the package of devlxd."""
+        self.put(package, "/opt/devlxd.deb")
+        self.run("dpkg", "--install", "/opt/devlxd.deb")
 
     def stop(self) -> None:
         """Kill and remove the host."""

@@ -20,7 +20,7 @@ from tests.integration.lxc import (
 from tests.integration.lxd import LXD, missing_lxd
 from tests.integration.processes import TIMEOUT, ProcessTestCase, run, wait_until
 from tests.integration.servers import TWISTD, ServerProcess
-from tests.readme import OPERATING, README, blocks_of
+from tests.readme import CHECKOUT, OPERATING, README, blocks_of
 
 
 class ReadmeTestCase(ProcessTestCase):
@@ -113,18 +113,20 @@ class LXCTests(ReadmeTestCase):
 
 
 class UnitTests(ReadmeTestCase):
-    """The unit for systemd."""
+    """The units for systemd."""
 
     if shutil.which("systemd-analyze") is None:
         skip = "needs systemd-analyze (Debian: apt-get install systemd)"
 
     def test_unit(self) -> None:
-        """systemd has no complaint about the unit."""
-        unit = self.home / "devlxd.service"
-        self.replacements["/opt/devlxd/bin/twistd"] = TWISTD
-        unit.write_text(self.adapt(blocks_of(OPERATING, "Under systemd")[1]))
+        """systemd has no complaint about the units."""
+        self.replacements["/usr/lib/devlxd/bin/twistd"] = TWISTD
+        units = [self.home / "devlxd.service", self.home / "devlxd.socket"]
+        for unit in units:
+            text = (CHECKOUT / "packaging" / "systemd" / unit.name).read_text()
+            unit.write_text(self.adapt(text))
         done = subprocess.run(
-            ["systemd-analyze", "verify", str(unit)],
+            ["systemd-analyze", "verify", "--man=no", *map(str, units)],
             capture_output=True,
             text=True,
             timeout=TIMEOUT,

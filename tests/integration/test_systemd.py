@@ -1,7 +1,7 @@
 """Tests of the package under a real systemd: restarts, crashes, and what systemd shows.
 
 Guests ask and listen without a pause meanwhile, see `tests.integration.restart_load`.
-``python -m benchmarks.restarts`` does the same with higher numbers.
+``python -m benchmarks.systemd_restarts`` does the same with higher numbers.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.integration.cloud_guest import missing_requirement
+from tests.integration.debian_packages import with_version
 from tests.integration.lxc import make_home, unique_name
 from tests.integration.processes import ProcessTestCase, wait_until
 from tests.integration.systemd_hosts import CONTAINERS, SERVICE, Result, SystemdHost
@@ -43,6 +44,9 @@ time.sleep(1000)
 #: The time between two keys that are added, in seconds.
 PACE = 0.01
 
+#: The time between two restarts, in seconds, in which guests ask.
+PAUSE = 0.5
+
 
 def report(line: str) -> None:
     """Print a figure."""
@@ -55,12 +59,12 @@ class HostTestCase(ProcessTestCase):
     skip = missing_requirement()
 
     def setUp(self) -> None:
-        (package,) = Path(built_packages().name, "trixie").glob("*.deb")
+        (self.package,) = Path(built_packages().name, "trixie").glob("*.deb")
         home = make_home()
         self.addCleanup(shutil.rmtree, home)
         self.host = SystemdHost(unique_name("systemd"), home)
         self.addCleanup(self.host.stop)
-        self.host.start(package)
+        self.host.start(self.package)
         self.socket = self.host.socket()
 
     def assert_same_socket(self) -> None:
@@ -83,7 +87,7 @@ class RestartTests(HostTestCase):
     """Restarts that guests do not notice, and crashes."""
 
     def test_restarts(self) -> None:
-        """Restarts refuse no connect, fail no question and break no stream.
+        """Restarts and upgrades refuse no connect, fail no question, break no stream.
 
         Each stream receives the keys that are added meanwhile, once and in order.
         """
@@ -93,6 +97,9 @@ class RestartTests(HostTestCase):
             adding = pool.submit(self.host.add_keys, guests, 300, PACE)
             for _ in range(5):
                 self.host.systemctl("restart", SERVICE)
+                time.sleep(PAUSE)
+            later = with_version(self.package, "1:1.0", self.host.home)
+            self.host.install(later)
             adding.result()
         result = load.stop(300)
         report(
