@@ -30,6 +30,9 @@ _CONFIG = "config"
 LOG_LEVEL = "log-level"
 LOG_FORMAT = "log-format"
 
+#: The options that have one of a few values.
+_CHOICES = {LOG_FORMAT: FORMATS, LOG_LEVEL: LEVELS}
+
 #: The options in the file that come into force without a restart.
 _LIVE = (LIMIT_OPTION, LOG_LEVEL)
 
@@ -101,23 +104,24 @@ class ConfiguredOptions(usage.Options):
         )
         self._settings = self._read_settings()
         for setting in self._settings:
-            self._apply(setting)
-        for option, known in ((LOG_FORMAT, FORMATS), (LOG_LEVEL, LEVELS)):
+            if setting.option not in self._given or setting.option == LIMIT_OPTION:
+                self._apply(setting)
+        for option, known in _CHOICES.items():
             if self[option] is not None:
                 _check_choice(option, self[option], known)
 
     def _read_settings(self) -> list[Setting]:
-        """Return the options of the file, whose limits are right."""
+        """Return the options of the file, each of which is right by itself."""
         if self[_CONFIG] is None:
             return []
         try:
             settings = read_config(self[_CONFIG], self._known())
         except ConfigFileError as error:
             raise usage.UsageError(f"--{_CONFIG}: {error}") from None
+        scratch = type(self)()
         for setting in settings:
-            if setting.option == LIMIT_OPTION:
-                with self._naming_line_of(setting):
-                    _parse_limit(setting.value)
+            with self._naming_line_of(setting):
+                scratch._apply(setting)
         return settings
 
     def _known(self) -> KnownOptions:
@@ -128,11 +132,14 @@ class ConfiguredOptions(usage.Options):
 
     def _apply(self, setting: Setting) -> None:
         option, value = setting.option, setting.value
-        if option in self._given or option == LIMIT_OPTION:
-            return
-        if isinstance(self[option], list):
-            with self._naming_line_of(setting):
-                getattr(self, f"opt_{option.replace('-', '_')}")(value)
+        if option == LIMIT_OPTION:
+            # Those of the command line are in a list of their own.
+            _parse_limit(value)
+        elif option in _CHOICES:
+            _check_choice(option, value, _CHOICES[option])
+            self[option] = value
+        elif isinstance(self[option], list):
+            getattr(self, f"opt_{option.replace('-', '_')}")(value)
         else:
             self[option] = 1 if isinstance(self[option], int) else value
 
@@ -164,9 +171,6 @@ class ConfiguredOptions(usage.Options):
         if LOG_LEVEL not in self._given:
             levels = [one for one in settings if one.option == LOG_LEVEL]
             level = levels[-1].value if levels else None
-            for setting in levels:
-                with self._naming_line_of(setting):
-                    _check_choice(LOG_LEVEL, setting.value, LEVELS)
         before, after = _values(self._settings), _values(settings)
         differing = sorted(
             option

@@ -78,6 +78,15 @@ class RateLimitedLogger:
         if self._may_log(of):
             self._log.error(line, **fields)
 
+    def stop(self) -> None:
+        """Log the numbers of suppressed lines now, and end all periods."""
+        if self._summary_call is not None:
+            self._summary_call.cancel()
+            self._summary_call = None
+        for kind, period in self._periods.items():
+            self._log_suppressed(kind, period)
+        self._periods.clear()
+
     def _may_log(self, kind: Hashable) -> bool:
         """Count a line; return whether it may be logged."""
         now = self._reactor.seconds()

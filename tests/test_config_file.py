@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from devlxd.config_file import (
     Setting,
     read_config,
 )
+from devlxd.limits import parse_limit
 
 KNOWN = KnownOptions(
     texts=["containers", "location", "switch"],
@@ -199,7 +201,26 @@ class ConfigFileTests(SynchronousTestCase):
 
 
 class WholeFileTests(SynchronousTestCase):
-    """The example in the documentation."""
+    """The example in the documentation, and the file of the package."""
+
+    def test_packaged(self) -> None:
+        """The file that the package installs has only options that exist."""
+        path = Path(__file__).parents[1] / "packaging" / "devlxd.yaml"
+        # The examples in it, too: they are comments.
+        lines = [
+            line.removeprefix("#") if re.match("#( {2})?[a-z-]+:", line) else line
+            for line in path.read_text().splitlines()
+        ]
+        known = KnownOptions(["containers", "images", "location", "switch"], [], [])
+        with tempfile.NamedTemporaryFile("w") as file:
+            file.write("\n".join(lines))
+            file.flush()
+            settings = read_config(file.name, known)
+        limits = [one.value for one in settings if one.option == "limit"]
+        self.assertEqual(
+            [parse_limit(limit)[0] for limit in limits], ["downloads", "journal-bytes"]
+        )
+        self.assertEqual(len(read_config(str(path), known)), 1)
 
     def test_documentation(self) -> None:
         """The example of a whole file is right."""

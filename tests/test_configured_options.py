@@ -205,6 +205,8 @@ class RereadTests(OptionsTestCase):
         for content, line in (
             ("limits: {downloads: 0}", "1: limit: downloads: must be from 1 to 1000"),
             ("stat: x", "1: there is no option stat (did you mean 'state'?)"),
+            ("listen: [a,\n bad]", "2: listen: bad is bad"),
+            ("log-format: x", "1: log-format: x: must be one of text, json, journal"),
             (
                 "\nlog-level: x",
                 f"2: log-level: x: {LEVELS_TEXT}",

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, islice
 
 from twisted.application.service import Service
 from twisted.internet.interfaces import IReactorTime
@@ -61,6 +61,7 @@ class ChangeLog(Service):
             self._store.unwatch(self)
             self._loading.cancel()
             self._is_loaded = False
+            self._limited_log.stop()
         super().stopService()
 
     def _loaded(self, _: object) -> None:
@@ -107,7 +108,7 @@ def _differences(old: Container, new: Container) -> Iterator[str]:
         (old.devices, new.devices, "device "),
         (old.config, new.config, ""),
     ):
-        for name in (*before, *(added for added in after if added not in before)):
+        for name in chain(before, (name for name in after if name not in before)):
             compared += 1
             if compared > MAX_COMPARED:
                 yield "perhaps others"

@@ -24,7 +24,8 @@ class ChangeLogTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.store: ContainerStoreBase = MemoryStore()
         self.events: list[LogEvent] = []
-        self.log = ChangeLog(self.store, Clock(), limits(log_lines=3))
+        self.clock = Clock()
+        self.log = ChangeLog(self.store, self.clock, limits(log_lines=3))
 
     def lines(self, *changes: Container | str) -> list[str]:
         """Make changes while the service runs; return the lines in the log."""
@@ -86,6 +87,10 @@ class ChangeLogTests(SynchronousTestCase):
         lines = self.lines(*(evolve(C1, config={"a": str(n)}) for n in range(10)))
         self.assertEqual(len(lines), 1 + 3 + 1)
         self.assertIn("more lines like the last one are suppressed", lines[-1])
+        with capturedLogs() as events:
+            self.log.stopService()
+        self.assertIn("6 more lines about", str(formatEvent(events[0])))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
 
 class ChangedKeysTests(SynchronousTestCase):
