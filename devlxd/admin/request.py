@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.python.failure import Failure
 from twisted.web import http
 from twisted.web.server import Request
 
@@ -27,16 +26,9 @@ class AdminRequest(Request):
 
     :ivar name: the last segment of the path, decoded, if the route has ``*`` in its
         place.
-    :ivar is_disconnected: whether the connection was lost before the response ended.
     """
 
     name = ""
-    is_disconnected = False
-
-    def connectionLost(self, reason: Failure) -> None:
-        """See `Request.connectionLost`."""
-        self.is_disconnected = True
-        super().connectionLost(reason)
 
     def gotLength(self, length: int | None) -> None:
         """See `Request.gotLength`; a body that is too large is never stored."""
@@ -84,7 +76,8 @@ class AdminRequest(Request):
 
     def send(self, response: AdminResponse) -> None:
         """Send a whole response; do nothing if the client has disconnected."""
-        if self.is_disconnected:
+        channel: Any = self.channel
+        if channel is None:
             return
         self.begin(response.content_type, response.code)
         for name, value in response.headers:

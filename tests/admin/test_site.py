@@ -195,6 +195,19 @@ class SiteTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.assertEqual(self.site.connections, set())
 
+    def test_disconnected_before_the_response(self) -> None:
+        """A response for a client that has gone is not sent, and no error."""
+
+        class DisconnectingResource(AdminResource):
+            def respond(self, request: AdminRequest) -> AdminResponse:
+                connection.transport.loseConnection()
+                return json_response({})
+
+        self.site = AdminSite({"/x": DisconnectingResource()}, self.clock)
+        connection = self.connect()
+        connection.send(b"GET /x HTTP/1.1\r\nHost: x\r\n\r\n")
+        self.assertEqual(connection.receive(), b"")
+
     def test_close(self) -> None:
         """When devlxd stops, connections that do not close soon are aborted."""
         self.assertIsNone(self.successResultOf(self.site.close_connections()))
