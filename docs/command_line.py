@@ -1,7 +1,8 @@
 """Directives that write the command lines of devlxd into a page.
 
-``.. devlxd-commands::`` lists the commands of ``devlxd`` with their arguments, and
-``.. twistd-options::`` the options of ``twistd devlxd``, both from the parsers.
+``.. devlxd-commands::`` lists the commands of ``devlxd`` with their arguments,
+``.. twistd-options::`` the options of ``twistd devlxd``, both from the parsers, and
+``.. devlxd-limits::`` the limits that can be changed.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from devlxd.commands.main import make_parser
+from devlxd.model import LIMITS
 from devlxd.options import Options
 
 
@@ -76,6 +78,20 @@ def _options(options: Options) -> Iterator[nodes.definition_list_item]:
         yield _item(f"--{name}{value}", _paragraph(text))
 
 
+def _limits() -> Iterator[nodes.definition_list_item]:
+    """Yield the limits, with their defaults and the values that they may have."""
+    for limit in LIMITS.values():
+        default, *values = map(
+            limit.shown, (limit.default, limit.least, limit.greatest)
+        )
+        yield _item(
+            limit.name,
+            _paragraph(
+                f"{limit.description}; from {' to '.join(values)} (default: {default})"
+            ),
+        )
+
+
 class _ListDirective(SphinxDirective):
     """Writes a definition list."""
 
@@ -102,8 +118,17 @@ class OptionsDirective(_ListDirective):
         return _options(Options())
 
 
+class LimitsDirective(_ListDirective):
+    """Lists the limits."""
+
+    def items(self) -> Iterable[nodes.definition_list_item]:
+        """See `_ListDirective.items`."""
+        return _limits()
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """See the documentation of Sphinx."""
     app.add_directive("devlxd-commands", CommandsDirective)
     app.add_directive("twistd-options", OptionsDirective)
+    app.add_directive("devlxd-limits", LimitsDirective)
     return {"parallel_read_safe": True}

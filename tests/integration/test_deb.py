@@ -208,6 +208,7 @@ class BookwormTests(HostTestCase):
         self.assertEqual(len(pages.splitlines()), 2)
         self.assertIn("twistd", self.host.run("man", "8", "devlxd"))
         self.assertIn("--public", self.host.run("man", "1", "devlxd"))
+        self.assertIn("journal-bytes", self.host.run("man", "5", "devlxd.yaml"))
         self.run_shell("test -s /usr/share/zsh/vendor-completions/_devlxd")
         completion = ". /usr/share/bash-completion/completions/devlxd; complete -p"
         self.assertIn("devlxd", self.host.run("bash", "-c", completion))
@@ -224,6 +225,8 @@ class BookwormTests(HostTestCase):
             )
             self.assertTrue(self.is_active(unit), unit)
         self.assert_serves()
+        status = self.host.run("devlxd", "status")
+        self.assertTrue(status.startswith(f"healthy: devlxd {__version__}"), status)
         # Twisted would log that it cannot write the cache, if that were out of date.
         log = self.host.run("journalctl", "--unit=devlxd.service")
         self.assertIn("twistd", log)
