@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import parse_qs, urlsplit
+
 from attrs import evolve
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -19,11 +21,12 @@ from devlxd.interfaces import IRequestHandler
 from devlxd.model import Container
 from devlxd.testing import MemoryIdentifier, RecordingSink, site_for
 from devlxd.testing.contracts import (
-    MessageStreamContract,
+    ContinuableStreamContract,
     RunObserverContract,
     StoreObserverContract,
     SubscriberContract,
 )
+from devlxd.timestamps import timestamp_of
 from devlxd.turns import Turns
 
 C1 = Container("c1", {"user.a": "0"})
@@ -31,7 +34,7 @@ C1 = Container("c1", {"user.a": "0"})
 STATES = MemoryGuestStates(MemoryStore(), MemoryIdentifier(), Clock())
 
 
-class EventStreamTests(MessageStreamContract, SynchronousTestCase):
+class EventStreamTests(ContinuableStreamContract, SynchronousTestCase):
     """`EventStream` is a stream of messages."""
 
     def make_stream(self) -> EventStream:
@@ -44,8 +47,17 @@ class EventStreamTests(MessageStreamContract, SynchronousTestCase):
         )
         self.bus.startService()
         self.addCleanup(self.bus.stopService)
+        return self.stream_since(None)
+
+    def stream_since(self, since: int | None) -> EventStream:
+        """Return a stream of the events after a timestamp."""
         services = Services(LXD, Turns(self.clock), STATES, self.bus)
-        return EventStream(services, self.bus, "c1", ["config"], None)
+        return EventStream(services, self.bus, "c1", ["config"], since, "/1.0/events?")
+
+    def request(self, target: str) -> EventStream:
+        """See `ContinuableStreamContract.request`."""
+        since = parse_qs(urlsplit(target).query, strict_parsing=True)["since"][0]
+        return self.stream_since(timestamp_of(since))
 
     def settle(self) -> None:
         """See `StreamContract.settle`."""

@@ -39,6 +39,7 @@ The suites of each interface:
 * `IStoreObserver`: `StoreObserverContract`
 * `IStream`: `BodyStreamContract`, `MessageStreamContract`, both of which extend
   `StreamContract`
+* `IContinuableStream`: `ContinuableStreamContract`
 * `ISubscriber`: `SubscriberContract`
 * `ITurn`, `ITurns`: `TurnsContract`
 * `IWatcher`: `WatcherContract`
@@ -121,6 +122,7 @@ from devlxd.testing.contracts.stores import (
 )
 from devlxd.testing.contracts.streams import (
     BodyStreamContract,
+    ContinuableStreamContract,
     MessageStreamContract,
     StreamContract,
 )
@@ -136,6 +138,7 @@ __all__ = [
     "BodyStreamContract",
     "CallerIdentifierContract",
     "ContainerStoreContract",
+    "ContinuableStreamContract",
     "DurableGuestStatesContract",
     "DurableJournalContract",
     "EndingRunsContract",

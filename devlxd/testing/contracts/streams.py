@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from zope.interface.verify import verifyObject
 
-from devlxd.interfaces import IStream
+from devlxd.interfaces import IContinuableStream, IStream
 from devlxd.testing.contracts.base import ContractBase
 from devlxd.testing.sinks import RecordingSink
 
@@ -193,3 +193,44 @@ class MessageStreamContract(StreamContract):
         self.assertEqual(self.sink.how_ended(), ["finish"])
         self.stream.close()
         self.assert_released()
+
+
+class ContinuableStreamContract(MessageStreamContract):
+    """Tests of a stream of messages that another process can continue.
+
+    Override the hooks of `MessageStreamContract`, and `request`.
+    """
+
+    def request(self, target: str) -> IStream:
+        """Hook: return the stream that is the response to a request of ``target``."""
+        raise NotImplementedError
+
+    def test_continuable(self) -> None:
+        """The stream provides `IContinuableStream`."""
+        self.assertTrue(verifyObject(IContinuableStream, self.stream))
+
+    def test_continued(self) -> None:
+        """Another stream writes the messages that a closed one has not written."""
+        written: list[bytes] = []
+        for _ in range(3):
+            self.start()
+            self.count_after_message()
+            self.stream.pause()
+            self.count_after_message()
+            stream = IContinuableStream(self.stream)
+            target = stream.target()
+            assert target is not None
+            self.stream.close()
+            written += self.sink.written
+            self.sink = RecordingSink()
+            self.produce()
+            self.stream = self.request(target)
+        self.start()
+        self.assertEqual(len(written + self.sink.written), 9)
+        self.assertEqual(len(set(written + self.sink.written)), 9)
+
+    def test_ended(self) -> None:
+        """A stream that is closed cannot be continued."""
+        self.start()
+        self.stream.close()
+        self.assertIsNone(IContinuableStream(self.stream).target())
