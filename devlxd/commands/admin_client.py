@@ -11,10 +11,10 @@ import http.client
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, TypeVar
 
 from devlxd.commands.outcomes import CommandError, ExitStatus
 
@@ -40,6 +40,18 @@ _REASONS = {
     ConnectionError: "it closed the connection without an answer",
     http.client.IncompleteRead: "it closed the connection within the answer",
 }
+
+#: What reading an answer of another shape raises.
+_WRONG_SHAPE = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+
+_Answer = TypeVar("_Answer")
 
 
 class NotFoundError(CommandError):
@@ -115,6 +127,17 @@ class AdminClient:
         if not isinstance(answer, list) or not all(isinstance(a, dict) for a in answer):
             raise self._not_understood()
         return answer
+
+    def text_of(self, answer: _Answer, render: Callable[[_Answer], str]) -> str:
+        """Return an answer as text for people.
+
+        :param render: returns the text of an answer of devlxd.
+        :raises NoServiceError: if the answer is of another shape.
+        """
+        try:
+            return render(answer)
+        except _WRONG_SHAPE:
+            raise self._not_understood() from None
 
     def lines(self, target: str) -> Iterator[bytes]:
         """Return the lines of an answer without an end.

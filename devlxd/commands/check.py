@@ -38,6 +38,15 @@ def define(commands: Subparsers) -> None:
         help="the directory of the documents (default: containers in the "
         "configuration, or that of the first dialect)",
     )
+    _define_served(parser)
+    parser.add_argument(
+        "--json", action="store_true", help="print one object as JSON, for programs"
+    )
+    parser.set_defaults(run=run)
+
+
+def _define_served(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say what is served."""
     parser.add_argument(
         "--dialect",
         action="append",
@@ -59,10 +68,6 @@ def define(commands: Subparsers) -> None:
         help="the configuration of the devlxd that serves the containers (default: "
         f"{CONFIG}, if it exists)",
     )
-    parser.add_argument(
-        "--json", action="store_true", help="print one object as JSON, for programs"
-    )
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> ExitStatus:

@@ -34,7 +34,8 @@ def run(arguments: argparse.Namespace) -> ExitStatus:
     client = AdminClient(arguments.socket)
     if arguments.name is None:
         listed = client.get_list("/containers")
-        write(json_text(listed) if arguments.json else render_list(listed))
+        text = client.text_of(listed, render_list)
+        write(json_text(listed) if arguments.json else text)
         return ExitStatus.OK
     name = arguments.name.encode("utf-8", "surrogateescape")
     try:
@@ -42,7 +43,8 @@ def run(arguments: argparse.Namespace) -> ExitStatus:
     except NotFoundError:
         text = f"{printable(arguments.name)}: no such container"
         raise CommandError(text, ExitStatus.NO_CONTAINER) from None
-    write(json_text(container) if arguments.json else render(container))
+    text = client.text_of(container, render)
+    write(json_text(container) if arguments.json else text)
     return ExitStatus.OK
 
 

@@ -83,14 +83,11 @@ def _print(line: bytes, as_json: bool) -> None:
         return
     try:
         event = json.loads(line)
-    except (ValueError, RecursionError):
-        event = None
-    if not isinstance(event, dict):
+        text = json.dumps(event) if as_json else render(event)
+    except (AttributeError, RecursionError, ValueError):
         note("an event that is not understood is left out")
-    elif as_json:
-        write(json.dumps(event) + "\n")
     else:
-        write(f"{render(event)}\n")
+        write(f"{text}\n")
 
 
 def render(event: dict[str, Any]) -> str:

@@ -64,12 +64,12 @@ def run(
     client = AdminClient(arguments.socket)
     status = client.get("/status")
     if not arguments.watch:
-        text = render(status) + _limits(status)
+        text = client.text_of(status, lambda each: render(each) + _limits(each))
         write(json_text(status) if arguments.json else text)
         return ExitStatus.OK if status.get("healthy") is True else ExitStatus.BAD
     try:
         while True:
-            _show(status, arguments.json)
+            _show(client.text_of(status, render), status, arguments.json)
             sleep(INTERVAL)
             status = _get_again(client)
     except KeyboardInterrupt:
@@ -84,14 +84,17 @@ def _get_again(client: AdminClient) -> dict[str, Any]:
         return {"healthy": False, "problems": [str(error)]}
 
 
-def _show(status: dict[str, Any], as_json: bool) -> None:
-    """Show one of several statuses."""
+def _show(text: str, status: dict[str, Any], as_json: bool) -> None:
+    """Show one of several statuses.
+
+    :param text: the status for people.
+    """
     if as_json:
         write(json.dumps(status) + "\n")
     elif is_terminal():
-        write(_CLEAR + render(status))
+        write(_CLEAR + text)
     else:
-        write(render(status) + "\n")
+        write(f"{text}\n")
 
 
 def render(status: dict[str, Any]) -> str:

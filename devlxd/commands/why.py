@@ -44,8 +44,10 @@ def _pid(text: str) -> int:
 
 def run(arguments: argparse.Namespace) -> ExitStatus:
     """Print how the process would be identified."""
-    answer = AdminClient(arguments.socket).get(f"/why?pid={arguments.pid}")
-    write(json_text(answer) if arguments.json else render(answer))
+    client = AdminClient(arguments.socket)
+    answer = client.get(f"/why?pid={arguments.pid}")
+    text = client.text_of(answer, render)
+    write(json_text(answer) if arguments.json else text)
     return ExitStatus.BAD if _is_refused(answer) else ExitStatus.OK
 
 
