@@ -61,6 +61,7 @@ class Assembly:
         self._limits = CurrentLimits(options.limits())
         self._identification = _identification(options["assume"])
         self._stores: list[DirectoryStore] = []
+        self._services: list[DevLXDService] = []
         self._reloads: list[Callable[[], None]] = []
         self._reloader = Reloader(
             options.reread, self._limits, PROCESS_CHOICE, self._reloads
@@ -91,7 +92,11 @@ class Assembly:
         """Return what is served, in one line."""
         containers = sum(len(store.names()) for store in self._stores)
         sockets = len(self._options["listen"])
-        return f"serving {containers} containers at {sockets} sockets"
+        counts = [sum(s.connections().values()) for s in self._services]
+        return (
+            f"serving {containers} containers at {sockets} sockets; "
+            f"{sum(counts)} connections"
+        )
 
     def _add_admin(self) -> AdminService | None:
         """Add the operator's socket, if there is one.
@@ -134,6 +139,7 @@ class Assembly:
             self._reloads.append(images.reload)
         guest_api = self._guest_api(store, listens, images)
         guest_api.setServiceParent(self.service)
+        self._services.append(guest_api)
         if self._admin is not None:
             self._admin.add(guest_api)
         if self._handover is not None:

@@ -16,6 +16,9 @@ from devlxd.host.connection_handover import ConnectionHandover
 from devlxd.host.notifier import NullNotifier
 from devlxd.interfaces import IDevLXDReactor, INotifier
 
+#: The time between two updates of the status, in seconds.
+STATUS_INTERVAL = 10.0
+
 
 def _nothing_to_load() -> Deferred[None]:
     return succeed(None)
@@ -61,9 +64,12 @@ class ProcessService(MultiService):
         self._notifier = notifier or NullNotifier()
         self._handover = handover
         self._has_begun = False
+        self._is_stopping = False
         self._is_ready = False
+        self._last_status = ""
         self._watchdog = LoopingCall(self._notifier.alive)
-        self._watchdog.clock = reactor
+        self._reports = LoopingCall(lambda: self._report(self._status()))
+        self._watchdog.clock = self._reports.clock = reactor
 
     def privilegedStartService(self) -> None:
         """See `IService.privilegedStartService`.
@@ -88,7 +94,7 @@ class ProcessService(MultiService):
 
     def _begin(self) -> None:
         """Take connections over, and report when everything is loaded."""
-        if not self.running:
+        if self._is_stopping:
             return
         self._has_begun = True
         if self._notifier.watchdog:
@@ -98,10 +104,19 @@ class ProcessService(MultiService):
         self._loaded().addCallback(self._ready)
 
     def _ready(self, _result: object) -> None:
-        if self.running:
-            self._is_ready = True
-            self._notifier.status(self._status())
-            self._notifier.ready()
+        if self._is_stopping:
+            return
+        self._is_ready = True
+        if not self._reports.running:
+            self._reports.start(STATUS_INTERVAL, now=False)
+        self._report(self._status())
+        self._notifier.ready()
+
+    def _report(self, status: str) -> None:
+        """Tell the manager the status, if it has changed."""
+        if status != self._last_status:
+            self._last_status = status
+            self._notifier.status(status)
 
     def stopService(self) -> Deferred[None]:
         """See `IService.stopService`.
@@ -113,8 +128,11 @@ class ProcessService(MultiService):
         if signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
             # The reactor would log an error for a second one.
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        self._is_stopping = True
         self._notifier.stopping()
-        self._notifier.status("stopping")
+        self._report("stopping")
+        if self._reports.running:
+            self._reports.stop()
         handed_over = maybeDeferred(self._hand_over)
         handed_over.addErrback(
             lambda failure: self._log.failure(
@@ -141,7 +159,7 @@ class ProcessService(MultiService):
     def _reload(self) -> None:
         if self._is_ready:
             self._notifier.reloading()
-            self._notifier.status("reloading")
+            self._report("reloading")
         reloaded = maybeDeferred(self._on_hangup)
         reloaded.addErrback(self._reload_failed)
         if self._is_ready:

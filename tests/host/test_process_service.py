@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from devlxd.host.connection_handover import ConnectionHandover
-from devlxd.host.process_service import ProcessService
+from devlxd.host.process_service import STATUS_INTERVAL, ProcessService
 from devlxd.interfaces import IHandoverStore
 from devlxd.model import HandedOver
 from devlxd.testing import (
@@ -93,6 +93,7 @@ class ManagedProcessTests(SynchronousTestCase):
         self.loaded: Deferred[None] = Deferred()
         self.handed_over: Deferred[list[HandedOver]] = Deferred()
         self.reloaded: object = None
+        self.status = "serving"
         handover = ConnectionHandover(RecordingStore(self.calls), self.reactor)
         handover.add(lambda: self.handed_over, lambda _: [])
         self.service = ProcessService(
@@ -103,7 +104,7 @@ class ManagedProcessTests(SynchronousTestCase):
             notifier=self.notifier,
             handover=handover,
             loaded=lambda: self.loaded,
-            status=lambda: "serving",
+            status=lambda: self.status,
         )
         child = Service()
         self.patch(child, "startService", lambda: self.calls.append("start"))
@@ -151,6 +152,25 @@ class ManagedProcessTests(SynchronousTestCase):
         self.start()
         self.reactor.advance(100)
         self.assertEqual(self.calls, [])
+
+    def test_status(self) -> None:
+        """The manager learns what is served whenever that has changed."""
+        self.notifier.watchdog = 0
+        self.start()
+        self.reactor.pump([STATUS_INTERVAL] * 3)
+        self.assertEqual(self.calls, [])
+        self.status = "serving more"
+        self.reactor.pump([STATUS_INTERVAL] * 3)
+        self.assertEqual(self.calls, ["serving more"])
+
+    def test_loaded_late(self) -> None:
+        """A process that has been stopped does not become ready."""
+        self.service.privilegedStartService()
+        self.service.startService()
+        self.reactor.advance(0)
+        self.service.stopService()
+        self.loaded.callback(None)
+        self.assertNotIn("ready", self.calls)
 
     def test_stop(self) -> None:
         """The connections are handed over before the services are stopped."""
