@@ -181,12 +181,13 @@ class AdminTests(ProcessTestCase):
         )
         self.assertEqual(broken["name"], self.name)
         faults = self.ask(f"/containers/{self.name}")["faults"]
-        self.assertIn(3, [fault["line"] for fault in faults])
+        # The line of the bracket, which is not closed.
+        self.assertEqual([one["line"] for one in faults if one["breaks"]], [2])
         status = self.ask("/status")
         self.assertEqual(status["containers"], {"known": 1, "broken": 1})
         self.assertTrue(status["healthy"])
         (problem,) = status["problems"]
-        self.assertTrue(problem.startswith(f"{self.document}:3: "), problem)
+        self.assertTrue(problem.startswith(f"{self.document}:2: "), problem)
         self.documents.rename(self.home / "gone")
         wait_until(lambda: self.curl("/healthz") != "ok\n", "the directory is missed")
         self.assertFalse(self.ask("/status")["healthy"])
