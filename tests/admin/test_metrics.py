@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from pathlib import Path
 
 from prometheus_client import Metric
 from prometheus_client.openmetrics import parser as openmetrics
@@ -153,6 +155,13 @@ class MetricsTests(SynchronousTestCase):
                 "devlxd_journal_bytes[]": 8192,
             },
         )
+
+    def test_documented(self) -> None:
+        """The page on the operator's socket has a row for each metric."""
+        page = (Path(__file__).parents[2] / "docs" / "admin.rst").read_text()
+        documented = re.findall(r"\* - ``(devlxd_\w+)``", page)
+        types = re.findall(r"# TYPE (devlxd_\w+)", self.text())
+        self.assertEqual(sorted(documented), sorted(types))
 
     def test_openmetrics(self) -> None:
         """A client that accepts OpenMetrics receives that format."""
