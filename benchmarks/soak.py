@@ -6,7 +6,7 @@ A real ``twistd devlxd`` serves some real LXC containers and many cheap ones (se
 * documents appear, change, break, are repaired, renamed and removed; runs end;
 * guests ask in many ways, and download images;
 * guests listen, plain and with websockets, fast and slowly, and reconnect;
-* guests misbehave; SIGHUP is sent.
+* guests misbehave; SIGHUP is sent; the operator's socket is asked.
 
 Every answer is checked, and that each listener hears each change once and in order.
 At the end it prints what was done, the memory, descriptors and tasks after a sixth of
@@ -47,10 +47,14 @@ from benchmarks.soaking.listening import Listener
 from benchmarks.soaking.misbehaviour import Misbehaver
 from benchmarks.soaking.operating import Operator
 from benchmarks.soaking.report import Report
+from benchmarks.soaking.watching import Watcher
 from tests.integration.lxc import make_home, missing_requirement, unique_name
 
 #: The average times between the actions of each operator, asker and misbehaver.
 OPERATING, ASKING, MISBEHAVING, FLOODING, HANGUP = 2.0, 0.1, 0.3, 30.0, 20.0
+
+#: That between requests to the operator's socket.
+WATCHING = 1.0
 
 #: How many askers and misbehavers there are, and listeners in each container.
 ASKERS, MISBEHAVERS, LISTENERS, STALLED = 24, 8, 3, 4
@@ -102,6 +106,7 @@ class Soak:
             f"--listen=lxd6={home}/lxd6",
             f"--containers={home}/documents",
             f"--images={home}/images",
+            f"--admin={home}/admin.sock",
         )
         self._sampler = samples.Sampler(self._server.pid)
         self._operators: list[Operator] = []
@@ -219,6 +224,10 @@ class Soak:
             yield bad.stall(40)
         yield bad.flood(FLOODING)
         yield self._hang_up()
+        address = str(self._home / "admin.sock")
+        watcher = Watcher(others, address, report, Random(seeds.random()))
+        yield watcher.watch(WATCHING)
+        yield watcher.follow(life=20)
 
     async def _hang_up(self) -> None:
         while True:

@@ -6,5 +6,6 @@
 * `documents`: the configuration of each container, and its history.
 * `operating`: changes documents, and starts and ends runs.
 * `asking`, `listening`, `misbehaviour`: what guests do.
+* `watching`: what an operator's programs ask.
 * `samples`: memory, descriptors and tasks of devlxd over time.
 """

@@ -207,10 +207,11 @@ async def subscribe(client: Client, kind: str, since: str = "") -> AsyncIterator
     status, headers = await asyncio.wait_for(client.head(), PATIENCE)
     if status != 200:
         raise WrongError(f"{status} instead of events")
-    return _lines(client.body("GET", status, headers))
+    return lines_of(client.body("GET", status, headers))
 
 
-async def _lines(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def lines_of(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Yield the lines of a body."""
     rest: list[bytes] = []
     async for piece in pieces:
         *lines, last = piece.split(b"\n")
