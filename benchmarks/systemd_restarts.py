@@ -41,8 +41,9 @@ QUICK_RESTARTS, QUICK_KEYS, QUICK_KILLS, QUICK_MANY = 5, 300, 2, 1000
 #: The number of callers of each kind in each guest.
 CALLERS = 2
 
-#: The time between two keys that are added, in seconds.
-PACE = 0.005
+#: The time between two keys that are added, in seconds. devlxd keeps 1000 events of a
+#: container: a stream that is further behind would receive ``lost``.
+PACE = 0.03
 
 #: The time between two restarts, in seconds, in which guests ask.
 PAUSE = 0.5

@@ -22,6 +22,7 @@ import resource
 import sys
 import time
 from collections import Counter
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 QUESTION = b"GET /1.0/config/user.answer HTTP/1.1\r\nHost: lxd\r\n\r\n"
@@ -32,6 +33,9 @@ PAUSE = 0.02
 
 #: How long a half question waits for its other half, at most, in seconds.
 HALF = 1.0
+
+#: The opcodes of control frames (RFC 6455, section 5.5).
+CLOSE, PING, PONG = 8, 9, 10
 
 #: How long the streams may take to hear the last keys, in seconds.
 PATIENCE = 60.0
@@ -116,9 +120,11 @@ class Load:
                 head = f"GET /1.0/events?type=config&since={since} HTTP/1.1\r\n"
                 await self.subscribe(reader, writer, head, is_websocket)
                 self.open += 1
-                read = read_message if is_websocket else read_chunk
-                while line := await read(reader):
-                    for text in line.splitlines():
+                lines = messages(reader, writer) if is_websocket else chunks(reader)
+                rest = b""
+                async for data in lines:
+                    *texts, rest = (rest + data).split(b"\n")
+                    for text in filter(None, texts):
                         event = json.loads(text)
                         since = event["timestamp"].replace("+", "%2B")
                         if "key" not in event["metadata"]:
@@ -170,24 +176,30 @@ async def read_head(
     return status, {name.lower(): value.strip() for name, _, value in pairs}
 
 
-async def read_chunk(reader: asyncio.StreamReader) -> bytes:
-    """Read a chunk of a body; empty at the end."""
-    size = int(await reader.readuntil(b"\r\n"), 16)
-    return (await reader.readexactly(size + 2))[:-2]
+async def chunks(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
+    """Yield the chunks of a body; one may contain a part of a line."""
+    while size := int(await reader.readuntil(b"\r\n"), 16):
+        yield (await reader.readexactly(size + 2))[:-2]
 
 
-async def read_message(reader: asyncio.StreamReader) -> bytes:
-    """Read a message of a websocket; empty when it is closed."""
+async def messages(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> AsyncIterator[bytes]:
+    """Yield each frame of a websocket until it is closed; a message ends with LF."""
     while True:
-        opcode, size = await reader.readexactly(2)
+        first, size = await reader.readexactly(2)
         if size >= 126:
             extended = await reader.readexactly(2 if size == 126 else 8)
             size = int.from_bytes(extended, "big")
         data = await reader.readexactly(size)
-        if opcode & 15 == 8:
-            return b""
-        if opcode & 15 in (0, 1, 2):
-            return data
+        opcode, is_last = first & 15, first & 128
+        if opcode == CLOSE:
+            return
+        if opcode == PING:
+            # The mask may be zero.
+            writer.write(bytes([128 | PONG, 128 | size, 0, 0, 0, 0]) + data)
+        elif opcode != PONG:
+            yield data + (b"\n" if is_last else b"")
 
 
 async def main(
