@@ -61,6 +61,15 @@ with socket.socket(socket.AF_UNIX) as s:
     print(s.makefile().readline())
 """
 
+#: Completes "devlxd sta", as bash does when the tabulator key is pressed.
+COMPLETION = """
+. /usr/share/bash-completion/completions/devlxd
+COMP_WORDS=(devlxd sta)
+COMP_CWORD=1
+$(complete -p devlxd | sed 's/.*-F //') 2>/dev/null
+echo "${COMPREPLY[@]}"
+"""
+
 #: Runs a command in a file system in which no systemd runs.
 WITHOUT_SYSTEMD = (
     *("unshare", "--mount", "sh", "-euc"),
@@ -210,8 +219,7 @@ class BookwormTests(HostTestCase):
         self.assertIn("--public", self.host.run("man", "1", "devlxd"))
         self.assertIn("journal-bytes", self.host.run("man", "5", "devlxd.yaml"))
         self.run_shell("test -s /usr/share/zsh/vendor-completions/_devlxd")
-        completion = ". /usr/share/bash-completion/completions/devlxd; complete -p"
-        self.assertIn("devlxd", self.host.run("bash", "-c", completion))
+        self.assertEqual(self.host.run("bash", "-c", COMPLETION), "status\n")
         mode = self.host.run("stat", "-c", "%U %G %a", "/etc/devlxd/containers")
         self.assertEqual(mode, "root devlxd 2750\n")
         user = self.host.run("getent", "passwd", "devlxd")
