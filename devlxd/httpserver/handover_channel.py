@@ -17,6 +17,7 @@ from collections.abc import Callable
 from attrs import evolve
 from twisted.internet.defer import CancelledError
 from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from devlxd.httpserver.channel import DevLXDChannel
@@ -37,6 +38,7 @@ class HandoverChannel(DevLXDChannel):
     """
 
     state: ConnectionState | None = None
+    _log = Logger()
     _is_aborted = False
     _when_settled: Callable[[HandoverChannel], None] | None = None
 
@@ -104,12 +106,14 @@ class HandoverChannel(DevLXDChannel):
             be handed over. Then it is closed.
         """
         self._when_settled = None
-        state = self._capture_state()
-        if state is not None:
-            try:
+        try:
+            state = self._capture_state()
+            if state is not None:
                 return self.detach(), state
-            except OSError:
-                pass
+        except Exception as error:
+            # There may be too many file descriptors.
+            if not isinstance(error, OSError):
+                self._log.failure("a connection cannot be handed over and is closed")
         self.forceAbortClient()
         return None
 
@@ -170,6 +174,13 @@ class HandoverChannel(DevLXDChannel):
             return
         state, self.state = self.state, None
         assert state is not None
+        try:
+            self._continue_from(state)
+        except Exception:
+            self._log.failure("a connection cannot be continued and is closed")
+            self.forceAbortClient()
+
+    def _continue_from(self, state: ConnectionState) -> None:
         if not self._recognize(state):
             return
         if state.unsent:

@@ -51,6 +51,10 @@ EVENT_NAMES: Mapping[str, str] = MappingProxyType(
             "connections-not-handed-over"
         ),
         "connections cannot be handed over and are closed": "handover-failed",
+        "a connection cannot be handed over and is closed": (
+            "connection-not-handed-over"
+        ),
+        "a connection cannot be continued and is closed": "connection-not-continued",
         "connections of the last process cannot be continued": "continuing-failed",
         "systemd keeps no connections: set FileDescriptorStoreMax=": (
             "no-descriptor-store"

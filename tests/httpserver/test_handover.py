@@ -6,7 +6,7 @@ import errno
 import json
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from unittest import mock
 
@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from devlxd.containers.memory_store import MemoryStore
 from devlxd.httpserver import handover
 from devlxd.httpserver.connection_state import MAX_UNSENT
+from devlxd.httpserver.handover_channel import HandoverChannel
 from devlxd.httpserver.message_sink import SLICE
 from devlxd.httpserver.websocket import PING_INTERVAL
 from devlxd.model import Container, HandedOver, JSONValue
@@ -295,6 +296,22 @@ class RequestTests(HandoverTestCase):
         for one in (client, stream):
             self.ask(one)
             self.assertTrue(one.is_closed)
+
+    def test_failures(self) -> None:
+        """A connection that fails because of a bug is closed; others go on."""
+        for name in ("_capture_state", "_continue_from"):
+            clients = [self.connect() for _ in range(3)]
+            for client in clients:
+                self.get(client)
+            patched = fail_once(getattr(HandoverChannel, name))
+            with mock.patch.object(HandoverChannel, name, patched):
+                self.restart()
+            self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+            for client in clients:
+                self.ask(client)
+            self.assertEqual([one.is_closed for one in clients].count(True), 1)
+            self.close_clients()
+            self.reactor.run_until_idle()
 
 
 class AdoptTests(HandoverTestCase):
@@ -684,6 +701,18 @@ class StreamTests(HandoverTestCase):
         self.ask(client, masked(CLOSE, b"\x03\xe8", mask))
         self.assertTrue(client.is_closed)
         client.socket.close()
+
+
+def fail_once(function: Callable[..., object]) -> Callable[..., object]:
+    """Return a function that raises an exception at its first call."""
+    failures = iter([0])
+
+    def wrapped(*arguments: object) -> object:
+        for zero in failures:
+            1 // zero
+        return function(*arguments)
+
+    return wrapped
 
 
 def masked(opcode: int, payload: bytes, mask: bytes, *, fin: bool = True) -> bytes:
