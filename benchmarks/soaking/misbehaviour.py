@@ -95,7 +95,11 @@ class Misbehaver:
             (way,) = self._random.choices(list(self._ways), list(self._ways.values()))
             if operator.guest.is_up:
                 what = f"misbehaves: {way.__name__[1:]}"
-                with self._report.counting(what, operator.guest):
+                # During a flood all others of that container are refused.
+                refused = (MalformedError, ConnectionError, EOFError)
+                may_be_refused = refused if operator is self._villain else ()
+                counting = self._report.counting(what, operator.guest)
+                with counting, suppress(*may_be_refused):
                     await way(operator)
 
     async def flood(self, pause: float) -> None:
@@ -215,7 +219,7 @@ class Misbehaver:
 
     async def _stall_once(self, seconds: float) -> None:
         # During a flood it is refused.
-        with suppress(MalformedError, ConnectionError, asyncio.IncompleteReadError):
+        with suppress(MalformedError, ConnectionError, EOFError):
             async with await self._villain.guest.connect(limit=1024) as client:
                 await subscribe(client, self._random.choice(["plain", "websocket"]))
                 await asyncio.sleep(seconds)
