@@ -116,8 +116,10 @@ def _measure_all(host: SystemdHost, package: Path, quick: bool) -> None:
     def restart() -> None:
         host.systemctl("restart", SERVICE)
 
+    later = with_version(package, "1:1.0", host.home)
+
     def upgrade() -> None:
-        host.install(with_version(package, "1:1.0", host.home))
+        host.install(later)
 
     def kill() -> None:
         host.signal("KILL")

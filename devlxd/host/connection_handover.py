@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -83,7 +83,8 @@ class ConnectionHandover:
         return saved.addCallback(self._save)
 
     def _handed_over(self, hand_over: HandOver) -> Deferred[list[HandedOver]]:
-        handed_over = hand_over().addTimeout(TIMEOUT, self._reactor)
+        handed_over: Deferred[list[HandedOver]] = maybeDeferred(hand_over)
+        handed_over.addTimeout(TIMEOUT, self._reactor)
         return handed_over.addErrback(self._failed)
 
     def _failed(self, failure: Failure) -> list[HandedOver]:

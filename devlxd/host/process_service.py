@@ -113,7 +113,7 @@ class ProcessService(MultiService):
         self._notifier.ready()
 
     def _report(self, status: str) -> None:
-        """Tell the manager the status, if it has changed."""
+        """Report the status to the manager, if it has changed."""
         if status != self._last_status:
             self._last_status = status
             self._notifier.status(status)

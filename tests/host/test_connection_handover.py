@@ -112,6 +112,22 @@ class ConnectionHandoverTests(SynchronousTestCase):
         (kept,) = self.store.connections
         os.close(kept.descriptor)
 
+    def test_handing_over_fails(self) -> None:
+        """An exception of one service does not lose the connections of the others."""
+
+        def fail() -> Deferred[list[HandedOver]]:
+            raise ZeroDivisionError
+
+        self.handover = ConnectionHandover(self.store, self.clock)
+        self.handover.add(fail, self.services[0].adopt)
+        self.handover.add(self.services[1].hand_over, self.services[1].adopt)
+        _peer, connection = self.connection("b")
+        self.services[1].connections = [connection]
+        self.successResultOf(self.handover.save())
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        (kept,) = self.store.connections
+        os.close(kept.descriptor)
+
     def test_adopting_fails(self) -> None:
         """An exception of one service does not stop the process."""
 

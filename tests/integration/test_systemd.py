@@ -92,13 +92,13 @@ class RestartTests(HostTestCase):
         Each stream receives the keys that are added meanwhile, once and in order.
         """
         guests = GUESTS[:2]
+        later = with_version(self.package, "1:1.0", self.host.home)
         load = self.host.start_load(guests, callers=2, plain=25, websockets=25)
         with ThreadPoolExecutor(1) as pool:
             adding = pool.submit(self.host.add_keys, guests, 300, PACE)
             for _ in range(5):
                 self.host.systemctl("restart", SERVICE)
                 time.sleep(PAUSE)
-            later = with_version(self.package, "1:1.0", self.host.home)
             self.host.install(later)
             adding.result()
         result = load.stop(300)
