@@ -194,7 +194,7 @@ class BookwormTests(HostTestCase):
         self.host.run("dpkg", "--remove", "devlxd")
         for unit in UNITS:
             self.assertFalse(self.is_active(unit), unit)
-        self.assertIn("# edited", self.host.read("/etc/devlxd.yaml"))
+        self.assertIn("listen: lxd6=", self.host.read("/etc/devlxd.yaml"))
         self.host.run("dpkg", "--purge", "devlxd")
         left = set(self.run_shell(ALL_PATHS).splitlines()) - before
         self.assertEqual({path for path in left if not BACKUP.fullmatch(path)}, set())
@@ -244,7 +244,8 @@ class BookwormTests(HostTestCase):
 
     def assert_upgrades(self) -> None:
         """Assert that an upgrade restarts the service, and keeps all else."""
-        self.run_shell("echo '# edited' >>/etc/devlxd.yaml")
+        edit = ["sed", "-i", "s/^listen: /listen: lxd6=/", "/etc/devlxd.yaml"]
+        self.host.run(*edit)
         before = self.kept_by_upgrades()
         pid = self.show("devlxd.service", "MainPID")
         self.install(with_version(self.package, "1:1.0", self.home))
@@ -252,6 +253,8 @@ class BookwormTests(HostTestCase):
         self.assertNotEqual(self.show("devlxd.service", "MainPID"), pid)
         self.assertTrue(self.is_active("devlxd.service"))
         self.assert_serves()
+        status = self.host.run("devlxd", "status")
+        self.assertRegex(status, r"(?m)^lxd6 +listening +/run/devlxd/sock$")
 
     def assert_keeps_choices(self) -> None:
         """Assert that an upgrade enables and starts nothing that was switched off."""
