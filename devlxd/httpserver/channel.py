@@ -25,6 +25,7 @@ from twisted.python.failure import Failure
 from twisted.web import http
 from zope.interface import implementer
 
+from devlxd.httpserver.connection_state import MAX_RECEIVED
 from devlxd.httpserver.grammar import BodyTooLargeError
 from devlxd.httpserver.responses import TOO_LARGE
 from devlxd.httpserver.strict_channel import StrictChannel
@@ -148,8 +149,9 @@ class DevLXDChannel(StrictChannel):
 
         While the channel is paused, data is only buffered.
         """
-        if self.incomplete is not None and len(self.incomplete) <= self.max_received:
-            self.incomplete += data
+        if self.incomplete is not None:
+            room = MAX_RECEIVED + 1 - len(self.incomplete)
+            self.incomplete += data[: max(room, 0)]
         begun = self.unparsed
         super().dataReceived(data)
         unparsed = self.unparsed

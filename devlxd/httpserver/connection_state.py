@@ -15,9 +15,9 @@ from devlxd.model import JSONValue
 #: The version of the records. A process reads those of its own version only.
 VERSION = 1
 
-#: How much of a request that is not complete is kept, in bytes, besides as much as a
-#: body may have.
-MAX_RECEIVED = 20 * 1024
+#: How much of a request that is not complete is kept, in bytes: the longest head, or a
+#: long body.
+MAX_RECEIVED = 18 * 1024
 
 #: How much of a message that the client has not read yet is kept, in bytes.
 MAX_UNSENT = 1024 * 1024

@@ -22,6 +22,7 @@ from twisted.python.failure import Failure
 
 from devlxd.httpserver.channel import DevLXDChannel
 from devlxd.httpserver.connection_state import (
+    MAX_RECEIVED,
     MAX_UNSENT,
     ConnectionState,
     StreamState,
@@ -129,7 +130,7 @@ class HandoverChannel(DevLXDChannel):
             if stream is None:
                 return None
         unsent = self.unsent
-        if len(received) > self.max_received or len(unsent) > 2 * MAX_UNSENT:
+        if len(received) > MAX_RECEIVED or len(unsent) > 2 * MAX_UNSENT:
             return None
         admission = self.server.admission
         return ConnectionState(

@@ -6,7 +6,6 @@ from __future__ import annotations
 from twisted.web import http
 
 from devlxd.httpserver.closing_channel import ClosingChannel
-from devlxd.httpserver.connection_state import MAX_RECEIVED
 from devlxd.httpserver.grammar import is_bounded_header, tokens_of, with_ascii_target
 from devlxd.httpserver.responses import BAD_REQUEST, TOO_LARGE, Response
 
@@ -18,7 +17,7 @@ class StrictChannel(ClosingChannel):
     :ivar between_requests: whether nothing was received since the last request.
     :ivar after_empty_line: whether an empty line was received since then.
     :ivar incomplete: the data of a request that is not complete; ``None`` if there is
-        no such request. If it is longer than `max_received`, its end is missing. A
+        no such request. If it is longer than `MAX_RECEIVED`, its end is missing. A
         request that arrives in one piece is not copied.
     :ivar is_continued: whether the interim response 100 was sent for that request.
     """
@@ -28,11 +27,6 @@ class StrictChannel(ClosingChannel):
     after_empty_line = False
     incomplete: bytearray | None = None
     is_continued = False
-
-    @property
-    def max_received(self) -> int:
-        """The maximum length of `incomplete`, in bytes."""
-        return MAX_RECEIVED + self.server.limits.value.request_body_bytes
 
     def lineReceived(self, line: bytes) -> None:
         """See `LineReceiver.lineReceived`: check a line of the head of a request."""
