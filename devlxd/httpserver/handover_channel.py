@@ -39,7 +39,7 @@ class HandoverChannel(DevLXDChannel):
     """
 
     state: ConnectionState | None = None
-    _log = Logger()
+    _logger = Logger()
     _is_aborted = False
     _when_settled: Callable[[HandoverChannel], None] | None = None
 
@@ -114,7 +114,7 @@ class HandoverChannel(DevLXDChannel):
         except Exception as error:
             # There may be too many file descriptors.
             if not isinstance(error, OSError):
-                self._log.failure("a connection cannot be handed over and is closed")
+                self._logger.failure("a connection cannot be handed over and is closed")
         self.forceAbortClient()
         return None
 
@@ -178,7 +178,7 @@ class HandoverChannel(DevLXDChannel):
         try:
             self._continue_from(state)
         except Exception:
-            self._log.failure("a connection cannot be continued and is closed")
+            self._logger.failure("a connection cannot be continued and is closed")
             self.forceAbortClient()
 
     def _continue_from(self, state: ConnectionState) -> None:
