@@ -21,13 +21,18 @@ ENVIRONMENT = {name: os.environ[name] for name in os.environ if name[:6] != "PYT
 
 
 def files_of(*directories: str) -> set[str]:
-    """Return the paths of all files below directories of the checkout."""
+    """Return the paths of all files below directories of the checkout.
+
+    Those that running programs leave there are not among them.
+    """
     return {
         str(path.relative_to(ROOT))
         for directory in directories
         for path in (ROOT / directory).rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
-    } - {"twisted/plugins/dropin.cache"}
+        if path.is_file()
+        and path.name != "dropin.cache"
+        and "__pycache__" not in path.parts
+    }
 
 
 @functools.cache
