@@ -118,7 +118,8 @@ class Load:
             try:
                 reader, writer = await self.connect()
                 head = f"GET /1.0/events?type=config&since={since} HTTP/1.1\r\n"
-                await self.subscribe(reader, writer, head, is_websocket)
+                start = await self.subscribe(reader, writer, head, is_websocket)
+                since = since or start
                 self.open += 1
                 lines = messages(reader, writer) if is_websocket else chunks(reader)
                 rest = b""
@@ -143,16 +144,17 @@ class Load:
         writer: asyncio.StreamWriter,
         head: str,
         is_websocket: bool,
-    ) -> None:
-        """Ask for events."""
+    ) -> str:
+        """Ask for events; return the time from which on they arrive."""
         if is_websocket:
             key = base64.b64encode(os.urandom(16)).decode()
             head += "Upgrade: websocket\r\nConnection: Upgrade\r\n"
             head += f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n"
         writer.write(f"{head}Host: lxd\r\n\r\n".encode())
-        status, _fields = await read_head(reader)
+        status, fields = await read_head(reader)
         if (b" 101 " if is_websocket else b" 200 ") not in status:
             raise ValueError(f"{status!r}")
+        return fields[b"x-devlxd-timestamp"].decode().replace("+", "%2B")
 
     def result(self) -> dict[str, object]:
         """Return what happened, for JSON."""
