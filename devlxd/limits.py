@@ -10,7 +10,7 @@ from devlxd.model import LIMITS, Limits
 
 
 class CurrentLimits:
-    """The limits that are in force: those who use one read it here each time.
+    """The limits that are in force; code that uses one reads it here each time.
 
     :ivar value: all limits; an operator may have them replaced while devlxd runs.
     """

@@ -10,7 +10,7 @@ from twisted.internet.error import CannotListenError
 
 from devlxd.guestapi.dialect import Dialect
 from devlxd.guestapi.dialects import DEFAULT_DIALECT, DIALECTS
-from devlxd.host.listening import check_endpoint
+from devlxd.host.listening import check_endpoint, reason_of
 
 #: The form of a value that names a dialect; the groups are dialect and endpoint.
 _WITH_DIALECT = re.compile(r"([A-Za-z0-9_-]+)=(.*)", re.DOTALL)
@@ -55,6 +55,4 @@ class ListenOption:
         try:
             return check_endpoint(self.endpoint, identified)
         except CannotListenError as error:
-            cause = error.socketError
-            reason = getattr(cause, "strerror", None) or cause
-            raise ValueError(str(reason)) from error
+            raise ValueError(reason_of(error)) from error

@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.test_timestamps -*-
-"""Timestamps in the format of RFC 3339, with nanoseconds."""
+"""Times as texts: timestamps in the format of RFC 3339, and durations."""
 
 from __future__ import annotations
 
@@ -69,3 +69,14 @@ def utc_text(nanoseconds: int) -> str:
     seconds, fraction = divmod(nanoseconds, _NANOSECONDS)
     utc = datetime.fromtimestamp(seconds, timezone.utc)
     return f"{utc:%Y-%m-%dT%H:%M:%S}.{fraction // 1000:06d}Z"
+
+
+def duration_text(seconds: float) -> str:
+    """Return a duration as its two largest units, such as ``3 d 4 h``."""
+    left = int(seconds)
+    parts: list[str] = []
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        count, left = divmod(left, length)
+        if count or parts or unit == "s":
+            parts.append(f"{count} {unit}")
+    return " ".join(parts[:2])

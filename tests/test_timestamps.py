@@ -9,7 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from devlxd.timestamps import local_time, timestamp_of, timestamp_text, utc_text
+from devlxd.timestamps import (
+    duration_text,
+    local_time,
+    timestamp_of,
+    timestamp_text,
+    utc_text,
+)
 
 
 class TimestampTests(SynchronousTestCase):
@@ -76,3 +82,15 @@ class TimestampTests(SynchronousTestCase):
         """Parsing a formatted timestamp returns the same time, in every zone."""
         self.set_zone(zone)
         self.assertEqual(timestamp_of(timestamp_text(nanoseconds)), nanoseconds)
+
+
+class DurationTests(SynchronousTestCase):
+    """Durations for people."""
+
+    def test_units(self) -> None:
+        """A duration has its two largest units, one after the other."""
+        for seconds, text in (
+            *((0, "0 s"), (0.5, "0 s"), (59.9, "59 s"), (61, "1 min 1 s")),
+            *((3601, "1 h 0 min"), (90061, "1 d 1 h"), (86400 * 400, "400 d 0 h")),
+        ):
+            self.assertEqual(duration_text(seconds), text)

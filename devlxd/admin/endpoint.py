@@ -9,23 +9,18 @@ import socket
 from contextlib import closing
 
 from attrs import frozen
-from twisted.internet.endpoints import (
-    AdoptedStreamServerEndpoint,
-    UNIXServerEndpoint,
-    serverFromString,
-)
+from twisted.internet.endpoints import UNIXServerEndpoint
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IReactorUNIX, IStreamServerEndpoint
 from twisted.internet.protocol import Factory
 
-from devlxd.host.adopted import AdoptedEndpoint
 from devlxd.host.dry_run import DryRunReactor
-from devlxd.host.listening import is_socket_name, kind_of, listen_now
-from devlxd.host.private_apis import (
-    MALFORMED_DESCRIPTION,
-    NO_SUCH_SYSTEMD_SOCKET,
-    adopted_descriptor,
-    is_adopted_unix,
+from devlxd.host.listening import (
+    is_socket_name,
+    kind_of,
+    listen_now,
+    parse_endpoint,
+    reason_of,
 )
 from devlxd.host.socket_files import StaleSocketReplacer
 
@@ -83,24 +78,11 @@ class AdminEndpoint:
     def endpoint(self, reactor: IReactorUNIX) -> IStreamServerEndpoint:
         """Return the endpoint.
 
-        :raises ValueError: if the endpoint string is malformed.
+        :raises ValueError: if the endpoint string is malformed, see `parse_endpoint`.
         """
-        kind = kind_of(self.description)
-        if kind == "unix":
+        if kind_of(self.description) == "unix":
             reactor = StaleSocketReplacer(reactor, True, _DIRECTORY_MODE)
-        try:
-            endpoint: IStreamServerEndpoint = serverFromString(
-                reactor, self.description
-            )
-        except NO_SUCH_SYSTEMD_SOCKET as error:
-            raise ValueError("systemd passed no such socket") from error
-        except MALFORMED_DESCRIPTION as error:
-            raise ValueError(f"must have the form {_SYNTAX[kind]}") from error
-        if not isinstance(endpoint, AdoptedStreamServerEndpoint):
-            return endpoint
-        if not is_adopted_unix(endpoint):
-            raise ValueError("the socket of systemd must be a UNIX socket")
-        return AdoptedEndpoint(adopted_descriptor(endpoint))
+        return parse_endpoint(reactor, self.description, _SYNTAX)
 
     def check(self) -> str:
         """Check whether devlxd can listen there, without listening.
@@ -121,9 +103,7 @@ class AdminEndpoint:
                 return os.path.realpath(reactor.address)
             _check_tcp(reactor.address, reactor.port)
         except CannotListenError as error:
-            cause = error.socketError
-            reason = getattr(cause, "strerror", None) or cause
-            raise ValueError(str(reason)) from error
+            raise ValueError(reason_of(error)) from error
         except OSError as error:
             raise ValueError(error.strerror or str(error)) from error
         return f"{reactor.address}:{reactor.port}"

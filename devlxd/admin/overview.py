@@ -18,6 +18,7 @@ from devlxd.admin.resource import AdminResource
 from devlxd.admin.responses import AdminResponse, json_response
 from devlxd.admin.status import status_of
 from devlxd.model import Refusal
+from devlxd.timestamps import duration_text
 
 #: How many containers, faults and kinds of refusals are shown.
 MAX_SHOWN = 200
@@ -43,7 +44,7 @@ def overview(operation: Operation, counter: RequestCounter) -> dict[str, Any]:
     return {
         **{name: status[name] for name in _SHARED},
         "time": operation.uptime(),
-        "uptime": duration(operation.uptime()),
+        "uptime": duration_text(operation.uptime()),
         "containers": {**containers, "shown": _containers(operation)},
         "faults": [
             {"file": fault.file, "line": fault.line, "text": fault.text}
@@ -53,16 +54,6 @@ def overview(operation: Operation, counter: RequestCounter) -> dict[str, Any]:
         "requests": sum(counter.buckets),
         "buckets": list(zip((*BUCKETS, None), counter.buckets, strict=True)),
     }
-
-
-def duration(seconds: float) -> str:
-    """Return a duration as a text, such as ``3 d 4 h`` or ``5 min 20 s``."""
-    left, parts = int(seconds), []
-    for unit, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
-        count, left = divmod(left, size)
-        if count:
-            parts.append(f"{count} {unit}")
-    return " ".join(parts[:2]) or "0 s"
 
 
 def _containers(operation: Operation) -> list[dict[str, object]]:

@@ -20,6 +20,7 @@ from devlxd.commands.output import (
     write,
 )
 from devlxd.commands.parsers import Subparsers
+from devlxd.timestamps import duration_text
 
 #: The time between two questions with ``--watch``, in seconds.
 INTERVAL = 2.0
@@ -104,7 +105,7 @@ def render(status: dict[str, Any]) -> str:
         title += (
             f": devlxd {printable(status['version'])}, pid "
             f"{printable(status.get('pid'))}, running for "
-            f"{duration(status.get('uptime_seconds'))}"
+            f"{_uptime(status.get('uptime_seconds'))}"
         )
     containers = status.get("containers") or {}
     broken = containers.get("broken")
@@ -156,14 +157,7 @@ def _listeners(listeners: list[dict[str, Any]]) -> str:
     return "\n" + table(("DIALECT", "STATE", "ADDRESS"), rows) if rows else ""
 
 
-def duration(seconds: object) -> str:
-    """Return a time as its two largest units: ``3 d 4 h``."""
+def _uptime(seconds: object) -> str:
     if not isinstance(seconds, (int, float)):
         return printable(None)
-    left = int(seconds)
-    parts: list[str] = []
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
-        count, left = divmod(left, length)
-        if count or parts or unit == "s":
-            parts.append(f"{count} {unit}")
-    return " ".join(parts[:2])
+    return duration_text(seconds)

@@ -1,10 +1,11 @@
 # -*- test-case-name: tests.host.test_listening -*-
-"""Endpoints to serve guests at: from a description to a listening port."""
+"""Endpoints, for guests and for operators: from a description to a listening port."""
 
 from __future__ import annotations
 
 import ipaddress
 import os
+from collections.abc import Mapping
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred
@@ -14,6 +15,7 @@ from twisted.internet.endpoints import (
     UNIXServerEndpoint,
     serverFromString,
 )
+from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import (
     IAddress,
     IListeningPort,
@@ -35,7 +37,7 @@ from devlxd.host.private_apis import (
 )
 from devlxd.host.socket_files import StaleSocketReplacer
 
-#: The syntax of the kinds of Twisted endpoints that devlxd can use.
+#: The syntax of the kinds of Twisted endpoints that devlxd can serve guests at.
 _SYNTAX = {
     "unix": "unix:PATH[:mode=MODE][:backlog=NUMBER]",
     "systemd": "systemd:domain=UNIX:name=NAME",
@@ -70,18 +72,32 @@ def endpoint_at(reactor: IReactorUNIX, description: str) -> IStreamServerEndpoin
         path = os.path.join(description, "sock")
         creator = StaleSocketReplacer(reactor, creates_directory=True)
         return UNIXServerEndpoint(creator, path)
+    replacer = StaleSocketReplacer(reactor) if kind == "unix" else reactor
+    return parse_endpoint(replacer, description, _SYNTAX)
+
+
+def parse_endpoint(
+    reactor: IReactorUNIX, description: str, syntax: Mapping[str, str]
+) -> IStreamServerEndpoint:
+    """Return the endpoint that a Twisted endpoint string describes.
+
+    :param syntax: the syntax of each kind that can be used, for errors.
+    :raises ValueError: if it is malformed, or names a socket that systemd has not
+        passed, or one that is no UNIX socket.
+    """
     try:
-        endpoint: IStreamServerEndpoint = serverFromString(
-            StaleSocketReplacer(reactor) if kind == "unix" else reactor, description
-        )
+        endpoint: IStreamServerEndpoint = serverFromString(reactor, description)
     except NO_SUCH_SYSTEMD_SOCKET as error:
         raise ValueError("systemd passed no such socket") from error
     except MALFORMED_DESCRIPTION as error:
-        raise ValueError(_syntax_error(kind)) from error
+        kind = kind_of(description)
+        if kind not in syntax:
+            raise ValueError(f"unknown kind of endpoint: {kind}") from error
+        raise ValueError(f"must have the form {syntax[kind]}") from error
     if not isinstance(endpoint, AdoptedStreamServerEndpoint):
         return endpoint
     if not is_adopted_unix(endpoint):
-        raise ValueError(_UNIX_ONLY)
+        raise ValueError("the socket of systemd must be a UNIX socket")
     return AdoptedEndpoint(adopted_descriptor(endpoint))
 
 
@@ -167,11 +183,10 @@ def kind_of(description: str) -> str:
     return "" if not colon or "/" in kind else kind
 
 
-def _syntax_error(kind: str) -> str:
-    """Return the error text for a Twisted endpoint string that cannot be parsed."""
-    if kind in _SYNTAX:
-        return f"must have the form {_SYNTAX[kind]}"
-    return f"unknown kind of endpoint: {kind}"
+def reason_of(error: CannotListenError) -> str:
+    """Return why devlxd cannot listen on an endpoint, in one line."""
+    cause = error.socketError
+    return str(getattr(cause, "strerror", None) or cause)
 
 
 def is_socket_name(path: str) -> bool:

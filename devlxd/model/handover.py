@@ -18,7 +18,7 @@ JSONValue = Union[
 class HandedOver:
     """A connection on its way from one process to the next.
 
-    :ivar descriptor: the file descriptor of its socket. Whoever has this value closes
+    :ivar descriptor: the file descriptor of its socket. The owner of this value closes
         it.
     :ivar record: what the next process needs to continue it. Only the package that
         makes the records reads them.

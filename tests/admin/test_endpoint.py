@@ -11,7 +11,7 @@ from twisted.internet.endpoints import AdoptedStreamServerEndpoint
 from twisted.internet.protocol import Factory
 from twisted.trial.unittest import SynchronousTestCase
 
-from devlxd.admin import endpoint
+import devlxd.host.listening
 from devlxd.admin.endpoint import AdminEndpoint
 from devlxd.host.adopted import AdoptedEndpoint
 from devlxd.testing import MemoryDevLXDReactor
@@ -126,7 +126,9 @@ class EndpointTests(SynchronousTestCase):
         """A UNIX socket of systemd is adopted; it must be one."""
         for family in (socket.AF_UNIX, socket.AF_INET):
             adopted = AdoptedStreamServerEndpoint(self.reactor, 3, family)
-            self.patch(endpoint, "serverFromString", lambda *_, it=adopted: it)
+            self.patch(
+                devlxd.host.listening, "serverFromString", lambda *_, it=adopted: it
+            )
             at = AdminEndpoint.parse("systemd:domain=UNIX:name=a")
             if family == socket.AF_UNIX:
                 self.assertIsInstance(at.endpoint(self.reactor), AdoptedEndpoint)

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from devlxd import Container, MemoryStore
 from devlxd.admin.metrics import RequestCounter
 from devlxd.admin.operation import Operation
-from devlxd.admin.overview import MAX_SHOWN, duration, overview
+from devlxd.admin.overview import MAX_SHOWN, overview
 from devlxd.admin.page import render_page
 from devlxd.model import Refusal
 from tests.admin.test_metrics import Service, operation_of
@@ -86,14 +86,6 @@ class OverviewTests(SynchronousTestCase):
         self.assertEqual(
             places, [("/c/c1.yaml", 1), ("/c/c1.yaml", 2), ("/c/c2.yaml", 1)]
         )
-
-    def test_duration(self) -> None:
-        """A duration has its two largest units."""
-        for seconds, text in (
-            *((0, "0 s"), (59.9, "59 s"), (3601, "1 h 1 s")),
-            (90061, "1 d 1 h"),
-        ):
-            self.assertEqual(duration(seconds), text)
 
     def test_no_values(self) -> None:
         """It is JSON, and no value of a config is in it."""

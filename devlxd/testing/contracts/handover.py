@@ -28,7 +28,7 @@ class HandoverStoreContract(ContractBase):
         raise NotImplementedError
 
     def connection(self, record: dict[str, JSONValue]) -> socket.socket:
-        """Add a connection to `self.connections`; return the end of its peer."""
+        """Add a connection to ``connections``; return the end of its peer."""
         peer, ours = socket.socketpair()
         peer.settimeout(5)
         self.addCleanup(peer.close)
@@ -41,7 +41,7 @@ class HandoverStoreContract(ContractBase):
         self.connections: list[HandedOver] = []
 
     def save(self, store: IHandoverStore) -> bool:
-        """Save `self.connections`, and close them as their owner does."""
+        """Save ``connections``, and close them as their owner does."""
         saved = store.save(self.connections)
         for connection in self.connections:
             os.close(connection.descriptor)
