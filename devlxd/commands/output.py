@@ -49,6 +49,8 @@ def write(text: str) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
+        # Python would try again when it exits.
+        discard_output()
         raise CommandError(f"standard output: {error.strerror}") from None
 
 
@@ -60,7 +62,7 @@ def note(text: str) -> None:
 
 
 def discard_output() -> None:
-    """Let what is still to be written to a closed standard output go nowhere."""
+    """Let what cannot be written to the standard output go nowhere."""
     with open(os.devnull, "wb") as nowhere:
         os.dup2(nowhere.fileno(), 1)
 
