@@ -66,6 +66,12 @@ WARM_UP = 20.0
 #: The sizes of the images, in bytes.
 IMAGES = (100_000, 3_000_000, 12_000_000)
 
+#: The environment of devlxd, as in packaging/systemd/devlxd.service.
+ENVIRONMENT = {
+    "MALLOC_MMAP_THRESHOLD_": "131072",
+    "MALLOC_TRIM_THRESHOLD_": "131072",
+}
+
 #: How long devlxd may take to close everything after the guests, in seconds.
 SETTLING_TIME = 60.0
 
@@ -308,6 +314,7 @@ def main() -> None:
     if problem and options.lxc:
         print(f"no LXC containers: {problem}")
         options.lxc = 0
+    os.environ.update(ENVIRONMENT)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     home = make_home()
