@@ -191,7 +191,7 @@ class ServiceTests(HostTestCase):
         load = self.host.start_load(["c1"], callers=1, plain=1, websockets=1)
         self.host.shell(f"mv {CONTAINERS} {CONTAINERS}.away")
         self.host.run("systemctl", "restart", "--no-block", SERVICE)
-        wait_until(lambda: int(self.host.show("NRestarts")) > 6, "many failed starts")
+        wait_until(lambda: int(self.host.show("NRestarts")) > 5, "many failed starts")
         self.assertEqual(self.host.show("NFileDescriptorStore"), "1")
         self.host.shell(f"mv {CONTAINERS}.away {CONTAINERS}")
         self.host.wait_for_state("active")
