@@ -23,7 +23,7 @@ from devlxd.host.listening import endpoint_at
 from devlxd.host.process_service import ProcessService
 from devlxd.host.service_manager import take_service_manager
 from devlxd.host.socket_files import closed_directory
-from devlxd.host.startup import CheckedDirectory
+from devlxd.host.startup import UsedDirectory
 from devlxd.images.directory_image_store import DirectoryImageStore
 from devlxd.images.upstream_image_store import LXDImageStore
 from devlxd.interfaces import (
@@ -212,20 +212,20 @@ def make_image_store(
     return DirectoryImageStore(directory, reactor, limits)
 
 
-def checked_directories(options: Options) -> Iterator[CheckedDirectory]:
+def used_directories(options: Options) -> Iterator[UsedDirectory]:
     """Yield each directory that devlxd uses, once, for the checks at the start."""
     dialects = [at.dialect for at in options["listen"]]
     for path in dict.fromkeys(map(options.containers, dialects)):
-        yield CheckedDirectory("containers", str(path))
+        yield UsedDirectory("containers", str(path))
     defaults = [dialect.images for dialect in dialects if dialect.images]
     if defaults and options.lxd_socket() is None:
         images = str(options["images"] or defaults[0])
-        yield CheckedDirectory("images", images, is_needed=False)
-    yield CheckedDirectory("state", options["state"], is_written=True)
+        yield UsedDirectory("images", images, is_needed=False)
+    yield UsedDirectory("state", options["state"], is_written=True)
     for address in sorted(options.addresses):
         if os.path.isabs(address):
             directory = os.path.dirname(address)
-            yield CheckedDirectory("listen", directory, True, is_needed=False)
+            yield UsedDirectory("listen", directory, True, is_needed=False)
 
 
 def warn_of_closed_directories(options: Options) -> None:

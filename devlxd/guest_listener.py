@@ -7,8 +7,7 @@ import os
 import socket
 from collections.abc import Iterable, Mapping
 
-from twisted.application.service import Service
-from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import (
     IListeningPort,
     IReadDescriptor,
@@ -19,7 +18,8 @@ from twisted.python.failure import Failure
 
 from devlxd.guestapi.dialect import Dialect
 from devlxd.host.accepting import Acceptor, ListeningSocket
-from devlxd.host.listening import address_of, address_text, listen_now
+from devlxd.host.listening import address_of, address_text
+from devlxd.host.listening_service import ListeningService
 from devlxd.httpserver.connection_limiter import ConnectionLimiter
 from devlxd.httpserver.connection_state import ConnectionState, state_of
 from devlxd.httpserver.site import DevLXDSite
@@ -61,8 +61,8 @@ class _UNIXAcceptor:
         self._limiter.close()
 
 
-class GuestListener(Service):
-    """A service that listens on one endpoint; stopping it closes its connections."""
+class GuestListener(ListeningService):
+    """A service that serves one dialect on one endpoint."""
 
     _log = Logger()
 
@@ -73,14 +73,13 @@ class GuestListener(Service):
         dialect: Dialect,
         reactor: IDevLXDReactor,
     ) -> None:
-        self.endpoint = endpoint
+        super().__init__(endpoint, site)
         self.site = site
         self.dialect = dialect
         self._reactor = reactor
         self._unix_acceptor: _UNIXAcceptor | None = None
         #: Where the connections of this service were accepted, in their records.
         self._place: dict[str, JSONValue] = {}
-        self._listening: Deferred[IListeningPort | None] | None = None
         self._address = address_of(endpoint)
         self._is_bound = False
 
@@ -89,25 +88,8 @@ class GuestListener(Service):
         """The endpoint, for operators."""
         return Listener(self.dialect.name, self._address, self._is_bound)
 
-    def privilegedStartService(self) -> None:
-        """See `IService.privilegedStartService`: listen.
-
-        :raises CannotListenError: if listening fails immediately.
-        """
-        super().privilegedStartService()
-        self._listen()
-
-    def startService(self) -> None:
-        """See `IService.startService`: listen, unless this service listens already."""
-        super().startService()
-        self._listen()
-
-    def _listen(self) -> None:
-        if self._listening is None:
-            listening = listen_now(self.endpoint, self.site)
-            self._listening = listening.addCallbacks(self._listened, self._log_failure)
-
-    def _listened(self, port: IListeningPort) -> IListeningPort:
+    def listened(self, port: IListeningPort) -> None:
+        """See `ListeningService.listened`."""
         listening = getattr(port, "socket", None)
         if isinstance(listening, socket.socket) and listening.family == socket.AF_UNIX:
             reader = IReadDescriptor(port, None)
@@ -124,9 +106,9 @@ class GuestListener(Service):
             dialect=self.dialect.name,
             address=port.getHost(),
         )
-        return port
 
-    def _log_failure(self, failure: Failure) -> None:
+    def listening_failed(self, failure: Failure) -> None:
+        """See `ListeningService.listening_failed`."""
         self._log.failure(
             "cannot listen on {endpoint}; {dialect} guests are not served there",
             failure,
@@ -175,23 +157,13 @@ class GuestListener(Service):
         except ValueError:
             return None
 
-    def stopService(self) -> Deferred[None]:
-        """See `IService.stopService`: stop listening, then close every connection.
-
-        :return: a Deferred that fires when every connection is closed.
-        """
-        super().stopService()
-        listening, self._listening = self._listening, None
-        if listening is None:
-            return self.site.close_connections()
-        # A port that does not listen yet is stopped as soon as it does.
-        return listening.addCallback(self._stop)
-
-    def _stop(self, port: IListeningPort | None) -> Deferred[None]:
+    def stop_accepting(self) -> None:
+        """See `ListeningService.stop_accepting`."""
         self._is_bound = False
-        if port is None:
-            return self.site.close_connections()
         if self._unix_acceptor is not None:
             self._unix_acceptor.close()
-        stopped = maybeDeferred(port.stopListening)
-        return stopped.addCallback(lambda _: self.site.close_connections())
+            self._unix_acceptor = None
+
+    def close_connections(self) -> Deferred[None]:
+        """See `ListeningService.close_connections`."""
+        return self.site.close_connections()

@@ -16,7 +16,7 @@ from twisted.internet.base import ReactorBase
 from twisted.internet.interfaces import IReactorCore
 
 from devlxd import __version__
-from devlxd.assembly import Assembly, checked_directories, warn_of_closed_directories
+from devlxd.assembly import Assembly, used_directories, warn_of_closed_directories
 from devlxd.demo import DemoService
 from devlxd.host.garbage_collection import disable_gc_until
 from devlxd.host.monotonic_clock import use_monotonic_clock
@@ -48,7 +48,7 @@ def _process_service(options: Options, reactor: IDevLXDReactor) -> ProcessServic
     warn_of_closed_directories(options)
     assembly = Assembly(options, reactor)
     disable_gc_until(assembly.loaded())
-    log_checks(__version__, run_checks(checked_directories(options)))
+    log_checks(__version__, run_checks(used_directories(options)))
     return assembly.service
 
 

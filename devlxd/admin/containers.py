@@ -17,7 +17,7 @@ from devlxd.timestamps import utc_text
 
 
 @frozen
-class _Snapshot:
+class _ServiceView:
     """What a guest service says of all its containers, at one moment."""
 
     guests: Guests
@@ -27,8 +27,8 @@ class _Snapshot:
     inits: Mapping[str, int | None]
 
     @classmethod
-    def of(cls, guests: Guests) -> _Snapshot:
-        """Return the snapshot of now."""
+    def of(cls, guests: Guests) -> _ServiceView:
+        """Return the view of this moment."""
         service = guests.service
         return cls(
             guests,
@@ -87,12 +87,12 @@ class ContainersResource(AdminResource):
     def respond(self, request: AdminRequest) -> AdminResponse:
         """See `AdminResource.respond`."""
         listed = (
-            (name, number, snapshot)
-            for number, snapshot in enumerate(_snapshots(self._operation))
-            for name in snapshot.guests.names()
+            (name, number, view)
+            for number, view in enumerate(_views(self._operation))
+            for name in view.guests.names()
         )
         ordered = sorted(listed, key=lambda entry: entry[:2])
-        return json_response([snapshot.summary(name) for name, _, snapshot in ordered])
+        return json_response([view.summary(name) for name, _, view in ordered])
 
 
 class ContainerResource(AdminResource):
@@ -108,9 +108,9 @@ class ContainerResource(AdminResource):
         """See `AdminResource.respond`."""
         name = request.name
         found = [
-            snapshot.details(name)
-            for snapshot in _snapshots(self._operation)
-            if name in snapshot.guests.names()
+            view.details(name)
+            for view in _views(self._operation)
+            if name in view.guests.names()
         ]
         if not found:
             raise AdminError(http.NOT_FOUND, "no such container")
@@ -118,5 +118,5 @@ class ContainerResource(AdminResource):
         return json_response({**first, "others": others} if others else first)
 
 
-def _snapshots(operation: Operation) -> Iterator[_Snapshot]:
-    return (_Snapshot.of(guests) for guests in operation.guests)
+def _views(operation: Operation) -> Iterator[_ServiceView]:
+    return (_ServiceView.of(guests) for guests in operation.guests)

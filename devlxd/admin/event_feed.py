@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -17,8 +17,8 @@ from devlxd.timestamps import utc_text
 LINES_PER_SECOND = 100
 
 
-class IsFollowing(Protocol):
-    """A follower of the feed."""
+class Follower(Protocol):
+    """A receiver of the lines of a feed."""
 
     @property
     def has_questions(self) -> bool:
@@ -45,18 +45,18 @@ class EventFeed:
     def __init__(self, reactor: IReactorTime, now: Callable[[], int]) -> None:
         self._reactor = reactor
         self._now = now
-        self._followers: dict[IsFollowing, None] = {}
+        self._followers: dict[Follower, None] = {}
         self._sent: Counter[tuple[str | None, bool]] = Counter()
         self._second: IDelayedCall | None = None
         self.is_followed = False
         self.has_questions = False
 
-    def add(self, follower: IsFollowing) -> None:
+    def add(self, follower: Follower) -> None:
         """Add a follower, which receives all events from now on."""
         self._followers[follower] = None
         self._update()
 
-    def remove(self, follower: IsFollowing) -> None:
+    def remove(self, follower: Follower) -> None:
         """Remove a follower; do nothing if it was removed."""
         self._followers.pop(follower, None)
         self._update()
@@ -109,7 +109,7 @@ class EventFeed:
         self,
         event: str,
         container: str | None,
-        fields: dict[str, object] | dict[str, int],
+        fields: Mapping[str, object],
         is_question: bool,
     ) -> None:
         line = self.line(event, container, fields)
@@ -121,7 +121,7 @@ class EventFeed:
         self,
         event: str,
         container: str | None,
-        fields: dict[str, object] | dict[str, int],
+        fields: Mapping[str, object],
     ) -> bytes:
         """Return the line of an event that happens now."""
         timestamp = utc_text(self._now())

@@ -6,8 +6,7 @@ from __future__ import annotations
 import os
 import socket
 
-from twisted.application.service import Service
-from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -15,11 +14,12 @@ from twisted.python.failure import Failure
 from devlxd.admin.site import AdminSite
 from devlxd.host.accepting import Acceptor, ListeningSocket
 from devlxd.host.adopted import AdoptedPort
-from devlxd.host.listening import address_text, listen_now
+from devlxd.host.listening import address_text
+from devlxd.host.listening_service import ListeningService
 from devlxd.interfaces import IDevLXDReactor
 
 
-class AdminListener(Service):
+class AdminListener(ListeningService):
     """A service that listens on one endpoint for operators.
 
     :param endpoint: the endpoint.
@@ -32,31 +32,13 @@ class AdminListener(Service):
     def __init__(
         self, endpoint: IStreamServerEndpoint, site: AdminSite, reactor: IDevLXDReactor
     ) -> None:
-        self._endpoint = endpoint
+        super().__init__(endpoint, site)
         self._site = site
         self._reactor = reactor
         self._acceptor: Acceptor | None = None
-        self._listening: Deferred[IListeningPort | None] | None = None
 
-    def privilegedStartService(self) -> None:
-        """See `IService.privilegedStartService`: listen.
-
-        :raises CannotListenError: if listening fails immediately.
-        """
-        super().privilegedStartService()
-        self._listen()
-
-    def startService(self) -> None:
-        """See `IService.startService`: listen, unless this service listens already."""
-        super().startService()
-        self._listen()
-
-    def _listen(self) -> None:
-        if self._listening is None:
-            listening = listen_now(self._endpoint, self._site)
-            self._listening = listening.addCallbacks(self._listened, self._log_failure)
-
-    def _listened(self, port: IListeningPort) -> IListeningPort:
+    def listened(self, port: IListeningPort) -> None:
+        """See `ListeningService.listened`."""
         if isinstance(port, AdoptedPort):
             # Such a port does not accept connections itself.
             listening = ListeningSocket(fileno=os.dup(port.socket.fileno()))
@@ -65,7 +47,6 @@ class AdminListener(Service):
         self._log.info(
             "operators are served at {address}", address=address_text(port.getHost())
         )
-        return port
 
     def _accepted(self, connection: socket.SocketType) -> None:
         connection.setblocking(False)
@@ -76,25 +57,20 @@ class AdminListener(Service):
         )
         connection.close()
 
-    def _log_failure(self, failure: Failure) -> None:
+    def listening_failed(self, failure: Failure) -> None:
+        """See `ListeningService.listening_failed`."""
         self._log.failure(
             "cannot listen on {endpoint}; operators are not served there",
             failure,
-            endpoint=self._endpoint,
+            endpoint=self.endpoint,
         )
 
-    def stopService(self) -> Deferred[None]:
-        """See `IService.stopService`: stop listening, then close all connections."""
-        super().stopService()
-        listening, self._listening = self._listening, None
+    def stop_accepting(self) -> None:
+        """See `ListeningService.stop_accepting`."""
         if self._acceptor is not None:
             self._acceptor.stop()
             self._acceptor = None
-        if listening is None:
-            return self._site.close_connections()
-        # A port that does not listen yet is stopped as soon as it does.
-        return listening.addCallback(self._stop)
 
-    def _stop(self, port: IListeningPort | None) -> Deferred[None]:
-        stopped = maybeDeferred(port.stopListening) if port else succeed(None)
-        return stopped.addCallback(lambda _: self._site.close_connections())
+    def close_connections(self) -> Deferred[None]:
+        """See `ListeningService.close_connections`."""
+        return self._site.close_connections()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from attrs import frozen
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred
 
@@ -24,6 +25,16 @@ from devlxd.interfaces import (
     IServiceObserver,
 )
 from devlxd.observers import GuardedObserver
+
+
+@frozen
+class _Observed:
+    """A store whose guest service is observed, and the two parts of the observer."""
+
+    store: IContainerStore
+    directory: str
+    records: Records
+    reporter: EventReporter
 
 
 class AdminService(MultiService):
@@ -46,8 +57,7 @@ class AdminService(MultiService):
         super().__init__()
         self._operation = operation
         self._feed = EventFeed(reactor, operation.now)
-        self._observed: list[tuple[IContainerStore, Records, EventReporter]] = []
-        self._directories: list[tuple[EventReporter, str]] = []
+        self._observed: list[_Observed] = []
         self._metrics = Metrics(operation)
         routes = {
             **admin_routes(operation, self._feed, reactor),
@@ -68,19 +78,18 @@ class AdminService(MultiService):
         """
         records = Records(store, self._operation.now)
         reporter = EventReporter(self._feed)
-        self._observed.append((store, records, reporter))
-        self._directories.append((reporter, directory))
-        if len(self._directories) > 1:
-            for each, its_directory in self._directories:
-                each.fields = {"directory": its_directory}
+        self._observed.append(_Observed(store, directory, records, reporter))
+        if len(self._observed) > 1:
+            for each in self._observed:
+                each.reporter.fields = {"directory": each.directory}
         return GuardedObserver(records, reporter, self._metrics.counter)
 
     def add(self, service: IGuestService) -> None:
         """Add a guest service, whose observer `observer_for` has returned."""
-        for store, records, reporter in self._observed:
-            if store is service.store:
-                self._operation.guests.append(Guests(service, records))
-                service.states.watch(reporter)
+        for each in self._observed:
+            if each.store is service.store:
+                self._operation.guests.append(Guests(service, each.records))
+                service.states.watch(each.reporter)
 
     def startService(self) -> None:
         """See `IService.startService`."""

@@ -54,7 +54,7 @@ class Check:
 
 
 @frozen
-class CheckedDirectory:
+class UsedDirectory:
     """A directory that devlxd uses.
 
     :ivar option: the option that names it.
@@ -70,7 +70,7 @@ class CheckedDirectory:
 
 
 def run_checks(
-    directories: Iterable[CheckedDirectory],
+    directories: Iterable[UsedDirectory],
     proc: Path = Path("/proc"),
     cgroups: Path = Path("/sys/fs/cgroup"),
 ) -> list[Check]:
@@ -199,7 +199,7 @@ def _cgroups(root: Path) -> Check:
     return Check("cgroups", Result.PROBLEM, f"none are mounted at {root}")
 
 
-def _directory(directory: CheckedDirectory) -> Check:
+def _directory(directory: UsedDirectory) -> Check:
     option, path = directory.option, directory.path
     try:
         status = os.stat(path)

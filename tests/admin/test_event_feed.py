@@ -22,11 +22,11 @@ class RecordingFollower:
     ended: int = 0
 
     def receive(self, line: bytes) -> None:
-        """See `IsFollowing.receive`."""
+        """See `Follower.receive`."""
         self.lines.append(line)
 
     def end(self) -> None:
-        """See `IsFollowing.end`."""
+        """See `Follower.end`."""
         self.ended += 1
 
     def events(self) -> list[Any]:

@@ -13,8 +13,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from devlxd.host import startup
 from devlxd.host.startup import (
     Check,
-    CheckedDirectory,
     Result,
+    UsedDirectory,
     log_checks,
     run_checks,
 )
@@ -41,7 +41,7 @@ class StartupTests(SynchronousTestCase):
         """Write a file of proc(5)."""
         (self.proc / name).write_text(text)
 
-    def checks(self, *directories: CheckedDirectory) -> dict[str, Check]:
+    def checks(self, *directories: UsedDirectory) -> dict[str, Check]:
         """Return the checks by their names."""
         found = run_checks(directories, self.proc, self.cgroups)
         return {check.name: check for check in found}
@@ -147,7 +147,7 @@ class StartupTests(SynchronousTestCase):
         mode = f"{path} (mode 700, uid {os.geteuid()})"
 
         def checked(**arguments: bool) -> tuple[str, str]:
-            check = self.checks(CheckedDirectory("state", path, **arguments))["state"]
+            check = self.checks(UsedDirectory("state", path, **arguments))["state"]
             return check.result.value, check.detail
 
         self.assertEqual(checked(is_written=True), ("ok", mode))
@@ -171,8 +171,8 @@ class StartupTests(SynchronousTestCase):
     def test_log(self) -> None:
         """The checks are lines for people, of one screen, and fields of one event."""
         directories = [
-            CheckedDirectory("containers", str(self.root)),
-            CheckedDirectory("containers", "/nonexistent"),
+            UsedDirectory("containers", str(self.root)),
+            UsedDirectory("containers", "/nonexistent"),
         ]
         with capturedLogs() as events:
             log_checks("1.2", run_checks(directories, self.proc, self.cgroups))
