@@ -29,6 +29,7 @@ class AdminRequest(Request):
     """
 
     name = ""
+    _is_refused = False
 
     def gotLength(self, length: int | None) -> None:
         """See `Request.gotLength`; a body that is too large is never stored."""
@@ -42,11 +43,12 @@ class AdminRequest(Request):
         self._received += len(data)
         if self._received <= MAX_BODY:
             super().handleContentChunk(data)
-        else:
+        elif not self._is_refused:
             self._refuse_body()
 
     def _refuse_body(self) -> None:
         """Respond although the request is not complete, and close the connection."""
+        self._is_refused = True
         body = error_response(http.REQUEST_ENTITY_TOO_LARGE, "the body is too large")
         channel: Any = self.channel
         channel.transport.write(

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeAlias
 
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
@@ -19,6 +19,10 @@ from devlxd.model import HandedOver
 #: How long a service may take to hand over its connections, in seconds. Requests in
 #: progress have two seconds to end.
 TIMEOUT = 4.0
+
+#: How much data the records of all connections may have, in characters of base64: as
+#: much as the connections of three sockets. Writing and reading it takes seconds.
+MAX_DATA = 64 * 1024 * 1024
 
 #: Stops serving connections and returns them, see `DevLXDService.hand_over`.
 HandOver: TypeAlias = Callable[[], Deferred[list[HandedOver]]]
@@ -92,7 +96,7 @@ class ConnectionHandover:
         return []
 
     def _save(self, services: Sequence[Sequence[HandedOver]]) -> None:
-        connections = [each for service in services for each in service]
+        connections = self._bounded(each for service in services for each in service)
         if self._store.save(connections):
             self._log.info(
                 "{count} connections are left to the next process",
@@ -103,6 +107,29 @@ class ConnectionHandover:
                 os.close(connection.descriptor)
         else:
             _close(connections)
+
+    def _bounded(self, connections: Iterable[HandedOver]) -> list[HandedOver]:
+        """Close the connections with the most data if there is too much of all."""
+        kept: list[HandedOver] = []
+        left_out: list[HandedOver] = []
+        left = MAX_DATA
+        for connection in sorted(connections, key=_size):
+            left -= _size(connection)
+            (kept if left >= 0 else left_out).append(connection)
+        if left_out:
+            self._log.warn(
+                "{count} connections have too much data for the next process and are "
+                "closed",
+                count=len(left_out),
+            )
+        _close(left_out)
+        return kept
+
+
+def _size(connection: HandedOver) -> int:
+    """Return the length of all texts in the record of a connection."""
+    values = connection.record.values()
+    return sum(len(value) for value in values if isinstance(value, str))
 
 
 def _close(connections: Sequence[HandedOver]) -> None:

@@ -22,8 +22,9 @@ MAX_RECEIVED = 18 * 1024
 #: How much of a message that the client has not read yet is kept, in bytes.
 MAX_UNSENT = 1024 * 1024
 
-#: How much data of all connections of a site is kept, in bytes.
-MAX_OF_ALL = 64 * 1024 * 1024
+#: How much data of all connections of a site is kept, in bytes. Writing it and reading
+#: it take less than a second.
+MAX_OF_ALL = 16 * 1024 * 1024
 
 #: The protocol of a stream over a websocket.
 WEBSOCKET = "websocket"

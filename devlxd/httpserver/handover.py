@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Hashable, Iterable
 from operator import itemgetter
 
 from twisted.internet.defer import Deferred
@@ -68,13 +70,25 @@ class Handover:
     def _capture(self) -> None:
         self._unsettled.clear()
         captured, left = [], MAX_OF_ALL
-        # Connections with much data do not take the place of others.
-        for size, channel in sorted(
-            ((one.size, one) for one in self._channels()), key=itemgetter(0)
-        ):
+        for size, channel in _by_data(self._channels()):
             left -= size
             if left < 0 or not channel.is_settled:
                 channel.forceAbortClient()
             elif (one := channel.capture()) is not None:
                 captured.append(one)
         self._captured.callback(captured)
+
+
+def _by_data(channels: Iterable[HandoverChannel]) -> list[tuple[int, HandoverChannel]]:
+    """Return pairs of the size of the data of a channel, and the channel.
+
+    They are in an order in which neither connections with much data, nor owners with
+    much data in many connections, take the place of others.
+    """
+    totals: Counter[Hashable] = Counter()
+    ranked = []
+    sizes = ((one.size, one) for one in channels)
+    for size, channel in sorted(sizes, key=itemgetter(0)):
+        totals[channel.owner] += size
+        ranked.append((totals[channel.owner], size, channel))
+    return [(size, one) for _, size, one in sorted(ranked, key=itemgetter(0))]

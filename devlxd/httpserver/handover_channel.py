@@ -96,9 +96,12 @@ class HandoverChannel(DevLXDChannel):
     @property
     def size(self) -> int:
         """How much data a record of the connection has, in bytes."""
-        response = self.response
+        response, state = self.response, self.state
         unwritten = response.unwritten if isinstance(response, MessageSink) else 0
-        return len(self.incomplete or self.unparsed) + len(self.unsent) + unwritten
+        # A connection that waits for the store still has the data of the last process.
+        kept = len(state.received) + len(state.unsent) if state is not None else 0
+        received = len(self.incomplete or self.unparsed)
+        return received + len(self.unsent) + unwritten + kept
 
     def capture(self) -> tuple[int, ConnectionState] | None:
         """Lose the connection, and return what is needed to continue it.

@@ -50,6 +50,9 @@ EVENT_NAMES: Mapping[str, str] = MappingProxyType(
         "{count} connections cannot be handed over to the next process: {reason}": (
             "connections-not-handed-over"
         ),
+        "{count} connections have too much data for the next process and are closed": (
+            "connections-too-large"
+        ),
         "connections cannot be handed over and are closed": "handover-failed",
         "a connection cannot be handed over and is closed": (
             "connection-not-handed-over"

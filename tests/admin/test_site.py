@@ -158,6 +158,16 @@ class SiteTests(SynchronousTestCase):
         self.assertEqual(Answer.parse(connection.receive()).code, 413)
         self.assertFalse(connection.transport.connected)
 
+    def test_large_body_unread(self) -> None:
+        """A body that goes on after its refusal is not refused again."""
+        connection = self.connect()
+        connection.transport.holds = True
+        connection.send(
+            b"POST /reload HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
+        connection.send(b"1\r\nx\r\n" * (MAX_BODY + 100))
+        self.assertEqual(connection.receive().count(b"HTTP/1.1 413 "), 1)
+
     def test_request_timeout(self) -> None:
         """A request that does not arrive is not waited for, however it trickles in."""
         connection = self.connect()

@@ -11,6 +11,7 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
+from devlxd.host import connection_handover
 from devlxd.host.connection_handover import TIMEOUT, ConnectionHandover
 from devlxd.model import HandedOver
 from devlxd.testing import MemoryHandoverStore
@@ -97,6 +98,26 @@ class ConnectionHandoverTests(SynchronousTestCase):
         self.services[0].connections = [connection]
         self.successResultOf(self.handover.save())
         self.assertEqual(peer.recv(1), b"")
+
+    def test_too_much_data(self) -> None:
+        """With too much data of all services, those with the least continue."""
+        self.patch(connection_handover, "MAX_DATA", 100)
+        peers = []
+        for service, size in zip(self.services, (90, 60), strict=True):
+            for unsent in ("", "x" * size):
+                peer, one = self.connection(service.dialect)
+                record = {**one.record, "unsent": unsent}
+                service.connections.append(HandedOver(one.descriptor, record))
+                peers.append(peer)
+        with capturedLogs() as events:
+            self.successResultOf(self.handover.save())
+        self.assertIn("1 connections have too much data", formatEvent(events[0]))
+        self.assertEqual(peers.pop(1).recv(1), b"")
+        for peer in peers:
+            self.assertRaises(BlockingIOError, peer.recv, 1)
+        self.assertEqual(len(self.store.connections), 3)
+        for kept in self.store.connections:
+            os.close(kept.descriptor)
 
     def test_slow(self) -> None:
         """A service that does not return its connections delays no others' for long."""

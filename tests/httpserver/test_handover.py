@@ -8,6 +8,7 @@ import os
 import socket
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import cast
 from unittest import mock
 
 from attrs import evolve
@@ -280,6 +281,22 @@ class RequestTests(HandoverTestCase):
         self.ask(many)
         self.assertTrue(many.is_closed)
 
+    def test_much_data_of_one_owner(self) -> None:
+        """Much data of one container takes the place of no other container's."""
+        callers = {GUEST.pid: CALLER}
+        self.identifier = MemoryIdentifier(callers)
+        self.restart()
+        for _ in range(10):
+            self.ask(self.connect(), GET[:-2] + b"X: " + b"x" * 500)
+        callers[GUEST.pid] = evolve(CALLER, container="c2")
+        self.ask(self.connect(), GET[:-2] + b"X: " + b"x" * 1000)
+        self.patch(handover, "MAX_OF_ALL", 3000)
+        connections = self.hand_over()
+        records = [cast(Mapping[str, str], one.record["caller"]) for one in connections]
+        containers = sorted(record["container"] for record in records)
+        self.assertEqual(containers, ["c1", "c1", "c1", "c2"])
+        self.continue_with(connections)
+
     def test_no_descriptors(self) -> None:
         """A connection whose descriptor cannot be duplicated is closed."""
         client, stream = self.connect(), self.connect()
@@ -463,6 +480,20 @@ class CallerTests(HandoverTestCase):
         store.mark_loaded()
         for client in clients:
             self.assertIn(b" 200 ", self.ask(client))
+
+    def test_much_data_while_loading(self) -> None:
+        """Data that waits for the store counts as before."""
+        few, many = self.connect(), self.connect()
+        self.ask(few, GET[:10])
+        self.ask(many, GET[:-2] + b"X: " + b"x" * 1000)
+        full, self.store = self.store, MemoryStore(loaded=False)
+        self.restart()
+        self.store = full
+        self.patch(handover, "MAX_OF_ALL", 1000)
+        self.assertEqual(len(self.restart()), 1)
+        self.assertIn(b" 200 ", self.ask(few, GET[10:]))
+        self.ask(many)
+        self.assertTrue(many.is_closed)
 
     def test_stopped_while_loading(self) -> None:
         """Connections that wait for the store can be handed over again."""
