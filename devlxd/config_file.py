@@ -13,8 +13,8 @@ from collections.abc import Collection, Iterator
 import yaml
 from attrs import frozen
 
-from devlxd.containers.document_trees import printable
 from devlxd.limits import hint
+from devlxd.printable_text import printable
 
 #: The maximum length of the file, in bytes.
 MAX_SIZE = 64 * 1024

@@ -20,10 +20,10 @@ from devlxd.config_file import (
     Setting,
     read_config,
 )
-from devlxd.containers.document_trees import printable
 from devlxd.limits import parse_limit, table
 from devlxd.logs.choice import FORMATS, LEVELS, LogChoice
 from devlxd.model import Limits
+from devlxd.printable_text import printable
 from devlxd.reloading import Reread
 
 _CONFIG = "config"

@@ -34,7 +34,7 @@ LAYERS = [
     {"httpserver", "events", "peers", "containers", "images", "host", "guest_states"},
     {"turns", "log_limit", "files", "observers", "socket_options", "sqlite_files"},
     {"interfaces", "limits"},
-    {"model", "timestamps", "booleans", "compact_json"},
+    {"model", "timestamps", "booleans", "compact_json", "printable_text"},
 ]
 
 #: The package for guests: it runs without the server, and imports nothing of it.

@@ -11,6 +11,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
 from devlxd.commands.outcomes import CommandError
+from devlxd.printable_text import escaped
 
 #: The width of lines where the standard output is not a terminal, in characters.
 WIDTH = 80
@@ -32,7 +33,7 @@ def printable(value: object) -> str:
         return ", ".join(map(printable, value))
     if value is None or value == "":
         return "-"
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(value))
+    return escaped(str(value))
 
 
 def write(text: str) -> None:

@@ -11,11 +11,11 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from devlxd.containers.document_trees import printable
 from devlxd.interfaces import IContainerStore, IStoreObserver
 from devlxd.limits import CurrentLimits
 from devlxd.log_limit import RateLimitedLogger
 from devlxd.model import Container
+from devlxd.printable_text import printable
 
 #: How many changed keys a line names, and of how many their values are compared.
 MAX_KEYS = 10

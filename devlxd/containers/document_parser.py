@@ -24,7 +24,6 @@ from devlxd.containers.document_trees import (
     DocumentError,
     Tree,
     Value,
-    printable,
 )
 from devlxd.containers.document_warnings import (
     MAX_WARNINGS,
@@ -37,6 +36,7 @@ from devlxd.containers.document_warnings import (
 from devlxd.containers.json_trees import read_json, read_simple_json
 from devlxd.containers.yaml_trees import read_yaml
 from devlxd.model import Container
+from devlxd.printable_text import printable
 from devlxd.turns import Slices, finish
 
 #: The maximum length of a JSON document that is parsed in one slice, in

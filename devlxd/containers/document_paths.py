@@ -11,8 +11,8 @@ from pathlib import Path
 from attrs import frozen
 
 from devlxd.containers.document_parser import Format
-from devlxd.containers.document_trees import printable, printable_path
 from devlxd.model import Fault, is_container_name
+from devlxd.printable_text import printable, printable_path
 
 #: The formats of the documents ``NAME.yaml``, by suffix.
 _SUFFIXES = {".yaml": Format.YAML, ".yml": Format.YAML, ".json": Format.JSON}

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from devlxd.containers.document_parser import ParsedDocument
 from devlxd.containers.document_paths import DocumentPath, ignored_file
-from devlxd.containers.document_trees import printable_path
 from devlxd.containers.document_warnings import id_warning
 from devlxd.containers.failed_reads import FailedReads
 from devlxd.containers.warning_log import WarningLog
 from devlxd.model import Fault
+from devlxd.printable_text import printable_path
 
 
 class DocumentRecords:

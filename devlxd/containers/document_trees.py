@@ -15,12 +15,12 @@ bindings of libyaml hold Python's global interpreter lock.
 
 from __future__ import annotations
 
-import os
 from typing import TypeAlias
 
 from attrs import define, field
 
 from devlxd.model import Limits
+from devlxd.printable_text import printable
 
 #: The maximum length of a document, in bytes, unless the operator sets another one.
 MAX_DOCUMENT = Limits().document_bytes
@@ -34,9 +34,6 @@ TOO_DEEP = f"nested too deeply; use at most {MAX_DEPTH} levels"
 #: The number of pieces of a document that are read in one slice.
 PIECES = 64
 
-#: The maximum length of a key in a message, in characters.
-_MAX_SHOWN = 200
-
 
 class DocumentError(Exception):
     """A document is rejected.
@@ -49,18 +46,6 @@ class DocumentError(Exception):
         super().__init__(reason, line)
         self.reason = reason
         self.line = line
-
-
-def printable_path(path: str | os.PathLike[str]) -> str:
-    """Return a path for a log line: whole, and without control characters."""
-    text = str(path)
-    return text if text.isprintable() else ascii(text)
-
-
-def printable(text: str) -> str:
-    """Return ``text`` for a log line: shortened, and without control characters."""
-    short = text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "..."
-    return short if short.isprintable() else ascii(short)
 
 
 @define(eq=False)

@@ -10,8 +10,9 @@ from difflib import get_close_matches
 from attrs import frozen
 
 from devlxd.booleans import is_false, is_true
-from devlxd.containers.document_trees import PIECES, printable
+from devlxd.containers.document_trees import PIECES
 from devlxd.model import Fault
+from devlxd.printable_text import printable
 from devlxd.turns import Slices
 
 #: The maximum number of warnings about one document of each of these kinds: about its

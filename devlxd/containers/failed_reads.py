@@ -9,9 +9,9 @@ from attrs import define
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from devlxd.containers.document_paths import UnreadableError
-from devlxd.containers.document_trees import printable
 from devlxd.log_limit import RateLimitedLogger
 from devlxd.model import Fault
+from devlxd.printable_text import printable
 
 #: The delays of the first retries, in seconds. A failure is logged after these: a
 #: document that is being written may be unreadable for a moment.

@@ -19,8 +19,8 @@ from zope.interface import implementer
 
 from devlxd.logs.json_lines import FOR_PEOPLE
 from devlxd.logs.records import (
+    bounded,
     container_of,
-    escaped,
     fields_of,
     level_of,
     location_of,
@@ -107,7 +107,7 @@ def _fields(event: LogEvent) -> Iterator[tuple[str, str]]:
     yield "MESSAGE", "\n".join([message_of(event), *traceback_of(event)])
     yield "PRIORITY", str(PRIORITIES[level_of(event)])
     yield "SYSLOG_IDENTIFIER", "devlxd"
-    yield "DEVLXD_LOGGER", escaped(str(event.get("log_namespace", "")))
+    yield "DEVLXD_LOGGER", bounded(str(event.get("log_namespace", "")))
     name, container, location = name_of(event), container_of(event), location_of(event)
     if name is not None:
         yield "DEVLXD_EVENT", name

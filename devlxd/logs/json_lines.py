@@ -10,8 +10,8 @@ from twisted.logger import ILogObserver, LogEvent
 from zope.interface import implementer
 
 from devlxd.logs.records import (
+    bounded,
     container_of,
-    escaped,
     fields_of,
     level_of,
     message_of,
@@ -49,7 +49,7 @@ class JSONObserver:
             "event": name,
             "message": message_of(event),
             "container": container_of(event),
-            "logger": escaped(str(event.get("log_namespace", ""))),
+            "logger": bounded(str(event.get("log_namespace", ""))),
             "traceback": traceback_of(event) or None,
         }
         known = {key: value for key, value in record.items() if value is not None}

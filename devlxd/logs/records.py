@@ -11,6 +11,7 @@ from twisted.logger import LogEvent, formatEvent
 from twisted.python.failure import Failure
 
 from devlxd.logs.event_names import EVENT_NAMES
+from devlxd.printable_text import escaped
 
 #: The maximum length of a message, of a field, and of a line of a traceback, in
 #: characters, and how many lines and fields there are at most.
@@ -35,20 +36,12 @@ _MAX_NUMBER = 2**63
 _FIELD_NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
 
 
-def escaped(text: str, limit: int = MAX_FIELD) -> str:
-    r"""Return ``text`` on one line, without control characters.
-
-    A guest may have made the text: a character that is not printable becomes ``\n``,
-    ``\x1b``, ``\u2028`` or the like. This includes lone surrogates and the controls of
-    writing direction.
+def bounded(text: str, limit: int = MAX_FIELD) -> str:
+    """Return ``text``, escaped and cut off: a guest may have chosen it.
 
     :param limit: after how many characters the text is cut off.
     """
-    if len(text) > limit:
-        text = text[:limit] + "..."
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    return escaped(text if len(text) <= limit else text[:limit] + "...")
 
 
 def level_of(event: LogEvent) -> str:
@@ -65,7 +58,7 @@ def timestamp_of(event: LogEvent) -> str:
 
 def message_of(event: LogEvent) -> str:
     """Return the message, on one line."""
-    return escaped(formatEvent(event), MAX_MESSAGE)
+    return bounded(formatEvent(event), MAX_MESSAGE)
 
 
 def name_of(event: LogEvent) -> str | None:
@@ -80,7 +73,7 @@ def container_of(event: LogEvent) -> str | None:
     for field in ("container", "owner", "name"):
         value = event.get(field)
         if isinstance(value, str):
-            return escaped(value)
+            return bounded(value)
     return None
 
 
@@ -96,7 +89,7 @@ def fields_of(event: LogEvent) -> Mapping[str, str | int | float]:
         if name in ("name", "owner") and value == container:
             continue
         if isinstance(value, str):
-            found[name] = escaped(value)
+            found[name] = bounded(value)
         elif isinstance(value, int | float) and abs(value) < _MAX_NUMBER:
             found[name] = value
         if len(found) == MAX_FIELDS:
@@ -113,7 +106,7 @@ def traceback_of(event: LogEvent) -> Sequence[str]:
         text = failure.getTraceback()
     except Exception:
         return ["(no traceback)"]
-    lines = [escaped(line, MAX_LINE) for line in text.rstrip("\n").split("\n")]
+    lines = [bounded(line, MAX_LINE) for line in text.rstrip("\n").split("\n")]
     if len(lines) > MAX_LINES:
         # The last lines have the exception.
         lines = ["...", *lines[-MAX_LINES:]]
@@ -128,4 +121,4 @@ def location_of(event: LogEvent) -> tuple[str, int, str] | None:
     if frame is None:
         return None
     function, file, line, *_ = frame
-    return escaped(str(file)), int(line), escaped(str(function))
+    return bounded(str(file)), int(line), bounded(str(function))

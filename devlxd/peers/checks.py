@@ -8,7 +8,7 @@ it. If an exception is raised in between, that check has failed.
 from __future__ import annotations
 
 from devlxd.model import Caller, Explanation, Result, Step
-from devlxd.peers.refusals import printable
+from devlxd.printable_text import printable_ascii
 
 #: The maximum number of characters of the detail of a step.
 MAX_DETAIL = 1000
@@ -86,6 +86,6 @@ class RecordedChecks(Checks):
         )
 
     def _add(self, check: str, result: Result, detail: str) -> str:
-        detail = printable(detail, MAX_DETAIL)
+        detail = printable_ascii(detail, MAX_DETAIL)
         self._steps.append(Step(check, result, detail))
         return detail

@@ -9,9 +9,7 @@ from collections.abc import Mapping
 from devlxd.interfaces import IProcessTable, NotInContainer
 from devlxd.model import Claim, Peer
 from devlxd.peers.cgroup_claims import CgroupClaims
-
-#: The maximum number of logged characters of text that a guest may have chosen.
-_MAX_LOGGED = 200
+from devlxd.printable_text import printable_ascii
 
 #: The fact that a peer has ended.
 _HAS_ENDED = "has ended"
@@ -85,19 +83,16 @@ def _facts_of(
     )
     claim = claims.of_cgroup(cgroup)
     owner = str(claim) if claim else "/".join(cgroup.split("/")[:2])
-    return owner, {**uid, "command": printable(name), "cgroup": printable(cgroup)}
+    return owner, {
+        **uid,
+        "command": printable_ascii(name),
+        "cgroup": printable_ascii(cgroup),
+    }
 
 
 def origin_of(claim: Claim) -> str:
     """Return the runtime and the LXC path of a container, for the log."""
     runtime = claim.runtime or "an unknown runtime"
-    return f"{runtime} in {printable(claim.lxcpath)}" if claim.lxcpath else runtime
-
-
-def printable(text: str, limit: int = _MAX_LOGGED) -> str:
-    """Return ``text`` in printable ASCII, cut off after ``limit`` characters.
-
-    :param text: any text, also one that a guest has chosen.
-    """
-    shown = "".join(c if c.isascii() and c.isprintable() else "?" for c in text)
-    return shown if len(shown) <= limit else f"{shown[:limit]}..."
+    return (
+        f"{runtime} in {printable_ascii(claim.lxcpath)}" if claim.lxcpath else runtime
+    )

@@ -14,8 +14,8 @@ from devlxd.logs.records import (
     MAX_FIELDS,
     MAX_LINES,
     MAX_MESSAGE,
+    bounded,
     container_of,
-    escaped,
     fields_of,
     level_of,
     location_of,
@@ -32,18 +32,18 @@ class EscapingTests(SynchronousTestCase):
 
     def test_characters(self) -> None:
         """Control characters, line ends, bidi controls and surrogates are escaped."""
-        self.assertEqual(escaped(HOSTILE), ESCAPED)
-        self.assertEqual(escaped("Müller 日本"), "Müller 日本")
+        self.assertEqual(bounded(HOSTILE), ESCAPED)
+        self.assertEqual(bounded("Müller 日本"), "Müller 日本")
 
     @given(st.text(st.characters()) | st.text(st.characters(categories=["Cs", "Cc"])))
     def test_any_text(self, text: str) -> None:
         """Any text becomes one printable line in UTF-8 of a limited length."""
-        self.assertTrue(escaped(text, 50).isprintable())
-        self.assertLessEqual(len(escaped(text, 50).encode("utf-8")), 53 * 10)
+        self.assertTrue(bounded(text, 50).isprintable())
+        self.assertLessEqual(len(bounded(text, 50).encode("utf-8")), 53 * 10)
 
     def test_idempotent(self) -> None:
         """Escaped text is not escaped again."""
-        self.assertEqual(escaped(ESCAPED), ESCAPED)
+        self.assertEqual(bounded(ESCAPED), ESCAPED)
 
 
 class RecordTests(SynchronousTestCase):
