@@ -70,7 +70,7 @@ class ReloadResource(AdminResource):
         No browser sends this request: it has no ``Origin``. A mistake in the
         configuration is a 409; the documents are read again all the same.
         """
-        if request.getHeader("Origin") is not None:
+        if request.header("Origin") is not None:
             raise AdminError(http.FORBIDDEN, "not from a browser")
         reloaded = self._operation.reload()
         if reloaded.problem:

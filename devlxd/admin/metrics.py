@@ -204,10 +204,10 @@ class MetricsResource(AdminResource):
 
     def variant(self, request: AdminRequest) -> str:
         """See `AdminResource.variant`: the content type."""
-        _encode, content_type = choose_encoder(request.getHeader("Accept") or "")
+        _encode, content_type = choose_encoder(request.header("Accept") or "")
         return content_type
 
     def respond(self, request: AdminRequest) -> AdminResponse:
         """See `AdminResource.respond`."""
-        body, content_type = self._metrics.render(request.getHeader("Accept") or "")
+        body, content_type = self._metrics.render(request.header("Accept") or "")
         return AdminResponse(body, content_type)

@@ -69,12 +69,24 @@ class AdminRequest(Request):
         values: list[bytes] = (self.args or {}).get(name.encode("ascii"), [b""])
         return values[0].decode("utf-8", "replace")
 
+    # As bytes: Twisted keeps each name in the type in which it first occurs, and would
+    # compare the names that guests send with text.
+
+    def header(self, name: str) -> str | None:
+        """Return the value of a header; ``None`` if it is missing."""
+        value: bytes | None = self.getHeader(name.encode("ascii"))
+        return None if value is None else value.decode("latin-1")
+
+    def set_header(self, name: str, value: str) -> None:
+        """Set a header of the response."""
+        self.setHeader(name.encode("ascii"), value.encode("latin-1"))
+
     def begin(self, content_type: str, code: int = http.OK) -> None:
         """Prepare the head of the response; the first `write` sends it."""
         self.setResponseCode(code)
-        self.setHeader("Content-Type", content_type)
+        self.set_header("Content-Type", content_type)
         for name, value in _HEADERS:
-            self.setHeader(name, value)
+            self.set_header(name, value)
 
     def send(self, response: AdminResponse) -> None:
         """Send a whole response; do nothing if the client has disconnected."""
@@ -83,7 +95,7 @@ class AdminRequest(Request):
             return
         self.begin(response.content_type, response.code)
         for name, value in response.headers:
-            self.setHeader(name, value)
-        self.setHeader("Content-Length", str(len(response.body)))
+            self.set_header(name, value)
+        self.set_header("Content-Length", str(len(response.body)))
         self.write(b"" if self.method == b"HEAD" else response.body)
         self.finish()

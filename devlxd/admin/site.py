@@ -182,7 +182,7 @@ class AdminSite(Site):
 
     def _check_host(self, request: AdminRequest) -> None:
         if self._is_tcp:
-            host = request.getHeader("Host") or ""
+            host = request.header("Host") or ""
             if not is_own_host(host, request.getHost().host):
                 raise AdminError(http.FORBIDDEN, "the host is not this one")
 
