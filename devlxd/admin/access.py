@@ -37,4 +37,5 @@ def is_own_host(header: str, address: str) -> bool:
         host = ipaddress.ip_address(name)
     except ValueError:
         return False
-    return host.is_loopback or str(host) == address
+    # An IPv6 socket has connections of IPv4, too.
+    return host.is_loopback or str(host) == address.removeprefix("::ffff:")

@@ -22,7 +22,8 @@ from devlxd.admin.resource import AdminResource
 from devlxd.admin.response_cache import ResponseCache
 from devlxd.admin.responses import AdminError, AdminResponse, error_response
 
-#: The maximum number of open connections of one endpoint.
+#: The maximum number of open connections of one endpoint. If there are more, the oldest
+#: one that waits for its client is aborted.
 MAX_CONNECTIONS = 64
 
 #: Within how many seconds a whole request must arrive, and its response be read.
@@ -49,6 +50,16 @@ class AdminChannel(http.HTTPChannel):
     def _set_deadline(self, seconds: float) -> None:
         self.request_received()
         self._deadline = self.site.reactor.callLater(seconds, self._expire)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it waits for the client to send its request, or to read."""
+        return self._deadline is not None
+
+    def abort(self) -> None:
+        """Abort the connection."""
+        self.request_received()
+        self._expire()
 
     def _expire(self) -> None:
         self._deadline = None
@@ -108,19 +119,32 @@ class AdminSite(Site):
         self._routes = routes
         self._is_tcp = is_tcp
         self._cache = ResponseCache(reactor)
-        self.connections: set[AdminChannel] = set()
+        # In the order in which they were made.
+        self.connections: dict[AdminChannel, None] = {}
         self._closed: list[Deferred[None]] = []
 
     def buildProtocol(  # type: ignore[override] # without the wrapper
         self, addr: IAddress | None
     ) -> AdminChannel | None:
         """See `IProtocolFactory.buildProtocol`; ``None`` closes the connection."""
-        if len(self.connections) >= MAX_CONNECTIONS:
+        if len(self.connections) >= MAX_CONNECTIONS and not self._abort_oldest():
             return None
         channel: object = super().buildProtocol(addr)
         assert isinstance(channel, AdminChannel)
-        self.connections.add(channel)
+        self.connections[channel] = None
         return channel
+
+    def _abort_oldest(self) -> bool:
+        """Abort a connection that waits for its client; return whether there is one.
+
+        Otherwise one local user could keep all others out.
+        """
+        for channel in self.connections:
+            if channel.is_waiting:
+                del self.connections[channel]
+                channel.abort()
+                return True
+        return False
 
     # There is no access log. Site's own startFactory would also wake the reactor
     # every second to format the time for it.
@@ -136,7 +160,7 @@ class AdminSite(Site):
 
     def remove(self, channel: AdminChannel) -> None:
         """Called when a connection is closed."""
-        self.connections.discard(channel)
+        self.connections.pop(channel, None)
         if not self.connections:
             closed, self._closed = self._closed, []
             for deferred in closed:

@@ -206,8 +206,12 @@ class DevLXDChannel(StrictChannel):
     def resumeProducing(self) -> None:
         """See `IPushProducer.resumeProducing`: the client reads its responses again."""
         super().resumeProducing()
-        if self.paused and self._turn is None and not self.is_busy:
-            self._wait_for_turn()
+        if self.paused and not self.is_busy:
+            if self._turn is None:
+                self._wait_for_turn()
+            else:
+                # Twisted has resumed reading, too.
+                self.pause_reading()
 
     def rawDataReceived(self, data: bytes) -> None:
         """See `LineReceiver.rawDataReceived`: a body, or data after a request."""

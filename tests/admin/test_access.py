@@ -26,6 +26,7 @@ class OwnHostTests(SynchronousTestCase):
         ):
             self.assertTrue(is_own_host(header, "192.0.2.7"), header)
         self.assertTrue(is_own_host("[2001:DB8::7]:1", "2001:db8::7"))
+        self.assertTrue(is_own_host("192.0.2.7:1", "::ffff:192.0.2.7"))
 
     def test_others(self) -> None:
         """Any other name may be that of a page's author, whatever it looks like."""

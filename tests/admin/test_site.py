@@ -193,9 +193,26 @@ class SiteTests(SynchronousTestCase):
     def test_connections(self) -> None:
         """One endpoint has 64 connections at a time."""
         connections = [self.connect() for _ in range(MAX_CONNECTIONS)]
+        for connection in connections:
+            connection.ask("/events")
         self.assertFalse(self.connect().is_accepted)
         connections[0].transport.loseConnection()
         self.assertTrue(self.connect().is_accepted)
+
+    def test_silent_connections(self) -> None:
+        """Clients that send no request, or do not read, keep no others out."""
+        silent, follower = self.connect(), self.connect()
+        follower.ask("/events")
+        unread = self.connect()
+        unread.transport.holds = True
+        unread.ask("/status")
+        others = [self.connect() for _ in range(MAX_CONNECTIONS - 3)]
+        for connection in (silent, unread, others[0]):
+            self.assertTrue(connection.transport.connected)
+            self.assertEqual(self.connect().ask("/status").code, 200)
+            self.assertTrue(connection.transport.disconnected)
+            self.connect()
+        self.assertTrue(follower.transport.connected)
 
     def test_disconnected(self) -> None:
         """A client that disconnects within a request leaves nothing behind."""
@@ -203,7 +220,7 @@ class SiteTests(SynchronousTestCase):
         connection.send(b"POST /reload HTTP/1.1\r\nHost: x\r\n")
         connection.transport.loseConnection()
         self.assertEqual(self.clock.getDelayedCalls(), [])
-        self.assertEqual(self.site.connections, set())
+        self.assertEqual(self.site.connections, {})
 
     def test_disconnected_before_the_response(self) -> None:
         """A response for a client that has gone is not sent, and no error."""

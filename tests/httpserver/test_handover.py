@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -296,6 +297,23 @@ class RequestTests(HandoverTestCase):
         containers = sorted(record["container"] for record in records)
         self.assertEqual(containers, ["c1", "c1", "c1", "c2"])
         self.continue_with(connections)
+
+    def test_waiting_request(self) -> None:
+        """While a pipelined request waits for its turn, nothing more is read."""
+        self.put("x" * 30_000)
+        client = self.connect()
+        self.reactor.run_until_idle()
+        (listener,) = self.service._listeners
+        (channel,) = listener.site.server.all()
+        assert isinstance(channel, HandoverChannel)
+        with mock.patch.object(channel.server.registry, "take_turn"):
+            client.socket.sendall(GET * 2)
+            for _ in range(100):
+                with contextlib.suppress(BlockingIOError):
+                    client.socket.send(GET * 100)
+                self.reactor.run_until_idle()
+                client.read()
+        self.assertLess(channel.size, 10_000)
 
     def test_no_descriptors(self) -> None:
         """A connection whose descriptor cannot be duplicated is closed."""
