@@ -20,6 +20,7 @@ from devlxd.guestapi.dialect import Dialect
 from devlxd.host.accepting import Acceptor, ListeningSocket
 from devlxd.host.listening import address_of, address_text
 from devlxd.host.listening_service import ListeningService
+from devlxd.host.socket_files import SocketFile
 from devlxd.httpserver.connection_limiter import ConnectionLimiter
 from devlxd.httpserver.connection_state import ConnectionState, state_of
 from devlxd.httpserver.site import DevLXDSite
@@ -82,11 +83,14 @@ class GuestListener(ListeningService):
         self._place: dict[str, JSONValue] = {}
         self._address = address_of(endpoint)
         self._is_bound = False
+        #: The file of the socket, as it was bound; ``None`` if there is none.
+        self._file: SocketFile | None = None
 
     @property
     def listener(self) -> Listener:
-        """The endpoint, for operators."""
-        return Listener(self.dialect.name, self._address, self._is_bound)
+        """The endpoint, for operators: no guest can use a socket without its file."""
+        is_found = self._file is None or self._file.is_there()
+        return Listener(self.dialect.name, self._address, self._is_bound and is_found)
 
     def listened(self, port: IListeningPort) -> None:
         """See `ListeningService.listened`."""
@@ -98,13 +102,14 @@ class GuestListener(ListeningService):
                 self._reactor.removeReader(reader)
             self._unix_acceptor = _UNIXAcceptor(listening, self.site, self._reactor)
             address = os.fsdecode(listening.getsockname())
+            self._file = SocketFile.at(address)
             self._place = {"listener": address, "dialect": self.dialect.name}
         self._address = address_text(port.getHost())
         self._is_bound = True
         self._log.info(
             "{dialect} guests are served at {address}",
             dialect=self.dialect.name,
-            address=port.getHost(),
+            address=self._address,
         )
 
     def listening_failed(self, failure: Failure) -> None:

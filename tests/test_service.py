@@ -30,7 +30,7 @@ from devlxd.httpserver.site import DevLXDSite
 from devlxd.images.memory_image_store import MemoryImageStore
 from devlxd.interfaces import IImageStore, IStoreObserver
 from devlxd.limits import CurrentLimits
-from devlxd.model import Caller, Container, Refusal
+from devlxd.model import Caller, Container, Listener, Refusal
 from devlxd.observers import guarded
 from devlxd.service import DevLXDService, _ChangeReporter
 from devlxd.testing import (
@@ -203,6 +203,21 @@ class DevLXDServiceTests(SynchronousTestCase):
         endpoint.listening.callback(AdoptedPort(ours.fileno(), Factory()))
         self.successResultOf(stopped)
         self.assertEqual(self.reactor.getReaders(), [])
+
+    def test_removed_file(self) -> None:
+        """A socket whose file was removed is not listed as listening."""
+        path = f"{self.directory}/removed"
+        ours, endpoint = socket.socket(socket.AF_UNIX), LaterEndpoint()
+        self.addCleanup(ours.close)
+        ours.bind(path)
+        ours.listen()
+        service = DevLXDService(self.reactor, self.store, [(LXD, endpoint)])
+        service.startService()
+        endpoint.listening.callback(AdoptedPort(ours.fileno(), Factory()))
+        self.assertEqual(service.listeners(), [Listener("lxd", path, True)])
+        os.unlink(path)
+        self.assertEqual(service.listeners(), [Listener("lxd", path, False)])
+        self.successResultOf(service.stopService())
 
     def test_fails_late(self) -> None:
         """A late failure of an endpoint is logged; the service can be stopped."""

@@ -14,6 +14,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
@@ -231,6 +232,8 @@ class Guest:
         self.epoch = 0
         self.is_up = False
         self._machine = machine
+        # A thread goes on when the task that waits for it is cancelled.
+        self._machine_turn = threading.Lock()
         self._agents = agents
         self._agent: socket.socket | None = None
         self._turn = asyncio.Lock()
@@ -238,8 +241,16 @@ class Guest:
     async def start(self) -> None:
         """Start the container, and wait for its agent."""
         arrival = self._agents.expect(self.name)
-        await asyncio.to_thread(self._machine.start, self.name)
+        await asyncio.to_thread(self._start_machine)
         self._agent = await asyncio.wait_for(arrival, PATIENCE)
+
+    def _start_machine(self) -> None:
+        with self._machine_turn:
+            self._machine.start(self.name)
+
+    def _stop_machine(self) -> None:
+        with self._machine_turn:
+            self._machine.stop()
 
     def go_down(self) -> None:
         """Note that connections may be closed and refused from now on."""
@@ -249,7 +260,7 @@ class Guest:
     async def stop(self) -> None:
         """Stop the container."""
         self.go_down()
-        await asyncio.to_thread(self._machine.stop)
+        await asyncio.to_thread(self._stop_machine)
         # An order has failed then.
         async with self._turn:
             if self._agent is not None:
@@ -258,7 +269,8 @@ class Guest:
 
     def remove(self) -> None:
         """Stop and remove the container."""
-        self._machine.remove()
+        with self._machine_turn:
+            self._machine.remove()
         if self._agent is not None:
             self._agent.close()
             self._agent = None

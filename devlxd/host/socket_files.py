@@ -29,6 +29,43 @@ BACKLOG = 4096
 MAX_PATH = 107
 
 
+@frozen
+class SocketFile:
+    """The file of a socket that this process listens on.
+
+    :ivar path: its path.
+    :ivar device: the file system that it is on.
+    :ivar inode: its number there.
+    """
+
+    path: str
+    device: int
+    inode: int
+
+    @classmethod
+    def at(cls, path: str) -> SocketFile | None:
+        """Return the file at a path; ``None`` if this process cannot see one."""
+        try:
+            status = os.stat(path)
+        except (OSError, ValueError):
+            return None
+        return cls(path, status.st_dev, status.st_ino)
+
+    def is_there(self) -> bool:
+        """Return whether clients find this file at its path.
+
+        A file that cannot be looked at, such as one in a directory of another user, is
+        taken to be there.
+        """
+        try:
+            status = os.stat(self.path)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:
+            return True
+        return (status.st_dev, status.st_ino) == (self.device, self.inode)
+
+
 @implementer(IReactorUNIX)
 @frozen
 class StaleSocketReplacer:

@@ -12,8 +12,47 @@ from twisted.internet.protocol import ClientFactory
 from zope.interface.verify import verifyObject
 
 from devlxd.host import socket_files
-from devlxd.host.socket_files import StaleSocketReplacer
+from devlxd.host.socket_files import SocketFile, StaleSocketReplacer
 from tests.host.test_listening import ListeningTestCase
+
+
+class SocketFileTests(ListeningTestCase):
+    """The file of a socket on which devlxd listens."""
+
+    def file(self) -> SocketFile:
+        """Return the file of a new socket."""
+        self.bind()
+        found = SocketFile.at(self.path)
+        assert found is not None
+        return found
+
+    def test_there(self) -> None:
+        """The file is there while its path names it."""
+        self.assertTrue(self.file().is_there())
+
+    def test_removed(self) -> None:
+        """A file that was removed is not there, nor is one without its directory."""
+        file = self.file()
+        os.rename(self.path, f"{self.path}.old")
+        self.assertFalse(file.is_there())
+        self.assertFalse(SocketFile(f"{self.path}.old/x", 1, 1).is_there())
+
+    def test_replaced(self) -> None:
+        """Another socket at the path is not the file."""
+        file = self.file()
+        os.rename(self.path, f"{self.path}.old")
+        self.bind()
+        self.assertFalse(file.is_there())
+
+    def test_not_visible(self) -> None:
+        """A file that cannot be looked at is taken to be there."""
+        name = "x" * 300
+        self.assertTrue(SocketFile(f"{self.directory}/{name}", 1, 1).is_there())
+
+    def test_no_file(self) -> None:
+        """A socket may have no file: its name is abstract, or its file is gone."""
+        self.assertIsNone(SocketFile.at(self.path))
+        self.assertIsNone(SocketFile.at("\0devlxd"))
 
 
 class StaleSocketReplacerTests(ListeningTestCase):

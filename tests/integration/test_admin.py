@@ -192,6 +192,16 @@ class AdminTests(ProcessTestCase):
         wait_until(lambda: self.curl("/healthz") != "ok\n", "the directory is missed")
         self.assertFalse(self.ask("/status")["healthy"])
 
+    def test_removed_socket(self) -> None:
+        """A socket whose file was removed is no place where devlxd listens."""
+        path = self.home / "lxd" / "sock"
+        path.rename(path.with_name("moved"))
+        self.assertEqual(self.curl("/healthz"), "devlxd listens nowhere\n")
+        (listener,) = self.ask("/status")["listeners"]
+        self.assertFalse(listener["listening"])
+        path.with_name("moved").rename(path)
+        self.assertEqual(self.curl("/healthz"), "ok\n")
+
     def test_no_secrets(self) -> None:
         """No answer at any path has a value of a document."""
         paths = ["/status", "/containers", f"/containers/{self.name}", "/healthz"]
