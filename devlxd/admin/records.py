@@ -51,19 +51,6 @@ class Records(NullObserver):
         """Return what is remembered of a container; an empty record if nothing is."""
         return self._records.get(container) or Record()
 
-    def refusals(self) -> Mapping[str | None, Mapping[Refusal, int]]:
-        """Return the numbers of refusals by container and kind.
-
-        The key ``None`` has those of callers that were not identified. Who was not
-        refused is not included.
-        """
-        found: dict[str | None, Mapping[Refusal, int]] = {
-            name: record.refusals
-            for name, record in self._records.items()
-            if record.refusals
-        }
-        return {**found, None: self.unidentified} if self.unidentified else found
-
     def _record(self, container: str) -> Record | None:
         """Return the record to change; ``None`` if the container does not exist."""
         record = self._records.get(container)

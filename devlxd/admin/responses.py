@@ -46,9 +46,9 @@ def json_line(value: object) -> bytes:
     return json.dumps(value, sort_keys=True).encode("ascii") + b"\n"
 
 
-def json_response(value: object, code: int = http.OK) -> AdminResponse:
+def json_response(value: object) -> AdminResponse:
     """Return a response with a value as JSON."""
-    return AdminResponse(json_line(value), code=code)
+    return AdminResponse(json_line(value))
 
 
 def text_response(text: str, code: int = http.OK) -> AdminResponse:

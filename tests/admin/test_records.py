@@ -57,7 +57,7 @@ class RecordsTests(SynchronousTestCase):
         self.records.asked("c1", "/1.0", 200)
         self.records.refused("c1", Refusal.NOT_IN_CONTAINER, "gone")
         self.assertEqual(self.records.of("c1"), Record())
-        self.assertEqual(self.records.refusals(), {})
+        self.assertEqual(self.records.unidentified, {})
 
     def test_changed(self) -> None:
         """A change of a container changes nothing."""

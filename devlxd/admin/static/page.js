@@ -74,7 +74,7 @@ function plot(now) {
     draw("median", medians, slow);
     draw("slowest", slowest, slow);
     element("rate-top").textContent = `up to ${top.toFixed(1)}`;
-    element("rate-now").textContent = `${rate.toFixed(1)} questions a second`;
+    element("rate-now").textContent = `${rate.toFixed(1)} requests a second`;
     element("time-top").textContent = `up to ${milliseconds(slow)}`;
     element("time-now").textContent =
       `half within ${milliseconds(medians.at(-1))}, ` +
