@@ -85,6 +85,10 @@ class ConfiguredOptions(usage.Options):
             raise SystemExit(0)
         self[LIMIT_OPTION].append(_parse_limit(value))
 
+    def getUsage(self, width: int | None = None) -> str:
+        """See `usage.Options.getUsage`; the limits are added."""
+        return f"{super().getUsage(width)}\n{table()}\n"
+
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         """See `usage.Options.parseOptions`.
 

@@ -145,6 +145,11 @@ class ServiceCollector(Collector):
         guests = self._operation.guests
         services = [each.service for each in guests]
         yield GaugeMetricFamily(
+            "devlxd_healthy",
+            "Whether guests can be served: 1 or 0.",
+            not any(True for _ in self._operation.failures()),
+        )
+        yield GaugeMetricFamily(
             "devlxd_connections",
             "Open connections of guests.",
             sum(sum(service.connections().values()) for service in services),

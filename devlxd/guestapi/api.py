@@ -96,9 +96,10 @@ class GuestAPI:
 
     def _refuse(self, caller: Caller | None, refusal: Refusal) -> Response:
         response = self._gate.response_to(refusal)
-        name = caller.container if caller is not None else None
-        reason = response.body.decode("utf-8").rstrip("\n")
-        self._observer.refused(name, refusal, reason)
+        # The connection of a caller that is not identified was reported already.
+        if caller is not None:
+            reason = response.body.decode("utf-8").rstrip("\n")
+            self._observer.refused(caller.container, refusal, reason)
         return response
 
     def changed(self, name: str, old: Container | None, new: Container | None) -> None:

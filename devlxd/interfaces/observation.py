@@ -23,9 +23,9 @@ class IServiceObserver(Interface):
     def refused(container: str | None, refusal: Refusal, reason: str) -> None:
         """Called when a connection or a request is refused.
 
-        If a caller is not identified, its connection is refused, and so is each request
-        on that connection. Several surplus connections that one process opens at about
-        the same time count as one.
+        If a caller is not identified, this is called for its connection, and not for
+        the requests on it, which are all refused. Several surplus connections that one
+        process opens at about the same time count as one.
 
         :param container: the container's name; ``None`` if the caller was not
             identified.

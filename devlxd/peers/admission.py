@@ -81,6 +81,9 @@ class CallerAdmission:
             self._log.failure(
                 "a peer could not be identified; its requests are refused"
             )
+            self._observer.refused(
+                None, Refusal.NOT_IN_CONTAINER, "its identification has failed"
+            )
             return None
         is_missing = not is_retry and self._store.get(caller.container) is None
         if is_missing and not self._is_loaded():

@@ -148,6 +148,7 @@ class MetricsTests(SynchronousTestCase):
                 "devlxd_refused_total[('reason', 'too_many_connections')]": 0,
                 "devlxd_events_total[]": 3,
                 "devlxd_events_lost_total[]": 1,
+                "devlxd_healthy[]": 0,
                 "devlxd_connections[]": 6,
                 "devlxd_subscribers[]": 2,
                 "devlxd_containers[]": 2,
