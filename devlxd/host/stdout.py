@@ -13,7 +13,7 @@ import socket
 import stat
 from collections.abc import Callable
 from io import TextIOBase
-from threading import Lock
+from threading import RLock
 from typing import TextIO, cast
 
 #: How much a pipe that is ready accepts in one write, in bytes (``pipe(7)``).
@@ -60,8 +60,8 @@ class DroppingFile(TextIOBase):
     ) -> None:
         self._dropped_line = dropped
         self._write = write
-        # Threads log too.
-        self._lock = Lock()
+        # Threads log too, and so do signal handlers, while this thread has the lock.
+        self._lock = RLock()
         # The rest of a line of which the first part has been written.
         self._rest = b""
         self._dropped = 0

@@ -12,7 +12,7 @@ import socket
 import stat
 import struct
 from collections.abc import Callable, Iterator
-from threading import Lock
+from threading import RLock
 
 from twisted.logger import ILogObserver, LogEvent
 from zope.interface import implementer
@@ -57,8 +57,8 @@ class JournalObserver:
 
     def __init__(self, send: Callable[[bytes], None]) -> None:
         self._send = send
-        # Threads log too.
-        self._lock = Lock()
+        # Threads log too, and so do signal handlers, while this thread has the lock.
+        self._lock = RLock()
         self._dropped = 0
 
     def __call__(self, event: LogEvent) -> None:

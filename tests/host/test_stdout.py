@@ -143,3 +143,18 @@ class DroppingFileTests(SynchronousTestCase):
                 self.assertEqual(line, next(expected))
         if len(accepted) < len(lines):
             self.assertTrue(out.endswith(b"very last\n"), out)
+
+    def test_signal_handler(self) -> None:
+        """A signal handler may log while a line is being written."""
+        written: list[bytes] = []
+
+        def write(data: bytes) -> int:
+            if data:
+                written.append(data)
+                if len(written) == 1:
+                    file.write("in a signal handler\n")
+            return len(data)
+
+        file = DroppingFile(write)
+        file.write("a\n")
+        self.assertEqual(written, [b"a\n", b"in a signal handler\n"])

@@ -127,6 +127,19 @@ class JournalTests(SynchronousTestCase):
             ["2 log lines were dropped"] + ["not in a container: r"] * 2,
         )
 
+    def test_signal_handler(self) -> None:
+        """A signal handler may log while an event is being sent."""
+        sent: list[bytes] = []
+
+        def send(datagram: bytes) -> None:
+            sent.append(datagram)
+            if len(sent) == 1:
+                observer(refusal(reason="in a signal handler"))
+
+        observer = JournalObserver(send)
+        observer(refusal(reason="a"))
+        self.assertEqual(len(sent), 2)
+
     def test_for_people(self) -> None:
         """The lines of the startup checks are left out: an event has them as fields."""
         event = refusal()
