@@ -176,10 +176,11 @@ class HandoverTests(TestCase):
 
     def stop(self) -> object:
         """Stop the current service."""
+        stopped = self.service.stopService()
         for call in cast(IReactorTime, installed).getDelayedCalls():
             if is_of_log(call):
                 call.cancel()
-        return self.service.stopService()
+        return stopped
 
     def change(self) -> None:
         """Change the container."""
