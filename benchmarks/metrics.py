@@ -1,9 +1,10 @@
 """Measure what the operator's socket and its metrics cost each request of a guest.
 
 Two processes of devlxd serve the same container, in turn: one without ``--admin``, and
-one with it, which observes all requests, and whose metrics are read every second, more
-often than a Prometheus would. Needs ``h2load`` and ``curl`` (Debian: ``apt-get install
-nghttp2-client curl``). Run it in a checkout with ``python -m benchmarks.metrics``.
+one with it, which observes all requests, and whose metrics are read every 5 seconds,
+more often than by most Prometheus. Needs ``h2load`` and ``curl`` (Debian: ``apt-get
+install nghttp2-client curl``). Run it in a checkout with ``python -m
+benchmarks.metrics``.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ WITH, WITHOUT = "with --admin", "without"
 
 PATHS = ("/1.0/config/user.foo", "/1.0", "/1.0/meta-data")
 
-#: Reads the metrics every second; the argument is the operator's socket.
+#: Reads the metrics every 5 seconds; the argument is the operator's socket.
 SCRAPE = """
-while sleep 1; do
+while sleep 5; do
     curl -s --unix-socket "$1" http://devlxd/metrics >/dev/null
 done
 """
