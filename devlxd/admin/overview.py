@@ -65,20 +65,31 @@ def _containers(operation: Operation) -> list[dict[str, object]]:
             "document": _document(guests, name),
             "state": guests.service.states.state_of(name).value,
             "connections": -connections,
-            "subscribers": guests.service.subscribers().get(name, 0),
+            "subscribers": subscribers,
             "refusals": -refused,
         }
-        for refused, connections, name, _, guests in nsmallest(MAX_SHOWN, candidates)
+        for refused, connections, name, subscribers, _, guests in nsmallest(
+            MAX_SHOWN, candidates
+        )
     ]
     return sorted(rows, key=lambda row: str(row["name"]))
 
 
-def _candidates(guests: Guests) -> Iterator[tuple[int, int, str, int, Guests]]:
+def _candidates(guests: Guests) -> Iterator[tuple[int, int, str, int, int, Guests]]:
     """Yield a tuple for each container, in the order of attention."""
+    # Each of these goes through all connections of the service.
     connections = guests.service.connections()
+    subscribers = guests.service.subscribers()
     for name in guests.names():
         refused = sum(guests.records.of(name).refusals.values())
-        yield -refused, -connections.get(name, 0), name, id(guests), guests
+        yield (
+            -refused,
+            -connections.get(name, 0),
+            name,
+            subscribers.get(name, 0),
+            id(guests),
+            guests,
+        )
 
 
 def _document(guests: Guests, name: str) -> str:

@@ -71,6 +71,24 @@ class OverviewTests(SynchronousTestCase):
         self.assertEqual(len(names), MAX_SHOWN)
         self.assertEqual(names[-1], "c1")
 
+    def test_effort(self) -> None:
+        """The connections are counted once, however many containers there are."""
+        service = self.operation.guests[0].service
+        store = cast(MemoryStore, service.store)
+        calls: list[int] = []
+
+        def count() -> dict[str, int]:
+            calls.append(1)
+            return {}
+
+        self.patch(service, "subscribers", count)
+        overview(self.operation, self.counter)
+        few = len(calls)
+        for number in range(MAX_SHOWN):
+            store.put(Container(f"a{number}"))
+        overview(self.operation, self.counter)
+        self.assertEqual(len(calls), 2 * few)
+
     def test_refusals(self) -> None:
         """Refusals are shown by kind and container, the most frequent first."""
         found = overview(self.operation, self.counter)
