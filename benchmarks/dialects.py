@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import shutil
 from contextlib import ExitStack
-from functools import partial
 
-from benchmarks.requests import QUICK_ROUNDS, ROUNDS, request_rates
-from benchmarks.serving import HERE, CheckoutServer, in_turns, make_parser, print_row
+from benchmarks.requests import print_rates
+from benchmarks.serving import HERE, CheckoutServer, make_parser
 from tests.integration.lxc import make_home
 
 #: The measured dialect, and those it is compared with.
@@ -52,15 +51,8 @@ def main() -> None:
         )
         started.callback(devlxd.stop)
         servers = {name: (f"{home / name}/sock", devlxd.pid) for name in DIALECTS}
-        rounds = QUICK_ROUNDS if options.quick else ROUNDS
         for path in PATHS:
-            measure = partial(request_rates, target=f"http://lxd{path}")
-            pairs = in_turns(servers, rounds, measure)
-            for number, unit in enumerate(("requests/s", "requests/CPU s")):
-                rates = {
-                    name: [pair[number] for pair in pairs[name]] for name in servers
-                }
-                print_row(path, rates, unit)
+            print_rates(path, servers, f"http://lxd{path}", options.quick)
 
 
 if __name__ == "__main__":

@@ -12,11 +12,10 @@ from __future__ import annotations
 import shutil
 import subprocess
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 
-from benchmarks.requests import QUICK_ROUNDS, ROUNDS, request_rates
-from benchmarks.serving import HERE, CheckoutServer, in_turns, make_parser, print_row
+from benchmarks.requests import print_rates
+from benchmarks.serving import HERE, CheckoutServer, make_parser
 from tests.integration.lxc import make_home
 
 #: The servers, by their names; the others are compared with the first.
@@ -58,15 +57,8 @@ def main() -> None:
         scraper = subprocess.Popen(["sh", "-c", SCRAPE, "-", f"{home}/admin/sock"])
         started.callback(scraper.wait)
         started.callback(scraper.kill)
-        rounds = QUICK_ROUNDS if options.quick else ROUNDS
         for path in PATHS:
-            measure = partial(request_rates, target=f"http://lxd{path}")
-            pairs = in_turns(servers, rounds, measure)
-            for number, unit in enumerate(("requests/s", "requests/CPU s")):
-                rates = {
-                    name: [pair[number] for pair in pairs[name]] for name in servers
-                }
-                print_row(path, rates, unit)
+            print_rates(path, servers, f"http://lxd{path}", options.quick)
 
 
 if __name__ == "__main__":

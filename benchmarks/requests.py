@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from benchmarks.serving import (
@@ -118,11 +119,23 @@ def main() -> None:
             started.callback(stop, process)
             servers[name] = line.split()[3], process.pid
         servers["bare Site"] = bare_socket, bare.pid
-        rounds = QUICK_ROUNDS if options.quick else ROUNDS
-        pairs = in_turns(servers, rounds, request_rates)
+        print_rates("one key of the config", servers, TARGET, options.quick)
+
+
+def print_rates(
+    title: str, servers: Mapping[str, tuple[str, int]], target: str, is_quick: bool
+) -> None:
+    """Send requests to all servers in turn; print a row for each unit.
+
+    :param servers: the socket and the pid of each server, by its name.
+    :param target: the URL that is requested.
+    :param is_quick: whether to measure less.
+    """
+    rounds = QUICK_ROUNDS if is_quick else ROUNDS
+    pairs = in_turns(servers, rounds, partial(request_rates, target=target))
     for number, unit in enumerate(("requests/s", "requests/CPU s")):
         rates = {name: [pair[number] for pair in pairs[name]] for name in servers}
-        print_row("one key of the config", rates, unit)
+        print_row(title, rates, unit)
 
 
 def stop(process: subprocess.Popen[str]) -> None:
