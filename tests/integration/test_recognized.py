@@ -27,9 +27,10 @@ from tests.integration.lxc import (
 from tests.integration.processes import TIMEOUT, ProcessTestCase
 from tests.peers.test_peer_sources import transport_on
 
-#: Connects as another user. The child keeps the connection when told that the parent
-#: ends, and until it is closed.
+#: Connects as another user. The child keeps the connection when the parent ends, which
+#: it does once told. Only the parent reads: the child would take what it is told.
 PROGRAM = """
+    import signal
     os.setuid(1000)
     guest = connect()
     if os.fork():
@@ -37,7 +38,7 @@ PROGRAM = """
         os._exit(0)
     os.close(1)
     os.close(2)
-    guest.recv(1)
+    signal.pause()
 """
 
 
