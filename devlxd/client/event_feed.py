@@ -1,0 +1,112 @@
+# -*- test-case-name: tests.client.test_event_feed -*-
+"""The events of a guest over several connections, without input and output."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Collection, Iterator, Mapping
+from urllib.parse import urlencode
+
+from devlxd.client.errors import (
+    GuestError,
+    NotFound,
+    NotSupported,
+    ProtocolError,
+)
+from devlxd.client.questions import error_of
+from devlxd.client.values import Event, Lost, Request, Response
+
+#: The types of events that can be asked for.
+TYPES = ("config", "device")
+
+#: The maximum length of an event, in bytes: a value that has been replaced may be as
+#: long as a document, and so may the new one.
+MAX_EVENT = 64 * 1024 * 1024
+
+#: The first and the longest pause before a new connection, in seconds.
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
+
+#: The response header with the time at which a subscription begins, as devlxd sends it.
+#: A server without it does not know ``since``.
+POSITION = "x-devlxd-timestamp"
+
+
+class EventFeed:
+    """What a listener has received so far, and what it asks for next.
+
+    :param types: the types of events that are wanted; default: all.
+    :param since: the timestamp of the last event that was received before; default: to
+        begin now.
+    :ivar position: the timestamp to continue from; ``None`` if it is not known.
+    """
+
+    def __init__(self, types: Collection[str] = (), since: str | None = None) -> None:
+        self._types = tuple(types)
+        self.position = since
+        self._is_new = since is None
+
+    def request(self) -> Request:
+        """Return the request for a connection."""
+        query = {"type": ",".join(self._types), "since": self.position or ""}
+        given = {name: value for name, value in query.items() if value}
+        path = "/1.0/events"
+        return Request(f"{path}?{urlencode(given)}" if given else path)
+
+    def begin(self, headers: Mapping[str, str], now: str) -> Lost | None:
+        """Begin with a connection.
+
+        :param headers: those of its response, by their names in lower case.
+        :param now: the current time as a timestamp.
+        :return: what to tell the listener first, if events were lost.
+        """
+        start = headers.get(POSITION)
+        was_new, self._is_new = self._is_new, False
+        if start is None:
+            return None if was_new else Lost(timestamp=now)
+        self.position = self.position or start
+        return None
+
+    def receive(self, text: bytes) -> Event | None:
+        """Return the event that a line or a message is; ``None`` for an empty line.
+
+        :raises ProtocolError: if it is something else.
+        """
+        if not text.strip():
+            return None
+        event = _event(text)
+        self.position = event.timestamp
+        return event
+
+
+def _event(text: bytes) -> Event:
+    try:
+        members = json.loads(text)
+        kind, timestamp = members["type"], members["timestamp"]
+        metadata = members["metadata"]
+    except (ValueError, RecursionError, LookupError, TypeError):
+        raise ProtocolError("an event is not a JSON object of an event") from None
+    if not (isinstance(kind, str) and isinstance(timestamp, str)):
+        raise ProtocolError("an event has a type or a timestamp that is not text")
+    if not isinstance(metadata, dict):
+        raise ProtocolError("the metadata of an event is not an object")
+    if kind == "lost":
+        return Lost(timestamp=timestamp, metadata=metadata)
+    return Event(kind, timestamp, metadata)
+
+
+def refusal(response: Response) -> GuestError:
+    """Return the exception for a response without events."""
+    error = error_of(response)
+    return NotSupported(f"no events: {error}") if type(error) is NotFound else error
+
+
+def pauses() -> Iterator[float]:
+    """Yield the pauses before new connections, in seconds, with jitter.
+
+    After a connection that was established, begin anew.
+    """
+    pause = FIRST_PAUSE
+    while True:
+        yield pause * random.uniform(0.5, 1.0)
+        pause = min(2 * pause, LONGEST_PAUSE)
