@@ -55,8 +55,6 @@ class GuardedObserver:
             )
             for name, method in _DOING_NOTHING.items()
         }
-        self._asked = self._observers["asked"]
-        self._responded = self._observers["responded"]
 
     def connected(self, caller: Caller) -> None:
         """See `IServiceObserver.connected`."""
@@ -68,20 +66,31 @@ class GuardedObserver:
 
     def asked(self, container: str, path: str, code: int) -> None:
         """See `IServiceObserver.asked`."""
-        # This and `responded` are part of each question, and `_notify` is slower.
-        for observer in self._asked:
-            try:
-                observer.asked(container, path, code)
-            except Exception:
-                self._log_failure("asked")
+        self._notify("asked", container, path, code)
 
     def responded(self, dialect: str, code: int, seconds: float) -> None:
         """See `IServiceObserver.responded`."""
-        for observer in self._responded:
-            try:
-                observer.responded(dialect, code, seconds)
-            except Exception:
-                self._log_failure("responded")
+        self._notify("responded", dialect, code, seconds)
+
+    def answered(
+        self,
+        dialect: str,
+        code: int,
+        seconds: float,
+        caller: Caller | None,
+        path: bytes,
+    ) -> None:
+        """Notify of a response: `asked`, and then `responded`.
+
+        This is part of each question, and so one call. A subclass can do less here.
+
+        :param caller: who asked; ``None`` if the request did not pass the gate.
+        :param path: the requested path, percent-encoded, without the query.
+        """
+        if caller is not None and self._observers["asked"]:
+            self.asked(caller.container, path.decode("latin-1"), code)
+        if self._observers["responded"]:
+            self.responded(dialect, code, seconds)
 
     def changed(self, name: str, old: Container | None, new: Container | None) -> None:
         """See `IServiceObserver.changed`."""
@@ -115,10 +124,10 @@ _DOING_NOTHING = {
 }
 
 
-def guarded(observer: IServiceObserver | None) -> IServiceObserver:
+def guarded(observer: IServiceObserver | None) -> GuardedObserver:
     """Return an observer that never raises; for ``None``, one that does nothing."""
     if observer is None:
-        return NullObserver()
-    if isinstance(observer, GuardedObserver) or type(observer) is NullObserver:
+        return GuardedObserver()
+    if isinstance(observer, GuardedObserver):
         return observer
     return GuardedObserver(observer)

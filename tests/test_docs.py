@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from devlxd.guestapi import dialects
 from devlxd.logs.event_names import EVENT_NAMES
 from devlxd.model import LIMITS as CHANGEABLE_LIMITS
-from tests.test_imports import LAYERS
+from tests.test_imports import CLIENT, LAYERS
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -221,7 +221,7 @@ class PagesTests(SynchronousTestCase):
         rows = re.findall(r"^\d+\. (.+)$", page, re.MULTILINE)
         layers = [set(re.findall(r"``(\w+)``", row)) for row in rows]
         modules = {path.stem for path in (ROOT / "devlxd").glob("[a-z]*")}
-        existing = [layer & (modules | {"devlxd"}) for layer in LAYERS]
+        existing = [layer & (modules | {"devlxd"}) for layer in [*LAYERS, {CLIENT}]]
         self.assertEqual(layers, [layer for layer in existing if layer])
 
     def test_packages(self) -> None:

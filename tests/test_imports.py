@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -44,25 +44,26 @@ CLIENT = "client"
 def _imports() -> Mapping[str, set[str]]:
     """Return the modules of devlxd that each module of devlxd imports, by name.
 
-    Imports under ``TYPE_CHECKING`` are included.
+    Imports under ``TYPE_CHECKING`` are included. Importing a module from its package
+    is an import of the module only: it uses nothing that the package defines.
     """
     names = {module.name: module for module in getModule("devlxd").walkModules()}
     found = {}
     for name, module in names.items():
         tree = ast.parse(Path(module.filePath.path).read_text())
-        found[name] = {
-            imported for imported in _imported_by(tree) if imported in names
-        } - {name}
+        found[name] = (_imported_by(tree, set(names)) & set(names)) - {name}
     return found
 
 
-def _imported_by(tree: ast.AST) -> Iterator[str]:
+def _imported_by(tree: ast.AST, modules: set[str]) -> set[str]:
+    found: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module is not None:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            full = {f"{node.module}.{alias.name}" for alias in node.names}
+            found.update(full if full <= modules else full | {node.module})
+    return found
 
 
 def _package(module: str) -> str:

@@ -86,11 +86,7 @@ class NullObserverTests(ServiceObserverContract, SynchronousTestCase):
 
     def make_observer(self) -> IServiceObserver:
         """See `ServiceObserverContract.make_observer`."""
-        return guarded(None)
-
-    def test_null(self) -> None:
-        """Where there is no observer, a `NullObserver` is used."""
-        self.assertIsInstance(self.observer, NullObserver)
+        return NullObserver()
 
 
 class GuardedObserverTests(ServiceObserverContract, SynchronousTestCase):

@@ -20,6 +20,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.interface import InterfaceClass
 from zope.interface.verify import verifyObject
 
+import devlxd.client
 import devlxd.interfaces
 import devlxd.testing
 import devlxd.testing.contracts
@@ -82,7 +83,8 @@ class ExportTests(SynchronousTestCase):
         listed = re.findall(r"`(\w+)`", devlxd.testing.contracts.__doc__ or "")
         interfaces = {
             name
-            for name, value in exported(devlxd.interfaces).items()
+            for package in (devlxd.interfaces, devlxd.client)
+            for name, value in exported(package).items()
             if isinstance(value, InterfaceClass)
         }
         suites = set(devlxd.testing.contracts.__all__)

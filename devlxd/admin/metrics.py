@@ -7,7 +7,6 @@ samples only when the metrics are read.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator
 
@@ -39,7 +38,7 @@ BUCKETS = (
 
 @implementer(IServiceObserver)
 class RequestCounter(NullObserver):
-    """An observer that counts what guests do.
+    """An observer that counts what guests do; `OperatorObserver` counts the responses.
 
     No number of it has a name that a guest can choose.
 
@@ -59,12 +58,6 @@ class RequestCounter(NullObserver):
         self.refusals: Counter[Refusal] = Counter()
         self.events = 0
         self.lost_events = 0
-
-    def responded(self, dialect: str, code: int, seconds: float) -> None:
-        """See `IServiceObserver.responded`."""
-        self.requests[dialect, code] += 1
-        self.buckets[bisect_left(BUCKETS, seconds)] += 1
-        self.seconds += seconds
 
     def refused(self, container: str | None, refusal: Refusal, reason: str) -> None:
         """See `IServiceObserver.refused`."""

@@ -35,6 +35,7 @@ class Records(NullObserver):
 
     :param store: the containers of the service.
     :param now: returns the time, in nanoseconds since 1970.
+    :ivar records: the records by the names of the containers.
     :ivar unidentified: how often callers were refused that were not identified, by the
         kind of the refusal.
     """
@@ -43,26 +44,26 @@ class Records(NullObserver):
         self, store: IContainerStore, now: Callable[[], int] = time.time_ns
     ) -> None:
         self._store = store
-        self._now = now
-        self._records: dict[str, Record] = {}
+        self.now = now
+        self.records: dict[str, Record] = {}
         self.unidentified: Counter[Refusal] = Counter()
 
     def of(self, container: str) -> Record:
         """Return what is remembered of a container; an empty record if nothing is."""
-        return self._records.get(container) or Record()
+        return self.records.get(container) or Record()
 
     def _record(self, container: str) -> Record | None:
         """Return the record to change; ``None`` if the container does not exist."""
-        record = self._records.get(container)
+        record = self.records.get(container)
         if record is None and self._store.has(container):
-            record = self._records[container] = Record()
+            record = self.records[container] = Record()
         return record
 
     def asked(self, container: str, path: str, code: int) -> None:
         """See `IServiceObserver.asked`."""
-        record = self._records.get(container) or self._record(container)
+        record = self.records.get(container) or self._record(container)
         if record is not None:
-            record.last_question = self._now()
+            record.last_question = self.now()
 
     def refused(self, container: str | None, refusal: Refusal, reason: str) -> None:
         """See `IServiceObserver.refused`."""
@@ -74,7 +75,7 @@ class Records(NullObserver):
     def changed(self, name: str, old: Container | None, new: Container | None) -> None:
         """See `IServiceObserver.changed`."""
         if new is None:
-            self._records.pop(name, None)
+            self.records.pop(name, None)
 
 
 def refusals_by_text(refusals: Mapping[Refusal, int]) -> Mapping[str, int]:

@@ -15,6 +15,7 @@ from devlxd.admin.event_reporter import EventReporter
 from devlxd.admin.listener import AdminListener
 from devlxd.admin.metrics import Metrics
 from devlxd.admin.operation import Guests, Operation
+from devlxd.admin.operator_observer import OperatorObserver
 from devlxd.admin.records import Records
 from devlxd.admin.site import AdminSite
 from devlxd.admin.tree import admin_routes, page_routes
@@ -24,7 +25,6 @@ from devlxd.interfaces import (
     IGuestService,
     IServiceObserver,
 )
-from devlxd.observers import GuardedObserver
 
 
 @frozen
@@ -82,7 +82,7 @@ class AdminService(MultiService):
         if len(self._observed) > 1:
             for each in self._observed:
                 each.reporter.fields = {"directory": each.directory}
-        return GuardedObserver(records, reporter, self._metrics.counter)
+        return OperatorObserver(records, reporter, self._metrics.counter, self._feed)
 
     def add(self, service: IGuestService) -> None:
         """Add a guest service, whose observer `observer_for` has returned."""

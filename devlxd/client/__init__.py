@@ -31,12 +31,14 @@ from devlxd.client.errors import (
 from devlxd.client.values import Event, Lost
 
 if TYPE_CHECKING:
+    from devlxd.client.guest import Guest
     from devlxd.client.interfaces import IGuest
 
 __all__ = [
     "DoesNotMatch",
     "Event",
     "Forbidden",
+    "Guest",
     "GuestError",
     "IGuest",
     "Lost",
@@ -48,6 +50,7 @@ __all__ = [
 
 #: The names that need Twisted, and their modules, which are imported on first use.
 _MODULES = {
+    "Guest": "devlxd.client.guest",
     "IGuest": "devlxd.client.interfaces",
 }
 

@@ -24,6 +24,9 @@ TYPES = ("config", "device")
 #: long as a document, and so may the new one.
 MAX_EVENT = 64 * 1024 * 1024
 
+#: The maximum length of a timestamp, in characters.
+MAX_TIMESTAMP = 64
+
 #: The first and the longest pause before a new connection, in seconds.
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
 
@@ -38,10 +41,15 @@ class EventFeed:
     :param types: the types of events that are wanted; default: all.
     :param since: the timestamp of the last event that was received before; default: to
         begin now.
+    :raises ValueError: if there is no such type.
     :ivar position: the timestamp to continue from; ``None`` if it is not known.
     """
 
     def __init__(self, types: Collection[str] = (), since: str | None = None) -> None:
+        unknown = [kind for kind in types if kind not in TYPES]
+        if unknown:
+            known = ", ".join(TYPES)
+            raise ValueError(f"{unknown[0]!r} is no type of events: {known}")
         self._types = tuple(types)
         self.position = since
         self._is_new = since is None
@@ -51,7 +59,9 @@ class EventFeed:
         query = {"type": ",".join(self._types), "since": self.position or ""}
         given = {name: value for name, value in query.items() if value}
         path = "/1.0/events"
-        return Request(f"{path}?{urlencode(given)}" if given else path)
+        return Request(
+            f"{path}?{urlencode(given, errors='surrogatepass')}" if given else path
+        )
 
     def begin(self, headers: Mapping[str, str], now: str) -> Lost | None:
         """Begin with a connection.
@@ -88,6 +98,9 @@ def _event(text: bytes) -> Event:
         raise ProtocolError("an event is not a JSON object of an event") from None
     if not (isinstance(kind, str) and isinstance(timestamp, str)):
         raise ProtocolError("an event has a type or a timestamp that is not text")
+    # The next connection sends it to the server.
+    if len(timestamp) > MAX_TIMESTAMP or not timestamp.isascii():
+        raise ProtocolError("an event has a timestamp that is none")
     if not isinstance(metadata, dict):
         raise ProtocolError("the metadata of an event is not an object")
     if kind == "lost":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -63,13 +63,13 @@ class IGuest(Interface):
         """
 
     def set_state(state: str) -> Coroutine[Any, Any, None]:
-        """Tell the host the guest state: ``Ready`` or ``Started``.
+        """Report the guest state to the host: ``Ready`` or ``Started``.
 
         :raises NotSupported: in ``lxd`` and ``apollo``.
         """
 
     def ready() -> Coroutine[Any, Any, None]:
-        """Tell the host that the guest is ready: ``set_state("Ready")``."""
+        """Report to the host that the guest is ready: ``set_state("Ready")``."""
 
     def image(
         fingerprint: str,
@@ -94,16 +94,27 @@ class IGuest(Interface):
 
     def events(
         types: Collection[str] = (), since: str | None = None
-    ) -> AsyncIterator[Event]:
+    ) -> AsyncGenerator[Event, None]:
         """Listen to events.
 
         The iterator connects when the first event is asked for, and raises what a
-        question raises if that fails. Later it connects again by itself, and continues
-        after the last event. It yields `Lost` when events were lost: always after a new
-        connection to a server that does not know ``since`` (LXD and Incus).
+        question raises if that fails. Later it connects again by itself, after 0.1 to
+        10 seconds, and continues after the last event. It yields `Lost` when events
+        were lost: always after a new connection to a server that does not know
+        ``since`` (LXD and Incus).
+
+        Later it raises only what does not end by waiting: `Forbidden` if the API is
+        switched off for the container (an established connection may stay open),
+        `NotSupported`, and `ProtocolError`. Then the iterator has ended.
+
+        A connection is open until the iterator is closed with ``aclose()``, collected,
+        or the coroutine that waits for an event is cancelled. Events that are not
+        asked for are not read: they wait at the server, which may end a connection
+        that is not read for long (Incus: after half a minute).
 
         :param types: ``config``, ``device``, or both; default: both.
         :param since: the timestamp of the last event that was received; default: to
             begin now.
+        :raises ValueError: immediately, if there is no such type.
         :raises NotSupported: in ``apollo``.
         """

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 from devlxd.client.errors import (
     Forbidden,
@@ -25,7 +25,8 @@ from devlxd.client.values import Question, Request, Response
 #: Where a guest finds the socket, in the order in which they are tried.
 SOCKETS = ("/dev/lxd/sock", "/dev/incus/sock", "/dev/apollo/sock")
 
-#: The maximum length of the body of a response, in bytes. An image may be longer.
+#: The maximum length of the body of a response, in bytes, and of the bodies that make
+#: a result together. An image may be longer.
 MAX_BODY = 64 * 1024 * 1024
 
 #: The maximum length of an error message of the server, in characters.
@@ -67,19 +68,21 @@ def config() -> Question[dict[str, str]]:
     answer = _json((yield from _get(f"{path}?recursion=1")), path)
     if isinstance(answer, dict):
         return {key: _text(value, path) for key, value in answer.items()}
-    values = {}
-    for url in _urls(answer, f"{path}/"):
-        key = unquote(url.removeprefix(f"{path}/"))
+    values: dict[str, str] = {}
+    left = MAX_BODY
+    for key in _names(answer, f"{path}/"):
         try:
             values[key] = yield from get(key)
         except NotFound:
             continue
+        left -= len(values[key])
+        _check_left(left, path)
     return values
 
 
 def get(key: str) -> Question[str]:
     """Ask for the value of a key. Bytes that are not UTF-8 are surrogates (PEP 383)."""
-    response = yield from _get(f"/1.0/config/{quote(key, safe='')}")
+    response = yield from _get(f"/1.0/config/{_quoted(key)}")
     return response.body.decode("utf-8", "surrogateescape")
 
 
@@ -98,12 +101,15 @@ def devices() -> Question[dict[str, dict[str, str]]]:
     if isinstance(answer, dict):
         return {name: _device(value, path) for name, value in answer.items()}
     found = {}
-    for url in _urls(answer, at):
+    left = MAX_BODY
+    for name in _names(answer, at):
         try:
-            value = _json((yield from _get(url)), url)
+            response = yield from _get(f"{at}{_quoted(name)}")
         except NotFound:
             continue
-        found[unquote(url.removeprefix(at))] = _device(value, url)
+        left -= len(response.body)
+        _check_left(left, path)
+        found[name] = _device(_json(response, path), path)
     return found
 
 
@@ -122,7 +128,7 @@ def meta_data() -> Question[str]:
 
 
 def set_state(state: str) -> Question[None]:
-    """Tell the host the state of the guest: ``Ready`` or ``Started``.
+    """Report the state of the guest to the host: ``Ready`` or ``Started``.
 
     :raises NotSupported: in a dialect without guest states.
     """
@@ -178,10 +184,25 @@ def _device(value: object, path: str) -> dict[str, str]:
     return {key: _text(text, path) for key, text in value.items()}
 
 
-def _urls(answer: object, prefix: str) -> list[str]:
+def _names(answer: object, prefix: str) -> list[str]:
+    """Return the names that a list of paths below ``prefix`` has.
+
+    LXD, Incus and devlxd list names as they are, and not percent-encoded.
+    """
     if not isinstance(answer, list):
         raise ProtocolError(f"{prefix}: the answer is neither an object nor a list")
-    for url in answer:
-        if not isinstance(url, str) or not url.startswith(prefix):
+    for path in answer:
+        if not isinstance(path, str) or not path.startswith(prefix):
             raise ProtocolError(f"{prefix}: the answer lists something else")
-    return answer
+    return [path.removeprefix(prefix) for path in answer]
+
+
+def _quoted(name: str) -> str:
+    """Return a name as it is in a path, also if it has no encoding in UTF-8."""
+    return quote(name, safe="", errors="surrogatepass")
+
+
+def _check_left(left: int, path: str) -> None:
+    """Raise an exception if the responses of a question are too large together."""
+    if left < 0:
+        raise ProtocolError(f"{path}: the answers are longer than {MAX_BODY} bytes")

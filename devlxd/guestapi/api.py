@@ -87,12 +87,13 @@ class GuestAPI:
         Only requests that passed the gate have their caller attached.
         """
         assert isinstance(request, DevLXDRequest)
-        caller = request.attachment
-        if isinstance(caller, Caller):
-            path = request.path.decode("latin-1")
-            self._observer.asked(caller.container, path, code)
-        seconds = time.perf_counter() - request.began
-        self._observer.responded(self.services.dialect.name, code, seconds)
+        self._observer.answered(
+            self.services.dialect.name,
+            code,
+            time.perf_counter() - request.began,
+            cast("Caller | None", request.attachment),
+            request.path,
+        )
 
     def _refuse(self, caller: Caller | None, refusal: Refusal) -> Response:
         response = self._gate.response_to(refusal)

@@ -15,9 +15,9 @@ from devlxd.guestapi.downloads import Downloads
 from devlxd.guestapi.event_rendering import json_line
 from devlxd.guestapi.meta_data import MetaData
 from devlxd.guestapi.snapshot_responses import ResponseCache
-from devlxd.interfaces import IEventBus, IGuestStates, IServiceObserver, ITurns
+from devlxd.interfaces import IEventBus, IGuestStates, ITurns
 from devlxd.model import Container, Event
-from devlxd.observers import NullObserver
+from devlxd.observers import GuardedObserver
 from devlxd.turns import Slices
 
 
@@ -161,7 +161,7 @@ class Services:
     states: IGuestStates
     bus: IEventBus | None = None
     downloads: Downloads | None = None
-    observer: IServiceObserver = field(factory=NullObserver)
+    observer: GuardedObserver = field(factory=GuardedObserver)
     cache: ResponseCache = field(factory=ResponseCache)
     wall: Callable[[], float] = time.time
     location: str = ""

@@ -14,8 +14,9 @@ from zope.interface import implementer
 
 from devlxd.admin.event_feed import EventFeed
 from devlxd.admin.event_reporter import EventReporter
-from devlxd.admin.metrics import Metrics
+from devlxd.admin.metrics import Metrics, RequestCounter
 from devlxd.admin.operation import Guests, Operation
+from devlxd.admin.operator_observer import OperatorObserver
 from devlxd.admin.records import Records
 from devlxd.admin.site import AdminChannel, AdminSite
 from devlxd.admin.tree import admin_routes, page_routes
@@ -217,3 +218,11 @@ class Operated:
     ) -> Answer:
         """Send a request to the UNIX socket, and return the response."""
         return OperatorConnection(self.site).ask(path, method, headers)
+
+
+def count(counter: RequestCounter, dialect: str, code: int, seconds: float) -> None:
+    """Count a response, as the observer of a guest service does."""
+    feed = EventFeed(Clock(), lambda: NOW)
+    records = Records(MemoryStore())
+    observer = OperatorObserver(records, EventReporter(feed), counter, feed)
+    observer.answered(dialect, code, seconds, None, b"/1.0")

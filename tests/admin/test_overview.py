@@ -13,6 +13,7 @@ from devlxd.admin.operation import Operation
 from devlxd.admin.overview import MAX_SHOWN, overview
 from devlxd.admin.page import render_page
 from devlxd.model import Refusal
+from tests.admin.operators import count
 from tests.admin.test_metrics import Service, operation_of
 
 
@@ -36,7 +37,7 @@ class OverviewTests(SynchronousTestCase):
 
     def test_counts(self) -> None:
         """Connections, subscribers, containers and requests are counted."""
-        self.counter.responded("toy", 200, 0.001)
+        count(self.counter, "toy", 200, 0.001)
         found = overview(self.operation, self.counter)
         self.assertEqual((found["connections"], found["subscribers"]), (3, 1))
         self.assertEqual(found["requests"], 1)

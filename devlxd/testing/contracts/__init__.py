@@ -21,6 +21,7 @@ The suites of each interface:
 * `IContainerStore`: `ContainerStoreContract`, `LoadingStoreContract`
 * `IEventBus`, `ISubscription`: `EventBusContract`
 * `IExplainer`: `ExplainerContract`, `OutsideExplainerContract`
+* `IGuest`: `GuestContract`, `GuestEventsContract`
 * `IGuestStates`: `GuestStatesContract`, `DurableGuestStatesContract`
 * `IHandoverStore`: `HandoverStoreContract`
 * `IIDMap`: `IDMapContract`
@@ -67,6 +68,10 @@ from devlxd.testing.contracts.admission import (
 from devlxd.testing.contracts.bus import (
     EventBusContract,
     SubscriberContract,
+)
+from devlxd.testing.contracts.guest import (
+    GuestContract,
+    GuestEventsContract,
 )
 from devlxd.testing.contracts.guest_states import (
     DurableGuestStatesContract,
@@ -144,6 +149,8 @@ __all__ = [
     "EndingRunsContract",
     "EventBusContract",
     "ExplainerContract",
+    "GuestContract",
+    "GuestEventsContract",
     "GuestStatesContract",
     "HandoverStoreContract",
     "IDMapContract",
