@@ -12,6 +12,7 @@ from twisted.internet.error import ConnectError
 from twisted.internet.interfaces import (
     IProtocol,
     IProtocolFactory,
+    IReactorTime,
     IStreamClientEndpoint,
 )
 from zope.interface import implementer
@@ -25,10 +26,14 @@ MAX_PATH = 107
 class SocketEndpoint(UNIXClientEndpoint):
     """A UNIX socket, whose path may be any text."""
 
+    def __init__(self, reactor: IReactorTime, path: str, timeout: float) -> None:
+        super().__init__(reactor, path, timeout)
+        self._socket_path = os.fsencode(path)
+
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
         """See `IStreamClientEndpoint.connect`."""
         # Twisted fails only after its timeout, and with a traceback in the log.
-        path = os.fsencode(self._path)
+        path = self._socket_path
         if len(path) > MAX_PATH or b"\0" in path:
             return fail(Unavailable("this cannot be the path of a socket"))
         connecting: Deferred[IProtocol] = super().connect(protocolFactory)
