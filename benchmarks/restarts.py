@@ -79,7 +79,7 @@ class Services:
         self.current = DevLXDService(
             _reactor,
             self._store,
-            [(DIALECT, AdoptedEndpoint(self._listening.fileno()))],
+            {DIALECT: AdoptedEndpoint(self._listening.fileno())},
             AssumedIdentifier("c1"),
             journal=SQLiteJournal(self._journal),
             limits=CurrentLimits(Limits(connections=MAX_CONNECTIONS)),

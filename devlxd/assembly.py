@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from twisted.internet.defer import Deferred, gatherResults
@@ -19,7 +19,6 @@ from devlxd.guest_states.sqlite_states import SQLiteGuestStates
 from devlxd.guestapi.dialect import Dialect
 from devlxd.host.connection_handover import ConnectionHandover
 from devlxd.host.inotify import INotify
-from devlxd.host.listening import endpoint_at
 from devlxd.host.process_service import ProcessService
 from devlxd.host.service_manager import take_service_manager
 from devlxd.host.socket_files import closed_directory
@@ -167,7 +166,7 @@ class Assembly:
         return DevLXDService(
             reactor,
             store,
-            [(at.dialect, endpoint_at(reactor, at.endpoint)) for at in listens],
+            _places(listens),
             identifier,
             peers,
             journal=state.journal(store.directory, limits),
@@ -177,6 +176,14 @@ class Assembly:
             states=states,
             location=self._options["location"],
         )
+
+
+def _places(listens: Iterable[ListenOption]) -> Mapping[Dialect, Sequence[str]]:
+    """Return where to listen, by dialect, see `DevLXDService`."""
+    places: dict[Dialect, list[str]] = {}
+    for at in listens:
+        places.setdefault(at.dialect, []).append(at.endpoint)
+    return places
 
 
 def _loaded(store: DirectoryStore) -> Deferred[None]:

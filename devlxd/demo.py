@@ -14,7 +14,6 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from devlxd.containers.directory_store import DirectoryStore
 from devlxd.guestapi.dialects import DEFAULT_DIALECT
 from devlxd.host.inotify import INotify
-from devlxd.host.listening import endpoint_at
 from devlxd.images.memory_image_store import MemoryImageStore
 from devlxd.interfaces import IDevLXDReactor
 from devlxd.peers.assumed_identifier import AssumedIdentifier
@@ -78,13 +77,12 @@ class DemoService(MultiService):
         (containers / f"{_NAME}.yaml").write_text(_DOCUMENT)
         store = DirectoryStore(containers, self._reactor, INotify(self._reactor))
         store.setServiceParent(self)
-        endpoint = endpoint_at(self._reactor, str(path))
         images = MemoryImageStore()
         images.put(_IMAGE)
         DevLXDService(
             self._reactor,
             store,
-            [(DEFAULT_DIALECT, endpoint)],
+            {DEFAULT_DIALECT: path},
             AssumedIdentifier(_NAME),
             AnonymousPeerSource(),
             images=images,

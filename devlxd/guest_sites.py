@@ -87,6 +87,14 @@ class GuestSites:
             self._limits,
         )
 
+    def stop(self) -> None:
+        """Cancel what is pending; call this when all connections are closed."""
+        self.registry.stop()
+        self._turns.stop()
+        self._admission.stop()
+        if self._downloads is not None:
+            self._downloads.stop()
+
     def site(self, dialect: Dialect) -> DevLXDSite:
         """Return a new site that serves ``dialect``."""
         services = Services(

@@ -9,7 +9,7 @@ from attrs import evolve, frozen
 from twisted.internet.error import CannotListenError
 
 from devlxd.guestapi.dialect import Dialect
-from devlxd.guestapi.dialects import DEFAULT_DIALECT, DIALECTS
+from devlxd.guestapi.dialects import DEFAULT_DIALECT, dialect_named
 from devlxd.host.listening import check_endpoint, reason_of
 
 #: The form of a value that names a dialect; the groups are dialect and endpoint.
@@ -34,12 +34,9 @@ class ListenOption:
         """
         match = _WITH_DIALECT.fullmatch(value)
         name, endpoint = match.groups() if match else (DEFAULT_DIALECT.name, value)
-        if name not in DIALECTS:
-            known = ", ".join(DIALECTS)
-            raise ValueError(f"there is no dialect {name}; the dialects are {known}")
+        dialect = dialect_named(name)
         if not value:
             raise ValueError("must not be empty")
-        dialect = DIALECTS[name]
         return cls(dialect, endpoint or str(dialect.socket))
 
     def with_switch(self, key: str) -> ListenOption:

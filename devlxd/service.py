@@ -15,6 +15,7 @@ from zope.interface import implementer
 from devlxd.containers.change_log import ChangeLog
 from devlxd.events.bus import EventBus
 from devlxd.events.journal import SQLiteJournal
+from devlxd.guest_endpoints import Listen, guest_endpoints
 from devlxd.guest_listener import GuestListener
 from devlxd.guest_sites import GuestSites
 from devlxd.guest_states.memory import MemoryGuestStates
@@ -67,7 +68,9 @@ class DevLXDService(ServiceStatus):
 
     :param reactor: for timeouts and connections, and to notice the end of runs.
     :param store: the containers to serve.
-    :param endpoints: pairs of a dialect and an endpoint to listen on.
+    :param listen: where to listen, by dialect: ``{'lxd': '/run/devlxd'}``. A key is the
+        name of a dialect, or a `Dialect`; a value is a path, an endpoint string (both
+        as in `endpoint_at`), an `IStreamServerEndpoint`, or a list of these.
     :param identifier: identifies the callers; default: by their cgroups and pid
         namespaces, for the known runtimes.
     :param peers: returns the peers of connections; default: those that the kernel
@@ -89,7 +92,7 @@ class DevLXDService(ServiceStatus):
         self,
         reactor: IDevLXDReactor,
         store: IContainerStore,
-        endpoints: Iterable[tuple[Dialect, IStreamServerEndpoint]],
+        listen: Listen,
         identifier: ICallerIdentifier | None = None,
         peers: IPeerSource | None = None,
         journal: IJournal | None = None,
@@ -106,7 +109,7 @@ class DevLXDService(ServiceStatus):
         self._listeners: list[GuestListener] = []
         observer = guarded(observer)
         identifier = self._identifier = identifier or self._new_identifier(reactor)
-        endpoints, turns = list(endpoints), Turns(reactor)
+        endpoints, turns = guest_endpoints(reactor, listen), Turns(reactor)
         bus = self._make_bus(reactor, endpoints, journal, turns, observer, now, limits)
         self.states = states or MemoryGuestStates(store, identifier, reactor, limits)
         changes = ChangeLog(store, reactor, limits)
@@ -125,6 +128,16 @@ class DevLXDService(ServiceStatus):
             location=location,
         )
         self._listen(sites, endpoints, reactor)
+
+    def stopService(self) -> Deferred[None]:
+        """See `IService.stopService`.
+
+        :return: a Deferred that fires when all connections are closed, the journal too,
+            and nothing of this service is left in the reactor or the store. The service
+            can be started again then.
+        """
+        stopped: Deferred[object] = super().stopService()
+        return stopped.addCallback(lambda _: self._sites.stop())
 
     def _make_bus(
         self,
@@ -163,7 +176,7 @@ class DevLXDService(ServiceStatus):
         endpoints: Iterable[tuple[Dialect, IStreamServerEndpoint]],
         reactor: IDevLXDReactor,
     ) -> None:
-        self._registry = sites.registry
+        self._sites, self._registry = sites, sites.registry
         for dialect, endpoint in endpoints:
             listener = GuestListener(endpoint, sites.site(dialect), dialect, reactor)
             listener.setServiceParent(self)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Hashable, Iterator
+from functools import partial
 from typing import TypeAlias, TypeVar
 
 from twisted.internet.interfaces import IReactorTime
@@ -89,7 +90,8 @@ class Turns:
         self, reactor: IReactorTime, now: Callable[[], float] = time.perf_counter
     ) -> None:
         self._pending: dict[Hashable, deque[_Turn]] = {}
-        self._cooperator = cooperator(reactor, SLICE, now)
+        self._new_cooperator = partial(cooperator, reactor, SLICE, now)
+        self._cooperator = self._new_cooperator()
 
     def take(self, owner: Hashable, work: Callable[[], None]) -> ITurn:
         """See `ITurns.take`."""
@@ -105,6 +107,15 @@ class Turns:
     def waiting(self, owner: Hashable) -> int:
         """See `ITurns.waiting`."""
         return len(self._pending.get(owner, ()))
+
+    def stop(self) -> None:
+        """Cancel all pending turns, and the call of the reactor.
+
+        Turns that are taken later are pending turns as before.
+        """
+        self._cooperator.stop()
+        self._pending.clear()
+        self._cooperator = self._new_cooperator()
 
     def _run_turns(self, owner: Hashable, pending: deque[_Turn]) -> Iterator[None]:
         while pending:

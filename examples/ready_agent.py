@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.application.service import MultiService
 from zope.interface import implementer
 
-from devlxd import DIALECTS, DevLXDService, SQLiteGuestStates, endpoint_at
+from devlxd import DevLXDService, SQLiteGuestStates
 from devlxd.interfaces import IContainerStore, IDevLXDReactor, IReadyObserver
 from devlxd.model import GuestState
 from devlxd.peers.identifier import CallerIdentifier
@@ -40,7 +40,7 @@ def make_service(
     identifier.setServiceParent(agent)
     states = SQLiteGuestStates(store, identifier, reactor, f"{directory}/states")
     states.watch(observer)
-    endpoints = [(DIALECTS["lxd6"], endpoint_at(reactor, f"{directory}/lxd.sock"))]
-    devlxd = DevLXDService(reactor, store, endpoints, identifier, states=states)
+    listen = {"lxd6": f"{directory}/lxd.sock"}
+    devlxd = DevLXDService(reactor, store, listen, identifier, states=states)
     devlxd.setServiceParent(agent)
     return agent

@@ -15,6 +15,8 @@ OPERATING = CHECKOUT / "docs" / "operating.rst"
 
 TUTORIAL = CHECKOUT / "docs" / "tutorial.rst"
 
+EMBEDDING = CHECKOUT / "docs" / "embedding.rst"
+
 DIALECTS_PAGE = CHECKOUT / "docs" / "dialects.rst"
 
 #: The indented lines after ``::`` or a directive for code.

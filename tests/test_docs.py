@@ -208,7 +208,10 @@ class ProgramTests(SynchronousTestCase):
 
     def test_embedding(self) -> None:
         """The examples of tests for embedders pass."""
-        for test in python_in(DOCS / "embedding.rst"):
+        programs = python_in(DOCS / "embedding.rst")
+        tests = [program for program in programs if "TestCase" in program]
+        self.assertEqual(len(tests), 2)
+        for test in tests:
             self.check(run_tests_in(test))
 
 

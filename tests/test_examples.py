@@ -13,17 +13,22 @@ from pathlib import Path
 
 import twisted.internet
 from twisted.application.service import IService, MultiService
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from devlxd.containers.memory_store import MemoryStore
-from devlxd.httpserver.site import DevLXDSite
-from devlxd.interfaces import IContainerStore, IRuntime, IServiceObserver
+from devlxd.interfaces import (
+    IContainerStore,
+    IReadyObserver,
+    IRuntime,
+    IServiceObserver,
+)
 from devlxd.model import Caller, Claim, Container, GuestState, Init
 from devlxd.peers.identifier import CallerIdentifier
 from devlxd.service import DevLXDService
-from devlxd.testing import GuestConnection, MemoryDevLXDReactor, site_for
+from devlxd.testing import MemoryDevLXDReactor
 from devlxd.testing.contracts import (
     LoadingStoreContract,
     ReadyObserverContract,
@@ -53,43 +58,95 @@ class AgentTestCase(SynchronousTestCase):
 
 
 class AgentTests(AgentTestCase):
-    """``examples/agent.py``."""
+    """``examples/agent.py``, with programs of LXC that do nothing."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.patch(self.agent, "SOCKETS", self.directory)
+        self.calls: list[tuple[str, str]] = []
+        self.failing: set[str] = set()
+        self.service = self.agent.Agent(self.reactor, self, ["c1", "c2"])
+        self.service.startService()
+
+    def start(self, name: str) -> Deferred[None]:
+        """See `examples.agent.LXC.start`."""
+        self.calls.append(("start", name))
+        return fail(RuntimeError("no LXC")) if name in self.failing else succeed(None)
+
+    def stop(self, name: str) -> Deferred[None]:
+        """See `examples.agent.LXC.stop`."""
+        self.calls.append(("stop", name))
+        return fail(RuntimeError("no LXC")) if name in self.failing else succeed(None)
 
     def test_application(self) -> None:
         """``twistd -y`` finds the agent in the application."""
         application = IService(self.agent.application)
         assert isinstance(application, MultiService)
         (service,) = application
-        assert isinstance(service, MultiService)
-        self.assertEqual(len(list(service)), 2)
+        self.assertIsInstance(service, self.agent.Agent)
 
-    def test_serves(self) -> None:
-        """The agent listens; guests that are in no container are refused."""
-        service = self.agent.make_service(self.reactor, self.directory)
-        service.startService()
-        ((_, site, *_rest),) = self.reactor.unixServers
-        assert isinstance(site, DevLXDSite)
-        guest = GuestConnection(site)
-        self.assertIn(b"not in a container", guest.get("/1.0"))
-        guest.disconnect()
-        self.successResultOf(service.stopService())
+    def test_containers(self) -> None:
+        """Each container has a secret of its own before it is started."""
+        self.assertEqual(self.calls, [("start", "c1"), ("start", "c2")])
+        secrets = {self.secret_of(name) for name in ("c1", "c2")}
+        self.assertEqual(len(secrets), 2)
 
-    def test_observer(self) -> None:
-        """The agent's observer logs the requests of guests, with their status."""
-        site = site_for(
-            MemoryStore([Container("c1")]), "c1", observer=self.agent.RequestLog()
-        )
+    def secret_of(self, name: str) -> str:
+        """Return the secret of a container."""
+        return str(self.service.store.get(name).config[self.agent.KEY])
+
+    def test_stop(self) -> None:
+        """When the agent has stopped, so have its containers, and devlxd."""
+        self.successResultOf(self.service.stopService())
+        self.assertEqual(self.calls[2:], [("stop", "c1"), ("stop", "c2")])
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_no_lxc(self) -> None:
+        """What LXC's programs print is logged; the other containers are started."""
+        self.failing.add("c1")
         with capturedLogs() as events:
-            GuestConnection(site).get("/1.0/config")
-        self.assertEqual([formatEvent(e) for e in events], ["c1: /1.0/config: 200"])
+            self.successResultOf(self.service.stopService())
+            self.service.startService()
+        texts = [formatEvent(event) for event in events]
+        self.assertEqual(texts.count("no LXC"), 2)
+        self.assertEqual(self.calls[-1], ("start", "c2"))
+
+    def test_secret(self) -> None:
+        """A ready guest gets a new secret; the agent sees it take that one only."""
+        first, path = self.secret_of("c1"), f"/1.0/config/{self.agent.KEY}"
+        with capturedLogs() as events:
+            self.service.asked("c1", path, 200)
+            self.service.state_changed("c1", GuestState.STARTED)
+            self.service.state_changed("c1", GuestState.READY)
+            self.service.asked("c1", "/1.0", 200)
+            self.service.asked("c2", path, 200)
+            self.service.asked("c1", path, 200)
+            self.service.asked("c1", path, 200)
+        own = [e for e in events if "Agent" in str(e["log_namespace"])]
+        self.assertEqual(
+            [formatEvent(event) for event in own],
+            ["c1 is ready", "c1 has taken its new secret"],
+        )
+        self.assertNotEqual(self.secret_of("c1"), first)
 
 
-class RequestLogTests(ServiceObserverContract, AgentTestCase):
-    """The observer of ``examples/agent.py``."""
+class AgentContractTests(ServiceObserverContract, AgentTestCase):
+    """The agent as an observer of its service."""
 
     def make_observer(self) -> IServiceObserver:
         """See `ServiceObserverContract.make_observer`."""
-        observer: IServiceObserver = self.agent.RequestLog()
+        observer: IServiceObserver = self.agent.Agent(self.reactor, None, [])
+        return observer
+
+
+class AgentReadyTests(ReadyObserverContract, AgentTestCase):
+    """The agent as an observer of guest states."""
+
+    def make_observer(self) -> IReadyObserver:
+        """See `ReadyObserverContract.make_observer`."""
+        agent = self.agent.Agent(self.reactor, None, [])
+        agent.store.replace_all([Container("c1"), Container("c2")])
+        observer: IReadyObserver = agent
         return observer
 
 

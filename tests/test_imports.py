@@ -29,7 +29,7 @@ LAYERS = [
         "state_directory",
     },
     {"service_status"},
-    {"guest_listener", "guest_sites", "reloading"},
+    {"guest_endpoints", "guest_listener", "guest_sites", "reloading"},
     {"guestapi", "config_file", "logs"},
     {"httpserver", "events", "peers", "containers", "images", "host", "guest_states"},
     {"turns", "log_limit", "files", "observers", "socket_options", "sqlite_files"},

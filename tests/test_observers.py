@@ -304,7 +304,7 @@ class ObserverTests(SynchronousTestCase):
         reactor = MemoryDevLXDReactor()
         identifier = MemoryIdentifier()
         service = DevLXDService(
-            reactor, self.store, [], identifier, observer=self.observer
+            reactor, self.store, {}, identifier, observer=self.observer
         )
         service.startService()
         new = evolve(C1, config={})

@@ -22,10 +22,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from devlxd.containers.memory_store import MemoryStore
-from devlxd.guestapi.dialects.apollo import DIALECT as APOLLO
-from devlxd.guestapi.dialects.lxd import DIALECT as LXD
 from devlxd.host.adopted import AdoptedPort
-from devlxd.host.listening import endpoint_at
 from devlxd.httpserver.site import DevLXDSite
 from devlxd.images.memory_image_store import MemoryImageStore
 from devlxd.interfaces import IImageStore, IStoreObserver
@@ -42,6 +39,7 @@ from devlxd.testing import (
     RecordingServiceObserver,
 )
 from devlxd.testing.contracts import StoreObserverContract
+from tests.counting_store import CountingStore
 from tests.default_limits import limits
 
 C1 = Container("c1", {"user.a": "b"})
@@ -72,13 +70,13 @@ class DevLXDServiceTests(SynchronousTestCase):
         self.directory = tempfile.mkdtemp()
         self.addCleanup(os.rmdir, self.directory)
         self.store = MemoryStore([C1])
-        endpoints = [
-            (LXD, endpoint_at(self.reactor, f"{self.directory}/lxd.sock")),
-            (APOLLO, endpoint_at(self.reactor, f"{self.directory}/apollo.sock")),
-        ]
+        listen = {
+            "lxd": f"{self.directory}/lxd.sock",
+            "apollo": f"{self.directory}/apollo.sock",
+        }
         identifier = MemoryIdentifier({GUEST.pid: Caller("c1", uid=0)})
         self.service = DevLXDService(
-            self.reactor, self.store, endpoints, identifier, MemoryPeerSource()
+            self.reactor, self.store, listen, identifier, MemoryPeerSource()
         )
 
     def sites(self) -> list[DevLXDSite]:
@@ -91,14 +89,11 @@ class DevLXDServiceTests(SynchronousTestCase):
         limits: CurrentLimits | None = None,
     ) -> list[DevLXDSite]:
         """Start a service with two endpoints of one dialect; return their sites."""
-        endpoints = [
-            (LXD, endpoint_at(self.reactor, f"{self.directory}/{name}.sock"))
-            for name in ("first", "second")
-        ]
+        paths = [f"{self.directory}/{name}.sock" for name in ("first", "second")]
         DevLXDService(
             self.reactor,
             self.store,
-            endpoints,
+            {"lxd": paths},
             MemoryIdentifier({GUEST.pid: Caller("c1", uid=0)}),
             MemoryPeerSource(),
             images=images,
@@ -179,10 +174,31 @@ class DevLXDServiceTests(SynchronousTestCase):
         self.assertRaises(CannotListenError, self.service.privilegedStartService)
         os.mkdir(self.directory)
 
+    def test_cannot_listen_on_one(self) -> None:
+        """The error names the path; stopping then closes the sockets that listen."""
+        missing, store = f"{self.directory}/missing/sock", CountingStore([C1])
+        listen = {"lxd": [f"{self.directory}/sock", missing]}
+        service = DevLXDService(self.reactor, store, listen, MemoryIdentifier())
+        error = self.assertRaises(CannotListenError, service.privilegedStartService)
+        self.assertIn(missing, str(error))
+        self.successResultOf(service.stopService())
+        self.assertEqual(service.listeners()[0].is_listening, False)
+        self.assertEqual(store.waiting, 0)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+        os.mkdir(os.path.dirname(missing))
+        self.addCleanup(os.rmdir, os.path.dirname(missing))
+        service.privilegedStartService()
+        self.assertEqual(self.reactor.unixServers[-1][0], missing)
+
+    def test_unknown_dialect(self) -> None:
+        """A service with an unknown dialect is not created."""
+        with self.assertRaisesRegex(ValueError, "the dialects are lxd, "):
+            DevLXDService(self.reactor, self.store, {"lxc": self.directory})
+
     def test_stopped_before_listening(self) -> None:
         """A port of an endpoint that listens after the stop is closed immediately."""
         endpoint = LaterEndpoint()
-        service = DevLXDService(self.reactor, self.store, [(LXD, endpoint)])
+        service = DevLXDService(self.reactor, self.store, {"lxd": endpoint})
         service.startService()
         stopped = service.stopService()
         self.assertNoResult(stopped)
@@ -197,7 +213,7 @@ class DevLXDServiceTests(SynchronousTestCase):
         # Linux binds it to an unused abstract address (unix(7), "Autobind").
         ours.bind("")
         ours.listen()
-        service = DevLXDService(self.reactor, self.store, [(LXD, endpoint)])
+        service = DevLXDService(self.reactor, self.store, {"lxd": endpoint})
         service.startService()
         stopped = service.stopService()
         endpoint.listening.callback(AdoptedPort(ours.fileno(), Factory()))
@@ -211,7 +227,7 @@ class DevLXDServiceTests(SynchronousTestCase):
         self.addCleanup(ours.close)
         ours.bind(path)
         ours.listen()
-        service = DevLXDService(self.reactor, self.store, [(LXD, endpoint)])
+        service = DevLXDService(self.reactor, self.store, {"lxd": endpoint})
         service.startService()
         endpoint.listening.callback(AdoptedPort(ours.fileno(), Factory()))
         self.assertEqual(service.listeners(), [Listener("lxd", path, True)])
@@ -222,7 +238,7 @@ class DevLXDServiceTests(SynchronousTestCase):
     def test_fails_late(self) -> None:
         """A late failure of an endpoint is logged; the service can be stopped."""
         endpoint = LaterEndpoint()
-        service = DevLXDService(self.reactor, self.store, [(LXD, endpoint)])
+        service = DevLXDService(self.reactor, self.store, {"lxd": endpoint})
         service.startService()
         with capturedLogs() as events:
             endpoint.listening.errback(ZeroDivisionError())
@@ -248,7 +264,7 @@ class ObservedServiceTests(SynchronousTestCase):
         self.service = DevLXDService(
             self.reactor,
             self.store,
-            [(LXD, endpoint_at(self.reactor, f"{self.directory}/lxd.sock"))],
+            {"lxd": f"{self.directory}/lxd.sock"},
             MemoryIdentifier(self.callers),
             MemoryPeerSource(),
             observer=self.observer,

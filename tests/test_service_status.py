@@ -13,9 +13,6 @@ from zope.interface.verify import verifyObject
 
 from devlxd.containers.memory_store import MemoryStore
 from devlxd.events.journal import SQLiteJournal
-from devlxd.guestapi.dialects.apollo import DIALECT as APOLLO
-from devlxd.guestapi.dialects.lxd import DIALECT as LXD
-from devlxd.host.listening import endpoint_at
 from devlxd.interfaces import IExplainer, IGuestService, IJournal
 from devlxd.model import Caller, Container, Explanation, Listener
 from devlxd.service import DevLXDService
@@ -51,14 +48,14 @@ class ServiceStatusTests(SynchronousTestCase):
         self, identifier: MemoryIdentifier, journal: IJournal | None = None
     ) -> DevLXDService:
         """Return a new service of two dialects, which is not started."""
-        endpoints = [
-            (LXD, endpoint_at(self.reactor, f"{self.directory}/lxd.sock")),
-            (APOLLO, endpoint_at(self.reactor, f"{self.directory}/apollo.sock")),
-        ]
+        listen = {
+            "lxd": f"{self.directory}/lxd.sock",
+            "apollo": f"{self.directory}/apollo.sock",
+        }
         return DevLXDService(
             self.reactor,
             MemoryStore([Container("c1"), Container("c2")]),
-            endpoints,
+            listen,
             identifier,
             MemoryPeerSource(),
             journal=journal,

@@ -22,7 +22,7 @@ from twisted.plugin import getPlugins
 from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
-from devlxd import __version__, assembly, listen_option, options, tap
+from devlxd import __version__, assembly, options, tap
 from devlxd.access_keys import access_keys
 from devlxd.containers.directory_store import DirectoryStore
 from devlxd.demo import DemoService
@@ -30,6 +30,7 @@ from devlxd.guest_listener import GuestListener
 from devlxd.guest_states.memory import MemoryGuestStates
 from devlxd.guest_states.ready_file import ReadyFile
 from devlxd.guest_states.sqlite_states import SQLiteGuestStates
+from devlxd.guestapi import dialects
 from devlxd.guestapi.dialects import DIALECTS
 from devlxd.guestapi.dialects.apollo import DIALECT as APOLLO
 from devlxd.guestapi.dialects.lxd import DIALECT as LXD
@@ -222,7 +223,7 @@ class OptionsTests(OptionsTestCase):
     def test_guest_states(self) -> None:
         """A dialect with guest states has a state, even if it has no events."""
         quiet = evolve(DIALECTS["incus"], event_types=frozenset())
-        self.patch(listen_option, "DIALECTS", {"incus": quiet})
+        self.patch(dialects, "DIALECTS", {"incus": quiet})
         arguments = [f"--listen=incus={self.socket}", f"--containers={self.containers}"]
         parsed = self.parse(*arguments)
         parsed.acquire_locks()

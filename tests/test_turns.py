@@ -42,3 +42,14 @@ class TurnsTests(TurnsContract, SynchronousTestCase):
         self.clock.callLater(0, self.done.append, "the reactor")
         self.clock.advance(0)
         self.assertEqual(self.done, ["a1", "the reactor", "b1", "a2", "a3"])
+
+    def test_stop(self) -> None:
+        """Pending turns are cancelled, and the reactor has none; later ones run."""
+        turns = self.make_turns()
+        turns.take("a", lambda: self.done.append("never"))
+        turns.stop()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertEqual(turns.waiting("a"), 0)
+        turns.take("a", lambda: self.done.append("later"))
+        self.clock.advance(0)
+        self.assertEqual(self.done, ["later"])

@@ -106,14 +106,17 @@ class EventBus(Service):
         self._store.watch(self)
         for name in self._store.names():
             self.changed(name, None, self._store.get(name))
-        self._store.loaded().addCallback(
-            lambda _: self._recorder.remove_missing_later(self._store)
+        self._loading = self._store.loaded()
+        # A failure is logged by the service that has started the store.
+        self._loading.addCallbacks(
+            lambda _: self._recorder.remove_missing_later(self._store), lambda _: None
         )
 
     def stopService(self) -> None:
         """See `IService.stopService`. All subscriptions end with `End.STOPPED`."""
         if self.running:
             self._store.unwatch(self)
+            self._loading.cancel()
             incarnations = self._all_incarnations()
             self._present.clear()
             self._removed.clear()

@@ -89,6 +89,7 @@ class MemoryGuestStates(Service):
         if self.running:
             self._store.unwatch(self)
             self._identifier.unwatch(self)
+            self._limited_log.stop()
         super().stopService()
         self._ready.clear()
 

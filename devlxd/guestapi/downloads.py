@@ -52,6 +52,10 @@ class Downloads:
         self._running[container] += 1
         return True
 
+    def stop(self) -> None:
+        """Log the numbers of suppressed lines; call this when no download runs."""
+        self._limited_log.stop()
+
     def end(self, container: str) -> None:
         """Stop counting a download, which has ended."""
         self._running[container] -= 1

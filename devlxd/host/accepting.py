@@ -90,6 +90,7 @@ class Acceptor:
         if self._retry_call is not None:
             self._retry_call.cancel()
             self._retry_call = None
+        self._limited_log.stop()
 
     def fileno(self) -> int:
         """See `IFileDescriptor.fileno`."""

@@ -35,7 +35,7 @@ from devlxd.host.private_apis import (
     is_adopted_unix,
     unix_path,
 )
-from devlxd.host.socket_files import StaleSocketReplacer
+from devlxd.host.socket_files import MAX_PATH, StaleSocketReplacer
 
 #: The syntax of the kinds of Twisted endpoints that devlxd can serve guests at.
 _SYNTAX = {
@@ -61,8 +61,23 @@ def endpoint_at(reactor: IReactorUNIX, description: str) -> IStreamServerEndpoin
         * any other path: a directory, created when it is missing, with the UNIX
           socket ``sock`` in it;
         * a Twisted endpoint string, such as ``unix:PATH``.
-    :raises ValueError: if it is none of these.
+    :raises ValueError: if it is none of these, or the path of a socket is too long.
     """
+    endpoint = _described_endpoint(reactor, description)
+    if isinstance(endpoint, UNIXServerEndpoint):
+        path = unix_path(endpoint)
+        size = len(os.fsencode(path))
+        if size > MAX_PATH:
+            raise ValueError(
+                f"the path {path} has {size} bytes; that of a UNIX socket has at most "
+                f"{MAX_PATH}"
+            )
+    return endpoint
+
+
+def _described_endpoint(
+    reactor: IReactorUNIX, description: str
+) -> IStreamServerEndpoint:
     kind = kind_of(description)
     if not description:
         raise ValueError("must not be empty")

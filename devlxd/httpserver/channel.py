@@ -94,13 +94,16 @@ class DevLXDChannel(StrictChannel):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """See `IProtocol.connectionLost`: remove the channel from the registry."""
-        self.server.remove(self, self.owner)
         for pending in (self._turn, self._ready):
             if pending is not None:
                 pending.cancel()
-        if self._successor is not None:
-            self._successor.connectionLost(reason)
-        super().connectionLost(reason)
+        try:
+            if self._successor is not None:
+                self._successor.connectionLost(reason)
+            super().connectionLost(reason)
+        finally:
+            # The service may have stopped with this: all timeouts are cancelled before.
+            self.server.remove(self, self.owner)
         # Without reference cycles, the channel is freed immediately, not by the
         # garbage collector.
         self.response = self._successor = None

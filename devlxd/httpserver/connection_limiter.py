@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Hashable
 from functools import partial
 
-from twisted.internet.interfaces import IProtocolFactory
+from twisted.internet.interfaces import IDelayedCall, IProtocolFactory
 from twisted.logger import Logger
 
 from devlxd.httpserver.connection_state import ConnectionState
@@ -55,7 +55,7 @@ class ConnectionLimiter:
         self._waiting: dict[socket.SocketType, ITurn] = {}
         # Processes whose connections are refused in this reactor iteration.
         self._refused_pids: set[int] = set()
-        self._is_closed = False
+        self._next_iteration: IDelayedCall | None = None
         self._limited_log = RateLimitedLogger(self._log, reactor, site.server.limits)
 
     def connection_accepted(self, connection: socket.SocketType) -> None:
@@ -89,16 +89,25 @@ class ConnectionLimiter:
         They are refused without another notification or log line.
         """
         if not self._refused_pids:
-            self._reactor.callLater(0, self._refused_pids.clear)
+            self._next_iteration = self._reactor.callLater(0, self._iterate)
         self._refused_pids.add(pid)
         self._site.server.admission.refused(owner)
 
+    def _iterate(self) -> None:
+        self._next_iteration = None
+        self._refused_pids.clear()
+
     def close(self) -> None:
-        """Close the pending connections when their turns come.
+        """Close the pending connections.
 
         Call this when no more connections are accepted.
         """
-        self._is_closed = True
+        for descriptor in self.hand_over():
+            os.close(descriptor)
+        if self._next_iteration is not None:
+            self._next_iteration.cancel()
+            self._iterate()
+        self._limited_log.stop()
 
     def hand_over(self) -> list[int]:
         """Give up the connections that wait for their turns.
@@ -133,7 +142,7 @@ class ConnectionLimiter:
         self._pending[owner] -= 1
         if not self._pending[owner]:
             del self._pending[owner]
-        if self._is_closed or _is_closed_by_peer(connection):
+        if _is_closed_by_peer(connection):
             connection.close()
         else:
             self._admit(connection, pid, cgroup)

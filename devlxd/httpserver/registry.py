@@ -192,6 +192,12 @@ class ConnectionRegistry(Generic[Connection]):
         self._next_iteration = None
         self._served.clear()
 
+    def stop(self) -> None:
+        """Forget what was counted in this iteration of the reactor."""
+        if self._next_iteration is not None:
+            self._next_iteration.cancel()
+            self._iterate()
+
     def take_turn(self, owner: Hashable, work: Callable[[], None]) -> ITurn:
         """Call ``work`` in a turn of the owner; see `ITurns.take`."""
         return self._turns.take(owner, work)

@@ -63,6 +63,10 @@ class CallerAdmission:
         self._limits = limits or CurrentLimits()
         self._limited_log = RateLimitedLogger(self._log, reactor, self._limits)
 
+    def stop(self) -> None:
+        """Log the numbers of suppressed lines; call this when no peer is connected."""
+        self._limited_log.stop()
+
     def identify(self, transport: ITransport, is_retry: bool = False) -> Caller | None:
         """See `IAdmission.identify`.
 

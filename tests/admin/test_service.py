@@ -14,9 +14,6 @@ from devlxd.admin.operation import Operation
 from devlxd.admin.service import AdminService
 from devlxd.admin.site import AdminSite
 from devlxd.containers.memory_store import MemoryStore
-from devlxd.guestapi.dialects.lxd import DIALECT as LXD
-from devlxd.guestapi.dialects.lxd6 import DIALECT as LXD6
-from devlxd.host.listening import endpoint_at
 from devlxd.model import Caller, Container
 from devlxd.service import DevLXDService
 from devlxd.testing import (
@@ -45,10 +42,10 @@ class AdminServiceTests(SynchronousTestCase):
         self.service = DevLXDService(
             self.reactor,
             self.store,
-            [
-                (LXD, endpoint_at(self.reactor, f"{self.directory}/lxd.sock")),
-                (LXD6, endpoint_at(self.reactor, f"{self.directory}/lxd6.sock")),
-            ],
+            {
+                "lxd": f"{self.directory}/lxd.sock",
+                "lxd6": f"{self.directory}/lxd6.sock",
+            },
             MemoryIdentifier(self.callers),
             MemoryPeerSource(),
             observer=self.admin.observer_for(self.store),

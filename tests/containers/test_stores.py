@@ -6,6 +6,7 @@ import json
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from attrs import evolve
 from twisted.application.service import Service
@@ -261,6 +262,68 @@ class MemoryStoreOwnTests(SynchronousTestCase):
             self.store.replace_all([self.c3, evolve(self.c3, id="other")])
         self.assertEqual(self.observer.changes, [])
         self.assertEqual(sorted(self.store.names()), ["c1", "c2"])
+
+    def test_set_config(self) -> None:
+        """A key is added, changed, and removed by ``None``; nothing else changes."""
+        self.store.set_config("c1", "user.b", "2")
+        self.store.set_config("c1", "user.a", "3")
+        self.store.set_config("c1", "user.b", None)
+        configs = [dict(new.config) for _, _, new in self.observer.changes if new]
+        self.assertEqual(
+            configs,
+            [
+                {"user.a": "1", "user.b": "2"},
+                {"user.a": "3", "user.b": "2"},
+                {"user.a": "3"},
+            ],
+        )
+        self.assertEqual(self.store.get("c1"), evolve(self.c1, config={"user.a": "3"}))
+
+    def test_set_device(self) -> None:
+        """A device is added, replaced as a whole, and removed by ``None``."""
+        for values in ({"type": "nic", "mtu": "9000"}, {"type": "nic"}, None):
+            self.store.set_device("c1", "eth0", values)
+        devices = [
+            {name: dict(device) for name, device in new.devices.items()}
+            for _, _, new in self.observer.changes
+            if new
+        ]
+        self.assertEqual(
+            devices,
+            [
+                {"eth0": {"type": "nic", "mtu": "9000"}},
+                {"eth0": {"type": "nic"}},
+                {},
+            ],
+        )
+        self.assertEqual(self.store.get("c1"), self.c1)
+
+    def test_set_to_same(self) -> None:
+        """Nothing changes if a key or a device is as before, or is not there."""
+        self.store.set_config("c1", "user.a", "1")
+        self.store.set_config("c1", "user.none", None)
+        self.store.set_device("c1", "eth0", None)
+        self.assertEqual(self.observer.changes, [])
+
+    def test_set_unknown(self) -> None:
+        """A container that is not in the store is named, and not added."""
+        for change in (self.store.set_config, self.store.set_device):
+            with self.assertRaisesRegex(KeyError, "there is no container 'c9'"):
+                change("c9", "user.a", None)
+        self.assertEqual(self.observer.changes, [])
+
+    def test_set_not_text(self) -> None:
+        """What is not text is refused by its name, and nothing changes."""
+        values: Any = 1
+        with self.assertRaisesRegex(TypeError, "'user.a' must be text, not int"):
+            self.store.set_config("c1", "user.a", values)
+        with self.assertRaisesRegex(TypeError, "config key 1 must be text"):
+            self.store.set_config("c1", values, "x")
+        with self.assertRaisesRegex(TypeError, "device 'eth0' must be a mapping"):
+            self.store.set_device("c1", "eth0", values)
+        with self.assertRaisesRegex(TypeError, "device 'eth0' key 'mtu' must be text"):
+            self.store.set_device("c1", "eth0", {"mtu": values})
+        self.assertEqual(self.observer.changes, [])
 
     def test_replace(self) -> None:
         """`replace` does not compare: observers are notified of an equal snapshot."""

@@ -29,7 +29,7 @@ from devlxd.host.listening import (
     is_loopback,
     listen_now,
 )
-from devlxd.host.socket_files import BACKLOG
+from devlxd.host.socket_files import BACKLOG, MAX_PATH
 
 
 class ListeningTestCase(SynchronousTestCase):
@@ -97,6 +97,14 @@ class DescriptionTests(ListeningTestCase):
         os.chdir(self.directory)
         self.assertEqual(self.listen("sock")[0], "sock")
         self.assertEqual(os.listdir(self.directory), [])
+
+    def test_long_path(self) -> None:
+        """The error says how long the path of a socket may be, and which it is."""
+        longest = self.directory + "/" + "x" * (MAX_PATH - len(self.directory) - 1)
+        self.assertEqual(self.listen(f"unix:{longest}")[0], longest)
+        for description in (f"unix:{longest}x", f"{longest[:-4]}", f"{longest}.sock"):
+            with self.assertRaisesRegex(ValueError, rf"{longest[:-4]}.* 107$"):
+                endpoint_at(self.reactor, description)
 
     def test_not_a_directory(self) -> None:
         """A file at the path of the directory is kept, even a stale socket."""

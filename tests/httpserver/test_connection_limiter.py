@@ -149,8 +149,9 @@ class ConnectionLimiterTests(SynchronousTestCase):
         self.registry.take_turn(UNIDENTIFIED, lambda: None)
         self.connect()
         self.limiter.close()
-        self.reactor.advance(0)
         self.assertEqual((self.admitted, self.closed()), (0, 1))
+        self.reactor.advance(0)
+        self.assertEqual(self.admitted, 0)
 
     def test_no_descriptors(self) -> None:
         """A connection that cannot be adopted (EMFILE) is closed and logged."""

@@ -23,9 +23,7 @@ from twisted.python import log
 from zope.interface import implementer
 
 from devlxd.containers.directory_store import DirectoryStore
-from devlxd.guestapi.dialects.lxd import DIALECT as LXD
 from devlxd.host.inotify import INotify
-from devlxd.host.listening import endpoint_at
 from devlxd.interfaces import (
     ICallerIdentifier,
     IDevLXDReactor,
@@ -76,10 +74,8 @@ def main(directory: str, path: str) -> None:
     store = DirectoryStore(Path(directory), reactor, INotify(reactor))
     store.setServiceParent(service)
     callers = AddressIdentifier()
-    endpoint = endpoint_at(reactor, path)
-    DevLXDService(reactor, store, [(LXD, endpoint)], callers, callers).setServiceParent(
-        service
-    )
+    devlxd = DevLXDService(reactor, store, {"lxd": path}, callers, callers)
+    devlxd.setServiceParent(service)
     service.privilegedStartService()
     service.startService()
     installed.run()

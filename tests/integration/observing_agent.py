@@ -17,13 +17,7 @@ from twisted.internet import reactor as installed
 from twisted.python import log
 from zope.interface import implementer
 
-from devlxd import (
-    DIALECTS,
-    Container,
-    DevLXDService,
-    SQLiteGuestStates,
-    endpoint_at,
-)
+from devlxd import Container, DevLXDService, SQLiteGuestStates
 from devlxd.containers.directory_store import DirectoryStore
 from devlxd.host.inotify import INotify
 from devlxd.interfaces import IDevLXDReactor, IReadyObserver, IServiceObserver
@@ -83,12 +77,11 @@ def main(dialect: str, containers: str, sockets: str, states_path: str = "") -> 
     states = None
     if states_path:
         states = SQLiteGuestStates(store, identifier, reactor, states_path)
-    endpoint = endpoint_at(reactor, sockets)
     printer = Printer()
     devlxd = DevLXDService(
         reactor,
         store,
-        [(DIALECTS[dialect], endpoint)],
+        {dialect: sockets},
         identifier,
         observer=printer,
         states=states,

@@ -14,12 +14,10 @@ import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import cast
 
 from twisted.internet import reactor as installed
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import UNIXClientEndpoint, connectProtocol
-from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.python.failure import Failure
@@ -27,7 +25,6 @@ from twisted.trial.unittest import TestCase
 
 from devlxd.containers.memory_store import MemoryStore
 from devlxd.events.journal import SQLiteJournal
-from devlxd.guestapi.dialects.lxd import DIALECT as LXD
 from devlxd.host.adopted import AdoptedEndpoint
 from devlxd.model import Container
 from devlxd.peers.assumed_identifier import AssumedIdentifier
@@ -39,7 +36,6 @@ from tests.guestapi.test_event_streams import (
     chunks,
     frames,
 )
-from tests.handovers import is_of_log
 
 GET = b"GET /1.0/config/user.a HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -167,7 +163,7 @@ class HandoverTests(TestCase):
         self.service = DevLXDService(
             installed,  # type: ignore[arg-type] # the real reactor
             self.store,
-            [(LXD, AdoptedEndpoint(self.listening.fileno()))],
+            {"lxd": AdoptedEndpoint(self.listening.fileno())},
             AssumedIdentifier("c1"),
             journal=SQLiteJournal(str(Path(self.directory.name, "journal"))),
         )
@@ -176,11 +172,7 @@ class HandoverTests(TestCase):
 
     def stop(self) -> object:
         """Stop the current service."""
-        stopped = self.service.stopService()
-        for call in cast(IReactorTime, installed).getDelayedCalls():
-            if is_of_log(call):
-                call.cancel()
-        return stopped
+        return self.service.stopService()
 
     def change(self) -> None:
         """Change the container."""

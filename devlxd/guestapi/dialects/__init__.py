@@ -29,3 +29,14 @@ DIALECTS: Mapping[str, Dialect] = MappingProxyType(
 
 #: The dialect of an endpoint for which no dialect is named.
 DEFAULT_DIALECT = next(iter(DIALECTS.values()))
+
+
+def dialect_named(name: str) -> Dialect:
+    """Return the dialect with a name.
+
+    :raises ValueError: if there is none; the text names all dialects.
+    """
+    if name not in DIALECTS:
+        known = ", ".join(DIALECTS)
+        raise ValueError(f"there is no dialect {name}; the dialects are {known}")
+    return DIALECTS[name]
