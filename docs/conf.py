@@ -36,6 +36,7 @@ release = version = devlxd.__version__
 extensions = [
     "command_line",
     "sphinx.ext.autodoc",
+    "sphinxcontrib.openapi",
     "sphinxcontrib.zopeext.autointerface",
 ]
 default_role = "py:obj"

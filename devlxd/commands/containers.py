@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> ExitStatus:
         container = client.get(f"/containers/{quote(name, safe='')}")
     except NotFoundError:
         text = f"{printable(arguments.name)}: no such container"
-        raise CommandError(text, ExitStatus.NO_CONTAINER) from None
+        raise CommandError(text, ExitStatus.NOT_FOUND) from None
     text = client.text_of(container, render)
     write(json_text(container) if arguments.json else text)
     return ExitStatus.OK

@@ -36,7 +36,7 @@ def make_parser() -> Parser:
         "it serves to guests. The service itself is twistd devlxd.",
         epilog='"devlxd COMMAND --help" describes a command. Exit status: 0; 1 if '
         "something is refused, unhealthy or at fault; 2 for a wrong command line; 3 if "
-        "there is no such container; 5 if no devlxd answers on the socket.",
+        "there is no such container or image; 5 if no devlxd answers on the socket.",
     )
     parser.add_argument("--version", action="version", version=f"devlxd {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")

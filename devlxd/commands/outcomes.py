@@ -14,8 +14,8 @@ class ExitStatus(enum.IntEnum):
     BAD = 1
     #: The command line is wrong.
     USAGE = 2
-    #: There is no such container.
-    NO_CONTAINER = 3
+    #: There is no such container, or no such image.
+    NOT_FOUND = 3
     #: No devlxd answers on the socket.
     NO_SERVICE = 5
     #: Ended by Ctrl-C, SIGTERM or SIGHUP.

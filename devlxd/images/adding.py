@@ -8,7 +8,6 @@ import os
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 import yaml
 
@@ -19,13 +18,17 @@ from devlxd.images.file_names import (
     is_filename,
     rootfs_path,
 )
+from devlxd.images.image_directory import (
+    ImageDirectoryError,
+    check_changeable,
+    locked,
+    naming_errors,
+    sync_directory,
+    write_file,
+)
 
 #: The number of bytes that are copied at a time.
 _CHUNK = 1024 * 1024
-
-
-class AddError(Exception):
-    """Raised when an image cannot be added; the text gives the reason."""
 
 
 def add_image(
@@ -42,26 +45,12 @@ def add_image(
     :param public: whether every guest may download the image.
     :param expected: the fingerprint that the image must have; default: any.
     :return: the fingerprint of the image.
-    :raises AddError: if the image cannot be added.
+    :raises ImageDirectoryError: if the image cannot be added.
     """
-    try:
-        _check_directory(directory)
+    with naming_errors(directory):
+        check_changeable(directory)
         with tempfile.TemporaryDirectory(prefix=".adding-", dir=directory) as temporary:
             return _add(directory, Path(temporary), files, public, expected)
-    except OSError as error:
-        path = error.filename or directory
-        raise AddError(f"{path}: {error.strerror or error}") from None
-
-
-def _check_directory(directory: Path) -> None:
-    if not directory.is_dir():
-        raise AddError(f"{directory}: no such directory")
-    # LXD has its images in /var/lib/lxd/images, its database beside them.
-    if (directory.resolve().parent / "database").is_dir():
-        raise AddError(
-            f"{directory}: belongs to an LXD, which removes unknown files from it; "
-            "use another directory, or lxc image import"
-        )
 
 
 def _add(
@@ -76,21 +65,22 @@ def _add(
     copies = [temporary / str(number) for number in range(len(files))]
     for file, copy in zip(files, copies, strict=True):
         if not _copy(file, copy, digest.update):
-            raise AddError(f"{file}: empty file")
+            raise ImageDirectoryError(f"{file}: empty file")
     fingerprint = digest.hexdigest()
     if expected is not None and fingerprint != expected:
-        raise AddError(f"the fingerprint is {fingerprint}, not {expected}")
+        raise ImageDirectoryError(f"the fingerprint is {fingerprint}, not {expected}")
     targets = [directory / fingerprint, rootfs_path(directory, fingerprint)]
     del targets[len(files) :]
-    _check_existing(directory, fingerprint, targets)
     description = temporary / "description"
-    _write_description(description, public, files[0].name if len(files) == 1 else "")
-    for copy, target in zip(copies, targets, strict=True):
-        copy.rename(target)
-    _sync_directory(directory)
-    # Guests can download the image once it has a description, so this is last.
-    description.rename(description_path(directory, fingerprint))
-    _sync_directory(directory)
+    write_file(description, _description(public, files[0] if len(files) == 1 else None))
+    with locked(directory):
+        _check_existing(directory, fingerprint, targets)
+        for copy, target in zip(copies, targets, strict=True):
+            copy.rename(target)
+        sync_directory(directory)
+        # Guests can download the image once it has a description, so this is last.
+        description.rename(description_path(directory, fingerprint))
+        sync_directory(directory)
     return fingerprint
 
 
@@ -101,7 +91,7 @@ def _check_existing(directory: Path, fingerprint: str, targets: Sequence[Path]) 
     interrupted. If they are not as many as ``targets``, the description is removed,
     so that no guest downloads the image while only some of its files exist.
 
-    :raises AddError: if the image exists, but its data is in other files.
+    :raises ImageDirectoryError: if the image exists, but its data is in other files.
     """
     existing = image_paths(directory, fingerprint)
     rootfs = rootfs_path(directory, fingerprint)
@@ -109,7 +99,8 @@ def _check_existing(directory: Path, fingerprint: str, targets: Sequence[Path]) 
         existing.append(rootfs)
     for path in existing:
         if path not in targets:
-            raise AddError(f"{path}: the image exists, but consists of other files")
+            text = f"{path}: the image exists, but consists of other files"
+            raise ImageDirectoryError(text)
     if len(existing) != len(targets):
         description_path(directory, fingerprint).unlink(missing_ok=True)
 
@@ -119,7 +110,7 @@ def _copy(source: Path, target: Path, update_digest: Callable[[bytes], None]) ->
 
     :param update_digest: called with all data.
     :return: the size of the file, in bytes.
-    :raises AddError: if the file changes while it is copied.
+    :raises ImageDirectoryError: if the file changes while it is copied.
     """
     size = 0
     with open(open_regular(source), "rb") as file, target.open("xb") as copy:
@@ -131,32 +122,19 @@ def _copy(source: Path, target: Path, update_digest: Callable[[bytes], None]) ->
             size += len(chunk)
         modified = os.fstat(file.fileno()).st_mtime_ns
         if size != before.st_size or modified != before.st_mtime_ns:
-            raise AddError(f"{source}: changed while it was copied")
-        _sync(copy)
+            raise ImageDirectoryError(f"{source}: changed while it was copied")
+        copy.flush()
+        os.fsync(copy.fileno())
     return size
 
 
-def _write_description(path: Path, public: bool, filename: str) -> None:
+def _description(public: bool, only_file: Path | None) -> bytes:
+    """Return a new description.
+
+    :param only_file: the file of a unified image, whose name the image keeps.
+    """
     description: dict[str, object] = {"public": public}
-    if is_filename(filename):
-        description["filename"] = filename
+    if only_file is not None and is_filename(only_file.name):
+        description["filename"] = only_file.name
     text = yaml.safe_dump(description, allow_unicode=True, sort_keys=False)
-    with path.open("xb") as file:
-        os.fchmod(file.fileno(), 0o600)
-        file.write(text.encode("utf-8"))
-        _sync(file)
-
-
-def _sync(file: BinaryIO) -> None:
-    """Wait until all written data is on the disk."""
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def _sync_directory(directory: Path) -> None:
-    """Wait until the renames in a directory are on the disk."""
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    return text.encode("utf-8")

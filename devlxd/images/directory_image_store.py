@@ -21,10 +21,10 @@ from zope.interface import implementer
 
 from devlxd.files import open_regular
 from devlxd.images.descriptions import (
-    MAX_DESCRIPTION,
     Description,
     DescriptionError,
     read_description,
+    read_description_file,
 )
 from devlxd.images.file_names import (
     HEAD_SIZE,
@@ -148,12 +148,9 @@ class DirectoryImageStore:
 
 def _description(path: Path) -> Description:
     """Read a description; without a file the image is neither public nor cached."""
-    try:
-        fd = open_regular(path, os.O_NOFOLLOW)
-    except (FileNotFoundError, NotADirectoryError):
+    content = read_description_file(path)
+    if content is None:
         return Description()
-    with open(fd, "rb") as file:
-        content = file.read(MAX_DESCRIPTION + 1)
     try:
         return read_description(content)
     except DescriptionError as error:

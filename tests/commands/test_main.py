@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from devlxd import __version__
-from devlxd.commands import image
 from devlxd.commands import main as command
+from devlxd.commands.images.arguments import IMAGES
 from devlxd.commands.outcomes import ExitStatus
 from devlxd.images import adding
 from tests.commands.fake_admin import CommandTestCase
@@ -90,9 +90,9 @@ class MainTests(CommandTestCase):
         """The default directory of images is that of the default dialect."""
         from devlxd.guestapi.dialects import DEFAULT_DIALECT  # noqa: PLC0415 # as it
 
-        self.assertEqual(image.IMAGES, DEFAULT_DIALECT.images)
+        self.assertEqual(IMAGES, DEFAULT_DIALECT.images)
         parsed = command.make_parser().parse_args(["image", "add", "x"])
-        self.assertEqual(parsed.images, image.IMAGES)
+        self.assertEqual(parsed.images, IMAGES)
 
 
 class ProcessTests(CommandTestCase):

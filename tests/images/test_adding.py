@@ -10,8 +10,9 @@ from pathlib import Path
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from devlxd.images.adding import AddError, add_image
+from devlxd.images.adding import add_image
 from devlxd.images.directory_image_store import DirectoryImageStore
+from devlxd.images.image_directory import ImageDirectoryError
 from devlxd.interfaces import IOpenImage
 from devlxd.testing import MemoryDevLXDReactor
 
@@ -93,7 +94,7 @@ class AddTests(SynchronousTestCase):
         """Check that adding fails, and leaves the directory as it was."""
         before = sorted(self.directory.iterdir())
         error = self.assertRaises(
-            AddError, add_image, self.directory, files, True, **options
+            ImageDirectoryError, add_image, self.directory, files, True, **options
         )
         self.assertIn(reason, str(error))
         self.assertEqual(sorted(self.directory.iterdir()), before)
@@ -135,7 +136,7 @@ class AddTests(SynchronousTestCase):
         """A missing directory is an error, and is not created."""
         path = self.create_file("x", b"data")
         nowhere = self.directory / "none"
-        error = self.assertRaises(AddError, add_image, nowhere, [path], True)
+        error = self.assertRaises(ImageDirectoryError, add_image, nowhere, [path], True)
         self.assertEqual(str(error), f"{nowhere}: no such directory")
 
     def test_directory_of_an_lxd(self) -> None:
@@ -144,7 +145,7 @@ class AddTests(SynchronousTestCase):
         images.mkdir()
         (self.directory / "database").mkdir()
         path = self.create_file("x", b"data")
-        error = self.assertRaises(AddError, add_image, images, [path], True)
+        error = self.assertRaises(ImageDirectoryError, add_image, images, [path], True)
         self.assertIn("belongs to an LXD", str(error))
         self.assertEqual(list(images.iterdir()), [])
 
@@ -161,7 +162,9 @@ class AddTests(SynchronousTestCase):
         link = link.absolute()
         os.chdir(images)
         for name in (Path(), link):
-            error = self.assertRaises(AddError, add_image, name, [path], True)
+            error = self.assertRaises(
+                ImageDirectoryError, add_image, name, [path], True
+            )
             self.assertIn("belongs to an LXD", str(error))
 
     def test_growing(self) -> None:
