@@ -2,8 +2,9 @@
 
 Two processes of devlxd serve the same container, in turn: one without ``--admin``, and
 one with it, which observes all requests, and whose metrics are read every 5 seconds,
-more often than by most Prometheus. Needs ``h2load`` and ``curl`` (Debian: ``apt-get
-install nghttp2-client curl``). Run it in a checkout with ``python -m
+more often than by most Prometheus. The speed of two processes of the same program
+differs by some percent: each round starts both anew. Needs ``h2load`` and ``curl``
+(Debian: ``apt-get install nghttp2-client curl``). Run it in a checkout with ``python -m
 benchmarks.metrics``.
 """
 
@@ -12,16 +13,26 @@ from __future__ import annotations
 import shutil
 import subprocess
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
-from benchmarks.requests import print_rates
-from benchmarks.serving import HERE, CheckoutServer, make_parser
+from benchmarks.requests import QUICK_ROUNDS, ROUNDS, request_rates
+from benchmarks.serving import (
+    HERE,
+    CheckoutServer,
+    in_turns,
+    make_parser,
+    print_row,
+)
 from tests.integration.lxc import make_home
 
 #: The servers, by their names; the others are compared with the first.
 WITH, WITHOUT = "with --admin", "without"
 
 PATHS = ("/1.0/config/user.foo", "/1.0", "/1.0/meta-data")
+
+#: How often each server is measured in a round.
+TURNS = 2
 
 #: Reads the metrics every 5 seconds; the argument is the operator's socket.
 SCRAPE = """
@@ -42,12 +53,8 @@ def _start(name: str, home: Path, started: ExitStack) -> tuple[str, int]:
     return f"{directory}/sock", devlxd.pid
 
 
-def main() -> None:
-    """Measure both servers in turn; print the medians and their ratios."""
-    options = make_parser(__doc__).parse_args()
-    for program, package in (("h2load", "nghttp2-client"), ("curl", "curl")):
-        if shutil.which(program) is None:
-            raise SystemExit(f"needs {program} (Debian: {package})")
+def _measure(target: str) -> dict[str, list[float]]:
+    """Start both servers; return the requests per CPU second of each, in turns."""
     with ExitStack() as started:
         home = make_home()
         started.callback(shutil.rmtree, home)
@@ -57,8 +64,22 @@ def main() -> None:
         scraper = subprocess.Popen(["sh", "-c", SCRAPE, "-", f"{home}/admin/sock"])
         started.callback(scraper.wait)
         started.callback(scraper.kill)
-        for path in PATHS:
-            print_rates(path, servers, f"http://lxd{path}", options.quick)
+        pairs = in_turns(servers, TURNS, partial(request_rates, target=target))
+        return {name: [rate for _, rate in pairs[name]] for name in servers}
+
+
+def main() -> None:
+    """Measure both servers in turn; print the medians and their ratios."""
+    options = make_parser(__doc__).parse_args()
+    for program, package in (("h2load", "nghttp2-client"), ("curl", "curl")):
+        if shutil.which(program) is None:
+            raise SystemExit(f"needs {program} (Debian: {package})")
+    for path in PATHS:
+        rates: dict[str, list[float]] = {WITH: [], WITHOUT: []}
+        for _ in range(QUICK_ROUNDS if options.quick else ROUNDS):
+            for name, values in _measure(f"http://lxd{path}").items():
+                rates[name] += values
+        print_row(path, rates, "requests/CPU s")
 
 
 if __name__ == "__main__":
