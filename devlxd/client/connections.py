@@ -55,8 +55,12 @@ class _Connection(ProtocolWrapper):
 
     def dataReceived(self, data: bytes) -> None:
         """See `IProtocol.dataReceived`."""
-        if self.factory.connections.may_read(len(data)):
+        connections = self.factory.connections
+        if connections.may_read(len(data)):
             super().dataReceived(data)
+        if connections.is_closed:
+            # The end of a response has put the connection into the pool meanwhile.
+            connections.close()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """See `IProtocol.connectionLost`."""
@@ -83,7 +87,10 @@ class Connections:
 
     :param endpoint: what to connect to.
     :ivar opened: the connections that are open.
+    :ivar is_closed: whether they were closed.
     """
+
+    is_closed = False
 
     def __init__(self, reactor: IReactorTime, endpoint: IStreamClientEndpoint) -> None:
         self._endpoint = endpoint
@@ -149,6 +156,7 @@ class Connections:
 
     def close(self) -> None:
         """Close all connections."""
+        self.is_closed = True
         for connection in list(self.opened):
             cast(ITCPTransport, connection.transport).abortConnection()
         # Ends the timeouts of idle connections.

@@ -21,6 +21,8 @@ from devlxd.client.connections import Connections, in_time
 from devlxd.client.endpoints import FirstEndpoint, SocketEndpoint
 from devlxd.client.event_feed import EventFeed
 from devlxd.client.event_iterator import listen
+from devlxd.client.image_download import ImageDownload
+from devlxd.client.image_fetching import fetch
 from devlxd.client.interfaces import IGuest
 from devlxd.client.questions import (
     SOCKETS,
@@ -104,7 +106,10 @@ class Guest:
         progress: Callable[[int, int | None], None] | None = None,
     ) -> tuple[Path, ...]:
         """See `IGuest.image`."""
-        raise NotImplementedError
+        download = ImageDownload(fingerprint, path, progress, self._reactor.seconds)
+        return await fetch(
+            self._reactor, lambda: FirstEndpoint(self._candidates), download
+        )
 
     def events(
         self, types: Collection[str] = (), since: str | None = None

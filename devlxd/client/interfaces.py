@@ -79,17 +79,24 @@ class IGuest(Interface):
         """Download an image.
 
         Nothing stands under the final names until all bytes are there and match the
-        fingerprint. An interrupted download is resumed.
+        fingerprint; the root file system of a split image gets its name first. An
+        interrupted download is continued, until there was no further byte for 60 s; a
+        connection without a byte for 30 s is given up. The timeout of other questions
+        does not count.
 
+        :param fingerprint: all 64 hexadecimal digits.
         :param path: the name of the file, which is replaced if it exists; of a split
             image the root file system gets this name with ``.rootfs``. If it is a
-            directory, the server's names are used in it.
+            directory, the server's names are used in it; instead of one that is not a
+            plain name, one made from the fingerprint.
         :param progress: called with the number of bytes so far, and of all bytes if it
-            is known.
+            is known. A server that cannot continue a download begins again with the
+            first byte. What it raises ends the download.
         :return: the paths of the files: one, or the two of a split image.
         :raises NotFound: if there is no such image, or the guest may not download it.
         :raises DoesNotMatch: if the bytes do not match the fingerprint.
         :raises OSError: if a file cannot be written.
+        :raises ValueError: if the fingerprint is not one.
         """
 
     def events(
