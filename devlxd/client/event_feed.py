@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from urllib.parse import urlencode
 
 from devlxd.client.errors import (
@@ -41,17 +41,25 @@ class EventFeed:
     :param types: the types of events that are wanted; default: all.
     :param since: the timestamp of the last event that was received before; default: to
         begin now.
+    :param on_position: called with the timestamp to continue from when a connection has
+        begun, before its first event.
     :raises ValueError: if there is no such type.
     :ivar position: the timestamp to continue from; ``None`` if it is not known.
     """
 
-    def __init__(self, types: Collection[str] = (), since: str | None = None) -> None:
+    def __init__(
+        self,
+        types: Collection[str] = (),
+        since: str | None = None,
+        on_position: Callable[[str], object] | None = None,
+    ) -> None:
         unknown = [kind for kind in types if kind not in TYPES]
         if unknown:
             known = ", ".join(TYPES)
             raise ValueError(f"{unknown[0]!r} is no type of events: {known}")
         self._types = tuple(types)
         self.position = since
+        self._on_position = on_position
         self._is_new = since is None
 
     def request(self) -> Request:
@@ -72,10 +80,11 @@ class EventFeed:
         """
         start = headers.get(POSITION)
         was_new, self._is_new = self._is_new, False
-        if start is None:
-            return None if was_new else Lost(timestamp=now)
         self.position = self.position or start
-        return None
+        if self._on_position is not None:
+            # A server that does not know ``since`` says no position.
+            self._on_position(self.position or now)
+        return Lost(timestamp=now) if start is None and not was_new else None
 
     def receive(self, text: bytes) -> Event | None:
         """Return the event that a line or a message is; ``None`` for an empty line.

@@ -12,13 +12,13 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from devlxd.client import questions
-from devlxd.client.event_feed import EventFeed
 from devlxd.client.sync_connection import Connection
-from devlxd.client.sync_events import Events
 from devlxd.client.values import Question
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from devlxd.client.sync_events import Events
 
 #: The longest timeout, in seconds: a day. Far longer ones overflow in the kernel.
 MAX_TIMEOUT = 86_400
@@ -82,9 +82,23 @@ class Guest:
         """See `IGuest.ready`."""
         self.set_state("Ready")
 
-    def events(self, types: Collection[str] = (), since: str | None = None) -> Events:
-        """See `IGuest.events`. The iterator has a method ``close``."""
-        return Events(self._paths, self._timeout, EventFeed(types, since))
+    def events(
+        self,
+        types: Collection[str] = (),
+        since: str | None = None,
+        on_position: Callable[[str], object] | None = None,
+    ) -> Events:
+        """See `IGuest.events`. The iterator has a method ``close``.
+
+        :param on_position: called with the timestamp to continue from when a server has
+            accepted a connection, before the first event.
+        """
+        # What events need takes a while to import, and questions do not need it.
+        from devlxd.client.event_feed import EventFeed  # noqa: PLC0415
+        from devlxd.client.sync_events import Events  # noqa: PLC0415
+
+        feed = EventFeed(types, since, on_position)
+        return Events(self._paths, self._timeout, feed)
 
     def image(
         self,

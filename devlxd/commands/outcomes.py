@@ -14,9 +14,11 @@ class ExitStatus(enum.IntEnum):
     BAD = 1
     #: The command line is wrong.
     USAGE = 2
-    #: There is no such container, or no such image.
+    #: There is no such container, key, device or image.
     NOT_FOUND = 3
-    #: No devlxd answers on the socket.
+    #: The server refuses the guest.
+    NOT_ALLOWED = 4
+    #: No server answers on the socket, or not in time.
     NO_SERVICE = 5
     #: Ended by Ctrl-C, SIGTERM or SIGHUP.
     INTERRUPTED = 130

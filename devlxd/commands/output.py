@@ -5,10 +5,9 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
-import textwrap
 from collections.abc import Iterable, Iterator, Sequence
+from typing import IO, AnyStr
 
 from devlxd.commands.outcomes import CommandError
 from devlxd.printable_text import escaped
@@ -42,11 +41,24 @@ def write(text: str) -> None:
     :raises BrokenPipeError: when its reader has closed it.
     :raises CommandError: when it cannot be written for another reason.
     """
-    if sys.stdout is None:
-        return
+    if sys.stdout is not None:
+        _write(sys.stdout, text)
+
+
+def write_bytes(data: bytes) -> None:
+    """Write bytes to the standard output, at once.
+
+    :raises BrokenPipeError: see `write`.
+    :raises CommandError: see `write`.
+    """
+    if sys.stdout is not None:
+        _write(sys.stdout.buffer, data)
+
+
+def _write(stream: IO[AnyStr], data: AnyStr) -> None:
     try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        stream.write(data)
+        stream.flush()
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -80,7 +92,12 @@ def is_terminal() -> bool:
 
 def width() -> int:
     """Return the width of lines in characters: that of the terminal, if it is one."""
-    return shutil.get_terminal_size((WIDTH, 24)).columns if is_terminal() else WIDTH
+    if not is_terminal():
+        return WIDTH
+    # It takes longer to import than the rest of the module.
+    import shutil  # noqa: PLC0415
+
+    return shutil.get_terminal_size((WIDTH, 24)).columns
 
 
 def table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -113,6 +130,9 @@ def paragraphs(rows: Iterable[tuple[str, Iterable[str]]]) -> str:
 
 
 def _wrapped(name: str, texts: Iterable[str], indent: int) -> Iterator[str]:
+    # Most answers of the guest API are not wrapped.
+    import textwrap  # noqa: PLC0415
+
     for text in texts:
         yield from textwrap.wrap(
             text,

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from typing import IO
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -78,9 +79,13 @@ class CommandTestCase(SynchronousTestCase):
 
         self.serve(answer)
 
+    def stdout(self) -> IO[str]:
+        """Return what is the standard output for commands."""
+        return self.output
+
     def run_command(self, *arguments: str) -> int:
         """Run ``devlxd``; return the exit status, and keep what it prints."""
-        self.patch(sys, "stdout", self.output)
+        self.patch(sys, "stdout", self.stdout())
         self.patch(sys, "stderr", self.errors)
         try:
             return command.main([*arguments])

@@ -100,14 +100,32 @@ class ProcessTests(CommandTestCase):
 
     def test_imports(self) -> None:
         """A command that asks a running devlxd does not import Twisted: it is quick."""
+        self.assert_quick(["status"])
+
+    def test_guest_imports(self) -> None:
+        """Nor does a command that asks the guest API, and it reads no other command."""
+        self.assert_quick(["config", "user.a"], "devlxd.commands.admin_client")
+        self.assert_quick(["config"], "shtab", "pathlib", "shutil")
+        self.assert_quick(["events", "--exec=true"])
+
+    def assert_quick(self, arguments: list[str], *more: str) -> None:
+        """Check that a command that finds no server does not import slow modules."""
+        slow = {"twisted", "zope.interface", "prometheus_client", "yaml", "attr", *more}
         code = (
             "import sys; from devlxd.commands.main import main; "
-            "main(['status', '--socket=/nope']); "
-            "slow = {'twisted', 'prometheus_client', 'yaml', 'attrs'}; "
-            "sys.exit(', '.join(slow & {*sys.modules}) or 0)"
+            f"status = main({[*arguments, '--socket=/nope']}); assert status == 5; "
+            f"sys.exit(', '.join({slow} & {{*sys.modules}}) or 0)"
         )
         finished = subprocess.run(
-            [sys.executable, "-c", code], check=False, stderr=subprocess.PIPE, text=True
+            [
+                sys.executable,
+                "-S",
+                "-c",
+                f"import sys; sys.path[:] = {sys.path}; {code}",
+            ],
+            check=False,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         self.assertEqual(finished.returncode, 0, finished.stderr)
 
