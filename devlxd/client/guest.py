@@ -104,9 +104,11 @@ class Guest:
         fingerprint: str,
         path: str | os.PathLike[str],
         progress: Callable[[int, int | None], None] | None = None,
+        replace: bool = True,
     ) -> tuple[Path, ...]:
         """See `IGuest.image`."""
-        download = ImageDownload(fingerprint, path, progress, self._reactor.seconds)
+        now = self._reactor.seconds
+        download = ImageDownload(fingerprint, path, progress, now, replace)
         return await fetch(
             self._reactor, lambda: FirstEndpoint(self._candidates), download
         )

@@ -47,7 +47,7 @@ class ImageDownload:
     `interrupted` says. At last it calls `flush` and `finish`; and `abort` in any case.
 
     :param fingerprint: of the image.
-    :param path: see `IGuest.image`, as ``progress``.
+    :param path: see `IGuest.image`, as ``progress`` and ``replace``.
     :param now: returns the time, in seconds.
     :raises ValueError: if the fingerprint is not one.
     """
@@ -58,11 +58,13 @@ class ImageDownload:
         path: str | os.PathLike[str],
         progress: Callable[[int, int | None], None] | None,
         now: Callable[[], float],
+        replace: bool = True,
     ) -> None:
         if not _FINGERPRINT.fullmatch(fingerprint):
             raise ValueError("a fingerprint has 64 hexadecimal digits")
         self._fingerprint = fingerprint.lower()
         self._path = Path(path)
+        self._replace = replace
         self._progress = progress
         self._now = now
         self._heard = self._begun = now()
@@ -190,7 +192,9 @@ class ImageDownload:
         if self._writer is not None:
             self._restart()
         self._headers, self._length = headers, length
-        self._writer = ImageWriter(self._fingerprint, self._path, headers)
+        self._writer = ImageWriter(
+            self._fingerprint, self._path, headers, self._replace
+        )
 
     def _restart(self) -> None:
         self.abort()

@@ -23,13 +23,16 @@ class PartialFile:
     Each method raises `OSError`, with the final name.
 
     :param path: the final name. A file that has it stays until the new one is complete.
+    :param replace: whether such a file is replaced. Otherwise it is an error, also if
+        it appears while the new one is written.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, replace: bool = True) -> None:
         self.path = path
+        self._replace = replace
         self._at: Path | None = None
         with _about(path):
-            _check_replaceable(path)
+            _check_free(path, replace)
             partial = path.with_name(f".devlxd-{os.urandom(8).hex()}.part")
             self._file = open(partial, "xb", buffering=0)  # noqa: SIM115 # see discard
         self._at = partial
@@ -55,8 +58,18 @@ class PartialFile:
         assert self._at is not None
         with _about(self.path):
             self._file.close()
-            os.replace(self._at, self.path)
+            if self._replace:
+                os.replace(self._at, self.path)
+            else:
+                os.link(self._at, self.path)
+                self._at.unlink()
         self._at = self.path
+
+    def remove_replaced(self) -> None:
+        """Remove the file that this one replaces, before it does."""
+        if self._replace:
+            with _about(self.path):
+                self.path.unlink(missing_ok=True)
 
     def discard(self) -> None:
         """Remove the file, under whichever name. May be called again."""
@@ -77,8 +90,7 @@ def place(files: Sequence[PartialFile]) -> None:
     """
     first, *others = files
     if others:
-        with _about(first.path):
-            first.path.unlink(missing_ok=True)
+        first.remove_replaced()
     for file in (*others, first):
         file.place()
 
@@ -110,8 +122,10 @@ def _is_plain(name: str) -> bool:
     )
 
 
-def _check_replaceable(path: Path) -> None:
-    """Check that a path is free, or that of a file: not of ``/dev/null``."""
+def _check_free(path: Path, replace: bool) -> None:
+    """Check that a path is free, or may be replaced: not that of ``/dev/null``."""
+    if not replace and os.path.lexists(path):
+        raise OSError(errno.EEXIST, os.strerror(errno.EEXIST))
     if path.is_dir():
         raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
     if path.exists() and not path.is_file():

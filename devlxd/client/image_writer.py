@@ -26,16 +26,22 @@ class ImageWriter:
     :param fingerprint: 64 hex digits in lower case.
     :param path: the path of the file, or of a directory, see `IGuest.image`.
     :param headers: those of the response, by their names in lower case.
+    :param replace: whether files that exist are replaced.
     :ivar done: how many bytes of the image were written.
     :raises ProtocolError: if the response is not an image.
     :raises OSError: if a file cannot be created.
     """
 
     def __init__(
-        self, fingerprint: str, path: Path, headers: Mapping[str, str]
+        self,
+        fingerprint: str,
+        path: Path,
+        headers: Mapping[str, str],
+        replace: bool = True,
     ) -> None:
         self._fingerprint = fingerprint
         self._path = path
+        self._replace = replace
         self._digest = hashlib.sha256()
         self._files: list[PartialFile] = []
         self._form: FormReader | None = None
@@ -126,7 +132,7 @@ class ImageWriter:
         path = final_path(self._path, self._fingerprint, name, suffix)
         if any(file.path == path for file in self._files):
             raise ProtocolError("both files of an image have the same name")
-        self._files.append(PartialFile(path))
+        self._files.append(PartialFile(path, self._replace))
 
     def _write(self, data: bytes) -> None:
         self._digest.update(data)

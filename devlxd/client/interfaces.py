@@ -75,6 +75,7 @@ class IGuest(Interface):
         fingerprint: str,
         path: str | PathLike[str],
         progress: Callable[[int, int | None], None] | None = None,
+        replace: bool = True,
     ) -> Coroutine[Any, Any, tuple[Path, ...]]:
         """Download an image.
 
@@ -85,13 +86,15 @@ class IGuest(Interface):
         does not count.
 
         :param fingerprint: all 64 hexadecimal digits.
-        :param path: the name of the file, which is replaced if it exists; of a split
-            image the root file system gets this name with ``.rootfs``. If it is a
-            directory, the server's names are used in it; instead of one that is not a
-            plain name, one made from the fingerprint.
+        :param path: the name of the file; of a split image the root file system gets
+            this name with ``.rootfs``. If it is a directory, the server's names are
+            used in it; instead of one that is not a plain name, one made from the
+            fingerprint.
         :param progress: called with the number of bytes so far, and of all bytes if it
             is known. A server that cannot continue a download begins again with the
             first byte. What it raises ends the download.
+        :param replace: whether files with these names are replaced. Otherwise they are
+            an error, also if they appear during the download.
         :return: the paths of the files: one, or the two of a split image.
         :raises NotFound: if there is no such image, or the guest may not download it.
         :raises DoesNotMatch: if the bytes do not match the fingerprint.

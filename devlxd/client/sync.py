@@ -105,12 +105,13 @@ class Guest:
         fingerprint: str,
         path: str | os.PathLike[str],
         progress: Callable[[int, int | None], None] | None = None,
+        replace: bool = True,
     ) -> tuple[Path, ...]:
         """See `IGuest.image`."""
         # What images need is a sixth of what it takes to import the rest.
         from devlxd.client.sync_image import fetch  # noqa: PLC0415
 
-        return fetch(self._paths, fingerprint, path, progress)
+        return fetch(self._paths, fingerprint, path, progress, replace)
 
     def _connection(self) -> Connection:
         return Connection(self._paths, self._timeout)

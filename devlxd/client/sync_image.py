@@ -19,13 +19,14 @@ def fetch(
     fingerprint: str,
     path: str | os.PathLike[str],
     progress: Callable[[int, int | None], None] | None,
+    replace: bool,
 ) -> tuple[Path, ...]:
     """Download an image, over as many connections as necessary.
 
     :param paths: the sockets to try, in order. The other parameters, what it returns
         and what it raises are those of `IGuest.image`.
     """
-    download = ImageDownload(fingerprint, path, progress, monotonic)
+    download = ImageDownload(fingerprint, path, progress, monotonic, replace)
     try:
         while (pause := _try(paths, download)) is not None:
             sleep(pause)

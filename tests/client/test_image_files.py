@@ -76,6 +76,27 @@ class PartialFileTests(SynchronousTestCase):
         self.assertEqual(self.path.read_bytes(), b"new")
         self.assertEqual(os.listdir(self.directory), ["image"])
 
+    def test_not_replaced(self) -> None:
+        """Without ``replace`` a file stays, even one that has just appeared."""
+        file = PartialFile(self.path, replace=False)
+        file.write(b"new")
+        self.path.write_bytes(b"old")
+        with self.assertRaises(FileExistsError) as raised:
+            file.place()
+        self.assertEqual(raised.exception.filename, str(self.path))
+        file.discard()
+        self.assertRaises(FileExistsError, PartialFile, self.path, replace=False)
+        self.assertEqual(self.path.read_bytes(), b"old")
+        self.assertEqual(os.listdir(self.directory), ["image"])
+
+    def test_new(self) -> None:
+        """Where there is no file to replace, the new one gets the name."""
+        file = PartialFile(self.path, replace=False)
+        file.write(b"new")
+        file.place()
+        self.assertEqual(self.path.read_bytes(), b"new")
+        self.assertEqual(os.listdir(self.directory), ["image"])
+
     def test_mode(self) -> None:
         """The file has the mode of any new file."""
         previous = os.umask(0o027)

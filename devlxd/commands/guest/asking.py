@@ -32,7 +32,20 @@ _STATUSES = {
 
 
 def define_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of all commands for guests."""
+    """Add the options of commands for guests."""
+    define_output_and_socket(parser)
+    parser.add_argument(
+        "--timeout",
+        type=_seconds,
+        default=TIMEOUT,
+        metavar="SECONDS",
+        help="how long an answer may take (default: %(default)g)",
+    )
+
+
+def define_output_and_socket(parser: argparse.ArgumentParser) -> None:
+    """Add the options of all commands for guests: those without a timeout too."""
+    parser.set_defaults(timeout=TIMEOUT)
     parser.add_argument(
         "--json", action="store_true", help="print the answer as JSON, for programs"
     )
@@ -40,13 +53,6 @@ def define_options(parser: argparse.ArgumentParser) -> None:
         "--socket",
         metavar="PATH",
         help=f"the socket of the server (default: the first of {', '.join(SOCKETS)})",
-    )
-    parser.add_argument(
-        "--timeout",
-        type=_seconds,
-        default=TIMEOUT,
-        metavar="SECONDS",
-        help="how long an answer may take (default: %(default)g)",
     )
 
 

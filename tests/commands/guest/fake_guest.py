@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Collection, Iterator
 from os import PathLike
+from pathlib import Path
 from typing import IO, Any
 
 from devlxd.client.errors import GuestError, NotFound
@@ -22,6 +23,8 @@ class FakeGuest:
 
     :ivar opened: the arguments with which guests were made.
     :ivar error: what every question raises, if it is set.
+    :ivar downloaded: the arguments of ``image``, without the progress.
+    :ivar files: what ``image`` returns or raises.
     :ivar listened: the arguments of ``events``.
     """
 
@@ -33,6 +36,8 @@ class FakeGuest:
         self.described: dict[str, dict[str, str]] = {}
         self.yaml = "#cloud-config\n"
         self.is_ready = False
+        self.downloaded: list[tuple[str, Path, bool]] = []
+        self.files: tuple[Path, ...] | OSError = (Path("image"),)
         self.happenings: list[Happening] = []
         self.position = "2026-11-26T10:00:00Z"
         self.listened: list[tuple[list[str], str | None]] = []
@@ -77,6 +82,23 @@ class FakeGuest:
     def ready(self) -> None:
         self._ask()
         self.is_ready = True
+
+    def image(
+        self,
+        fingerprint: str,
+        path: Path,
+        progress: Callable[[int, int | None], None] | None,
+        replace: bool,
+    ) -> tuple[Path, ...]:
+        """Say that the files of the test were downloaded."""
+        self._ask()
+        self.downloaded.append((fingerprint, path, replace))
+        if progress is not None:
+            progress(500, None)
+            progress(1000, 2000)
+        if isinstance(self.files, OSError):
+            raise self.files
+        return self.files
 
     def events(
         self,
