@@ -28,11 +28,11 @@ from devlxd.client.errors import (
     ProtocolError,
     Unavailable,
 )
-from devlxd.client.values import Event, Lost
 
 if TYPE_CHECKING:
     from devlxd.client.guest import Guest
     from devlxd.client.interfaces import IGuest
+    from devlxd.client.values import Event, Lost
 
 __all__ = [
     "DoesNotMatch",
@@ -48,10 +48,13 @@ __all__ = [
     "Unavailable",
 ]
 
-#: The names that need Twisted, and their modules, which are imported on first use.
+#: The names whose modules are imported on first use: they need Twisted, or are not
+#: needed for a question.
 _MODULES = {
+    "Event": "devlxd.client.values",
     "Guest": "devlxd.client.guest",
     "IGuest": "devlxd.client.interfaces",
+    "Lost": "devlxd.client.values",
 }
 
 

@@ -34,8 +34,8 @@ from twisted.web.iweb import (
 from zope.interface import implementer
 
 from devlxd.client.errors import GuestError, ProtocolError, Unavailable
+from devlxd.client.exchanges import Question, Request
 from devlxd.client.receivers import Collector, Receiver
-from devlxd.client.values import Question, Request
 
 T = TypeVar("T")
 

@@ -14,8 +14,9 @@ from devlxd.client.errors import (
     NotSupported,
     ProtocolError,
 )
+from devlxd.client.exchanges import Request, Response
 from devlxd.client.questions import error_of
-from devlxd.client.values import Event, Lost, Request, Response
+from devlxd.client.values import Event, Lost
 
 #: The types of events that can be asked for.
 TYPES = ("config", "device")

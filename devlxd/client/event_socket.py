@@ -23,8 +23,8 @@ from zope.interface import implementer
 
 from devlxd.client.errors import GuestError, ProtocolError, Unavailable
 from devlxd.client.event_feed import MAX_EVENT, refusal
+from devlxd.client.exchanges import Request
 from devlxd.client.refused_upgrade import response_in
-from devlxd.client.values import Request
 
 #: How much is read, in bytes, before the head of the response must be complete.
 MAX_HEAD = 128 * 1024

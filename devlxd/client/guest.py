@@ -21,6 +21,7 @@ from devlxd.client.connections import Connections, in_time
 from devlxd.client.endpoints import FirstEndpoint, SocketEndpoint
 from devlxd.client.event_feed import EventFeed
 from devlxd.client.event_iterator import listen
+from devlxd.client.exchanges import Question
 from devlxd.client.image_download import ImageDownload
 from devlxd.client.image_fetching import fetch
 from devlxd.client.interfaces import IGuest
@@ -34,7 +35,7 @@ from devlxd.client.questions import (
     meta_data,
     set_state,
 )
-from devlxd.client.values import Event, Question
+from devlxd.client.values import Event
 
 T = TypeVar("T")
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from devlxd.client.errors import GuestError, ProtocolError, Unavailable
 from devlxd.client.event_feed import pauses
+from devlxd.client.exchanges import Request, Response
 from devlxd.client.image_writer import ImageWriter
 from devlxd.client.questions import MAX_TEXT, error_of
-from devlxd.client.values import Request, Response
 
 #: How long the server may send nothing on a connection, in seconds.
 SILENCE = 30

@@ -20,7 +20,7 @@ from devlxd.client.errors import (
     ProtocolError,
     Unavailable,
 )
-from devlxd.client.values import Question, Request, Response
+from devlxd.client.exchanges import Question, Request, Response
 
 #: Where a guest finds the socket, in the order in which they are tried.
 SOCKETS = ("/dev/lxd/sock", "/dev/incus/sock", "/dev/apollo/sock")

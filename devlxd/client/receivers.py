@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from devlxd.client.errors import ProtocolError
+from devlxd.client.exchanges import Response
 from devlxd.client.questions import MAX_BODY
-from devlxd.client.values import Response
 
 
 class Receiver(Protocol):

@@ -9,8 +9,8 @@ from socket import socket
 from typing import cast
 
 from devlxd.client.errors import ProtocolError
+from devlxd.client.exchanges import Response
 from devlxd.client.questions import MAX_TEXT
-from devlxd.client.values import Response
 
 #: How much of a body is read, in bytes: as much as an error message has.
 _ENOUGH = 4 * MAX_TEXT

@@ -12,8 +12,8 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from devlxd.client import questions
+from devlxd.client.exchanges import Question
 from devlxd.client.sync_connection import Connection
-from devlxd.client.values import Question
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,9 +14,9 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse, IncompleteR
 from time import monotonic
 
 from devlxd.client.errors import ProtocolError, Unavailable
+from devlxd.client.exchanges import Request, Response
 from devlxd.client.receivers import Collector, Receiver
 from devlxd.client.sync_socket import CLOSED, MAX_HEAD, GuestSocket, connect
-from devlxd.client.values import Request, Response
 
 #: How much of a body is read at once, in bytes.
 PIECE = 64 * 1024

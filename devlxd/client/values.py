@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.client.test_values -*-
-"""What the guest library returns, and what its parts exchange.
+"""What the guest library returns.
 
 These are frozen dataclasses, not attrs classes: the synchronous face needs the
 standard library alone.
@@ -8,11 +8,9 @@ standard library alone.
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
-
-T = TypeVar("T")
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -49,34 +47,3 @@ class Lost(Event):
 
     type: str = "lost"
     timestamp: str = ""
-
-
-@dataclass(frozen=True)
-class Request:
-    """A request, for a face to send.
-
-    :ivar path: the path and the query, percent-encoded.
-    :ivar headers: further headers than those that every request has.
-    """
-
-    path: str
-    method: str = "GET"
-    body: bytes | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Response:
-    """A response, as a face has received it.
-
-    :ivar headers: by their names in lower case; of repeated ones the last.
-    """
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-
-#: What a question asks, in order. A face sends each request, and sends the response
-#: back into the generator, which returns the result.
-Question = Generator[Request, Response, T]

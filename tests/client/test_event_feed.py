@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from devlxd.client import Event, Forbidden, Lost, NotSupported, ProtocolError
 from devlxd.client.event_feed import EventFeed, pauses, refusal
-from devlxd.client.values import Response
+from devlxd.client.exchanges import Response
 
 HEADERS = {"x-devlxd-timestamp": "2026-01-01T00:00:00+00:00"}
 

@@ -21,8 +21,8 @@ from devlxd.client import (
     ProtocolError,
     Unavailable,
 )
+from devlxd.client.exchanges import Request
 from devlxd.client.image_download import MAX_RESTARTS, PATIENCE, ImageDownload
-from devlxd.client.values import Request
 from devlxd.images.memory_image_store import MemoryImageStore
 
 _DATA = b"unified image " * 5

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from devlxd.client import GuestError, NotFound, NotSupported, ProtocolError, questions
+from devlxd.client.exchanges import Question, Request, Response
 from devlxd.client.questions import MAX_TEXT, error_of
-from devlxd.client.values import Question, Request, Response
 
 T = TypeVar("T")
 

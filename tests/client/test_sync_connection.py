@@ -18,10 +18,10 @@ from devlxd.client import (
     sync_connection,
     sync_socket,
 )
+from devlxd.client.exchanges import Request
 from devlxd.client.sync import Guest
 from devlxd.client.sync_connection import Connection
 from devlxd.client.sync_socket import MAX_HEAD
-from devlxd.client.values import Request
 from tests.client.scripted_server import (
     Peer,
     ScriptedTestCase,
