@@ -30,7 +30,7 @@ LAYERS = [
     },
     {"service_status"},
     {"guest_endpoints", "guest_listener", "guest_sites", "reloading"},
-    {"guestapi", "config_file", "logs"},
+    {"guestapi", "config_file", "logs", "documents"},
     {"httpserver", "events", "peers", "containers", "images", "host", "guest_states"},
     {"turns", "log_limit", "files", "observers", "socket_options", "sqlite_files"},
     {"interfaces", "limits"},

@@ -1,7 +1,7 @@
 # -*- test-case-name: tests.client.test_questions -*-
 """The questions of a guest, without input and output.
 
-Each function returns a generator of requests, see `devlxd.client.values.Question`.
+Each function returns a generator of requests, see `devlxd.client.exchanges.Question`.
 Both faces of the library run the same generators.
 """
 

@@ -4,15 +4,12 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
 from devlxd.commands.outcomes import CommandError, ExitStatus
 from devlxd.commands.output import json_text, printable, write
 from devlxd.commands.parsers import Subparsers
-
-#: The configuration of the service that a package installs.
-CONFIG = Path("/etc/devlxd.yaml")
+from devlxd.commands.served_options import define_served_options, served_by
 
 #: The members of a fault in JSON.
 _MEMBERS = ("file", "line", "text", "container", "breaks")
@@ -38,49 +35,28 @@ def define(commands: Subparsers) -> None:
         help="the directory of the documents (default: containers in the "
         "configuration, or that of the first dialect)",
     )
-    _define_served(parser)
+    parser.add_argument(
+        "--containers",
+        type=Path,
+        metavar="DIR",
+        help="the same as DIR",
+    )
+    define_served_options(parser)
     parser.add_argument(
         "--json", action="store_true", help="print one object as JSON, for programs"
     )
     parser.set_defaults(run=run)
 
 
-def _define_served(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say what is served."""
-    parser.add_argument(
-        "--dialect",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="a dialect that is served; may be repeated. Keys that no served dialect "
-        "shows to guests are faults (default: those of listen in the configuration, "
-        "or the default of twistd devlxd)",
-    )
-    parser.add_argument(
-        "--switch",
-        metavar="KEY",
-        help="the config key that switches the API off, as for twistd devlxd",
-    )
-    parser.add_argument(
-        "--config",
-        type=Path,
-        metavar="FILE",
-        help="the configuration of the devlxd that serves the containers (default: "
-        f"{CONFIG}, if it exists)",
-    )
-
-
 def run(arguments: argparse.Namespace) -> ExitStatus:
     """Print the faults of a directory."""
-    # The other commands do not need Twisted, which these import.
-    from devlxd.commands.served import Served  # noqa: PLC0415
+    # The other commands do not need Twisted, which this imports.
     from devlxd.containers.directory_check import check_directory  # noqa: PLC0415
 
-    config = arguments.config
-    if config is None and os.access(CONFIG, os.R_OK):
-        config = CONFIG
-    served = Served.of(config, arguments.dialect, arguments.switch)
-    directory = arguments.directory or served.directory
+    if arguments.directory is not None and arguments.containers is not None:
+        raise CommandError("DIR and --containers are the same", ExitStatus.USAGE)
+    served = served_by(arguments)
+    directory = arguments.directory or arguments.containers or served.directory
     try:
         checked = check_directory(directory, served.access_keys, served.max_size)
     except OSError as error:

@@ -28,6 +28,7 @@ _COMMANDS = {
     "why": "devlxd.commands.why",
     "log": "devlxd.commands.log",
     "check": "devlxd.commands.check",
+    "container": "devlxd.commands.documents.container",
     "image": "devlxd.commands.image",
     "info": "devlxd.commands.guest.info",
     "config": "devlxd.commands.guest.config",

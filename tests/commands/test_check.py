@@ -8,7 +8,7 @@ import tempfile
 import textwrap
 from pathlib import Path
 
-from devlxd.commands import check
+from devlxd.commands import served_options
 from devlxd.guestapi.dialects import DIALECTS
 from tests.commands.fake_admin import CommandTestCase
 from tests.containers.faulty_documents import write_faults
@@ -22,7 +22,7 @@ class CheckTests(CommandTestCase):
         self.path = Path(tempfile.mkdtemp(dir=".")).absolute()
         # This host may have a configuration.
         self.config = self.path.with_suffix(".config")
-        self.patch(check, "CONFIG", self.config)
+        self.patch(served_options, "CONFIG", self.config)
 
     def write(self, text: str, name: str = "c1.yaml") -> None:
         """Write a document."""
@@ -66,6 +66,15 @@ class CheckTests(CommandTestCase):
         self.write("config: {}\n")
         self.assertEqual(self.check(), 0)
         self.assertEqual(self.printed(), f"{self.path}: {none} 1 container\n")
+
+    def test_containers(self) -> None:
+        """The directory may be named as for other commands, but only once."""
+        self.write("conifg: {}\n")
+        option = f"--containers={self.path}"
+        self.assertEqual(self.run_command("check", option), 1)
+        self.assertIn("did you mean config?", self.printed())
+        self.assertEqual(self.run_command("check", option, str(self.path)), 2)
+        self.assertIn("--containers", self.error())
 
     def test_json(self) -> None:
         """With ``--json`` the faults are in one object."""

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.commands.guest.test_asking -*-
+# -*- test-case-name: tests.commands.guest.test_questions -*-
 """What the commands for guests have in common: options, the guest, and its errors."""
 
 from __future__ import annotations
