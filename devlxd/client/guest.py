@@ -115,10 +115,13 @@ class Guest:
         )
 
     def events(
-        self, types: Collection[str] = (), since: str | None = None
+        self,
+        types: Collection[str] = (),
+        since: str | None = None,
+        on_position: Callable[[str], object] | None = None,
     ) -> AsyncGenerator[Event, None]:
         """See `IGuest.events`."""
-        feed = EventFeed(types, since)
+        feed = EventFeed(types, since, on_position)
         endpoint = FirstEndpoint(self._candidates)
         return listen(self._reactor, endpoint, feed, self._timeout)
 

@@ -103,7 +103,9 @@ class IGuest(Interface):
         """
 
     def events(
-        types: Collection[str] = (), since: str | None = None
+        types: Collection[str] = (),
+        since: str | None = None,
+        on_position: Callable[[str], object] | None = None,
     ) -> AsyncGenerator[Event, None]:
         """Listen to events.
 
@@ -125,6 +127,9 @@ class IGuest(Interface):
         :param types: ``config``, ``device``, or both; default: both.
         :param since: the timestamp of the last event that was received; default: to
             begin now.
+        :param on_position: called with the timestamp to continue from when a server has
+            accepted a connection, before the first event. A program that keeps it, and
+            then the timestamp of each event, misses nothing when it is started again.
         :raises ValueError: immediately, if there is no such type.
         :raises NotSupported: in ``apollo``.
         """

@@ -88,11 +88,7 @@ class Guest:
         since: str | None = None,
         on_position: Callable[[str], object] | None = None,
     ) -> Events:
-        """See `IGuest.events`. The iterator has a method ``close``.
-
-        :param on_position: called with the timestamp to continue from when a server has
-            accepted a connection, before the first event.
-        """
+        """See `IGuest.events`. The iterator has a method ``close``."""
         # What events need takes a while to import, and questions do not need it.
         from devlxd.client.event_feed import EventFeed  # noqa: PLC0415
         from devlxd.client.sync_events import Events  # noqa: PLC0415

@@ -215,6 +215,20 @@ class GuestEventsContract(GuestContract):
         self.assertEqual(event.metadata["value"], "second")
         self.ask(again.aclose())
 
+    def test_position(self) -> None:
+        """A guest learns where to continue before it has heard of anything."""
+        positions: list[str] = []
+        events = self.guest.events(["config"], on_position=positions.append)
+        waiting = self.next(events)
+        self.settle()
+        self.cancel(waiting)
+        self.change("while away")
+        again = self.guest.events(["config"], positions[-1], positions.append)
+        event = self.successResultOf(self.next(again))
+        self.assertEqual(event.metadata["value"], "while away")
+        self.assertEqual(positions, [positions[0]] * 2)
+        self.ask(again.aclose())
+
     def test_lost(self) -> None:
         """A guest is told when the server no longer knows all events."""
         events = self.guest.events(since="2001-01-01T00:00:00Z")
