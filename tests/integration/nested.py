@@ -23,7 +23,7 @@ from tests.integration.processes import run
 from tests.integration.servers import TWISTD, ServerProcess
 
 #: The checkout of devlxd in which the tests run.
-_CHECKOUT = Path(__file__).parents[2]
+CHECKOUT = Path(__file__).parents[2]
 
 #: The number of ids of a nesting container: enough for nested ones with 65536 each.
 _COUNT = 300_000
@@ -86,9 +86,9 @@ lxc.pty.max = 64
 """
 
 
-def _program_paths() -> Sequence[Path]:
+def program_paths() -> Sequence[Path]:
     """Return the directories of this Python and of devlxd."""
-    paths = {_CHECKOUT, Path(sys.prefix), Path(sys.base_prefix)}
+    paths = {CHECKOUT, Path(sys.prefix), Path(sys.base_prefix)}
     return [
         path
         for path in sorted(paths)
@@ -122,7 +122,7 @@ class NestingContainer(LXCContainer):
 
         The root of the container may not enter the parents of some of them.
         """
-        paths = enumerate(_program_paths())
+        paths = enumerate(program_paths())
         return {path: self._path / f"programs{n}" for n, path in paths}
 
     def _lxc(self, verb: str, *arguments: str) -> str:
@@ -197,7 +197,7 @@ class NestedDevLXD(ServerProcess):
         endpoints = sum(argument.startswith("--listen") for argument in arguments)
         super().__init__(
             *("lxc-attach", "-P", str(outer.home), "-n", outer.name, "--"),
-            *("env", f"PYTHONPATH={_CHECKOUT}", TWISTD, "-n"),
+            *("env", f"PYTHONPATH={CHECKOUT}", TWISTD, "-n"),
             *(f"--pidfile={self._pidfile}", "devlxd", f"--state={state}"),
             *arguments,
             endpoints=endpoints,
