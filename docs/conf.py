@@ -20,7 +20,7 @@ from pathlib import Path
 
 from docutils.nodes import Element, TextElement
 from sphinx.application import Sphinx
-from sphinx.domains.python import PythonDomain
+from sphinx.domains.python import ObjectEntry, PythonDomain
 from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 from sphinx.util.nodes import make_refnode
@@ -51,6 +51,9 @@ html_copy_source = False
 
 #: The modules whose names docstrings use without saying where they are.
 _IMPORTED = re.compile(r"(?:autobahn|devlxd|treq|twisted|zope)\b")
+
+#: The package for guests.
+_CLIENT = "devlxd.client"
 
 _TESTING = ("devlxd.testing", "devlxd.testing.contracts")
 
@@ -161,6 +164,28 @@ def _has(found: object, names: Sequence[str]) -> bool:
     return True
 
 
+class Domain(PythonDomain):
+    """The domain for Python, with two sets of names: of the server, and of guests.
+
+    Both have an ``Event``, for example.
+    """
+
+    def find_obj(
+        self,
+        env: BuildEnvironment,
+        modname: str | None,
+        classname: str | None,
+        name: str,
+        type: str | None,
+        searchmode: int = 0,
+    ) -> list[tuple[str, ObjectEntry]]:
+        """See `PythonDomain.find_obj`; of several, return those of the same set."""
+        found = super().find_obj(env, modname, classname, name, type, searchmode)
+        guest = (modname or "").startswith(_CLIENT)
+        same = [(name, o) for name, o in found if name.startswith(_CLIENT) == guest]
+        return same or found
+
+
 def check_complete(app: Sphinx, env: BuildEnvironment) -> None:
     """Warn of names in the ``__all__`` of public modules that no page documents."""
     domain = env.get_domain("py")
@@ -173,6 +198,7 @@ def check_complete(app: Sphinx, env: BuildEnvironment) -> None:
 
 def setup(app: Sphinx) -> None:
     """See the documentation of Sphinx."""
+    app.add_domain(Domain, override=True)
     app.connect("env-check-consistency", check_complete)
     app.connect("autodoc-process-signature", add_annotations)
     app.connect("missing-reference", resolve)

@@ -19,6 +19,9 @@ EMBEDDING = CHECKOUT / "docs" / "embedding.rst"
 
 DIALECTS_PAGE = CHECKOUT / "docs" / "dialects.rst"
 
+#: The sections that lead from an installed devlxd and a container to the end.
+TUTORIAL_SECTIONS = ("Serve the container", "Ask from the inside", "React to a change")
+
 #: The indented lines after ``::`` or a directive for code.
 _BLOCK = re.compile(r"(?:::|(\.\. code-block:: .*))\n\n((?: {4}.*\n|\n)+)")
 

@@ -18,9 +18,13 @@ from tests.readme import (
     OPERATING,
     README,
     TUTORIAL,
+    TUTORIAL_SECTIONS,
     blocks_of,
     commands_of,
 )
+
+#: The lines that a command reads from the shell, up to ``END``.
+_HERE_DOCUMENT = re.compile(r"(?<=<<END\n).*?^END\n", re.MULTILINE | re.DOTALL)
 
 
 class ReadmeTests(SynchronousTestCase):
@@ -37,12 +41,23 @@ class ReadmeTests(SynchronousTestCase):
             for page in (README, OPERATING, TUTORIAL, DIALECTS_PAGE)
             for words in commands_of(page)
         ]
-        self.assertGreaterEqual(len(commands), 10)
+        self.assertGreaterEqual(len(commands), 9)
         for words in commands:
             # These include the command line of the systemd unit.
             parsed = options.Options()
             parsed.parseOptions(words)
             self.assertTrue(parsed["demo"] or parsed["containers"], words)
+
+    def test_tutorial(self) -> None:
+        """The tutorial takes the nine commands that it promises."""
+        blocks = [
+            block
+            for section in TUTORIAL_SECTIONS
+            for block in blocks_of(TUTORIAL, section)
+        ]
+        *commands, _output = _HERE_DOCUMENT.sub("", "".join(blocks)).splitlines()
+        self.assertEqual(len(commands), 9, commands)
+        self.assertIn("It takes nine commands", TUTORIAL.read_text())
 
     def test_dialects(self) -> None:
         """The table of dialects lists all of them, with their defaults."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import shutil
+import subprocess
 import sys
 import tarfile
 import tempfile
@@ -12,12 +13,19 @@ import zipfile
 from pathlib import Path
 
 from devlxd import __version__
-from tests.integration.processes import ProcessTestCase, run
+from devlxd.commands.outcomes import ExitStatus
+from tests.integration.processes import TIMEOUT, ProcessTestCase, run
 
 ROOT = Path(__file__).parents[2]
 
 #: The environment of commands: they see the installed devlxd only.
 ENVIRONMENT = {name: os.environ[name] for name in os.environ if name[:6] != "PYTHON"}
+
+#: A command line of each command for guests.
+GUEST_COMMANDS = [
+    *("info", "config", "config user.foo", "devices", "meta-data", "ready"),
+    *("events", "events --exec true", f"image get {'0' * 64}"),
+]
 
 
 def files_of(*directories: str) -> set[str]:
@@ -55,14 +63,17 @@ class DistributionTests(ProcessTestCase):
         (self.wheel,) = Path(built.name).glob("*.whl")
         (self.source,) = Path(built.name).glob("*.tar.gz")
 
-    def install(self, distribution: Path) -> Path:
-        """Install into an empty environment; return its directory of commands."""
+    def install(self, distribution: Path, *options: str) -> Path:
+        """Install into an empty environment; return its directory of commands.
+
+        :param options: options of ``pip install``.
+        """
         environment = Path(tempfile.mkdtemp())
         self.addCleanup(shutil.rmtree, environment)
         run(sys.executable, "-m", "venv", str(environment), env=ENVIRONMENT)
         commands = environment / "bin"
-        pip = [str(commands / "pip"), "install", "-qq", str(distribution)]
-        run(*pip, env=ENVIRONMENT)
+        pip = [str(commands / "pip"), "install", "-qq", *options]
+        run(*pip, str(distribution), env=ENVIRONMENT)
         return commands
 
     def test_metadata(self) -> None:
@@ -97,6 +108,22 @@ class DistributionTests(ProcessTestCase):
     def test_install_source(self) -> None:
         """After ``pip install`` of the source distribution, both commands run."""
         self.assert_runs(self.install(self.source))
+
+    def test_guest_commands(self) -> None:
+        """The commands for guests run without the packages that devlxd needs."""
+        commands = self.install(self.wheel, "--no-deps")
+        socket = f"--socket={commands}/sock"
+        for words in GUEST_COMMANDS:
+            done = subprocess.run(
+                [str(commands / "devlxd"), *words.split(), socket],
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=TIMEOUT,
+                env=ENVIRONMENT,
+            )
+            self.assertEqual(done.returncode, ExitStatus.NO_SERVICE, done)
+            self.assertIn("no server answers", done.stderr)
 
     def assert_runs(self, commands: Path) -> None:
         """Assert that the commands of an environment run."""

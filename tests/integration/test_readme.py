@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -42,21 +43,25 @@ class ReadmeTestCase(ProcessTestCase):
 
     def adapt(self, block: str) -> str:
         """Replace the documented paths and names by those of the test."""
-        for documented, ours in self.replacements.items():
-            block = block.replace(documented, ours)
-        return block
+        # At once: what replaces one name may contain another one.
+        documented = sorted(self.replacements, key=len, reverse=True)
+        pattern = "|".join(map(re.escape, documented))
+        return re.sub(pattern, lambda match: self.replacements[match[0]], block)
 
     def run_block(self, block: str, environment: Mapping[str, str] = os.environ) -> str:
         """Run the commands of a block; return their stdout."""
         return run("sh", "-euc", self.adapt(block), env=environment)
 
-    def serve(self, block: str) -> None:
-        """Run the commands of a block; the last one starts devlxd."""
+    def serve(self, block: str, *options: str) -> None:
+        """Run the commands of a block; the last one starts devlxd.
+
+        :param options: further options of devlxd.
+        """
         *before, command = self.adapt(block).replace("\\\n", "").splitlines()
         self.run_block("\n".join(before))
         if "--state" not in command:
             command += f" --state {self.home}/state"
-        server = ServerProcess(*shlex.split(command))
+        server = ServerProcess(*shlex.split(command), *options)
         self.addCleanup(server.stop)
 
 
