@@ -8,6 +8,7 @@ import socket
 from collections.abc import Iterable, Mapping
 
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
     IListeningPort,
     IReadDescriptor,
@@ -85,6 +86,8 @@ class GuestListener(ListeningService):
         self._is_bound = False
         #: The file of the socket, as it was bound; ``None`` if there is none.
         self._file: SocketFile | None = None
+        #: The port that has bound the file; ``None`` for one that adopted its socket.
+        self._port: IReadDescriptor | None = None
 
     @property
     def listener(self) -> Listener:
@@ -96,10 +99,10 @@ class GuestListener(ListeningService):
         """See `ListeningService.listened`."""
         listening = getattr(port, "socket", None)
         if isinstance(listening, socket.socket) and listening.family == socket.AF_UNIX:
-            reader = IReadDescriptor(port, None)
-            if reader is not None:
+            self._port = IReadDescriptor(port, None)
+            if self._port is not None:
                 # The acceptor accepts connections instead of the port.
-                self._reactor.removeReader(reader)
+                self._reactor.removeReader(self._port)
             self._unix_acceptor = _UNIXAcceptor(listening, self.site, self._reactor)
             address = os.fsdecode(listening.getsockname())
             self._file = SocketFile.at(address)
@@ -168,6 +171,17 @@ class GuestListener(ListeningService):
         if self._unix_acceptor is not None:
             self._unix_acceptor.close()
             self._unix_acceptor = None
+
+    def abandon(self) -> None:
+        """Stop listening at once, without the reactor, and remove the socket's file.
+
+        A process that fails to start ends without a call of `stopService`, whose work
+        is done by the reactor, too. If it goes on, it calls `stopService` as usual.
+        """
+        self.stop_accepting()
+        port, self._port = self._port, None
+        if port is not None and self._file is not None and self._file.is_there():
+            port.connectionLost(Failure(ConnectionDone()))
 
     def close_connections(self) -> Deferred[None]:
         """See `ListeningService.close_connections`."""

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain
 
 from twisted.application.service import Service
@@ -128,6 +129,29 @@ class DevLXDService(ServiceStatus):
             location=location,
         )
         self._listen(sites, endpoints, reactor)
+
+    def privilegedStartService(self) -> None:
+        """See `IService.privilegedStartService`: listen at all endpoints, or at none.
+
+        :raises CannotListenError: if listening fails immediately; its text names the
+            path. No file of a socket remains.
+        """
+        with self._abandoning():
+            super().privilegedStartService()
+
+    def startService(self) -> None:
+        """See `IService.startService`: listen, unless this service listens already."""
+        with self._abandoning():
+            super().startService()
+
+    @contextmanager
+    def _abandoning(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            for listener in self._listeners:
+                listener.abandon()
+            raise
 
     def stopService(self) -> Deferred[None]:
         """See `IService.stopService`.

@@ -18,7 +18,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from docutils.nodes import Element, TextElement
+from docutils.nodes import Element, TextElement, field_list
 from sphinx.application import Sphinx
 from sphinx.domains.python import ObjectEntry, PythonDomain
 from sphinx.environment import BuildEnvironment
@@ -88,6 +88,17 @@ def add_annotations(
     function = _functions(interface.__module__)[interface.__name__][method]
     returns = None if function.returns is None else ast.unparse(function.returns)
     return f"({ast.unparse(function.args)})", returns
+
+
+def merge_headers(app: Sphinx, domain: str, objtype: str, content: Element) -> None:
+    """Keep one line for each header of an HTTP resource.
+
+    The renderer of OpenAPI files writes one for each status that has the header.
+    """
+    if domain == "http":
+        for fields in content.findall(field_list):
+            by_text = {field.astext(): field for field in fields.children}
+            fields.children = list(by_text.values())
 
 
 def resolve(
@@ -202,6 +213,7 @@ def setup(app: Sphinx) -> None:
     app.connect("env-check-consistency", check_complete)
     app.connect("autodoc-process-signature", add_annotations)
     app.connect("missing-reference", resolve)
+    app.connect("object-description-transform", merge_headers)
     # zopeext adds a script that needs jQuery, which no page has.
     app.registry.js_files = [
         (name, attributes)

@@ -1,17 +1,25 @@
-"""Tests of what is left of a service that was stopped: nothing, and a new start."""
+"""Tests of what is left of a service that has stopped, or has failed to start."""
 
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 
 from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.protocol import Factory
+from twisted.internet.unix import Port
 from twisted.logger import capturedLogs
+from twisted.trial.unittest import SynchronousTestCase
 
 from devlxd.containers.memory_store import MemoryStore
 from devlxd.httpserver.registry import REQUESTS_PER_ITERATION
+from devlxd.service import DevLXDService
+from devlxd.testing import MemoryIdentifier
 from tests.counting_store import CountingStore
 from tests.default_limits import limits
-from tests.handovers import C1, HandoverTestCase
+from tests.handovers import C1, Client, HandoverTestCase, SocketReactor
 
 EVENTS = "/1.0/events"
 
@@ -152,3 +160,79 @@ class StoppingTests(HandoverTestCase):
         """Mark the store as loaded."""
         assert isinstance(self.store, MemoryStore)
         self.store.mark_loaded()
+
+
+class PortReactor(SocketReactor):
+    """A reactor in memory that listens on real UNIX sockets."""
+
+    def listenUNIX(
+        self,
+        address: bytes | str,
+        factory: Factory,
+        backlog: int = 50,
+        mode: int = 0o666,
+        wantPID: bool = False,
+    ) -> Port:
+        """See `IReactorUNIX.listenUNIX`."""
+        port = Port(os.fsencode(address), factory, backlog, mode, self, wantPID)
+        port.startListening()
+        return port
+
+
+class FailingTests(SynchronousTestCase):
+    """A service that listens at one socket, and cannot listen at another one."""
+
+    def setUp(self) -> None:
+        self.reactor = PortReactor()
+        self.directory = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, self.directory)
+        self.path = f"{self.directory}/sock"
+        self.missing = f"{self.directory}/missing"
+        listen = {"lxd": [self.path, f"unix:{self.missing}/sock"]}
+        identifier = MemoryIdentifier()
+        self.service = DevLXDService(self.reactor, MemoryStore(), listen, identifier)
+
+    def assert_nothing_left(self) -> None:
+        """Check that no socket is left, without another iteration of the reactor."""
+        self.assertEqual(os.listdir(self.directory), [])
+        self.assertEqual(self.reactor.getReaders(), [])
+
+    def test_not_privileged(self) -> None:
+        """The file of the socket is removed: twistd ends without the reactor."""
+        with self.assertRaisesRegex(CannotListenError, f"{self.missing}/sock"):
+            self.service.privilegedStartService()
+        self.assert_nothing_left()
+
+    def test_started(self) -> None:
+        """So it is for a service that listens when it is started."""
+        with self.assertRaisesRegex(CannotListenError, f"{self.missing}/sock"):
+            self.service.startService()
+        self.assert_nothing_left()
+        self.successResultOf(self.service.stopService())
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_replaced(self) -> None:
+        """The socket of another process that has replaced it meanwhile is kept."""
+
+        def replace(_description: object) -> None:
+            os.unlink(self.path)
+            with open(self.path, "w"):
+                raise CannotListenError(None, self.missing, OSError())
+
+        self.patch(self.service._listeners[1].endpoint, "listen", replace)
+        self.assertRaises(CannotListenError, self.service.privilegedStartService)
+        self.assertEqual(os.listdir(self.directory), ["sock"])
+
+    def test_started_again(self) -> None:
+        """After a stop, the service starts when it can listen at both."""
+        self.assertRaises(CannotListenError, self.service.privilegedStartService)
+        self.successResultOf(self.service.stopService())
+        os.mkdir(self.missing)
+        self.service.privilegedStartService()
+        self.service.startService()
+        Client(self.path).socket.close()
+        stopped = self.service.stopService()
+        self.reactor.run_until_idle()
+        self.successResultOf(stopped)
+        self.assertEqual(os.listdir(self.directory), ["missing"])
+        self.assertEqual(os.listdir(self.missing), [])

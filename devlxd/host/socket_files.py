@@ -161,10 +161,10 @@ def _create_directory(path: str, mode: int) -> None:
         if os.path.lexists(path) and not os.path.isdir(path):
             reason = f"not a directory; for a socket of that name write unix:{path}"
             raise OSError(errno.ENOTDIR, reason)
-        missing = []
-        while path and not os.path.lexists(path):
-            missing.append(path)
-            path = os.path.dirname(path)
+        missing, parent = [], path
+        while parent and not os.path.lexists(parent):
+            missing.append(parent)
+            parent = os.path.dirname(parent)
         for directory in reversed(missing):
             last = directory == missing[0]
             os.mkdir(directory, 0o700)

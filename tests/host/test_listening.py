@@ -115,6 +115,8 @@ class DescriptionTests(ListeningTestCase):
             path, f"not a directory; for a socket of that name write unix:{path}"
         )
         self.assert_refused(f"{path}/x", "Not a directory")
+        error = self.assertRaises(CannotListenError, self.listen, f"{path}/x/y")
+        self.assertIn(f"{path}/x/y:", str(error))
         self.assertTrue(os.path.exists(path))
         self.assertEqual(self.listen(f"unix:{path}")[0], path)
 

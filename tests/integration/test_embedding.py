@@ -207,12 +207,13 @@ class ListeningTests(EmbeddingTestCase):
         self.assert_fails(path, path, "Not a directory")
 
     def test_occupied(self) -> None:
-        """twistd names the socket on which another process listens."""
+        """twistd names the socket with a listener, and removes that it has created."""
         path = f"{self.home}/sock"
         with socket.socket(socket.AF_UNIX) as other:
             other.bind(path)
             other.listen()
             self.assert_fails([f"{self.home}/run", path], path, f"pid {os.getpid()}")
+        self.assertEqual(os.listdir(f"{self.home}/run"), [])
 
     def test_long(self) -> None:
         """twistd names the path that is too long for a socket."""
