@@ -3,15 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine
 from typing import Any, TypeVar, cast
 
 from treq.client import HTTPClient
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionClosed
 from twisted.internet.interfaces import (
     IAddress,
-    IConsumer,
     IProtocol,
     IProtocolFactory,
     IReactorTime,
@@ -28,13 +27,13 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import (
     UNKNOWN_LENGTH,
     IAgentEndpointFactory,
-    IBodyProducer,
     IResponse,
 )
 from zope.interface import implementer
 
 from devlxd.client.errors import GuestError, ProtocolError, Unavailable
 from devlxd.client.exchanges import Question, Request
+from devlxd.client.plain_agent import BytesProducer, PlainAgent, headers_of
 from devlxd.client.receivers import Collector, Receiver
 
 T = TypeVar("T")
@@ -61,6 +60,11 @@ class _Connection(ProtocolWrapper):
         if connections.is_closed:
             # The end of a response has put the connection into the pool meanwhile.
             connections.close()
+
+    def loseConnection(self) -> None:
+        """See `ITransport.loseConnection`: the HTTP client gives up."""
+        self.factory.connections.give_up()
+        super().loseConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """See `IProtocol.connectionLost`."""
@@ -96,8 +100,8 @@ class Connections:
         self._endpoint = endpoint
         self._pool = HTTPConnectionPool(reactor)
         self._client = HTTPClient(
-            Agent.usingEndpointFactory(reactor, self, self._pool),
-            data_to_body_producer=_BytesProducer,
+            PlainAgent(Agent.usingEndpointFactory(reactor, self, self._pool)),
+            data_to_body_producer=BytesProducer,
         )
         self._head_left: int | None = None
         self._fault: GuestError | None = None
@@ -135,7 +139,7 @@ class Connections:
         """
         response = await self._head(request)
         length = None if response.length is UNKNOWN_LENGTH else int(response.length)
-        receiver.begin(response.code, _headers(response), length)
+        receiver.begin(response.code, headers_of(response), length)
         body = _Body(receiver)
         response.deliverBody(body)
         await body.ended
@@ -154,6 +158,11 @@ class Connections:
         self._head_left -= length
         return True
 
+    def give_up(self) -> None:
+        """Remember that the head is not HTTP, for example if a line is too long."""
+        if self._head_left is not None:
+            self._fault = self._fault or ProtocolError("the answer is not HTTP")
+
     def close(self) -> None:
         """Close all connections."""
         self.is_closed = True
@@ -163,7 +172,7 @@ class Connections:
         self._pool.closeCachedConnections()
 
     async def _head(self, request: Request) -> IResponse:
-        self._head_left = MAX_HEAD
+        self._head_left, self._fault = MAX_HEAD, None
         try:
             response = await _undisguised(self._send(request))
         except (CancelledError, GuestError):
@@ -183,29 +192,6 @@ class Connections:
             unbuffered=True,
         )
         return cast("Deferred[IResponse]", sending)
-
-
-@implementer(IBodyProducer)
-class _BytesProducer:
-    """The body of a request. treq's producer uses the global reactor."""
-
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-        self.length = len(body)
-
-    def startProducing(self, consumer: IConsumer) -> Deferred[None]:
-        """See `IBodyProducer.startProducing`."""
-        consumer.write(self._body)
-        return succeed(None)
-
-    def pauseProducing(self) -> None:
-        """See `IBodyProducer.pauseProducing`."""
-
-    def resumeProducing(self) -> None:
-        """See `IBodyProducer.resumeProducing`."""
-
-    def stopProducing(self) -> None:
-        """See `IBodyProducer.stopProducing`."""
 
 
 class _Body(Protocol):
@@ -266,13 +252,6 @@ def _unwrapped(connection: IProtocol) -> IProtocol:
     assert isinstance(connection, ProtocolWrapper)
     protocol: IProtocol = connection.wrappedProtocol
     return protocol
-
-
-def _headers(response: IResponse) -> Mapping[str, str]:
-    return {
-        name.decode("latin-1").lower(): values[-1].decode("latin-1")
-        for name, values in response.headers.getAllRawHeaders()
-    }
 
 
 def in_time(

@@ -15,19 +15,28 @@ from twisted.internet.interfaces import (
     IReactorTime,
     IStreamClientEndpoint,
 )
+from twisted.internet.task import deferLater
 from zope.interface import implementer
 
 from devlxd.client.errors import Unavailable
+
+#: The pause before a server is tried again whose queue of connections is full, in
+#: seconds.
+QUEUE_PAUSE = 0.02
 
 #: The maximum length of the path of a socket, in bytes: ``sun_path`` of unix(7).
 MAX_PATH = 107
 
 
 class SocketEndpoint(UNIXClientEndpoint):
-    """A UNIX socket, whose path may be any text."""
+    """A UNIX socket, whose path may be any text.
+
+    A server whose queue of connections is full is tried again: the caller cancels.
+    """
 
     def __init__(self, reactor: IReactorTime, path: str, timeout: float) -> None:
         super().__init__(reactor, path, timeout)
+        self._clock = reactor
         self._socket_path = os.fsencode(path)
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
@@ -36,8 +45,19 @@ class SocketEndpoint(UNIXClientEndpoint):
         path = self._socket_path
         if len(path) > MAX_PATH or b"\0" in path:
             return fail(Unavailable("this cannot be the path of a socket"))
-        connecting: Deferred[IProtocol] = super().connect(protocolFactory)
-        return connecting
+        return Deferred.fromCoroutine(self._connect(protocolFactory))
+
+    async def _connect(self, factory: IProtocolFactory) -> IProtocol:
+        while True:
+            try:
+                connection: IProtocol = await super().connect(factory)
+            except ConnectError as error:
+                # Twisted has no error of its own for a full queue.
+                if type(error) is not ConnectError or error.osError is not None:
+                    raise
+                await deferLater(self._clock, QUEUE_PAUSE)
+            else:
+                return connection
 
 
 @implementer(IStreamClientEndpoint)
@@ -73,12 +93,5 @@ class FirstEndpoint:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, ConnectError):
-        number = error.osError
-        # Without a number, for example, if the queue of the socket is full.
-        return (
-            os.strerror(number)
-            if isinstance(number, int)
-            else "it accepts no connection now"
-        )
-    return str(error)
+    number = error.osError if isinstance(error, ConnectError) else None
+    return os.strerror(number) if isinstance(number, int) else str(error)

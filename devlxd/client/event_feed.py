@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Callable, Collection, Iterator, Mapping
 from urllib.parse import urlencode
@@ -15,6 +14,7 @@ from devlxd.client.errors import (
     ProtocolError,
 )
 from devlxd.client.exchanges import Request, Response
+from devlxd.client.json_values import parse
 from devlxd.client.questions import error_of
 from devlxd.client.values import Event, Lost
 
@@ -78,8 +78,11 @@ class EventFeed:
         :param headers: those of its response, by their names in lower case.
         :param now: the current time as a timestamp.
         :return: what to tell the listener first, if events were lost.
+        :raises ProtocolError: if the position in the headers is none.
         """
         start = headers.get(POSITION)
+        if start is not None:
+            _check_timestamp(start)
         was_new, self._is_new = self._is_new, False
         self.position = self.position or start
         if self._on_position is not None:
@@ -101,21 +104,25 @@ class EventFeed:
 
 def _event(text: bytes) -> Event:
     try:
-        members = json.loads(text)
+        members = parse(text)
         kind, timestamp = members["type"], members["timestamp"]
         metadata = members["metadata"]
-    except (ValueError, RecursionError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError):
         raise ProtocolError("an event is not a JSON object of an event") from None
     if not (isinstance(kind, str) and isinstance(timestamp, str)):
         raise ProtocolError("an event has a type or a timestamp that is not text")
-    # The next connection sends it to the server.
-    if len(timestamp) > MAX_TIMESTAMP or not timestamp.isascii():
-        raise ProtocolError("an event has a timestamp that is none")
+    _check_timestamp(timestamp)
     if not isinstance(metadata, dict):
         raise ProtocolError("the metadata of an event is not an object")
     if kind == "lost":
         return Lost(timestamp=timestamp, metadata=metadata)
     return Event(kind, timestamp, metadata)
+
+
+def _check_timestamp(text: str) -> None:
+    """Check a timestamp of the server: the next connection sends it back."""
+    if len(text) > MAX_TIMESTAMP or not (text.isascii() and text.isprintable()):
+        raise ProtocolError("an event has a timestamp that is none")
 
 
 def refusal(response: Response) -> GuestError:
@@ -127,7 +134,8 @@ def refusal(response: Response) -> GuestError:
 def pauses() -> Iterator[float]:
     """Yield the pauses before new connections, in seconds, with jitter.
 
-    After a connection that was established, begin anew.
+    After an event, or a connection that has lasted for `LONGEST_PAUSE`, begin anew: a
+    server that only accepts connections is not connected to more and more often.
     """
     pause = FIRST_PAUSE
     while True:

@@ -12,7 +12,7 @@ from twisted.internet.task import deferLater
 
 from devlxd.client.connections import in_time
 from devlxd.client.errors import Unavailable
-from devlxd.client.event_feed import EventFeed, pauses
+from devlxd.client.event_feed import LONGEST_PAUSE, EventFeed, pauses
 from devlxd.client.event_socket import EventSocket, event_socket_factory
 from devlxd.client.values import Event
 
@@ -36,7 +36,7 @@ async def listen(
             if not was_open:
                 raise
         else:
-            waits, was_open = pauses(), True
+            was_open, begun = True, reactor.seconds()
             # Nothing is awaited to close it: that also works when the generator is
             # collected instead of closed.
             with closing(socket), suppress(Unavailable):
@@ -46,7 +46,10 @@ async def listen(
                 while True:
                     event = feed.receive(await socket.receive())
                     if event is not None:
+                        waits = pauses()
                         yield event
+            if reactor.seconds() - begun >= LONGEST_PAUSE:
+                waits = pauses()
         await deferLater(reactor, next(waits))
 
 

@@ -21,6 +21,7 @@ from devlxd.client.errors import (
     Unavailable,
 )
 from devlxd.client.exchanges import Question, Request, Response
+from devlxd.client.json_values import parse
 
 #: Where a guest finds the socket, in the order in which they are tried.
 SOCKETS = ("/dev/lxd/sock", "/dev/incus/sock", "/dev/apollo/sock")
@@ -160,8 +161,8 @@ def _dialect(members: Mapping[str, Any]) -> Question[str]:
 
 def _json(response: Response, path: str) -> object:
     try:
-        return json.loads(response.body)
-    except (ValueError, RecursionError):
+        return parse(response.body)
+    except ValueError:
         raise ProtocolError(f"{path}: the answer is not JSON") from None
 
 

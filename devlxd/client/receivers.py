@@ -30,6 +30,18 @@ class Receiver(Protocol):
         """Receive the next piece of the body."""
 
 
+def check_encoding(headers: Mapping[str, str]) -> None:
+    """Check that the body of a response is sent as it is.
+
+    No request allows anything else: a few bytes could decompress to any length.
+
+    :param headers: by their names in lower case.
+    :raises ProtocolError: if it is compressed.
+    """
+    if headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise ProtocolError("the server compresses its answer")
+
+
 class Collector:
     """A receiver that keeps a response of at most `questions.MAX_BODY`."""
 

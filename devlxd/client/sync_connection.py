@@ -15,7 +15,7 @@ from time import monotonic
 
 from devlxd.client.errors import ProtocolError, Unavailable
 from devlxd.client.exchanges import Request, Response
-from devlxd.client.receivers import Collector, Receiver
+from devlxd.client.receivers import Collector, Receiver, check_encoding
 from devlxd.client.sync_socket import CLOSED, MAX_HEAD, GuestSocket, connect
 
 #: How much of a body is read at once, in bytes.
@@ -124,6 +124,7 @@ class Connection:
         http.request(request.method, request.path, request.body, {**request.headers})
         self._response = http.getresponse()
         self._socket.head_left = None
+        check_encoding(headers_of(self._response))
         return self._response
 
     def _pass_on(

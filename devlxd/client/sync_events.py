@@ -15,10 +15,17 @@ from datetime import datetime, timezone
 from http import HTTPStatus
 from http.client import HTTPResponse
 from select import POLLIN, poll
+from time import monotonic
 from types import TracebackType
 
 from devlxd.client.errors import Unavailable
-from devlxd.client.event_feed import MAX_EVENT, EventFeed, pauses, refusal
+from devlxd.client.event_feed import (
+    LONGEST_PAUSE,
+    MAX_EVENT,
+    EventFeed,
+    pauses,
+    refusal,
+)
 from devlxd.client.sync_connection import Connection, headers_of
 from devlxd.client.sync_socket import Interrupted
 from devlxd.client.values import Event
@@ -111,9 +118,16 @@ def _listen(
                     if not was_open:
                         raise
                 else:
-                    waits, was_open = pauses(), True
+                    was_open, begun = True, monotonic()
+                    lost = feed.begin(headers_of(response), _now())
+                    if lost is not None:
+                        yield lost
                     with suppress(Unavailable):
-                        yield from _receive(connection, response, feed)
+                        for event in _receive(connection, response, feed):
+                            waits = pauses()
+                            yield event
+                    if monotonic() - begun >= LONGEST_PAUSE:
+                        waits = pauses()
             _pause(next(waits), waker)
 
 
@@ -127,9 +141,6 @@ def _open(connection: Connection, feed: EventFeed) -> HTTPResponse:
 def _receive(
     connection: Connection, response: HTTPResponse, feed: EventFeed
 ) -> Iterator[Event]:
-    lost = feed.begin(headers_of(response), _now())
-    if lost is not None:
-        yield lost
     for line in connection.lines(response, MAX_EVENT):
         event = feed.receive(line)
         if event is not None:

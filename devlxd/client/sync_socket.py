@@ -53,6 +53,9 @@ class GuestSocket(socket.socket):
 
         :raises OSError: if nobody listens at the path.
         """
+        if "\0" in path:
+            # The kernel would take what precedes it for the path.
+            raise OSError("this cannot be the path of a socket")
         while True:
             self.settimeout(self._time_left())
             try:

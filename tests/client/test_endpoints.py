@@ -9,7 +9,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from devlxd.client import Guest, Unavailable
-from devlxd.client.endpoints import MAX_PATH
+from devlxd.client.endpoints import MAX_PATH, QUEUE_PAUSE
 
 
 class PathTests(SynchronousTestCase):
@@ -52,3 +52,17 @@ class PathTests(SynchronousTestCase):
         asking = Deferred.fromCoroutine(guest.info())
         self.reactor.advance(3)
         self.failureResultOf(asking, Unavailable)
+
+    def test_full_queue(self) -> None:
+        """A server with a full queue is tried again, as long as the timeout lasts."""
+        guest = Guest(self.reactor, "/a", timeout=3)
+        asking = Deferred.fromCoroutine(guest.info())
+        for number in range(1, 4):
+            self.assertEqual(len(self.reactor.unixClients), number)
+            factory = self.reactor.unixClients[-1][1]
+            factory.clientConnectionFailed(None, Failure(ConnectError()))
+            self.assertNoResult(asking)
+            self.reactor.advance(QUEUE_PAUSE)
+        self.reactor.advance(3)
+        self.failureResultOf(asking, Unavailable)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from devlxd.client import Event, Forbidden, Lost, NotSupported, ProtocolError
-from devlxd.client.event_feed import EventFeed, pauses, refusal
+from devlxd.client.event_feed import MAX_TIMESTAMP, POSITION, EventFeed, pauses, refusal
 from devlxd.client.exchanges import Response
 
 HEADERS = {"x-devlxd-timestamp": "2026-01-01T00:00:00+00:00"}
@@ -56,6 +56,13 @@ class FeedTests(SynchronousTestCase):
         """What a server says about lost events is `Lost`."""
         event = EventFeed().receive(b'{"type":"lost","timestamp":"t","metadata":{}}')
         self.assertIsInstance(event, Lost)
+
+    def test_no_position(self) -> None:
+        """A position that cannot be one is not sent back, nor remembered."""
+        for text in ("x" * (MAX_TIMESTAMP + 1), "\xe9", "\x1b"):
+            feed = EventFeed(on_position=self.fail)
+            headers = {POSITION: text}
+            self.assertRaises(ProtocolError, feed.begin, headers, "now")
 
     def test_empty_line(self) -> None:
         """An empty line is no event."""

@@ -243,6 +243,20 @@ class ListenTests(EventsTestCase):
         self.assertIsInstance(self.successResultOf(waiting), Lost)
         self.close(events)
 
+    def test_only_accepts(self) -> None:
+        """A server that ends each connection is asked less and less often."""
+        events = self.listen(lambda: WebSocketScript(frame(b"\x03\xe8", opcode=8)))
+        waiting = self.next(events)
+        for _ in range(600):
+            self.clock.advance(0.1)
+            settle(self.clock)
+            if waiting.called:
+                self.assertIsInstance(self.successResultOf(waiting), Lost)
+                waiting = self.next(events)
+        self.assertLess(len(self.endpoint.ends), 25)
+        waiting.cancel()
+        self.assertIsInstance(self.result_of(waiting), CancelledError)
+
     def test_fragments(self) -> None:
         """An event may be in several frames, and among pings."""
         text = event(1, 5000)

@@ -115,6 +115,15 @@ class AnswerTests(HostileTestCase):
                 error = self.get(data, is_closing)
                 self.assertIsInstance(error, ProtocolError | Unavailable, data)
 
+    def test_compressed(self) -> None:
+        """No compression is asked for, and a compressed response is refused."""
+        head = b"HTTP/1.1 200 OK\r\nContent-Encoding: GZIP\r\nContent-Length: 1\r\n\r\n"
+        server = Script(head + b"x")
+        running = self.begin(self.serve(lambda: server).get("user.a"))
+        self.assertIsInstance(self.result_of(running), ProtocolError)
+        self.assertIn(b"\r\naccept-encoding: identity\r\n", server.received.lower())
+        self.assertNotIn(b"gzip", server.received)
+
     def test_closes_in_the_middle(self) -> None:
         """A connection that ends anywhere in a response is `Unavailable`."""
         data = response(b"0123456789")

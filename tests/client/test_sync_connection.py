@@ -47,6 +47,11 @@ class HostileServerTests(ScriptedTestCase):
         for data in (b"\0\xff\r\n", b"SSH-2.0\r\n", b"HTTP/1.1 wrong\r\n\r\n"):
             self.assertIsInstance(self.error_after(data), ProtocolError)
 
+    def test_compressed(self) -> None:
+        """A compressed response, for which nobody has asked, is a `ProtocolError`."""
+        head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 1\r\n\r\n"
+        self.assertIsInstance(self.error_after(head + b"x"), ProtocolError)
+
     def test_closed(self) -> None:
         """A connection that is closed within a response is `Unavailable`."""
         for data in (
@@ -163,6 +168,12 @@ class TimeoutTests(ScriptedTestCase):
         self.advance(1.0)
         guest = self.guest(responding((listed, 200), *[(b"1", 200)] * 50))
         self.assertRaises(Unavailable, guest.config)
+
+    def test_no_path(self) -> None:
+        """What cannot be the path of a socket is said as such."""
+        guest = Guest("/a\0b")
+        error = self.assertRaises(Unavailable, guest.info)
+        self.assertIn("this cannot be the path of a socket", str(error))
 
     def test_full_queue(self) -> None:
         """A server with a full queue is waited for, as long as the timeout lasts."""
