@@ -26,6 +26,9 @@ from devlxd.client.event_feed import MAX_EVENT, refusal
 from devlxd.client.exchanges import Request
 from devlxd.client.refused_upgrade import response_in
 
+#: The header that asks for a websocket.
+UPGRADE = b"\r\nUpgrade: websocket\r\n"
+
 #: How much is read, in bytes, before the head of the response must be complete.
 MAX_HEAD = 128 * 1024
 
@@ -130,6 +133,14 @@ class EventSocket(WebSocketClientProtocol):
         """See `IPushProducer.stopProducing`."""
 
     # Called by autobahn
+
+    def sendData(
+        self, data: bytes, sync: bool = False, chopsize: int | None = None
+    ) -> None:
+        """Send data; the upgrade's name in lower case, as LXD 5.0 wants it."""
+        if self.state == self.STATE_CONNECTING:
+            data = data.replace(b"\r\nUpgrade: WebSocket\r\n", UPGRADE, 1)
+        super().sendData(data, sync, chopsize)
 
     def onConnect(self, response: ConnectionResponse) -> None:
         """See `IWebSocketChannel.onConnect`."""

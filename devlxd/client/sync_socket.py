@@ -134,4 +134,4 @@ def connect(
             else:
                 unused.pop_all()
                 return path, candidate
-    raise Unavailable(f"no server answers: {'; '.join(failures)}")
+    raise Unavailable(f"no server: {', '.join(failures)}")

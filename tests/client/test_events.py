@@ -215,6 +215,14 @@ class ListenTests(EventsTestCase):
         waiting.cancel()
         self.assertIsInstance(self.result_of(waiting), CancelledError)
 
+    def test_upgrade(self) -> None:
+        """The request names the websocket as LXD 5.0 does, which compares exactly."""
+        script = WebSocketScript(frame(event(1)))
+        waiting = self.next(self.listen(lambda: script))
+        settle(self.clock)
+        self.assertIsInstance(self.result_of(waiting), Event)
+        self.assertIn(b"\r\nUpgrade: websocket\r\n", script.received)
+
     def test_patience(self) -> None:
         """While there is no server, a listener tries again, at least every 10 s."""
         events = self.listen(WebSocketScript)

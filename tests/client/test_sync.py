@@ -83,6 +83,11 @@ class QuestionTests(ScriptedTestCase):
         self.assertEqual(bodies, [{"state": "Ready"}, {"state": "Started"}])
         self.assertEqual(self.server.requests, [b"PATCH /1.0"] * 2)
 
+    def test_state_of_nobody(self) -> None:
+        """LXD 5.0 answers what GET is answered: that is no guest state."""
+        guest = self.guest(responding((b'{"api_version":"1.0"}\n', 200)))
+        self.assertRaises(NotSupported, guest.ready)
+
     def test_refusals(self) -> None:
         """Each status code has its exception, with the server's text."""
         for status, kind in {
@@ -137,8 +142,8 @@ class SocketTests(ScriptedTestCase):
         error = self.assertRaises(Unavailable, Guest().info)
         self.assertEqual(
             str(error),
-            "no server answers: /nowhere/a: No such file or directory; "
-            f"/nowhere/b: No such file or directory; {'x' * 200}: "
+            "no server: /nowhere/a: No such file or directory, "
+            f"/nowhere/b: No such file or directory, {'x' * 200}: "
             "AF_UNIX path too long",
         )
 
