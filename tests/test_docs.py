@@ -189,7 +189,7 @@ def run_tests_in(source: str) -> TestResult:
 
 
 class ProgramTests(SynchronousTestCase):
-    """The programs in CONTRIBUTING.rst and in docs/embedding.rst."""
+    """The programs in CONTRIBUTING.rst and in docs/testing.rst."""
 
     def check(self, result: TestResult) -> None:
         """Check that at least one test was run, and that all have passed."""
@@ -206,9 +206,9 @@ class ProgramTests(SynchronousTestCase):
         )
         self.check(run_tests_in(test))
 
-    def test_embedding(self) -> None:
+    def test_testing(self) -> None:
         """The examples of tests for embedders pass."""
-        programs = python_in(DOCS / "embedding.rst")
+        programs = python_in(DOCS / "testing.rst")
         tests = [program for program in programs if "TestCase" in program]
         self.assertEqual(len(tests), 2)
         for test in tests:

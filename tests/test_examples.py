@@ -267,3 +267,37 @@ class JailRuntimeTests(RuntimeContract, SynchronousTestCase):
             text=True,
         )
         self.assertIn("'jails'", printed)
+
+
+class GuestProgramTests(SynchronousTestCase):
+    """``examples/test_guest_program.py``, which uses `devlxd.testing` alone."""
+
+    def run_tests(self, *command: str) -> str:
+        """Run its tests; return what is printed."""
+        finished = subprocess.run(
+            [sys.executable, *command],
+            check=False,
+            cwd=EXAMPLES.parent,
+            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.assertEqual(finished.returncode, 0, finished.stdout)
+        return finished.stdout
+
+    def test_trial(self) -> None:
+        """They pass with trial."""
+        directory = f"--temp-directory={Path(self.mktemp()).resolve()}"
+        text = self.run_tests(
+            *("-m", "twisted.trial", directory, "examples.test_guest_program")
+        )
+        self.assertIn("PASSED (successes=2)", text)
+
+    def test_pytest(self) -> None:
+        """They pass with pytest, as does the test that needs its fixture."""
+        text = self.run_tests(
+            *("-m", "pytest", "-q", "-p", "no:cacheprovider"),
+            "examples/test_guest_program.py",
+        )
+        self.assertIn("3 passed", text)

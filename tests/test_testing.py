@@ -49,8 +49,13 @@ def exported(package: ModuleType) -> dict[str, object]:
 
 
 def defined() -> Iterator[type]:
-    """Yield the public classes that the modules of `devlxd.testing` define."""
+    """Yield the public classes that the modules of `devlxd.testing` define.
+
+    Those of ``simulation`` are private.
+    """
     for module in getModule("devlxd.testing").walkModules():
+        if ".simulation" in module.name:
+            continue
         for name, value in vars(namedAny(module.name)).items():
             is_public = inspect.isclass(value) and not name.startswith("_")
             if is_public and value.__module__ == module.name:

@@ -1,8 +1,11 @@
 # -*- test-case-name: tests.test_testing -*-
-"""Fakes for the tests of devlxd, and of programs that embed it.
+"""Fakes for the tests of devlxd, of programs that embed it, and of guests.
 
 This package contains:
 
+* ``FakeDevLXD``, with guests, for the tests of programs in guests; ``DevLXDMixin`` for
+  trial and ``devlxd.testing.pytest_plugin`` for pytest provide one to each test.
+* ``FakeGuest``, for the tests of agents that embed devlxd.
 * ``Memory...``: providers of interfaces of `devlxd.interfaces` in memory, and their
   parts. Each provider passes the suites of its interface in
   `devlxd.testing.contracts`, if there are any.
@@ -48,11 +51,14 @@ from devlxd.testing.callers import (
     MemoryRuntime,
     RecordingRunObserver,
 )
+from devlxd.testing.fake_devlxd import FakeDevLXD
+from devlxd.testing.fake_guest import FakeGuest
 from devlxd.testing.guests import (
     GuestConnection,
     bus_for,
     site_for,
 )
+from devlxd.testing.memory_endpoint import MemoryEndpoint
 from devlxd.testing.notifiers import (
     MemoryHandoverStore,
     RecordingNotifier,
@@ -67,6 +73,7 @@ from devlxd.testing.ready_observers import (
 from devlxd.testing.service_observers import (
     RecordingServiceObserver,
 )
+from devlxd.testing.simulation.failures import NoAnswer
 from devlxd.testing.sinks import (
     RecordingSink,
 )
@@ -76,6 +83,7 @@ from devlxd.testing.store_observers import (
 from devlxd.testing.subscribers import (
     RecordingSubscriber,
 )
+from devlxd.testing.trial_mixin import DevLXDMixin
 from devlxd.testing.watcher import (
     MemoryWatcher,
     RecordingWatchListener,
@@ -83,8 +91,12 @@ from devlxd.testing.watcher import (
 
 __all__ = [
     "GUEST",
+    "DevLXDMixin",
+    "FakeDevLXD",
+    "FakeGuest",
     "GuestConnection",
     "MemoryDevLXDReactor",
+    "MemoryEndpoint",
     "MemoryHandoverStore",
     "MemoryIdentifier",
     "MemoryMonitoredRuntime",
@@ -94,6 +106,7 @@ __all__ = [
     "MemoryRuntime",
     "MemoryThreadPool",
     "MemoryWatcher",
+    "NoAnswer",
     "RecordingNotifier",
     "RecordingReadyObserver",
     "RecordingRunObserver",

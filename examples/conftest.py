@@ -1,0 +1,3 @@
+"""The plugins of pytest for the tests in this directory."""
+
+pytest_plugins = ["devlxd.testing.pytest_plugin"]
