@@ -18,7 +18,7 @@ KEY = "user.greeting"
 
 
 async def run(guest: IGuest, greet: Callable[[str], object]) -> None:
-    """Tell the host that the guest is ready, and greet with each new greeting.
+    """Report that the guest is ready, and greet with each new greeting.
 
     :param greet: called with the greeting.
     """

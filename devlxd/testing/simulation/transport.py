@@ -152,7 +152,7 @@ class MemoryTransport:
             IPushProducer(self._producer).pauseProducing()
 
     def _end(self, reason: Exception) -> None:
-        """Tell both protocols soon that the connection is lost."""
+        """Notify both protocols soon that the connection is lost."""
         if not self.is_open:
             return
         for end in (self, self.peer):
