@@ -105,7 +105,7 @@ class ProcessTests(CommandTestCase):
     def test_guest_imports(self) -> None:
         """Nor does a command that asks the guest API, and it reads no other command."""
         self.assert_quick(["config", "user.a"], "devlxd.commands.admin_client")
-        self.assert_quick(["config"], "shtab", "pathlib", "shutil")
+        self.assert_quick(["config"], "shtab", "pathlib", "shutil", "dataclasses")
         self.assert_quick(["events", "--exec=true"])
 
     def assert_quick(self, arguments: list[str], *more: str) -> None:

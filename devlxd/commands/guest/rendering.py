@@ -7,9 +7,13 @@ Text for people has no control characters.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from devlxd.client.values import Event
 from devlxd.commands.output import printable
+
+if TYPE_CHECKING:
+    # Commands without events start faster without the module.
+    from devlxd.client.values import Event
 
 
 def exact_bytes(text: str) -> bytes:
