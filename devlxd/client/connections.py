@@ -186,7 +186,7 @@ class Connections:
         sending = self._client.request(
             request.method,
             f"http://lxd{request.path}",
-            headers=Headers({name: [v] for name, v in request.headers.items()}),
+            headers=_headers_for(request),
             data=request.body,
             allow_redirects=False,
             unbuffered=True,
@@ -270,3 +270,13 @@ def in_time(
 
     running = Deferred.fromCoroutine(coroutine)
     return running.addTimeout(timeout, reactor, onTimeoutCancel=late)
+
+
+def _headers_for(request: Request) -> Headers:
+    """Return the headers of a request, as bytes.
+
+    Twisted caches their names: with text and bytes of the same name in one process,
+    each use of them would be a `BytesWarning`.
+    """
+    pairs = request.headers.items()
+    return Headers({name.encode(): [value.encode()] for name, value in pairs})
