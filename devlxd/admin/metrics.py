@@ -7,8 +7,10 @@ samples only when the metrics are read.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Metric, ProcessCollector
 from prometheus_client.core import (
@@ -35,6 +37,11 @@ BUCKETS = (
     *(0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
 )
 
+#: How many times are kept before they are sorted into buckets.
+MAX_TIMES = 1000
+
+_BUCKET_OF = partial(bisect_left, BUCKETS)
+
 
 @implementer(IServiceObserver)
 class RequestCounter(NullObserver):
@@ -43,8 +50,9 @@ class RequestCounter(NullObserver):
     No number of it has a name that a guest can choose.
 
     :ivar requests: the number of responses by dialect and status code.
+    :ivar times: the times of the last responses, in seconds, until `sort_times`.
     :ivar buckets: the number of responses by their time, for each of `BUCKETS` and for
-        longer times.
+        longer times, without those in ``times``.
     :ivar seconds: the sum of these times.
     :ivar refusals: the number of refusals by kind.
     :ivar events: the number of events of all containers.
@@ -53,11 +61,19 @@ class RequestCounter(NullObserver):
 
     def __init__(self) -> None:
         self.requests: Counter[tuple[str, int]] = Counter()
+        self.times: list[float] = []
         self.buckets = [0] * (len(BUCKETS) + 1)
         self.seconds = 0.0
         self.refusals: Counter[Refusal] = Counter()
         self.events = 0
         self.lost_events = 0
+
+    def sort_times(self) -> None:
+        """Sort the last times into the buckets: cheaper for many than for each."""
+        for bucket, count in Counter(map(_BUCKET_OF, self.times)).items():
+            self.buckets[bucket] += count
+        self.seconds += sum(self.times)
+        self.times.clear()
 
     def refused(self, container: str | None, refusal: Refusal, reason: str) -> None:
         """See `IServiceObserver.refused`."""
@@ -110,6 +126,7 @@ class ServiceCollector(Collector):
         for (dialect, code), count in sorted(counter.requests.items()):
             requests.add_metric([dialect, str(code)], count)
         yield requests
+        counter.sort_times()
         total, buckets = 0, []
         for bound, count in zip(
             (*map(str, BUCKETS), "+Inf"), counter.buckets, strict=True

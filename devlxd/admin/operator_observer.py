@@ -3,11 +3,9 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-
 from devlxd.admin.event_feed import EventFeed
 from devlxd.admin.event_reporter import EventReporter
-from devlxd.admin.metrics import BUCKETS, RequestCounter
+from devlxd.admin.metrics import MAX_TIMES, RequestCounter
 from devlxd.admin.records import Records
 from devlxd.model import Caller
 from devlxd.observers import GuardedObserver
@@ -31,6 +29,7 @@ class OperatorObserver(GuardedObserver):
         self._now = records.now
         self._feed = feed
         self._counter = counter
+        self._requests, self._times = counter.requests, counter.times
 
     def answered(
         self,
@@ -53,7 +52,7 @@ class OperatorObserver(GuardedObserver):
                 self.asked(caller.container, path.decode("latin-1"), code)
             else:
                 record.last_question = self._now()
-        counter = self._counter
-        counter.requests[dialect, code] += 1
-        counter.buckets[bisect_left(BUCKETS, seconds)] += 1
-        counter.seconds += seconds
+        self._requests[dialect, code] += 1
+        self._times.append(seconds)
+        if len(self._times) >= MAX_TIMES:
+            self._counter.sort_times()

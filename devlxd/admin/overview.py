@@ -41,6 +41,7 @@ def overview(operation: Operation, counter: RequestCounter) -> dict[str, Any]:
     status = status_of(operation)
     containers = dict(status["containers"])
     faults = (fault for guests in operation.guests for fault in guests.faults())
+    counter.sort_times()
     return {
         **{name: status[name] for name in _SHARED},
         "time": operation.uptime(),

@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from devlxd.admin.event_feed import EventFeed
 from devlxd.admin.event_reporter import EventReporter
-from devlxd.admin.metrics import BUCKETS, RequestCounter
+from devlxd.admin.metrics import BUCKETS, MAX_TIMES, RequestCounter
 from devlxd.admin.operator_observer import OperatorObserver
 from devlxd.admin.records import Records
 from devlxd.containers.memory_store import MemoryStore
@@ -87,5 +87,16 @@ class OperatorObserverTests(ServiceObserverContract, SynchronousTestCase):
         counter = RequestCounter()
         for seconds in (0.0, BUCKETS[0], BUCKETS[1], 1e6):
             count(counter, "toy", 200, seconds)
+        self.assertEqual(sum(counter.buckets), 0)
+        counter.sort_times()
         self.assertEqual(counter.buckets[:2], [2, 1])
         self.assertEqual(counter.buckets[-1], 1)
+
+    def test_bounded(self) -> None:
+        """Times that were not sorted into buckets yet do not fill the memory."""
+        for _ in range(3 * MAX_TIMES + 1):
+            self.ask("c1")
+        self.assertEqual(len(self.counter.times), 1)
+        self.counter.sort_times()
+        self.assertEqual(sum(self.counter.buckets), 3 * MAX_TIMES + 1)
+        self.assertAlmostEqual(self.counter.seconds, 0.001 * (3 * MAX_TIMES + 1))
