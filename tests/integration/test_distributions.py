@@ -123,7 +123,7 @@ class DistributionTests(ProcessTestCase):
                 env=ENVIRONMENT,
             )
             self.assertEqual(done.returncode, ExitStatus.NO_SERVICE, done)
-            self.assertIn("no server answers", done.stderr)
+            self.assertIn("devlxd: no server: ", done.stderr)
 
     def assert_runs(self, commands: Path) -> None:
         """Assert that the commands of an environment run."""
