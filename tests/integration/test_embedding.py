@@ -170,7 +170,8 @@ class AgentTests(EmbeddingTestCase):
         self.run_block(create)
         with open(self.home / "worker" / "buildbot.tac", "a") as tac:
             tac.write(self.adapt(lines))
-        worker = start("sh", "-c", self.adapt(f"exec {begin}".replace("exec cd", "cd")))
+        # exec: the signal must reach twistd, not the shell.
+        worker = start("sh", "-c", self.adapt(begin).replace("&& ", "&& exec "))
         self.addCleanup(worker.wait, TIMEOUT)
         self.addCleanup(worker.send_signal, signal.SIGTERM)
         path = self.home / "run" / "sock"
@@ -193,7 +194,8 @@ class ListeningTests(EmbeddingTestCase):
         )
         self.assertEqual(done.returncode, 1, done.stdout)
         lines = (done.stdout + done.stderr).splitlines()
-        self.assertTrue([line for line in lines if path in line and reason in line])
+        found = [line for line in lines if path in line and reason in line]
+        self.assertTrue(found, lines)
 
     def test_missing(self) -> None:
         """twistd names the socket whose directory is missing."""
