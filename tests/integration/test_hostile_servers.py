@@ -11,6 +11,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.client import hostile_client
 from tests.client.hostile_servers import (
     BODIES,
     ENDLESS_FRAMES,
@@ -120,7 +121,7 @@ class GuestTests(HostileServerTestCase):
             for name, outcome in expected.items()
         }
         client = subprocess.run(
-            [sys.executable, "-m", "tests.client.hostile_client", face, call],
+            [sys.executable, hostile_client.__file__, face, call],
             input=json.dumps(timeouts),
             capture_output=True,
             text=True,
