@@ -32,7 +32,15 @@ LAYERS = [
     {"guest_endpoints", "guest_listener", "guest_sites", "reloading"},
     {"guestapi", "config_file", "logs", "documents"},
     {"httpserver", "events", "peers", "containers", "images", "host", "guest_states"},
-    {"turns", "log_limit", "files", "observers", "socket_options", "sqlite_files"},
+    {
+        "turns",
+        "log_limit",
+        "files",
+        "observers",
+        "socket_options",
+        "sqlite_files",
+        "store_loading",
+    },
     {"interfaces", "limits"},
     {"model", "timestamps", "booleans", "compact_json", "printable_text"},
 ]

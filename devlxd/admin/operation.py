@@ -13,6 +13,7 @@ from devlxd.admin.records import Records
 from devlxd.interfaces import IDocuments, IGuestService
 from devlxd.model import Fault
 from devlxd.reloading import Reloaded
+from devlxd.store_loading import is_loaded
 
 
 @frozen
@@ -50,11 +51,7 @@ class Guests:
 
     def is_loaded(self) -> bool:
         """Return whether the containers are read."""
-        loaded = self.service.store.loaded()
-        if loaded.called:
-            return True
-        loaded.addErrback(lambda _: None).cancel()
-        return False
+        return is_loaded(self.service.store)
 
 
 @define

@@ -25,6 +25,7 @@ from devlxd.limits import CurrentLimits
 from devlxd.log_limit import RateLimitedLogger
 from devlxd.model import Caller, Init, JSONValue, Refusal
 from devlxd.observers import NullObserver
+from devlxd.store_loading import is_loaded
 
 
 @implementer(IAdmission)
@@ -78,7 +79,7 @@ class CallerAdmission:
                 caller = self._identifier.identify(peer)
                 self._identified(peer.pid, caller.container)
         except NotInContainer as refused:
-            if is_retry or self._is_loaded():
+            if is_retry or is_loaded(self._store):
                 self._refuse(refused)
             return None
         except Exception:
@@ -90,18 +91,10 @@ class CallerAdmission:
             )
             return None
         is_missing = not is_retry and self._store.get(caller.container) is None
-        if is_missing and not self._is_loaded():
+        if is_missing and not is_loaded(self._store):
             return None
         self._observer.connected(caller)
         return caller
-
-    def _is_loaded(self) -> bool:
-        """Return whether the store is loaded."""
-        loaded = self._store.loaded()
-        if loaded.called:
-            return True
-        loaded.addErrback(lambda _: None).cancel()
-        return False
 
     def _refuse(self, refused: NotInContainer) -> None:
         self._limited_log.warn(
@@ -169,7 +162,7 @@ class CallerAdmission:
 
     def when_loaded(self) -> Deferred[None] | None:
         """See `IAdmission.when_loaded`."""
-        return None if self._is_loaded() else self._store.loaded()
+        return None if is_loaded(self._store) else self._store.loaded()
 
     def owner(self, caller: object | None) -> str | None:
         """See `IAdmission.owner`: the container's name, ``None`` without a caller."""

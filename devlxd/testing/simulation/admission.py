@@ -7,6 +7,7 @@ from twisted.internet.interfaces import ITransport
 from zope.interface import implementer
 
 from devlxd.interfaces import IAdmission, IContainerStore, IServiceObserver
+from devlxd.store_loading import is_loaded
 from devlxd.testing.simulation.transport import MemoryTransport
 
 
@@ -45,14 +46,7 @@ class MemoryAdmission:
             return self._other.identify(transport, is_retry)
         caller = transport.caller
         is_missing = self._store.get(caller.container) is None
-        if is_missing and not is_retry and not self._is_loaded():
+        if is_missing and not is_retry and not is_loaded(self._store):
             return None
         self._observer.connected(caller)
         return caller
-
-    def _is_loaded(self) -> bool:
-        loaded = self._store.loaded()
-        if loaded.called:
-            return True
-        loaded.addErrback(lambda _: None).cancel()
-        return False
