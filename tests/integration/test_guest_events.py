@@ -33,52 +33,44 @@ UUID = "0ba5bd2e-5d4a-4f0c-9d5c-3e0c5f9c1a11"
 #: Where the guest writes each event: a timestamp, and the key or the type.
 RUN_SHARED = "/run/shared"
 
-#: Listens with the synchronous guest, and continues after the last line of its file.
-SYNC = """
-import os, sys
-from devlxd.client.sync import Guest
+#: Keeps events in the file that is the argument, and continues after its last line.
+RECORD = """
+import sys
 
-path = "/run/shared/sync"
-with open(path, "a+") as file:
-    file.seek(0)
-    lines = file.readlines()
+file = open(sys.argv[1], "a+")
+file.seek(0)
+lines = file.readlines()
+since = lines[-1].split()[0] if lines else None
 
-    def write(timestamp, what):
-        file.write(f"{timestamp} {what}\\n")
-        file.flush()
+def write(timestamp, what):
+    file.write(f"{timestamp} {what}\\n")
+    file.flush()
 
-    def begin(timestamp):
-        if not lines:
-            write(timestamp, "-")
+def begin(timestamp):
+    if not lines:
+        write(timestamp, "-")
 
-    since = lines[-1].split()[0] if lines else None
-    for event in Guest().events(since=since, on_position=begin):
-        write(event.timestamp, event.metadata.get("key", event.type))
+def keep(event):
+    write(event.timestamp, event.metadata.get("key", event.type))
 """
 
-#: The same with the guest for Twisted.
-ASYNC = """
-import sys
+#: Listens with the synchronous guest.
+SYNC = f"""{RECORD}
+from devlxd.client.sync import Guest
+
+for event in Guest().events(since=since, on_position=begin):
+    keep(event)
+"""
+
+#: Listens with the guest for Twisted.
+ASYNC = f"""{RECORD}
 from twisted.internet.defer import ensureDeferred
 from twisted.internet.task import react
 from devlxd.client import Guest
 
 async def main(reactor):
-    with open("/run/shared/async", "a+") as file:
-        file.seek(0)
-        lines = file.readlines()
-
-        def write(timestamp, what):
-            file.write(f"{timestamp} {what}\\n")
-            file.flush()
-
-        def begin(timestamp):
-            if not lines:
-                write(timestamp, "-")
-
-        since = lines[-1].split()[0] if lines else None
-        async for event in Guest(reactor).events(since=since, on_position=begin):
-            write(event.timestamp, event.metadata.get("key", event.type))
+    async for event in Guest(reactor).events(since=since, on_position=begin):
+        keep(event)
 
 react(lambda reactor: ensureDeferred(main(reactor)))
 """
@@ -91,8 +83,8 @@ DEVLXD = str(Path(sys.executable).with_name("devlxd"))
 #: The programs in the guest, by the names of their files.
 LISTENERS = {
     "command": (DEVLXD, "events", "--state=/run/shared/state", f"--exec={HOOK}"),
-    "sync": (sys.executable, "-c", SYNC),
-    "async": (sys.executable, "-c", ASYNC),
+    "sync": (sys.executable, "-c", SYNC, "/run/shared/sync"),
+    "async": (sys.executable, "-c", ASYNC, "/run/shared/async"),
 }
 
 
