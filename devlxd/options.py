@@ -20,6 +20,7 @@ from twisted.python import usage
 from devlxd import __version__
 from devlxd.admin.options import AdminOptions
 from devlxd.configured_options import ConfiguredOptions
+from devlxd.fast_paths import enabled_paths
 from devlxd.guestapi.dialect import Dialect
 from devlxd.guestapi.dialects import DEFAULT_DIALECT, DIALECTS
 from devlxd.listen_option import ListenOption
@@ -161,6 +162,10 @@ class Options(AdminOptions, ConfiguredOptions):
 
     def postOptions(self) -> None:
         """See `usage.Options.postOptions`; read the file, and check the values."""
+        try:
+            enabled_paths(os.environ)
+        except ValueError as error:
+            raise usage.UsageError(str(error)) from None
         self.read_config()
         self.make_log_choice(PROCESS_CHOICE)
         for option, default in (("state", _STATE), ("location", "")):

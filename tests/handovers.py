@@ -11,7 +11,6 @@ from pathlib import Path
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
-from twisted.internet.protocol import ServerFactory
 from twisted.internet.unix import Server
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
@@ -44,12 +43,6 @@ START = 10**9
 
 class SocketReactor(MemoryDevLXDReactor):
     """A reactor in memory whose transports have real sockets."""
-
-    def adoptStreamConnection(
-        self, fileDescriptor: int, addressFamily: int, factory: ServerFactory
-    ) -> None:
-        """See `IReactorSocket.adoptStreamConnection`."""
-        Server._fromConnectedSocket(fileDescriptor, factory, self)
 
     def run_until_idle(self) -> None:
         """Do what a reactor does, until nothing is ready."""

@@ -42,7 +42,14 @@ LAYERS = [
         "store_loading",
     },
     {"interfaces", "limits"},
-    {"model", "timestamps", "booleans", "compact_json", "printable_text"},
+    {
+        "model",
+        "timestamps",
+        "booleans",
+        "compact_json",
+        "printable_text",
+        "fast_paths",
+    },
 ]
 
 #: The package for guests: it runs without the server, and imports nothing of it.

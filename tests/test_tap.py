@@ -166,6 +166,11 @@ class OptionsTests(OptionsTestCase):
         self.assert_refused("without --assume", "--demo", "--assume", "x")
         self.assertEqual(os.listdir(self.directory), [])
 
+    def test_slow(self) -> None:
+        """A fast path that does not exist cannot be switched off."""
+        self.patch(os, "environ", {"DEVLXD_SLOW": "everything"})
+        self.assert_refused("DEVLXD_SLOW: no fast path is called 'everything'")
+
     def test_state(self) -> None:
         """The state directory is created; an error says why it is unusable."""
         arguments = [f"--listen={self.socket}", f"--containers={self.containers}"]

@@ -3,18 +3,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import os
 import socket
 from collections import Counter
 from collections.abc import Hashable
 from functools import partial
 
+from twisted.internet.address import UNIXAddress
 from twisted.internet.interfaces import IDelayedCall, IProtocolFactory
 from twisted.logger import Logger
 
 from devlxd.httpserver.connection_state import ConnectionState
+from devlxd.httpserver.prompt_transport import transport_class
 from devlxd.httpserver.registry import UNIDENTIFIED
 from devlxd.httpserver.site import DevLXDSite
 from devlxd.interfaces import IDevLXDReactor, ITurn
@@ -23,6 +23,9 @@ from devlxd.socket_options import cgroup_of, credentials_of
 
 #: The flags that look for data without reading it. Combining them in each call is slow.
 _PEEK = int(socket.MSG_PEEK | socket.MSG_DONTWAIT)
+
+#: The address of every peer: theirs have no names.
+_ADDRESS = UNIXAddress("")
 
 #: Stands for the owner of a process that is not remembered; ``None`` is a valid owner.
 _UNKNOWN = object()
@@ -37,7 +40,7 @@ class ConnectionLimiter:
     identified anew.
 
     :param site: creates the channels of admitted connections.
-    :param reactor: creates the transports of admitted connections.
+    :param reactor: notifies the transports of admitted connections.
     """
 
     _log = Logger()
@@ -50,6 +53,7 @@ class ConnectionLimiter:
         self._site = site
         self._registry = site.server.registry
         self._reactor = reactor
+        self._transport_class = transport_class()
         # The number of connections of each owner that wait for a turn.
         self._pending: Counter[Hashable] = Counter()
         self._waiting: dict[socket.SocketType, ITurn] = {}
@@ -123,13 +127,18 @@ class ConnectionLimiter:
     def continue_from(self, descriptor: int, state: ConnectionState) -> None:
         """Continue a connection of the last process, which does not wait for a turn.
 
-        :param descriptor: the file descriptor of its socket; it is closed.
+        :param descriptor: the file descriptor of its socket, which the connection
+            owns from now on.
         """
         try:
-            os.set_blocking(descriptor, False)
-            self._adopt(descriptor, self._site.continuing(state))
-        finally:
+            connection = socket.SocketType(
+                socket.AF_UNIX, socket.SOCK_STREAM, 0, descriptor
+            )
+        except OSError as error:
             os.close(descriptor)
+            self._report(error)
+        else:
+            self._adopt(connection, self._site.continuing(state))
 
     def _admit_in_turn(
         self,
@@ -148,31 +157,31 @@ class ConnectionLimiter:
             self._admit(connection, pid, cgroup)
 
     def _admit(self, connection: socket.SocketType, pid: int, cgroup: Hashable) -> None:
-        connection.setblocking(False)
-        with contextlib.closing(connection):
-            self._adopt(connection.fileno(), self._site)
+        self._adopt(connection, self._site)
         # The new channel has identified the caller, and remembered the owner of the
         # process. It is also the owner of the cgroup.
         owner = self._registry.processes.get(pid, None)
         if owner is not None:
             self._registry.cgroups.put(cgroup, owner)
 
-    def _adopt(self, descriptor: int, factory: IProtocolFactory) -> None:
-        """Create a transport and a channel for a duplicate of ``descriptor``."""
+    def _adopt(self, connection: socket.SocketType, factory: IProtocolFactory) -> None:
+        """Create a transport and a channel for a connection."""
+        channel = factory.buildProtocol(_ADDRESS)
+        assert channel is not None
         try:
-            self._reactor.adoptStreamConnection(
-                descriptor,
-                socket.AF_UNIX,
-                factory,  # type: ignore[arg-type] # Twisted wants a ServerFactory
-            )
+            transport = self._transport_class(connection, channel, self._reactor)
         except OSError as error:
-            if error.errno == errno.ENOTCONN:
-                return
-            self._limited_log.error(
-                "a new connection cannot be set up and is closed: {reason}",
-                of=error.errno,
-                reason=error.strerror,
-            )
+            connection.close()
+            self._report(error)
+        else:
+            channel.makeConnection(transport)
+
+    def _report(self, error: OSError) -> None:
+        self._limited_log.error(
+            "a new connection cannot be set up and is closed: {reason}",
+            of=error.errno,
+            reason=error.strerror,
+        )
 
 
 def _is_closed_by_peer(connection: socket.SocketType) -> bool:

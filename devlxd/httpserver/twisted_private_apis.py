@@ -19,6 +19,7 @@ Twisted's name                           name here
 ``bufferSize``, of the transport         `HTTPChannelBase.limit_reads`
 ``dataBuffer``, ``offset`` and           `HTTPChannelBase.unsent`
 ``_tempDataBuffer``, of the transport
+``_tempDataLen``, of the transport       `TransportBase.is_queued`
 ``_shouldShutdown``, of the transport    `HTTPChannelBase.detach`
 =======================================  =======================================
 
@@ -28,10 +29,12 @@ Nothing else in this package uses these names, or a private name of a Twisted cl
 from __future__ import annotations
 
 import os
+import socket
 
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.interfaces import IDelayedCall, IProtocol, IReactorFDSet
 from twisted.internet.tcp import Connection
+from twisted.internet.unix import Server
 from twisted.python.failure import Failure
 from twisted.web import http
 
@@ -126,3 +129,26 @@ class HTTPChannelBase(http.HTTPChannel):
 
     def _send100Continue(self) -> None:
         self.accept_body()
+
+
+class TransportBase(Server):
+    """Twisted's transport, for a connection that was accepted without Twisted.
+
+    :param connection: the connection, which the transport owns from now on.
+    :param protocol: the protocol, which has not been connected yet.
+    :param reactor: notifies of data to read, and of room to write.
+    """
+
+    def __init__(
+        self,
+        connection: socket.SocketType,
+        protocol: IProtocol,
+        reactor: IReactorFDSet,
+    ) -> None:
+        super().__init__(connection, protocol, "", None, 0, reactor)
+        self.repstr = f"<{type(self).__name__} of {type(protocol).__name__}>"
+
+    @property
+    def is_queued(self) -> bool:
+        """Whether data was written that is not sent yet."""
+        return bool(self._tempDataLen or self.dataBuffer)

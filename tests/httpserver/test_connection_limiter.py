@@ -7,7 +7,8 @@ import os
 import socket
 from collections.abc import Callable
 
-from twisted.internet.protocol import ServerFactory
+from twisted.internet.interfaces import IReadDescriptor
+from twisted.internet.protocol import Protocol
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -38,43 +39,47 @@ LIMIT = REQUESTS_PER_ITERATION + 10
 ADMITTED_IMMEDIATELY = REQUESTS_PER_ITERATION // CONNECTION_COST
 
 
-class Reactor(MemoryDevLXDReactor):
-    """A reactor whose adoption of connections can fail.
+class FullReactor(MemoryDevLXDReactor):
+    """A reactor that accepts no more readers."""
 
-    :ivar fails: whether it fails.
-    :ivar identify: called after each adoption, in place of the channel's
-        identification of the caller.
-    """
+    def addReader(self, reader: IReadDescriptor) -> None:
+        """See `IReactorFDSet.addReader`."""
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    fails = False
-    identify: Callable[[], None] | None = None
 
-    def adoptStreamConnection(
-        self, fileDescriptor: int, addressFamily: int, factory: ServerFactory
-    ) -> None:
-        """See `IReactorSocket.adoptStreamConnection`."""
-        if self.fails:
-            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-        super().adoptStreamConnection(fileDescriptor, addressFamily, factory)
-        if self.identify is not None:
-            self.identify()
+def is_closed(guest: socket.socket) -> bool:
+    """Return whether the peer has closed a connection."""
+    try:
+        return not guest.recv(1, socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
 
 
 class ConnectionLimiterTests(SynchronousTestCase):
     """Admission of new connections."""
 
     def setUp(self) -> None:
-        self.reactor = Reactor()
-        site = GuestSites(
+        self.reactor = MemoryDevLXDReactor()
+        self.site = GuestSites(
             MemoryStore([Container("c1")]),
             MemoryIdentifier({GUEST.pid: Caller("c1", uid=0)}),
             MemoryPeerSource(),
             self.reactor,
             limits=limits(connections=LIMIT),
         ).site(DEFAULT_DIALECT)
-        self.registry = site.server.registry
-        self.limiter = ConnectionLimiter(site, self.reactor)
+        self.registry = self.site.server.registry
+        self.limiter = ConnectionLimiter(self.site, self.reactor)
         self.guests: list[socket.socket] = []
+        self.admitted = 0
+        # In place of the identification of the caller by a channel.
+        self.identify: Callable[[], None] = lambda: None
+        self.patch(self.site, "buildProtocol", self.admit)
+
+    def admit(self, _: object) -> Protocol:
+        """Return a protocol for an admitted connection, in place of a channel."""
+        self.admitted += 1
+        self.identify()
+        return Protocol()
 
     def connect(self, count: int = 1) -> None:
         """Pass new connections to the limiter; the peer of each is this process."""
@@ -84,18 +89,9 @@ class ConnectionLimiterTests(SynchronousTestCase):
             self.guests.append(guest)
             self.limiter.connection_accepted(ours)
 
-    @property
-    def admitted(self) -> int:
-        """The number of admitted connections."""
-        return len(self.reactor.adoptedStreamConnections)
-
     def closed(self) -> int:
-        """Return how many connections were closed.
-
-        Adopted ones are included: this reactor does not duplicate their
-        descriptors.
-        """
-        return sum(guest.recv(1, socket.MSG_DONTWAIT) == b"" for guest in self.guests)
+        """Return how many connections were closed."""
+        return sum(map(is_closed, self.guests))
 
     def test_immediately(self) -> None:
         """A single connection is admitted immediately."""
@@ -109,7 +105,7 @@ class ConnectionLimiterTests(SynchronousTestCase):
         self.assertEqual(self.admitted, ADMITTED_IMMEDIATELY)
         self.reactor.advance(0)
         self.assertEqual(self.admitted, ADMITTED_IMMEDIATELY + LIMIT)
-        self.assertEqual(self.closed(), ADMITTED_IMMEDIATELY + LIMIT + 50)
+        self.assertEqual(self.closed(), 50)
         self.assertIn("too many connections", events[0]["log_format"])
 
     def test_known_process(self) -> None:
@@ -125,7 +121,7 @@ class ConnectionLimiterTests(SynchronousTestCase):
     def test_known_cgroup(self) -> None:
         """Surplus connections of a new process in a known cgroup are closed, too."""
         processes = self.registry.processes
-        self.reactor.identify = lambda: processes.put(os.getpid(), "c1")
+        self.identify = lambda: processes.put(os.getpid(), "c1")
         self.connect()
         cgroup = cgroup_of(self.guests[0], os.getpid())
         self.reactor.advance(PROCESS_EXPIRY)
@@ -153,10 +149,10 @@ class ConnectionLimiterTests(SynchronousTestCase):
         self.reactor.advance(0)
         self.assertEqual(self.admitted, 0)
 
-    def test_no_descriptors(self) -> None:
-        """A connection that cannot be adopted (EMFILE) is closed and logged."""
-        self.reactor.fails = True
+    def test_full_reactor(self) -> None:
+        """A connection that the reactor does not accept is closed and logged."""
+        self.limiter = ConnectionLimiter(self.site, FullReactor())
         with capturedLogs() as events:
             self.connect()
         self.assertEqual(self.closed(), 1)
-        self.assertEqual(events[0]["reason"], os.strerror(errno.EMFILE))
+        self.assertEqual(events[0]["reason"], os.strerror(errno.ENOSPC))

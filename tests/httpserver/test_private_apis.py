@@ -13,6 +13,7 @@ from types import ModuleType
 
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
 from twisted.internet.error import ConnectionDone
+from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.internet.unix import Server
@@ -28,7 +29,7 @@ from devlxd.httpserver.autobahn_private_apis import (
     WebSocketBase,
     websocket_factory,
 )
-from devlxd.httpserver.twisted_private_apis import HTTPChannelBase
+from devlxd.httpserver.twisted_private_apis import HTTPChannelBase, TransportBase
 from devlxd.testing import MemoryDevLXDReactor
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -218,6 +219,20 @@ class TwistedTests(SynchronousTestCase):
         transport.doRead()
         self.assertEqual(received, [b"abc"])
 
+    def test_transport(self) -> None:
+        """A transport of a connection knows whether data is queued in it."""
+        ours, theirs = socket.socketpair()
+        self.addCleanup(theirs.close)
+        transport = TransportBase(ours, Protocol(), MemoryDevLXDReactor())
+        self.addCleanup(transport.abortConnection)
+        self.assertEqual(repr(transport), "<TransportBase of Protocol>")
+        self.assertFalse(transport.is_queued)
+        transport.write(b"abc")
+        self.assertTrue(transport.is_queued)
+        transport.doWrite()
+        self.assertFalse(transport.is_queued)
+        self.assertEqual(theirs.recv(10), b"abc")
+
     def test_listed(self) -> None:
         """Every private name that is used is listed; all listed names exist."""
         text = Path(twisted_private_apis.__file__).read_text()
@@ -387,6 +402,7 @@ OF_TRANSPORTS = {
     "offset",
     "_shouldShutdown",
     "_tempDataBuffer",
+    "_tempDataLen",
 }
 
 #: The listed names that are too common to be searched for.
