@@ -69,7 +69,7 @@ class SocketPeerSource:
         finally:
             os.close(pidfd)
 
-    def _open_pidfd(self, connection: socket.socket, pid: int) -> int:
+    def _open_pidfd(self, connection: socket.SocketType, pid: int) -> int:
         """Return a new pidfd of the peer.
 
         On kernels without the socket option it is opened by ``pid``, which may
@@ -85,14 +85,14 @@ class SocketPeerSource:
         return os.pidfd_open(pid)
 
 
-def _unix_socket_of(transport: ITransport) -> socket.socket:
+def _unix_socket_of(transport: ITransport) -> socket.SocketType:
     """Return the UNIX socket of ``transport``.
 
     :raises NotInContainer: if it has none.
     """
     system_handle = ISystemHandle(transport, None)
     handle = system_handle.getHandle() if system_handle is not None else None
-    if not isinstance(handle, socket.socket) or handle.family != socket.AF_UNIX:
+    if not isinstance(handle, socket.SocketType) or handle.family != socket.AF_UNIX:
         raise NotInContainer("it is not a UNIX socket", "no UNIX socket")
     return handle
 

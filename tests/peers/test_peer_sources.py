@@ -82,6 +82,15 @@ class SocketPeerSourceTests(PidfdContract, UnknownPeerContract, SynchronousTestC
                 (os.getpid(), os.geteuid(), os.getegid()),
             )
 
+    def test_accepted_socket(self) -> None:
+        """An accepted connection need not be a `socket.socket`, only its base class."""
+        accepted = socket.SocketType(
+            socket.AF_UNIX, socket.SOCK_STREAM, 0, os.dup(self.ours.fileno())
+        )
+        self.addCleanup(accepted.close)
+        with self.source.open_peer(transport_on(accepted)) as peer:
+            self.assertEqual(peer.pid, os.getpid())
+
     def test_older_kernel(self) -> None:
         """If the kernel has no ``SO_PEERPIDFD``, pidfds are opened by pid.
 
