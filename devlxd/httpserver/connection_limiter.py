@@ -130,15 +130,7 @@ class ConnectionLimiter:
         :param descriptor: the file descriptor of its socket, which the connection
             owns from now on.
         """
-        try:
-            connection = socket.SocketType(
-                socket.AF_UNIX, socket.SOCK_STREAM, 0, descriptor
-            )
-        except OSError as error:
-            os.close(descriptor)
-            self._report(error)
-        else:
-            self._adopt(connection, self._site.continuing(state))
+        self._adopt(descriptor, self._site.continuing(state))
 
     def _admit_in_turn(
         self,
@@ -157,17 +149,25 @@ class ConnectionLimiter:
             self._admit(connection, pid, cgroup)
 
     def _admit(self, connection: socket.SocketType, pid: int, cgroup: Hashable) -> None:
-        self._adopt(connection, self._site)
+        self._adopt(connection.detach(), self._site)
         # The new channel has identified the caller, and remembered the owner of the
         # process. It is also the owner of the cgroup.
         owner = self._registry.processes.get(pid, None)
         if owner is not None:
             self._registry.cgroups.put(cgroup, owner)
 
-    def _adopt(self, connection: socket.SocketType, factory: IProtocolFactory) -> None:
+    def _adopt(self, descriptor: int, factory: IProtocolFactory) -> None:
         """Create a transport and a channel for a connection."""
         channel = factory.buildProtocol(_ADDRESS)
         assert channel is not None
+        try:
+            connection = socket.socket(
+                socket.AF_UNIX, socket.SOCK_STREAM, 0, descriptor
+            )
+        except OSError as error:
+            os.close(descriptor)
+            self._report(error)
+            return
         try:
             transport = self._transport_class(connection, channel, self._reactor)
         except OSError as error:

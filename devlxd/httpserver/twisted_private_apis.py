@@ -31,6 +31,7 @@ from __future__ import annotations
 import os
 import socket
 
+from twisted.internet.address import UNIXAddress
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IDelayedCall, IProtocol, IReactorFDSet
 from twisted.internet.tcp import Connection
@@ -141,12 +142,16 @@ class TransportBase(Server):
 
     def __init__(
         self,
-        connection: socket.SocketType,
+        connection: socket.socket,
         protocol: IProtocol,
         reactor: IReactorFDSet,
     ) -> None:
         super().__init__(connection, protocol, "", None, 0, reactor)
         self.repstr = f"<{type(self).__name__} of {type(protocol).__name__}>"
+
+    def getPeer(self) -> UNIXAddress:
+        """See `ITransport.getPeer`: the address to which the client has bound."""
+        return UNIXAddress(self.socket.getpeername() or None)
 
     @property
     def is_queued(self) -> bool:

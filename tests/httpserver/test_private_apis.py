@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
+from twisted.internet.address import UNIXAddress
 from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
@@ -232,6 +233,21 @@ class TwistedTests(SynchronousTestCase):
         transport.doWrite()
         self.assertFalse(transport.is_queued)
         self.assertEqual(theirs.recv(10), b"abc")
+
+    def test_address(self) -> None:
+        """A transport knows the address to which its client has bound."""
+        client = socket.socket(socket.AF_UNIX)
+        self.addCleanup(client.close)
+        # The kernel chooses an address.
+        client.bind("")
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind("")
+            listening.listen()
+            client.connect(listening.getsockname())
+            accepted, _ = listening.accept()
+        transport = TransportBase(accepted, Protocol(), MemoryDevLXDReactor())
+        self.addCleanup(transport.abortConnection)
+        self.assertEqual(transport.getPeer(), UNIXAddress(client.getsockname()))
 
     def test_listed(self) -> None:
         """Every private name that is used is listed; all listed names exist."""
