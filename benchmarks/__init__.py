@@ -5,6 +5,7 @@
 * `boots`: the time of a boot with cloud-init, also under a real LXD and without a
   socket.
 * `events`: events per second, and their delay, also compared with a real LXD.
+* `each`: the cost of a socket for each of 10 000 containers.
 * `directory`: the time to read 10 000 containers, and the blocking of the reactor.
 * `images`: the speed of downloads, compared with nginx, and their cost.
 * `memory`: memory and disk space for events that are not read.

@@ -1,7 +1,8 @@
 """Measure the response times of one container while another attacks devlxd.
 
-The victim and the attacker are real LXC containers. The victim requests one of
-its keys continuously, in four ways in parallel:
+The victim and the attacker are real LXC containers. They share a socket, or have one
+each (``--listen each:DIR``): both are measured, one after the other. The victim
+requests one of its keys continuously, in four ways in parallel:
 
 * ``new``: with a new connection for each request;
 * ``kept``: on one connection that stays open;
@@ -14,8 +15,8 @@ the attacker only uses processor time, which shows the effect of the kernel's
 scheduler alone. Each row has a devlxd of its own.
 
 Needs root and ``apt-get install lxc curl``. Run it in a checkout with ``python
--m benchmarks.neighbours``; it takes about three minutes. With ``--checkout DIR``
-the devlxd of another checkout is attacked in turn with this one.
+-m benchmarks.neighbours``; it takes about six minutes. With ``--checkout DIR``
+the devlxd of another checkout is attacked in turn with this one, at a shared socket.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ from pathlib import Path
 
 from benchmarks.attacks import ATTACKS, Attack
 from benchmarks.serving import (
+    AFTER,
+    HERE,
     CheckoutServer,
     checkouts,
     cpu_seconds,
@@ -131,19 +134,25 @@ class Neighbours:
 
     :param home: a directory for all files.
     :param seconds: how long each attack lasts, in seconds.
+    :param has_own: whether each container has a socket of its own.
     """
 
-    def __init__(self, home: Path, seconds: float) -> None:
+    def __init__(self, home: Path, seconds: float, has_own: bool) -> None:
         self._home = home
         self._seconds = seconds
+        self._has_own = has_own
         for name in ("documents", "lxd", "shared"):
-            (home / name).mkdir()
+            (home / name).mkdir(parents=True)
         (home / "shared").chmod(0o777)
-        binds = {home / "lxd": "dev/lxd", home / "shared": "run/shared"}
         self._attacker, self._victim = (
-            LXCContainer(unique_name(word), home, 100_000, binds)
-            for word in ("attacker", "victim")
+            self._container(unique_name(word)) for word in ("attacker", "victim")
         )
+
+    def _container(self, name: str) -> LXCContainer:
+        sockets = self._home / "lxd" / (name if self._has_own else "")
+        sockets.mkdir(exist_ok=True)
+        binds = {sockets: "dev/lxd", self._home / "shared": "run/shared"}
+        return LXCContainer(name, self._home, 100_000, binds)
 
     def start(self, started: ExitStack) -> None:
         """Run the containers until ``started`` is closed."""
@@ -156,7 +165,12 @@ class Neighbours:
         for container in (self._attacker, self._victim):
             self._write(container, "")
         documents = f"--containers={self._home}/documents"
-        devlxd = CheckoutServer(checkout, self._home / "lxd", documents)
+        devlxd = CheckoutServer(
+            checkout,
+            self._home / "lxd",
+            documents,
+            container=self._victim.name if self._has_own else "",
+        )
         try:
             for container in (self._attacker, self._victim):
                 self._wait(container, "user.version", "none")
@@ -213,7 +227,7 @@ class Neighbours:
             line = f"devlxd {used:.1f} CPUs, {peak(devlxd.pid):.0f} MiB at most"
             for one in running:
                 line += f"; attacker {summary_of(one, attack.unit)}"
-            print(f"{'':20} {line}", flush=True)
+            print(f"{'':26} {line}", flush=True)
 
 
 def summary_of(attack: Future[str], unit: str) -> str:
@@ -244,7 +258,7 @@ def row(title: str, how: str, times: list[float], failed: int, attack: Attack) -
     values = [value for value, _ in measured.values()]
     limits = f"{attack.median:.0f}/{P99:.0f}/{attack.worst:.0f}/{PROBES[how]:.0%}"
     return (
-        f"{title:20} {how:8} {requests:8} {values[0]:8.1f} {values[1]:8.1f} "
+        f"{title:26} {how:8} {requests:8} {values[0]:8.1f} {values[1]:8.1f} "
         f"{values[2]:8.1f} {failed:7} {limits:>15}  "
         + ("EXCEEDED: " + ", ".join(exceeded) if exceeded else "kept")
     )
@@ -278,16 +292,18 @@ def main() -> None:
     home = make_home()
     try:
         with ExitStack() as started:
-            neighbours = Neighbours(home, seconds)
-            neighbours.start(started)
+            shared = Neighbours(home / "shared", seconds, has_own=False)
+            each = Neighbours(home / "each", seconds, has_own=True)
+            for neighbours in (shared, each):
+                neighbours.start(started)
             print(
-                f"{'attack':20} {'how':8} {'requests':>8} {'median':>8} {'p99':>8} "
+                f"{'attack':26} {'how':8} {'requests':>8} {'median':>8} {'p99':>8} "
                 f"{'worst':>8} {'failed':>7} {'limits':>15}"
             )
             for name in options.only or ATTACKS:
                 for server, checkout in checkouts(options.checkout).items():
-                    title = f"{name} {server}"
-                    neighbours.measure(title, ATTACKS[name], checkout)
+                    shared.measure(f"{name} {server}", ATTACKS[name], checkout)
+                each.measure(f"{name} {AFTER} each:", ATTACKS[name], HERE)
     finally:
         shutil.rmtree(home)
 

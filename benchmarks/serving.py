@@ -90,6 +90,8 @@ class CheckoutServer(ServerProcess):
     :param state: the directory for its journal; default: a temporary one.
     :param twistd: the command that runs twistd.
     :param dialect: the dialect that it speaks.
+    :param container: the container whose socket to wait for, if each container has a
+        socket of its own in ``sockets``; default: all have the same.
     """
 
     def __init__(
@@ -100,17 +102,19 @@ class CheckoutServer(ServerProcess):
         state: Path | None = None,
         twistd: Sequence[str] = (TWISTD,),
         dialect: str = "lxd",
+        container: str = "",
     ) -> None:
+        kind = "each:" if container else ""
         self._state = tempfile.TemporaryDirectory(prefix="devlxd-state-")
         super().__init__(
             *(*twistd, "-n", "--pidfile=", "devlxd"),
-            f"--listen={dialect}={sockets}",
+            f"--listen={dialect}={kind}{sockets}",
             f"--state={state or self._state.name}",
             *arguments,
             endpoints=0,
             environment=environment_for(checkout),
         )
-        path = str(sockets / "sock")
+        path = str(sockets / container / "sock")
         wait_until(lambda: self._listens(path), f"devlxd listens on {path}")
 
     def _listens(self, path: str) -> bool:

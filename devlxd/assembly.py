@@ -84,13 +84,20 @@ class Assembly:
             self._add_directory(directory, listens)
 
     def loaded(self) -> Deferred[None]:
-        """Return a Deferred that fires when the stores are loaded; it does not fail."""
-        return gatherResults(map(_loaded, self._stores)).addCallback(lambda _: None)
+        """Return a Deferred that fires when all containers are served.
+
+        The stores are loaded then, and the sockets of containers are made. It does not
+        fail.
+        """
+        loaded = [_loaded(store) for store in self._stores]
+        made = [service.sockets_made() for service in self._services]
+        return gatherResults([*loaded, *made]).addCallback(lambda _: None)
 
     def _status(self) -> str:
         """Return what is served, in one line."""
         containers = sum(len(store.names()) for store in self._stores)
-        sockets = len(self._options["listen"])
+        listeners = [one for s in self._services for one in s.listeners()]
+        sockets = sum(1 if one.sockets is None else one.sockets for one in listeners)
         counts = [sum(s.connections().values()) for s in self._services]
         return (
             f"serving {containers} containers at {sockets} sockets; "

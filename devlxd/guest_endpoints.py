@@ -12,9 +12,13 @@ from twisted.internet.interfaces import IReactorUNIX, IStreamServerEndpoint
 from devlxd.guestapi.dialect import Dialect
 from devlxd.guestapi.dialects import dialect_named
 from devlxd.host.listening import endpoint_at
+from devlxd.host.socket_directories import PREFIX, SocketDirectories
 
-#: A path, a Twisted endpoint string, or an endpoint.
+#: A path, ``each:DIRECTORY``, a Twisted endpoint string, or an endpoint.
 Place: TypeAlias = "str | os.PathLike[str] | IStreamServerEndpoint"
+
+#: Where to listen: at one socket, or at a socket for each container.
+Endpoint: TypeAlias = "IStreamServerEndpoint | SocketDirectories"
 
 #: Where to listen, by dialect or by the name of one.
 Listen: TypeAlias = (
@@ -24,7 +28,7 @@ Listen: TypeAlias = (
 
 def guest_endpoints(
     reactor: IReactorUNIX, listen: Listen
-) -> list[tuple[Dialect, IStreamServerEndpoint]]:
+) -> list[tuple[Dialect, Endpoint]]:
     """Return the endpoints that the argument ``listen`` describes.
 
     :return: pairs of a dialect and an endpoint.
@@ -53,12 +57,12 @@ def _by_dialect(listen: Listen) -> Iterator[tuple[Dialect, Iterable[Place]]]:
             yield dialect, value
 
 
-def _endpoint(
-    reactor: IReactorUNIX, dialect: Dialect, place: Place
-) -> IStreamServerEndpoint:
+def _endpoint(reactor: IReactorUNIX, dialect: Dialect, place: Place) -> Endpoint:
     if isinstance(place, str | os.PathLike):
         description = os.fspath(place)
         try:
+            if description.startswith(PREFIX):
+                return SocketDirectories(description.removeprefix(PREFIX))
             return endpoint_at(reactor, description)
         except ValueError as error:
             raise ValueError(

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IReactorTime, ITransport
 
 from devlxd.guest_states.memory import MemoryGuestStates
 from devlxd.guestapi.api import GuestAPI
@@ -74,29 +74,64 @@ class GuestSites:
         self._states = states or MemoryGuestStates(store, identifier, reactor)
         self._location = location
         self._limits = limits or CurrentLimits()
+        self._peers = peers
+        # Functions that return how many sockets are open besides the connections.
+        self._sockets: list[Callable[[], int]] = []
         self.registry: ConnectionRegistry[IConnection] = ConnectionRegistry(
-            self._turns, reactor, connections_per_container(self._limits)
-        )
-        self._admission = CallerAdmission(
-            store,
-            identifier,
-            peers,
+            self._turns,
             reactor,
+            connections_per_container(self._limits, self._open_sockets),
+        )
+        self._admissions = [self._new_admission()]
+
+    def _open_sockets(self) -> int:
+        return sum(count() for count in self._sockets)
+
+    def _new_admission(
+        self, called: Callable[[ITransport], str | None] | None = None
+    ) -> CallerAdmission:
+        return CallerAdmission(
+            self._store,
+            self._identifier,
+            self._peers,
+            self._reactor,
             self.registry.processes.put,
             self._observer,
             self._limits,
+            called,
         )
 
     def stop(self) -> None:
         """Cancel what is pending; call this when all connections are closed."""
         self.registry.stop()
         self._turns.stop()
-        self._admission.stop()
+        for admission in self._admissions:
+            admission.stop()
         if self._downloads is not None:
             self._downloads.stop()
 
     def site(self, dialect: Dialect) -> DevLXDSite:
-        """Return a new site that serves ``dialect``."""
+        """Return a new site that serves ``dialect`` to all containers."""
+        return self._site(dialect, self._admissions[0])
+
+    def site_of_each(
+        self,
+        dialect: Dialect,
+        called: Callable[[ITransport], str | None],
+        sockets: Callable[[], int],
+    ) -> DevLXDSite:
+        """Return a new site that serves ``dialect`` at a socket of each container.
+
+        :param called: see `CallerAdmission`.
+        :param sockets: returns the number of sockets. They leave fewer connections to
+            one container.
+        """
+        self._sockets.append(sockets)
+        admission = self._new_admission(called)
+        self._admissions.append(admission)
+        return self._site(dialect, admission)
+
+    def _site(self, dialect: Dialect, admission: CallerAdmission) -> DevLXDSite:
         services = Services(
             dialect,
             self._turns,
@@ -110,7 +145,7 @@ class GuestSites:
         api = GuestAPI(services, self._store, self._identifier)
         return DevLXDSite(
             api,
-            self._admission,
+            admission,
             self._reactor,
             self.registry,
             self._wall,
@@ -118,13 +153,26 @@ class GuestSites:
         )
 
 
-def connections_per_container(limits: CurrentLimits) -> Callable[[], int]:
+def connections_per_container(
+    limits: CurrentLimits, sockets: Callable[[], int] = lambda: 0
+) -> Callable[[], int]:
     """Return a function: how many connections one container may have at a time.
 
     The limit leaves most file descriptors of this process to other containers.
 
     :param limits: the limits that are in force.
+    :param sockets: returns how many descriptors are those of listening sockets.
     """
     files, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = sys.maxsize if files == resource.RLIM_INFINITY else files // 4
-    return lambda: min(limits.value.connections, most)
+    if files == resource.RLIM_INFINITY:
+        return lambda: limits.value.connections
+    return lambda: min(limits.value.connections, (files - sockets()) // 4)
+
+
+def sockets_of_containers() -> int:
+    """Return for how many containers this process may make a socket.
+
+    The other half of its files is left to connections.
+    """
+    files, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if files == resource.RLIM_INFINITY else files // 2

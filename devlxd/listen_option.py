@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 from attrs import evolve, frozen
@@ -11,6 +12,7 @@ from twisted.internet.error import CannotListenError
 from devlxd.guestapi.dialect import Dialect
 from devlxd.guestapi.dialects import DEFAULT_DIALECT, dialect_named
 from devlxd.host.listening import check_endpoint, reason_of
+from devlxd.host.socket_directories import PREFIX, SocketDirectories
 
 #: The form of a value that names a dialect; the groups are dialect and endpoint.
 _WITH_DIALECT = re.compile(r"([A-Za-z0-9_-]+)=(.*)", re.DOTALL)
@@ -50,6 +52,14 @@ class ListenOption:
         :raises ValueError: if devlxd cannot listen there; the text is the reason.
         """
         try:
+            if self.endpoint.startswith(PREFIX):
+                return _check_directories(self.endpoint.removeprefix(PREFIX))
             return check_endpoint(self.endpoint, identified)
         except CannotListenError as error:
             raise ValueError(reason_of(error)) from error
+
+
+def _check_directories(path: str) -> str:
+    """Check a directory of sockets; return the address that stands for all of them."""
+    SocketDirectories(path).check()
+    return os.path.join(os.path.realpath(path), "*")

@@ -143,7 +143,8 @@ class Options(AdminOptions, ConfiguredOptions):
     opt_listen.__doc__ = (
         "[DIALECT=]ENDPOINT to listen on; may be repeated. ENDPOINT is a directory, "
         'created when it is missing, in which the socket is "sock"; or the path of a '
-        'socket, named "sock" or "*.sock"; or a Twisted endpoint string such as '
+        'socket, named "sock" or "*.sock"; or each:DIRECTORY, for a socket '
+        "DIRECTORY/NAME/sock of each container; or a Twisted endpoint string such as "
         f"unix:PATH. DIALECT is one of {', '.join(DIALECTS)}. "
         + _defaults(lambda dialect: dialect.socket)
     )

@@ -6,22 +6,24 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import chain
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.interfaces import IStreamServerEndpoint
 from zope.interface import implementer
 
 from devlxd.containers.change_log import ChangeLog
+from devlxd.each_listener import EachListener
 from devlxd.events.bus import EventBus
 from devlxd.events.journal import SQLiteJournal
-from devlxd.guest_endpoints import Listen, guest_endpoints
+from devlxd.guest_endpoints import Endpoint, Listen, guest_endpoints
 from devlxd.guest_listener import GuestListener
-from devlxd.guest_sites import GuestSites
+from devlxd.guest_sites import GuestSites, sockets_of_containers
 from devlxd.guest_states.memory import MemoryGuestStates
 from devlxd.guestapi.dialect import Dialect
 from devlxd.guestapi.downloads import Downloads
+from devlxd.host.socket_directories import SocketDirectories
 from devlxd.interfaces import (
     ICallerIdentifier,
     IContainerStore,
@@ -71,7 +73,8 @@ class DevLXDService(ServiceStatus):
     :param store: the containers to serve.
     :param listen: where to listen, by dialect: ``{'lxd': '/run/devlxd'}``. A key is the
         name of a dialect, or a `Dialect`; a value is a path, an endpoint string (both
-        as in `endpoint_at`), an `IStreamServerEndpoint`, or a list of these.
+        as in `endpoint_at`), ``each:DIRECTORY`` for a socket ``DIRECTORY/NAME/sock`` of
+        each container, an `IStreamServerEndpoint`, or a list of these.
     :param identifier: identifies the callers; default: by their cgroups and pid
         namespaces, for the known runtimes.
     :param peers: returns the peers of connections; default: those that the kernel
@@ -107,7 +110,7 @@ class DevLXDService(ServiceStatus):
         super().__init__()
         self.store, self._journal = store, journal
         limits = limits or CurrentLimits()
-        self._listeners: list[GuestListener] = []
+        self._listeners: list[GuestListener | EachListener] = []
         observer = guarded(observer)
         identifier = self._identifier = identifier or self._new_identifier(reactor)
         endpoints, turns = guest_endpoints(reactor, listen), Turns(reactor)
@@ -128,7 +131,7 @@ class DevLXDService(ServiceStatus):
             states=self.states,
             location=location,
         )
-        self._listen(sites, endpoints, reactor)
+        self._listen(sites, endpoints, turns, reactor)
 
     def privilegedStartService(self) -> None:
         """See `IService.privilegedStartService`: listen at all endpoints, or at none.
@@ -163,10 +166,19 @@ class DevLXDService(ServiceStatus):
         stopped: Deferred[object] = super().stopService()
         return stopped.addCallback(lambda _: self._sites.stop())
 
+    def sockets_made(self) -> Deferred[None]:
+        """Return a Deferred that fires when each container has its own socket.
+
+        It has fired already if no container has. It does not fail.
+        """
+        listeners = [one for one in self._listeners if isinstance(one, EachListener)]
+        made = gatherResults([one.made() for one in listeners])
+        return made.addCallback(lambda _: None)
+
     def _make_bus(
         self,
         reactor: IDevLXDReactor,
-        endpoints: Iterable[tuple[Dialect, IStreamServerEndpoint]],
+        endpoints: Iterable[tuple[Dialect, Endpoint]],
         journal: IJournal | None,
         turns: Turns,
         observer: IServiceObserver,
@@ -197,12 +209,22 @@ class DevLXDService(ServiceStatus):
     def _listen(
         self,
         sites: GuestSites,
-        endpoints: Iterable[tuple[Dialect, IStreamServerEndpoint]],
+        endpoints: Iterable[tuple[Dialect, Endpoint]],
+        turns: Turns,
         reactor: IDevLXDReactor,
     ) -> None:
         self._sites, self._registry = sites, sites.registry
+        listener: GuestListener | EachListener
         for dialect, endpoint in endpoints:
-            listener = GuestListener(endpoint, sites.site(dialect), dialect, reactor)
+            if isinstance(endpoint, SocketDirectories):
+                make_site = partial(sites.site_of_each, dialect, endpoint.container_of)
+                most = sockets_of_containers()
+                listener = EachListener(
+                    endpoint, make_site, dialect, self.store, turns, reactor, most
+                )
+            else:
+                site = sites.site(dialect)
+                listener = GuestListener(endpoint, site, dialect, reactor)
             listener.setServiceParent(self)
             self._listeners.append(listener)
 

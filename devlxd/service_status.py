@@ -6,9 +6,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
+from attrs import evolve
 from twisted.application.service import MultiService
 from zope.interface import implementer
 
+from devlxd.each_listener import EachListener
 from devlxd.guest_listener import GuestListener
 from devlxd.guestapi.gate_explanation import explain_gates
 from devlxd.httpserver.registry import ConnectionRegistry
@@ -22,6 +24,9 @@ from devlxd.interfaces import (
     IJournal,
 )
 from devlxd.model import Caller, Explanation, Listener, Result, Step
+
+#: The services that listen for guests.
+_LISTENERS = (GuestListener, EachListener)
 
 
 @implementer(IGuestService)
@@ -43,7 +48,7 @@ class ServiceStatus(MultiService):
 
     def listeners(self) -> Sequence[Listener]:
         """See `IGuestService.listeners`."""
-        return [one.listener for one in self if isinstance(one, GuestListener)]
+        return [one.listener for one in self if isinstance(one, _LISTENERS)]
 
     def callers(self) -> Collection[Caller]:
         """See `IGuestService.callers`."""
@@ -74,7 +79,18 @@ class ServiceStatus(MultiService):
         """See `IGuestService.explain`."""
         explainer: IExplainer | None = IExplainer(self._identifier, None)
         if explainer is not None:
-            dialects = [one.dialect for one in self if isinstance(one, GuestListener)]
-            return explain_gates(explainer.explain(pid), self.store, dialects)
+            dialects = [one.dialect for one in self if isinstance(one, _LISTENERS)]
+            explanation = explain_gates(explainer.explain(pid), self.store, dialects)
+            return self._explain_sockets(explanation)
         detail = "the identifier of this devlxd cannot explain itself"
         return Explanation(pid, (Step("identification", Result.SKIPPED, detail),))
+
+    def _explain_sockets(self, explanation: Explanation) -> Explanation:
+        """Add which sockets a container has to call, if it has its own ones."""
+        container = explanation.container
+        if container is None:
+            return explanation
+        steps = [
+            one.explain(container) for one in self if isinstance(one, EachListener)
+        ]
+        return evolve(explanation, steps=(*explanation.steps, *steps))

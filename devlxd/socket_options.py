@@ -119,10 +119,32 @@ def refuse_descriptors(listening: socket.socket) -> None:
     :param listening: the listening socket. This affects the connections that it
         accepts.
     """
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, SO_PASSRIGHTS, 0)
-    except OSError:
+    if not deny_descriptors(listening):
         _log.warn(
             "this kernel has no SO_PASSRIGHTS (Linux 6.16 and later have it): a guest "
             "can block this process with file descriptors that it sends along"
         )
+
+
+def deny_descriptors(listening: socket.socket) -> bool:
+    """Do what `refuse_descriptors` does, without a warning.
+
+    :return: whether the kernel can do it.
+    """
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, SO_PASSRIGHTS, 0)
+    except OSError:
+        return False
+    return True
+
+
+def is_listening(descriptor: int) -> bool:
+    """Return whether a file descriptor is that of a listening socket."""
+    try:
+        connection = socket.socket(fileno=descriptor)
+    except OSError:
+        return False
+    try:
+        return bool(connection.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+    finally:
+        connection.detach()

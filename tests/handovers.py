@@ -17,6 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from devlxd.containers.memory_store import MemoryStore
 from devlxd.events.journal import SQLiteJournal
+from devlxd.guest_endpoints import Place
 from devlxd.guestapi.dialect import Dialect
 from devlxd.guestapi.dialects.lxd import DIALECT as LXD
 from devlxd.host.adopted import AdoptedEndpoint
@@ -144,6 +145,10 @@ class HandoverTestCase(SynchronousTestCase):
         for client in self.clients:
             client.socket.close()
 
+    def place(self) -> Place:
+        """Return where the service listens."""
+        return AdoptedEndpoint(self.listening.fileno())
+
     def start(self) -> None:
         """Start a process, which listens."""
         self.reactor = SocketReactor()
@@ -151,7 +156,7 @@ class HandoverTestCase(SynchronousTestCase):
         self.service = DevLXDService(
             self.reactor,
             self.store,
-            {self.dialect: AdoptedEndpoint(self.listening.fileno())},
+            {self.dialect: self.place()},
             self.identifier,
             self.peers,
             journal=SQLiteJournal(str(self.journal)),

@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from devlxd.guest_endpoints import Listen, guest_endpoints
 from devlxd.guestapi.dialects import DIALECTS
 from devlxd.host.listening import address_of
+from devlxd.host.socket_directories import SocketDirectories
 from devlxd.testing import MemoryDevLXDReactor
 
 
@@ -27,7 +28,12 @@ class GuestEndpointsTests(SynchronousTestCase):
     def addresses(self, listen: Listen) -> list[tuple[str, str]]:
         """Return the name of the dialect and the address of each endpoint."""
         return [
-            (dialect.name, address_of(endpoint))
+            (
+                dialect.name,
+                endpoint.address
+                if isinstance(endpoint, SocketDirectories)
+                else address_of(endpoint),
+            )
             for dialect, endpoint in guest_endpoints(self.reactor, listen)
         ]
 
@@ -56,6 +62,13 @@ class GuestEndpointsTests(SynchronousTestCase):
         )
         self.assertEqual(self.addresses({}), [])
 
+    def test_each(self) -> None:
+        """A place may be a directory with a socket for each container."""
+        self.assertEqual(
+            self.addresses({"lxd6": ["each:/run/each", "/1/sock"]}),
+            [("lxd6", "each:/run/each"), ("lxd6", "/1/sock")],
+        )
+
     def test_dialect(self) -> None:
         """A key may be a dialect, for example one with another switch."""
         ours = evolve(DIALECTS["lxd"], switch="user.guest-api")
@@ -76,6 +89,8 @@ class GuestEndpointsTests(SynchronousTestCase):
         for place, reason in (
             ("", "must not be empty"),
             ("nonsense:1", "unknown kind of endpoint: nonsense"),
+            ("each:", "must have the form each:DIRECTORY"),
+            (f"each:/{'x' * 100}", "has 101 bytes: too many, as that of each socket"),
             (long, "that of a UNIX socket has at most 107"),
         ):
             text = f"cannot listen on {place!r} for apollo guests: "

@@ -29,7 +29,13 @@ LAYERS = [
         "state_directory",
     },
     {"service_status"},
-    {"guest_endpoints", "guest_listener", "guest_sites", "reloading"},
+    {
+        "each_listener",
+        "guest_endpoints",
+        "guest_listener",
+        "guest_sites",
+        "reloading",
+    },
     {"guestapi", "config_file", "logs", "documents"},
     {"httpserver", "events", "peers", "containers", "images", "host", "guest_states"},
     {

@@ -14,6 +14,7 @@ from devlxd.socket_options import (
     SO_PASSRIGHTS,
     cgroup_of,
     credentials_of,
+    is_listening,
     pidfd_of,
     refuse_descriptors,
 )
@@ -75,3 +76,17 @@ class RefuseDescriptorsTests(SynchronousTestCase):
         with socket.socket() as other, capturedLogs() as events:
             refuse_descriptors(other)
         self.assertIn("SO_PASSRIGHTS", events[0]["log_format"])
+
+
+class ListeningTests(SynchronousTestCase):
+    """Whether a file descriptor is a listening socket."""
+
+    def test_listening(self) -> None:
+        """Connections and files are none; the descriptor stays open."""
+        with socket.socket(socket.AF_UNIX) as one, open(os.devnull) as file:
+            self.assertFalse(is_listening(one.fileno()))
+            one.bind("")
+            one.listen()
+            self.assertTrue(is_listening(one.fileno()))
+            self.assertTrue(is_listening(one.fileno()))
+            self.assertFalse(is_listening(file.fileno()))

@@ -14,6 +14,7 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from devlxd.containers.memory_store import MemoryStore
+from devlxd.guest_listener import GuestListener
 from devlxd.httpserver.registry import REQUESTS_PER_ITERATION
 from devlxd.service import DevLXDService
 from devlxd.testing import MemoryIdentifier
@@ -219,7 +220,9 @@ class FailingTests(SynchronousTestCase):
             with open(self.path, "w"):
                 raise CannotListenError(None, self.missing, OSError())
 
-        self.patch(self.service._listeners[1].endpoint, "listen", replace)
+        listener = self.service._listeners[1]
+        assert isinstance(listener, GuestListener)
+        self.patch(listener.endpoint, "listen", replace)
         self.assertRaises(CannotListenError, self.service.privilegedStartService)
         self.assertEqual(os.listdir(self.directory), ["sock"])
 

@@ -37,6 +37,7 @@ from devlxd.guestapi.dialects.lxd import DIALECT as LXD
 from devlxd.host import startup
 from devlxd.host.lock_file import LockedError, LockFile
 from devlxd.host.process_service import ProcessService
+from devlxd.host.socket_directories import SocketDirectories
 from devlxd.images.directory_image_store import DirectoryImageStore
 from devlxd.images.upstream_image_store import LXDImageStore
 from devlxd.listen_option import ListenOption
@@ -165,6 +166,23 @@ class OptionsTests(OptionsTestCase):
             )
         self.assert_refused("without --assume", "--demo", "--assume", "x")
         self.assertEqual(os.listdir(self.directory), [])
+
+    def test_each(self) -> None:
+        """A directory of sockets is created, and is used once, by one devlxd."""
+        path = f"{self.directory}/each"
+        self.addCleanup(shutil.rmtree, path)
+        arguments = [f"--listen=each:{path}", f"--containers={self.containers}"]
+        parsed = self.parse(*arguments)
+        self.assertEqual(parsed["listen"], [ListenOption(LXD, f"each:{path}")])
+        self.assertEqual(parsed.addresses, {f"{path}/*"})
+        self.assert_refused(
+            "is given twice", *arguments, f"--listen=apollo=each:{path}/"
+        )
+        self.assert_refused("must have the form each:DIRECTORY", "--listen=each:")
+        directories = SocketDirectories(path)
+        directories.acquire()
+        self.addCleanup(directories.release)
+        self.assert_refused(f"another devlxd (pid {os.getpid()})", *arguments)
 
     def test_slow(self) -> None:
         """A fast path that does not exist cannot be switched off."""

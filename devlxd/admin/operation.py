@@ -109,4 +109,6 @@ class Operation:
             for one in each.service.listeners():
                 if not one.is_listening:
                     yield f"devlxd does not listen at {one.address}"
+                elif one.missing:
+                    yield f"{one.missing} containers have no socket at {one.address}"
             yield from (str(fault) for fault in sorted(each.faults()) if fault.breaks)

@@ -112,6 +112,8 @@ class OverviewPage(Element):
         """Render a row for each listener."""
         for one in self._content["listeners"]:
             state = "listening" if one["listening"] else "NOT LISTENING"
+            if "sockets" in one:
+                state += f", {one['sockets']} sockets, {one['missing']} missing"
             yield tag.clone().fillSlots(
                 dialect=one["dialect"], address=one["address"], state=state
             )

@@ -14,7 +14,7 @@ from devlxd.admin.records import refusals_by_text
 from devlxd.admin.request import AdminRequest
 from devlxd.admin.resource import AdminResource
 from devlxd.admin.responses import AdminResponse, json_response, text_response
-from devlxd.model import Refusal
+from devlxd.model import Listener, Refusal
 
 #: How many problems ``/status`` lists.
 MAX_PROBLEMS = 100
@@ -44,13 +44,7 @@ def status_of(operation: Operation) -> dict[str, Any]:
         "healthy": not any(True for _ in operation.failures()),
         "problems": list(islice(operation.problems(), MAX_PROBLEMS)),
         "listeners": [
-            {
-                "dialect": listener.dialect,
-                "address": listener.address,
-                "listening": listener.is_listening,
-            }
-            for service in services
-            for listener in service.listeners()
+            _listener(listener) for each in services for listener in each.listeners()
         ],
         "containers": {
             "known": sum(len(guests.names()) for guests in operation.guests),
@@ -61,6 +55,19 @@ def status_of(operation: Operation) -> dict[str, Any]:
         "refused": refusals_by_text(unidentified),
         "limits": dict(operation.limits()),
     }
+
+
+def _listener(listener: Listener) -> dict[str, Any]:
+    """Return an endpoint; one with sockets of the containers also has their number."""
+    record: dict[str, Any] = {
+        "dialect": listener.dialect,
+        "address": listener.address,
+        "listening": listener.is_listening,
+    }
+    if listener.sockets is not None:
+        record["sockets"] = listener.sockets
+        record["missing"] = listener.missing
+    return record
 
 
 class HealthResource(AdminResource):

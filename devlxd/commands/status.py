@@ -150,11 +150,19 @@ def _listeners(listeners: list[dict[str, Any]]) -> str:
         (
             at.get("dialect"),
             "listening" if at.get("listening") is True else "NOT LISTENING",
-            at.get("address"),
+            _address(at),
         )
         for at in listeners
     ]
     return "\n" + table(("DIALECT", "STATE", "ADDRESS"), rows) if rows else ""
+
+
+def _address(listener: dict[str, Any]) -> object:
+    """Return the address, and the number of sockets if containers have their own."""
+    sockets, address = listener.get("sockets"), listener.get("address")
+    if not isinstance(sockets, int):
+        return address
+    return f"{address} ({sockets} sockets, {listener.get('missing')} missing)"
 
 
 def _uptime(seconds: object) -> str:

@@ -30,7 +30,7 @@ SLICE = 0.01
 RETRY = 0.1
 
 #: Errors of ``accept(2)`` after which the next connection can be accepted at once.
-_OF_ONE_CONNECTION = frozenset(
+OF_ONE_CONNECTION = frozenset(
     (errno.ECONNABORTED, errno.EINTR, errno.EPERM, errno.EPROTO)
 )
 
@@ -68,7 +68,7 @@ class Acceptor:
     def __init__(
         self,
         listening: socket.socket,
-        on_connection: Callable[[socket.SocketType], None],
+        on_connection: Callable[[socket.SocketType], object],
         reactor: IDevLXDReactor,
         now: Callable[[], float] = time.perf_counter,
     ) -> None:
@@ -109,7 +109,7 @@ class Acceptor:
             except BlockingIOError:
                 return
             except OSError as error:
-                if error.errno not in _OF_ONE_CONNECTION:
+                if error.errno not in OF_ONE_CONNECTION:
                     self._retry_later(error)
                     return
             else:

@@ -15,6 +15,7 @@ from twisted.python.failure import Failure
 from devlxd.host.handover_store import close_connection
 from devlxd.interfaces import IHandoverStore
 from devlxd.model import HandedOver
+from devlxd.socket_options import is_listening
 
 #: How long a service may take to hand over its connections, in seconds. Requests in
 #: progress have two seconds to end.
@@ -58,11 +59,18 @@ class ConnectionHandover:
         for _hand_over, adopt in self._services:
             if left:
                 left = self._adopted(adopt, left)
-        if left:
+        sockets = _listening(left)
+        if sockets:
+            self._log.warn(
+                "{count} sockets of containers of the last process are closed: they "
+                "are not served any more",
+                count=sockets,
+            )
+        if len(left) > sockets:
             self._log.warn(
                 "{count} connections of the last process are closed: they are not "
                 "served any more",
-                count=len(left),
+                count=len(left) - sockets,
             )
         _close(left)
 
@@ -98,10 +106,16 @@ class ConnectionHandover:
     def _save(self, services: Sequence[Sequence[HandedOver]]) -> None:
         connections = self._bounded(each for service in services for each in service)
         if self._store.save(connections):
+            sockets = _listening(connections)
             self._log.info(
                 "{count} connections are left to the next process",
-                count=len(connections),
+                count=len(connections) - sockets,
             )
+            if sockets:
+                self._log.info(
+                    "{count} sockets of containers are left to the next process",
+                    count=sockets,
+                )
             for connection in connections:
                 # shutdown(2) would end it for all who have a copy.
                 os.close(connection.descriptor)
@@ -130,6 +144,11 @@ def _size(connection: HandedOver) -> int:
     """Return the length of all texts in the record of a connection."""
     values = connection.record.values()
     return sum(len(value) for value in values if isinstance(value, str))
+
+
+def _listening(descriptors: Iterable[HandedOver]) -> int:
+    """Return how many of these are listening sockets."""
+    return sum(is_listening(one.descriptor) for one in descriptors)
 
 
 def _close(connections: Sequence[HandedOver]) -> None:

@@ -97,7 +97,7 @@ class StaleSocketReplacer:
             server listens there.
         """
         if self.creates_directory:
-            _create_directory(_directory_of(address), self.directory_mode)
+            create_directory(_directory_of(address), self.directory_mode)
         remove_stale_socket(address)
         backlog = max(backlog, BACKLOG)
         # Twisted sets the mode after it has created the socket.
@@ -152,7 +152,7 @@ def _directory_of(path: str) -> str:
     return os.path.dirname(path) or "."
 
 
-def _create_directory(path: str, mode: int) -> None:
+def create_directory(path: str, mode: int) -> None:
     """Create a directory, and its parents, which all users may enter.
 
     :raises CannotListenError: if that fails.

@@ -62,30 +62,38 @@ class ConnectionLimiter:
         self._next_iteration: IDelayedCall | None = None
         self._limited_log = RateLimitedLogger(self._log, reactor, site.server.limits)
 
-    def connection_accepted(self, connection: socket.SocketType) -> None:
-        """Admit an accepted connection, now or in a turn of its owner, or close it."""
+    def connection_accepted(
+        self, connection: socket.SocketType, guess: Hashable = UNIDENTIFIED
+    ) -> bool:
+        """Admit an accepted connection, now or in a turn of its owner, or close it.
+
+        :param guess: the owner if nothing is remembered of the peer.
+        :return: whether the connection is, or will be, admitted.
+        """
         try:
             pid, _uid, _gid = credentials_of(connection)
         except OSError:
             connection.close()
-            return
+            return False
         if pid in self._refused_pids or _is_closed_by_peer(connection):
             connection.close()
-            return
+            return False
         cgroup: Hashable = None
         owner = self._registry.processes.get(pid, _UNKNOWN)
         if owner is _UNKNOWN:
             cgroup = cgroup_of(connection, pid)
-            owner = self._registry.cgroups.get(cgroup, UNIDENTIFIED)
+            owner = self._registry.cgroups.get(cgroup, guess)
         if not self._registry.may_add(owner, self._pending[owner]):
             connection.close()
             self._refuse(owner, pid)
-        elif self._registry.may_connect_now(owner):
+            return False
+        if self._registry.may_connect_now(owner):
             self._admit(connection, pid, cgroup)
         else:
             self._pending[owner] += 1
             turn = partial(self._admit_in_turn, owner, connection, pid, cgroup)
             self._waiting[connection] = self._registry.take_turn(owner, turn)
+        return True
 
     def _refuse(self, owner: Hashable, pid: int) -> None:
         """Refuse further connections of a process in this iteration of the reactor.

@@ -35,7 +35,7 @@ class IGuestService(Interface):
     states: IGuestStates = Attribute("The guest states.")
 
     def listeners() -> Sequence[Listener]:
-        """Return the endpoints for guests."""
+        """Return the endpoints for guests; the sockets of all containers are one."""
 
     def callers() -> Collection[Caller]:
         """Return the caller of each open connection that was identified."""

@@ -45,6 +45,23 @@ EVENT_NAMES: Mapping[str, str] = MappingProxyType(
             "admin-not-listening"
         ),
         "a request of an operator failed": "admin-request-failed",
+        # A socket for each container
+        "{count} containers have a socket of their own in {directory}": "sockets-made",
+        "{count} containers have no socket: devlxd makes at most {most}, half of the "
+        "files that it may open (LimitNOFILE=)": "too-many-sockets",
+        "the socket {directory}/{container}/sock cannot be made or removed: {reason}": (
+            "socket-failed"
+        ),
+        "directories of removed containers in {directory} stay: {reason}": (
+            "socket-directories-not-listed"
+        ),
+        "the directory {directory}/{container} of a removed container stays: there is "
+        "more in it than its socket": "socket-directory-not-empty",
+        "{count} sockets of containers are left to the next process": (
+            "sockets-handed-over"
+        ),
+        "{count} sockets of containers of the last process are closed: they are not "
+        "served any more": "sockets-not-continued",
         # The handover of connections
         "{count} connections are left to the next process": "connections-handed-over",
         "{count} connections cannot be handed over to the next process: {reason}": (

@@ -23,7 +23,7 @@ from devlxd.interfaces import (
 )
 from devlxd.limits import CurrentLimits
 from devlxd.log_limit import RateLimitedLogger
-from devlxd.model import Caller, Init, JSONValue, Refusal
+from devlxd.model import Caller, Init, JSONValue, Peer, Refusal
 from devlxd.observers import NullObserver
 from devlxd.store_loading import is_loaded
 
@@ -41,6 +41,8 @@ class CallerAdmission:
     :param observer: is notified of connections and refusals.
     :param limits: for how long callers wait until the store is loaded; default: the
         usual time.
+    :param called: returns the container whose own socket the peer of a transport has
+        called; only its callers are admitted. Default: all have called the same socket.
     """
 
     _log = Logger()
@@ -54,6 +56,7 @@ class CallerAdmission:
         identified: Callable[[Hashable, Hashable], None],
         observer: IServiceObserver | None = None,
         limits: CurrentLimits | None = None,
+        called: Callable[[ITransport], str | None] | None = None,
     ) -> None:
         self._store = store
         self._identifier = identifier
@@ -62,6 +65,7 @@ class CallerAdmission:
         self._identified = identified
         self._observer = observer or NullObserver()
         self._limits = limits or CurrentLimits()
+        self._called = called
         self._limited_log = RateLimitedLogger(self._log, reactor, self._limits)
 
     def stop(self) -> None:
@@ -78,6 +82,7 @@ class CallerAdmission:
             with self._peers.open_peer(transport) as peer:
                 caller = self._identifier.identify(peer)
                 self._identified(peer.pid, caller.container)
+                self._check_socket(transport, caller, peer)
         except NotInContainer as refused:
             if is_retry or is_loaded(self._store):
                 self._refuse(refused)
@@ -95,6 +100,29 @@ class CallerAdmission:
             return None
         self._observer.connected(caller)
         return caller
+
+    def _check_socket(self, transport: ITransport, caller: Caller, peer: Peer) -> None:
+        """Check that a caller has called the socket of its own container.
+
+        :raises NotInContainer: if it has called that of another one.
+        """
+        called = self._called_by(transport, caller)
+        if called != caller.container:
+            raise NotInContainer(
+                f"pid {peer.pid} (uid {peer.uid}): it is in {caller.container}, but "
+                f"has called the socket of {called}",
+                (caller.container, "socket of another container"),
+                {
+                    "pid": peer.pid,
+                    "uid": peer.uid,
+                    "container": caller.container,
+                    "called": str(called),
+                },
+            )
+
+    def _called_by(self, transport: ITransport, caller: Caller) -> str | None:
+        """Return the container whose socket was called; its own if all have one."""
+        return caller.container if self._called is None else self._called(transport)
 
     def _refuse(self, refused: NotInContainer) -> None:
         self._limited_log.warn(
@@ -143,6 +171,8 @@ class CallerAdmission:
             )
             return None
         if caller.container != recorded.container or caller.init != recorded.init:
+            return None
+        if self._called_by(transport, caller) != caller.container:
             return None
         self._observer.connected(caller)
         return caller

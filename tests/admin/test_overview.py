@@ -136,6 +136,12 @@ class PageTests(SynchronousTestCase):
         self.assertIn("NOT HEALTHY", page)
         self.assertIn("<li>it listens nowhere</li>", page)
 
+    def test_sockets(self) -> None:
+        """The sockets of all containers are one row, with their number."""
+        each = {"dialect": "lxd", "address": "each:/l", "listening": True}
+        page = self.page(listeners=[{**each, "sockets": 9998, "missing": 2}])
+        self.assertIn("listening, 9998 sockets, 2 missing", page)
+
     def test_escaped(self) -> None:
         """No text becomes markup."""
         page = self.page(problems=["<script>alert(1)</script>"])

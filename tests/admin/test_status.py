@@ -50,6 +50,26 @@ class StatusTests(SynchronousTestCase):
             },
         )
 
+    def test_sockets(self) -> None:
+        """The sockets of all containers are one listener, with their number."""
+        operated = Operated(DocumentedStore([Container("c1")]))
+        operated.services[0].bound = [Listener("lxd", "each:/l", True, 9998, 2)]
+        status = operated.ask("/status").json()
+        self.assertEqual(
+            status["listeners"],
+            [
+                {
+                    "dialect": "lxd",
+                    "address": "each:/l",
+                    "listening": True,
+                    "sockets": 9998,
+                    "missing": 2,
+                }
+            ],
+        )
+        self.assertEqual(status["problems"], ["2 containers have no socket at each:/l"])
+        self.assertTrue(status["healthy"])
+
     def test_many_problems(self) -> None:
         """At most 100 problems are listed."""
         operated = Operated()

@@ -63,6 +63,17 @@ class StatusTests(CommandTestCase):
         self.assertEqual(self.ask("status"), 0)
         self.assertEqual(self.printed(), SHOWN + LIMITS)
 
+    def test_sockets(self) -> None:
+        """The sockets of all containers are one row, with their number."""
+        each = {"dialect": "lxd", "address": "each:/run/each", "listening": True}
+        listeners = [{**each, "sockets": 9998, "missing": 2}]
+        self.serve_json({"/status": {**HEALTHY, "listeners": listeners}})
+        self.assertEqual(self.ask("status"), 0)
+        self.assertIn(
+            "lxd      listening  each:/run/each (9998 sockets, 2 missing)\n",
+            self.printed(),
+        )
+
     def test_unhealthy(self) -> None:
         """What is wrong is shown, with control characters escaped, and status 1."""
         self.serve_json({"/status": BROKEN})

@@ -91,6 +91,40 @@ class ConnectionHandoverTests(SynchronousTestCase):
             self.assertEqual(peer.recv(1), b"x")
             os.close(connection.descriptor)
 
+    def listening(self, dialect: str) -> HandedOver:
+        """Return a listening socket."""
+        listening = socket.socket(socket.AF_UNIX)
+        listening.bind("")
+        listening.listen()
+        return HandedOver(listening.detach(), {"dialect": dialect})
+
+    def test_sockets_saved(self) -> None:
+        """Listening sockets are counted in a line of their own."""
+        peer, connection = self.connection("a")
+        self.services[0].connections = [connection, self.listening("a")]
+        with capturedLogs() as events:
+            self.successResultOf(self.handover.save())
+        self.assertEqual(
+            [formatEvent(event) for event in events],
+            [
+                "1 connections are left to the next process",
+                "1 sockets of containers are left to the next process",
+            ],
+        )
+        self.assertRaises(BlockingIOError, peer.recv, 1)
+        for kept in self.store.connections:
+            os.close(kept.descriptor)
+
+    def test_sockets_not_continued(self) -> None:
+        """Listening sockets that nobody continues are closed, with one line."""
+        one = self.listening("c")
+        self.store.connections = [one]
+        with capturedLogs() as events:
+            self.handover.take()
+        (event,) = events
+        self.assertIn("1 sockets of containers of the last", formatEvent(event) or "")
+        self.assertRaises(OSError, os.fstat, one.descriptor)
+
     def test_not_saved(self) -> None:
         """If the store keeps nothing, the connections are closed."""
         self.store.keeps = False

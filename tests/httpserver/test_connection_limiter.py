@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 from twisted.internet.interfaces import IReadDescriptor
 from twisted.internet.protocol import Protocol
@@ -81,13 +81,13 @@ class ConnectionLimiterTests(SynchronousTestCase):
         self.identify()
         return Protocol()
 
-    def connect(self, count: int = 1) -> None:
+    def connect(self, count: int = 1, guess: Hashable = UNIDENTIFIED) -> None:
         """Pass new connections to the limiter; the peer of each is this process."""
         for _ in range(count):
             ours, guest = socket.socketpair()
             self.addCleanup(guest.close)
             self.guests.append(guest)
-            self.limiter.connection_accepted(ours)
+            self.limiter.connection_accepted(ours, guess)
 
     def closed(self) -> int:
         """Return how many connections were closed."""
@@ -156,3 +156,13 @@ class ConnectionLimiterTests(SynchronousTestCase):
             self.connect()
         self.assertEqual(self.closed(), 1)
         self.assertEqual(events[0]["reason"], os.strerror(errno.ENOSPC))
+
+    def test_guess(self) -> None:
+        """The owner of an unknown process is guessed by the socket that it calls."""
+        for n in range(LIMIT):
+            self.registry.add("c2", n)  # type: ignore[arg-type] # any hashable value
+        self.connect(guess="c2")
+        self.assertEqual(self.admitted, 0)
+        self.reactor.advance(0)
+        self.connect(guess="c1")
+        self.assertEqual(self.admitted, 1)

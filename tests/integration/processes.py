@@ -133,11 +133,15 @@ class Output:
 
 
 def start(
-    *command: str, env: Mapping[str, str] | None = None, output: Output | None = None
+    *command: str,
+    env: Mapping[str, str] | None = None,
+    output: Output | None = None,
+    descriptors: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
     """Start a process in the background.
 
     :param output: receives its stdout and stderr; default: a new `Output`.
+    :param descriptors: file descriptors that it inherits, with the same numbers.
     """
     output = output or Output(" ".join(command))
     return subprocess.Popen(
@@ -146,6 +150,7 @@ def start(
         stdin=subprocess.DEVNULL,
         stdout=output.file,
         stderr=subprocess.STDOUT,
+        pass_fds=descriptors,
     )
 
 

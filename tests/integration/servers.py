@@ -8,7 +8,7 @@ import re
 import signal
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.integration.processes import (
@@ -31,6 +31,7 @@ class ServerProcess:
 
     :param endpoints: how many lines with `LISTENING` to wait for.
     :param environment: its environment; default: this process's.
+    :param descriptors: file descriptors that it inherits, with the same numbers.
     :ivar pid: the id of the process.
     :ivar log: the lines of its log that have been read.
     :raises GuestError: if it ends before it listens.
@@ -41,9 +42,12 @@ class ServerProcess:
         *command: str,
         endpoints: int = 1,
         environment: Mapping[str, str] | None = None,
+        descriptors: Sequence[int] = (),
     ) -> None:
         self._output = Output(" ".join(command))
-        self._process = start(*command, env=environment, output=self._output)
+        self._process = start(
+            *command, env=environment, output=self._output, descriptors=descriptors
+        )
         self.pid = self._process.pid
         self.log: list[str] = []
         try:

@@ -214,7 +214,12 @@ class SystemdHost:
         self._keys.update(dict.fromkeys(containers, count))
 
     def start_load(
-        self, containers: Sequence[str], callers: int, plain: int, websockets: int
+        self,
+        containers: Sequence[str],
+        callers: int,
+        plain: int,
+        websockets: int,
+        socket: str = SOCKET,
     ) -> Load:
         """Start guests that ask and listen; return when all of them do.
 
@@ -222,6 +227,8 @@ class SystemdHost:
         :param callers: the number of callers of each kind in each guest.
         :param plain: the number of event streams of lines in each guest.
         :param websockets: the number of event streams of websockets in each guest.
+        :param socket: the path of the socket of a guest, in which ``NAME`` stands for
+            the name of the guest.
         """
         homes = []
         for name in containers:
@@ -231,7 +238,9 @@ class SystemdHost:
             self.run("mkdir", home)
             self.add_keys([name], self._keys.get(name, 0))
             numbers = [str(number) for number in (callers, plain, websockets)]
-            program = ["python3", "/opt/load.py", home, SOCKET, *numbers]
+            path = socket.replace("NAME", name)
+            wait_until(self.path(path).exists, f"devlxd listens at {path}")
+            program = ["python3", "/opt/load.py", home, path, *numbers]
             self._start_guest(name, program)
         for home in homes:
             listening = self.path(f"{home}/listening")

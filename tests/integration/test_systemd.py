@@ -108,6 +108,29 @@ class RestartTests(HostTestCase):
         self.assert_flawless(result, 300)
         self.assert_same_socket()
 
+    def test_each(self) -> None:
+        """So it is at a socket for each container."""
+        guests = GUESTS[:2]
+        listen = (
+            "listen: [systemd:domain=UNIX:name=devlxd, 'each:/var/lib/devlxd/each']"
+        )
+        config = "/etc/devlxd.yaml"
+        self.host.shell(f'echo "{listen}\ncontainers: {CONTAINERS}" >{config}')
+        self.host.systemctl("restart", SERVICE)
+        load = self.host.start_load(guests, 2, 25, 25, "/var/lib/devlxd/each/NAME/sock")
+        with ThreadPoolExecutor(1) as pool:
+            adding = pool.submit(self.host.add_keys, guests, 300, PACE)
+            for _ in range(5):
+                self.host.systemctl("restart", SERVICE)
+                time.sleep(PAUSE)
+            adding.result()
+        result = load.stop(300)
+        report(
+            f"{dict(result.asked)} questions, the slowest took {result.slowest:.2f} s"
+        )
+        self.assert_flawless(result, 300)
+        self.assertEqual(self.host.count_logged("2 sockets of containers are left"), 5)
+
     def test_kills(self) -> None:
         """After ``kill -9`` no connect is refused; streams continue with ``since``."""
         load = self.host.start_load(GUESTS[:1], callers=2, plain=5, websockets=5)

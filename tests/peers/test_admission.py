@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
+from functools import partial
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import ITransport
@@ -31,6 +32,10 @@ from devlxd.testing import (
 )
 from devlxd.testing.contracts import LoadingAdmissionContract
 from tests.default_limits import LOADING_TIMEOUT
+
+
+def _called(container: str | None, _transport: ITransport) -> str | None:
+    return container
 
 
 class LoadingStore(MemoryStore):
@@ -223,6 +228,7 @@ class CallerAdmissionTests(SynchronousTestCase):
         callers: dict[int, Caller],
         store: IContainerStore | None = None,
         identifier: ICallerIdentifier | None = None,
+        called: Callable[[ITransport], str | None] | None = None,
     ) -> CallerAdmission:
         """Return an admission that knows some callers by their pids."""
         return CallerAdmission(
@@ -232,6 +238,7 @@ class CallerAdmissionTests(SynchronousTestCase):
             self.clock,
             lambda pid, container: self.identified.append((pid, container)),
             self.observer,
+            called=called,
         )
 
     def test_identified(self) -> None:
@@ -372,3 +379,42 @@ class CallerAdmissionTests(SynchronousTestCase):
         ready.cancel()
         self.assertEqual(store.pending, [])
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_called_own_socket(self) -> None:
+        """A caller that calls the socket of its own container is identified."""
+        caller = Caller("c1", uid=0)
+        admission = self.admission({GUEST.pid: caller}, called=lambda _: "c1")
+        self.assertEqual(admission.identify(StringTransport()), caller)
+
+    def test_called_other_socket(self) -> None:
+        """One that calls another container's is refused; the log has all names."""
+        for called in ("c2", None):
+            admission = self.admission(
+                {GUEST.pid: Caller("c1", uid=0)},
+                called=partial(_called, called),
+            )
+            with capturedLogs() as events:
+                self.assertIsNone(admission.identify(StringTransport()))
+            (event,) = events
+            self.assertEqual(
+                event["reason"],
+                f"pid {GUEST.pid} (uid {GUEST.uid}): it is in c1, but has called the "
+                f"socket of {called}",
+            )
+            self.assertEqual((event["container"], event["called"]), ("c1", str(called)))
+            ((method, container, refusal, _),) = self.observer.notifications
+            self.assertEqual((method, container), ("refused", None))
+            self.assertIs(refusal, Refusal.NOT_IN_CONTAINER)
+            self.observer.notifications.clear()
+        # The process is known all the same, for its limits.
+        self.assertEqual(self.identified, [(GUEST.pid, "c1")] * 2)
+
+    def test_recognized_at_other_socket(self) -> None:
+        """So is one whose connection the last process has handed over."""
+        caller = Caller("c1", uid=0)
+        called = "c1"
+        admission = self.admission({GUEST.pid: caller}, called=lambda _: called)
+        record = admission.record_of(caller)
+        self.assertEqual(admission.recognize(StringTransport(), record), caller)
+        called = "c2"
+        self.assertIsNone(admission.recognize(StringTransport(), record))

@@ -98,7 +98,8 @@ function show(now) {
   element("known").textContent = now.containers.known;
   element("broken").textContent = now.containers.broken;
   fill("listeners", now.listeners.map((one) => [
-    one.dialect, one.address, one.listening ? "listening" : "NOT LISTENING",
+    one.dialect, one.address, (one.listening ? "listening" : "NOT LISTENING")
+      + ("sockets" in one ? `, ${one.sockets} sockets, ${one.missing} missing` : ""),
   ]));
   fill("refusals", now.refusals.map((one) => [one.reason, one.container, one.count]));
   fill("faults", now.faults.map((one) => [
