@@ -16,8 +16,8 @@ from urllib.parse import quote
 from attrs import frozen
 
 from devlxd.httpserver.responses import Headers
-from devlxd.interfaces import IOpenImage
-from devlxd.model import Image, ImagePart
+from devlxd.interfaces import IFileImage, IOpenImage
+from devlxd.model import FileRange, Image, ImagePart
 
 _BINARY = b"application/octet-stream"
 
@@ -72,14 +72,32 @@ class ImageBody:
 
         :raises ImageError: if they cannot be read.
         """
-        for section in self._sections:
-            if start < len(section):
-                break
-            start -= len(section)
+        section, start = self._section_at(start)
         if isinstance(section, bytes):
             return section[start : start + size]
         size = min(size, len(section) - start)
         return await self._opened.read(section.start + start, size)
+
+    async def load(self, start: int, size: int) -> FileRange | None:
+        """Prepare to send from a file; see `IFileImage.load`.
+
+        :return: ``None`` for anything that is not data of a file.
+        :raises ImageError: if the image has changed.
+        """
+        section, start = self._section_at(start)
+        opened = IFileImage(self._opened, None)
+        if opened is None or isinstance(section, bytes):
+            return None
+        size = min(size, len(section) - start)
+        return await opened.load(section.start + start, size)
+
+    def _section_at(self, start: int) -> tuple[bytes | _Data, int]:
+        """Return the section that contains an offset, and the offset within it."""
+        for section in self._sections:
+            if start < len(section):
+                break
+            start -= len(section)
+        return section, start
 
 
 def body_of(opened: IOpenImage) -> ImageBody:

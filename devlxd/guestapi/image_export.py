@@ -24,7 +24,7 @@ from devlxd.httpserver.conditions import (
     refused_condition,
     requested_range,
 )
-from devlxd.httpserver.paced_body import PacedBody
+from devlxd.httpserver.file_body import FileBody
 from devlxd.httpserver.ranges import UnsatisfiableError
 from devlxd.httpserver.responses import (
     Headers,
@@ -35,7 +35,7 @@ from devlxd.httpserver.responses import (
     refusal,
 )
 from devlxd.interfaces import ImageError, IOpenImage
-from devlxd.model import Container, is_fingerprint
+from devlxd.model import Container, FileRange, is_fingerprint
 
 #: The ``Retry-After`` that a container with too many downloads receives, in seconds.
 RETRY_AFTER = 10
@@ -129,7 +129,7 @@ class _Download:
             raise self._failed(error) from error
         return None if self._opened is None else body_of(self._opened)
 
-    def stream(self, body: ImageBody, start: int, end: int) -> PacedBody:
+    def stream(self, body: ImageBody, start: int, end: int) -> FileBody:
         """Return a stream of a part of the body; at its end it closes the download."""
 
         async def read(start: int, size: int) -> bytes:
@@ -138,7 +138,13 @@ class _Download:
             except ImageError as error:
                 raise self._failed(error) from error
 
-        return PacedBody(start, end, read, PIECE, release=self.close)
+        async def load(start: int, size: int) -> FileRange | None:
+            try:
+                return await body.load(start, size)
+            except ImageError as error:
+                raise self._failed(error) from error
+
+        return FileBody(start, end, read, load, PIECE, release=self.close)
 
     def _failed(self, error: ImageError) -> ResponseError:
         self._downloads.log_failure(self._container, self._fingerprint, error)

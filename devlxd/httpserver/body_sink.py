@@ -107,27 +107,38 @@ class BodySink:
         self.abort()
 
     def _stop(self) -> None:
-        self._cancel_stall_call()
+        self.end_wait()
         self._stream.close()
         if not self._request.is_disconnected:
             self._channel.response = None
             self._request.unregisterProducer()
 
     def pauseProducing(self) -> None:
-        """See `IPushProducer.pauseProducing`."""
+        """See `IPushProducer.pauseProducing`; it may be called repeatedly."""
         if self._stall_call is None:
-            self._stall_call = self._channel.callLater(self._stall_timeout, self.abort)
+            self.begin_wait()
         self._stream.pause()
 
     def resumeProducing(self) -> None:
         """See `IPushProducer.resumeProducing`."""
-        self._cancel_stall_call()
+        self.end_wait()
         self._stream.resume()
 
     def stopProducing(self) -> None:
         """See `IProducer.stopProducing`: `Exchange.notifyFinish` fires next."""
 
-    def _cancel_stall_call(self) -> None:
+    def begin_wait(self) -> None:
+        """Called when nothing more can be sent until the client reads.
+
+        If that was so before, the time begins anew.
+        """
+        if self._stall_call is None:
+            self._stall_call = self._channel.callLater(self._stall_timeout, self.abort)
+        elif self._stall_call.active():
+            self._stall_call.reset(self._stall_timeout)
+
+    def end_wait(self) -> None:
+        """Called when the client has read, or the response has ended."""
         stall_call, self._stall_call = self._stall_call, None
         if stall_call is not None and stall_call.active():
             stall_call.cancel()

@@ -53,16 +53,24 @@ class PacedBody:
         try:
             start = self._start
             while start < self._end and not self._is_closed:
-                data = await self._read(start, min(self._piece, self._end - start))
-                if not self._is_closed:
-                    sink.write(data)
-                start += len(data)
+                start += await self._send_piece(sink, start)
                 if self._resumed is not None:
                     await self._resumed
         finally:
+            await self._settle()
             self._release()
         if not self._is_closed:
             sink.finish()
+
+    async def _settle(self) -> None:
+        """Hook: wait until nothing is being read; default: do nothing."""
+
+    async def _send_piece(self, sink: ISink, start: int) -> int:
+        """Send a piece of the body from ``start``; return its length, in bytes."""
+        data = await self._read(start, min(self._piece, self._end - start))
+        if not self._is_closed:
+            sink.write(data)
+        return len(data)
 
     def pause(self) -> None:
         """See `IStream.pause`."""

@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 from devlxd.fast_paths import FastPath, is_on
-from devlxd.httpserver.twisted_private_apis import TransportBase
+from devlxd.httpserver.file_transport import FileTransport
 
 
-class PromptTransport(TransportBase):
+class PromptTransport(FileTransport):
     """A transport that sends data when it is written, if nothing else is queued.
 
     Twisted's own transports send in the next iteration of the reactor, with four system
@@ -33,6 +33,6 @@ class PromptTransport(TransportBase):
             return 0
 
 
-def transport_class() -> type[TransportBase]:
+def transport_class() -> type[FileTransport]:
     """Return the class of the transports of new connections."""
-    return PromptTransport if is_on(FastPath.WRITES) else TransportBase
+    return PromptTransport if is_on(FastPath.WRITES) else FileTransport

@@ -22,6 +22,7 @@ from twisted.web.server import Request
 from devlxd.httpserver.body_sink import BodySink
 from devlxd.httpserver.channel import DevLXDChannel
 from devlxd.httpserver.conditions import under_conditions
+from devlxd.httpserver.file_sink import body_sink
 from devlxd.httpserver.grammar import MAX_PIECES, BodyTooLargeError, origin_form
 from devlxd.httpserver.message_sink import BodyMessageSink
 from devlxd.httpserver.paced_body import PacedBody
@@ -229,7 +230,8 @@ class DevLXDRequest(Request):
             self.finish()
         else:
             # The client's disk may be slow.
-            BodySink(self, response.stream, self._limits.stall_timeout).start()
+            timeout = self._limits.stall_timeout
+            body_sink(self, response.stream, timeout).start()
 
     def _send_messages(self, response: MessageResponse) -> None:
         server = self.channel.server

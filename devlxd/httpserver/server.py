@@ -10,6 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.web.http import NOT_MODIFIED, datetimeToString
 from zope.interface import implementer
 
+from devlxd.fast_paths import FastPath, is_on
 from devlxd.httpserver.autobahn_private_apis import websocket_factory
 from devlxd.httpserver.registry import ConnectionRegistry
 from devlxd.httpserver.responses import CLOSE, Headers, Response
@@ -28,6 +29,7 @@ class Server:
     :ivar wall: returns the time of day, in seconds since 1970.
     :ivar limits: the limits of connections and requests.
     :ivar websockets: the factory that all websockets share.
+    :ivar sends_files: whether the kernel sends data of files.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Server:
         self.wall = wall
         self.limits = limits
         self.websockets = websocket_factory(reactor)
+        self.sends_files = is_on(FastPath.FILES)
         self._closed: list[Deferred[None]] = []
         self._date_second: int | None = None
         self._date = (b"Date", b"")

@@ -25,6 +25,7 @@ from devlxd.interfaces.identification import (
     NotInContainer,
 )
 from devlxd.interfaces.image_stores import (
+    IFileImage,
     IImageStore,
     ImageError,
     IOpenImage,
@@ -43,6 +44,7 @@ from devlxd.interfaces.serving import (
     IConnection,
     IConnections,
     IContinuableStream,
+    IFileSink,
     IRequestHandler,
     ISink,
     IStream,
@@ -73,6 +75,8 @@ __all__ = [
     "IDocuments",
     "IEventBus",
     "IExplainer",
+    "IFileImage",
+    "IFileSink",
     "IGuestService",
     "IGuestStates",
     "IHandoverStore",

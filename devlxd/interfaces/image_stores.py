@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
-from devlxd.model import Image
+from devlxd.model import FileRange, Image
 
 
 class ImageError(Exception):
@@ -61,3 +61,24 @@ class IOpenImage(Interface):
 
     def close() -> None:
         """Close the image. Call this once; afterwards it cannot be read."""
+
+
+class IFileImage(IOpenImage):
+    """An open image whose data is in files, which the kernel can send itself.
+
+    A provider of `IOpenImage` need not provide this: the data is read then.
+    """
+
+    def load(start: int, size: int) -> Deferred[FileRange | None]:
+        """Prepare data of the image to be sent from its file (``sendfile(2)``).
+
+        The rules for calls of `read` apply to this, too.
+
+        :param start: as for `read`.
+        :param size: the maximum number of bytes, at least 1.
+        :return: a Deferred that fires with a part of an open file that begins with
+            the byte at ``start``. At that moment its data is in the page cache, so
+            that sending it does not wait for a disk. Its descriptor stays open until
+            `close` is called. It fires with ``None`` if the data can only be read.
+            It fails with `ImageError` if the image has changed since it was opened.
+        """

@@ -10,7 +10,7 @@ from twisted.python.failure import Failure
 from twisted.web.http import Request
 from zope.interface import Attribute, Interface
 
-from devlxd.model import JSONValue
+from devlxd.model import FileRange, JSONValue
 
 
 class IAdmission(Interface):
@@ -201,4 +201,30 @@ class ISink(Interface):
         As long as nothing was sent, the client may receive another response instead, as
         after a failure in `IRequestHandler.respond`. Otherwise the connection is
         aborted.
+        """
+
+
+class IFileSink(ISink):
+    """A sink that can also send data from files, without reading it.
+
+    The kernel does not copy the data: a client that reads late receives the file as it
+    is by then. What was sent before the last `most_unread` bytes has been read.
+    """
+
+    most_unread: int = Attribute(
+        "How many bytes that were sent or written a client may not have read, at most."
+    )
+
+    def send(data: FileRange, seconds: float) -> Deferred[int]:
+        """Send a part of a file, as fast as the client reads.
+
+        Until the Deferred has fired, the stream may call no other method of the sink
+        than `abort`, and has to keep the file open.
+
+        :param data: a part whose data is in the page cache.
+        :param seconds: the time after which no more of it is sent, because it may be in
+            the page cache no longer.
+        :return: a Deferred that fires with the number of bytes that were sent: all of
+            them, or those sent in time. It may be 0 also if data cannot be sent from
+            this file, if the file has ended, or if the connection is lost.
         """

@@ -12,7 +12,7 @@ from devlxd.model.explanation import Explanation, Result, Step
 from devlxd.model.fault import Fault
 from devlxd.model.guest_state import GuestState
 from devlxd.model.handover import HandedOver, JSONValue
-from devlxd.model.image import Image, ImagePart, is_fingerprint
+from devlxd.model.image import FileRange, Image, ImagePart, is_fingerprint
 from devlxd.model.limits import LIMITS, Limit, Limits
 from devlxd.model.listener import Listener
 from devlxd.model.refusal import Refusal
@@ -26,6 +26,7 @@ __all__ = [
     "Event",
     "Explanation",
     "Fault",
+    "FileRange",
     "GuestState",
     "HandedOver",
     "Image",

@@ -52,3 +52,17 @@ class Image:
     def size(self) -> int:
         """The size of all parts together, in bytes."""
         return sum(part.size for part in self.parts)
+
+
+@frozen
+class FileRange:
+    """A part of an open file.
+
+    :ivar descriptor: the file descriptor. Its offset is not used.
+    :ivar start: the offset of the first byte in the file.
+    :ivar size: the length of the part, in bytes; at least 1.
+    """
+
+    descriptor: int
+    start: int
+    size: int

@@ -6,10 +6,10 @@ import socket
 from collections.abc import Callable
 
 from twisted.internet.error import ConnectionDone
-from twisted.internet.unix import Server
 from twisted.python.failure import Failure
 
 from devlxd.httpserver.site import DevLXDSite
+from devlxd.httpserver.twisted_private_apis import TransportBase
 from devlxd.testing import MemoryDevLXDReactor
 
 
@@ -19,19 +19,20 @@ class SocketClient:
     The site writes to Twisted's own transport, so that buffers, and references
     after the connection is closed, are those of production.
 
+    :param kind: the class of the site's transport.
     :ivar transport: the site's transport; ``None`` once it is closed.
     """
 
-    def __init__(self, site: DevLXDSite) -> None:
+    def __init__(
+        self, site: DevLXDSite, kind: type[TransportBase] = TransportBase
+    ) -> None:
         assert isinstance(site.reactor, MemoryDevLXDReactor)
         self._reactor = site.reactor
         ours, self._socket = socket.socketpair()
         ours.setblocking(False)
         self._socket.setblocking(False)
         protocol = site.buildProtocol(None)
-        self.transport: Server | None = Server(
-            ours, protocol, None, None, 0, self._reactor
-        )
+        self.transport: TransportBase | None = kind(ours, protocol, self._reactor)
         protocol.makeConnection(self.transport)
 
     def send(self, data: bytes = b"") -> bytes:

@@ -11,8 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from devlxd import fast_paths
 from devlxd.fast_paths import FastPath
+from devlxd.httpserver.file_transport import FileTransport
 from devlxd.httpserver.prompt_transport import PromptTransport, transport_class
-from devlxd.httpserver.twisted_private_apis import TransportBase
 from devlxd.testing import MemoryDevLXDReactor
 
 
@@ -69,4 +69,4 @@ class PromptTransportTests(SynchronousTestCase):
         self.patch(fast_paths, "enabled", {FastPath.WRITES})
         self.assertIs(transport_class(), PromptTransport)
         self.patch(fast_paths, "enabled", set())
-        self.assertIs(transport_class(), TransportBase)
+        self.assertIs(transport_class(), FileTransport)

@@ -7,15 +7,18 @@ from zope.interface import implementer
 
 from devlxd.containers.memory_store import MemoryStore
 from devlxd.httpserver.body_sink import BodySink
+from devlxd.httpserver.file_sink import FileSink
 from devlxd.httpserver.message_sink import BodyMessageSink
+from devlxd.httpserver.prompt_transport import PromptTransport
 from devlxd.httpserver.responses import MessageResponse, StreamResponse
 from devlxd.httpserver.websocket import CLOSE_NORMAL, WebSocketSink
 from devlxd.interfaces import ISink, IStream
 from devlxd.model import Container
 from devlxd.testing import GuestConnection, RecordingSink, site_for
-from devlxd.testing.contracts import SinkContract
+from devlxd.testing.contracts import FileSinkContract, SinkContract
 from devlxd.testing.contracts.sinks import DATA
 from tests.guestapi.test_event_streams import CLOSE, HANDSHAKE, chunks, frames
+from tests.httpserver.sockets import SocketClient
 
 GET = b"GET /1.0/events HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -97,6 +100,39 @@ class BodySinkTests(ServedSinkContract, SynchronousTestCase):
     def is_finished(self) -> bool:
         """See `SinkContract.is_finished`: the connection is closed, not aborted."""
         return self.guest.transport.disconnecting and not self.is_disconnected()
+
+
+class FileSinkTests(FileSinkContract, SynchronousTestCase):
+    """`FileSink`, with a real socket."""
+
+    def make_sink(self) -> ISink:
+        """See `SinkContract.make_sink`."""
+        site = site_for(MemoryStore([Container("c1")]), "c1")
+        stream = SilentStream()
+        length = b"%d" % len(b"".join(DATA))
+        response = StreamResponse(200, ((b"Content-Length", length),), stream)
+        self.patch(site.server.handler, "respond", lambda *_: response)
+        self.guest = SocketClient(site, PromptTransport)
+        self.addCleanup(self.guest.disconnect)
+        self.guest.send(BodySinkTests.request)
+        self.assertIsInstance(stream.sink, FileSink)
+        stream.sink.write(b"")
+        self.data = self.guest.send()
+        return stream.sink
+
+    def received(self) -> bytes:
+        """See `SinkContract.received`."""
+        self.data += self.guest.send()
+        return self.data.partition(b"\r\n\r\n")[2]
+
+    def is_ended(self) -> bool:
+        """See `SinkContract.is_ended`: the connection is closed."""
+        self.received()
+        return self.guest.transport is None
+
+    def is_finished(self) -> bool:
+        """See `SinkContract.is_finished`: all of the announced data is received."""
+        return self.is_ended() and self.received() == b"".join(DATA)
 
 
 class BodyMessageSinkTests(ServedSinkContract, SynchronousTestCase):

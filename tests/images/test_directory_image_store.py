@@ -12,10 +12,11 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from devlxd.files import open_regular
-from devlxd.images import directory_image_store
+from devlxd.images import image_files
 from devlxd.images.directory_image_store import DirectoryImageStore
 from devlxd.images.file_names import EXTENSIONS
-from devlxd.interfaces import ImageError, IOpenImage
+from devlxd.interfaces import IFileImage, ImageError, IOpenImage
+from devlxd.model import FileRange
 from devlxd.testing import MemoryDevLXDReactor
 from tests.descriptors import Descriptors
 
@@ -227,6 +228,28 @@ class ChangeTests(DirectoryTestCase):
                 error = self.failureResultOf(opened.read(4, 4), ImageError).value
                 self.assertIn("changed while it was read", str(error))
 
+    def test_written_before_load(self) -> None:
+        """A load fails if a file of the open image has been written to."""
+        opened = self.opened()
+        self.image.write_text("the data is longer")
+        loading = IFileImage(opened).load(0, 8)
+        error = self.failureResultOf(loading, ImageError).value
+        self.assertIn("changed while it was read", str(error))
+
+    def test_other_file_written(self) -> None:
+        """If one file of a split image was written to, the other is not read, too.
+
+        A guest may not have received yet what was sent of the first.
+        """
+        rootfs = self.write(".rootfs", "the root")
+        for file, start in ((self.image, 8), (rootfs, 0)):
+            opened = self.opened()
+            content = file.read_text()
+            file.write_text(content * 2)
+            self.failureResultOf(opened.read(start, 1), ImageError)
+            self.failureResultOf(IFileImage(opened).load(start, 1), ImageError)
+            file.write_text(content)
+
     def test_no_data(self) -> None:
         """A read fails if the disk returns no data."""
         opened = self.opened()
@@ -249,7 +272,7 @@ class ChangeTests(DirectoryTestCase):
                     break
             return fd
 
-        self.patch(directory_image_store, "open_regular", open_and_replace)
+        self.patch(image_files, "open_regular", open_and_replace)
         self.assertEqual(self.read(self.opened()), b"version 3")
         self.assertEqual(len(self.descriptors.opened()), 2)
         versions = iter(range(1000))
@@ -267,7 +290,7 @@ class ChangeTests(DirectoryTestCase):
                 self.write(".rootfs", "the root")
             return fd
 
-        self.patch(directory_image_store, "open_regular", open_and_complete)
+        self.patch(image_files, "open_regular", open_and_complete)
         self.assertEqual(len(self.opened().image.parts), 2)
 
     def test_removed_immediately(self) -> None:
@@ -279,7 +302,7 @@ class ChangeTests(DirectoryTestCase):
                 path.unlink()
             return fd
 
-        self.patch(directory_image_store, "open_regular", open_and_remove)
+        self.patch(image_files, "open_regular", open_and_remove)
         with capturedLogs() as events:
             self.assertIsNone(self.open())
         self.assertIn("no such file", str(events))
@@ -353,13 +376,66 @@ class SlowTests(DirectoryTestCase):
         self.assertEqual(self.read(opened), b"the data")
         self.assertEqual(used_flags, [os.RWF_NOWAIT])
 
+    def load(self, opened: IOpenImage, start: int, size: int) -> FileRange | None:
+        """Load some of the data of an image."""
+        return self.successResultOf(IFileImage(opened).load(start, size))
+
+    def test_load(self) -> None:
+        """Data is loaded in a thread."""
+        opened = self.opened()
+        self.reactor.threads.held = True
+        loading = IFileImage(opened).load(4, 100)
+        self.assertNoResult(loading)
+        self.reactor.threads.release()
+        part = self.successResultOf(loading)
+        assert part is not None
+        self.assertEqual((part.start, part.size), (4, 4))
+
+    def test_load_limited(self) -> None:
+        """One load takes a thread for a few milliseconds only."""
+        self.write("", "x" * 50_000)
+        self.patch(image_files, "_LOAD_SIZE", 4096)
+        opened = self.opened()
+        part = self.load(opened, 0, 40_000)
+        assert part is not None
+        self.assertEqual(part.size, 40_000)
+        times = iter((0.0, 0.001, 1.0))
+        self.patch(image_files, "monotonic", lambda: next(times))
+        part = self.load(opened, 0, 40_000)
+        assert part is not None
+        self.assertEqual(part.size, 5 * 4096)
+
+    def test_load_not_cached(self) -> None:
+        """If the file system does not say what is in the page cache, data is read."""
+        opened = self.opened()
+        self.patch(os, "preadv", would_block)
+        self.assertIsNone(self.load(opened, 0, 8))
+        # From now on, no thread is asked.
+        self.reactor.threads.held = True
+        self.assertIsNone(self.load(opened, 0, 8))
+
+    def test_load_fails(self) -> None:
+        """If the data cannot be loaded, it is read, which finds the reason."""
+
+        def fail(*_: object) -> int:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+        for sendfile in (fail, lambda *_: 0):
+            self.patch(os, "sendfile", sendfile)
+            self.assertIsNone(self.load(self.opened(), 0, 8))
+
+    def test_load_closes(self) -> None:
+        """Loading leaves no file open."""
+        self.load(self.opened(), 0, 8)
+        self.assertEqual(len(self.descriptors.opened()), 1)
+
     def test_out_of_files(self) -> None:
         """Without free file descriptors, opening fails, as the image may exist."""
 
         def exhausted(*_: object) -> int:
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
-        self.patch(directory_image_store, "open_regular", exhausted)
+        self.patch(image_files, "open_regular", exhausted)
         self.failureResultOf(self.store.open(FINGERPRINT), ImageError)
 
     def test_disk_error(self) -> None:

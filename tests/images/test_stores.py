@@ -14,7 +14,7 @@ from devlxd.images.memory_image_store import MemoryImageStore
 from devlxd.images.upstream_image_store import LXDImageStore
 from devlxd.interfaces import IImageStore
 from devlxd.testing import MemoryDevLXDReactor
-from devlxd.testing.contracts import PrivateImageContract
+from devlxd.testing.contracts import FileImageContract, PrivateImageContract
 from tests.images.fake_lxd import FakeLXD
 
 
@@ -48,7 +48,9 @@ class MemoryImageStoreTests(PrivateImageContract, SynchronousTestCase):
         self.assertEqual(self.memory.open_images, [])
 
 
-class DirectoryImageStoreTests(PrivateImageContract, SynchronousTestCase):
+class DirectoryImageStoreTests(
+    FileImageContract, PrivateImageContract, SynchronousTestCase
+):
     """`DirectoryImageStore`, which is changed by changing its directory."""
 
     def make_store(self) -> IImageStore:

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from devlxd.fast_paths import VARIABLE
 from tests.integration.processes import (
     TIMEOUT,
     GuestError,
@@ -150,13 +151,19 @@ class ServerProcess:
 
 
 class DevLXD(ServerProcess):
-    """A ``twistd devlxd``; default of ``--state``: a temporary directory."""
+    """A ``twistd devlxd``; default of ``--state``: a temporary directory.
 
-    def __init__(self, *arguments: str) -> None:
+    :param slow: the fast paths that are switched off, see `devlxd.fast_paths`.
+    """
+
+    def __init__(self, *arguments: str, slow: str = "") -> None:
         self._state = tempfile.TemporaryDirectory(prefix="devlxd-state-")
         command = [TWISTD, "-n", "--pidfile=", "devlxd", f"--state={self._state.name}"]
         endpoints = sum(argument.startswith("--listen") for argument in arguments)
-        super().__init__(*command, *arguments, endpoints=endpoints)
+        environment = {**os.environ, VARIABLE: slow or os.environ.get(VARIABLE, "")}
+        super().__init__(
+            *command, *arguments, endpoints=endpoints, environment=environment
+        )
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Stop the process and remove its state; return its exit status."""

@@ -111,6 +111,9 @@ class DirectoryTests(ProcessTestCase):
 
     skip = missing_requirement()
 
+    #: The fast paths that are switched off.
+    slow = ""
+
     def setUp(self) -> None:
         self.home = make_home()
         self.addCleanup(shutil.rmtree, self.home)
@@ -122,6 +125,7 @@ class DirectoryTests(ProcessTestCase):
             f"--containers={self.home}/documents",
             f"--listen={self.home}/lxd",
             f"--images={self.images}",
+            slow=self.slow,
         )
         self.addCleanup(self.devlxd.stop)
 
@@ -216,6 +220,21 @@ class DirectoryTests(ProcessTestCase):
             # Plus the head of the response.
             self.assertTrue(size < got < size + 1000, got)
 
+    def test_changed(self) -> None:
+        """An image that is written to during a download is not received completely."""
+        size = 50 * MIB
+        fingerprint = add_image(self.images, make_file(self.home / "image", size))
+        (guest,) = self.start()
+        with ThreadPoolExecutor() as pool, Barrier(self.home / "shared") as barrier:
+            command = python(STALL, path_of(fingerprint), "1", "0")
+            downloading = pool.submit(guest.run, *command)
+            host, _ = barrier.wait_for(b"0")
+            with (self.images / fingerprint).open("r+b") as file:
+                file.write(b"changed")
+            host.sendall(b"!")
+            self.assertLess(int(downloading.result()), size)
+        self.devlxd.wait_for("changed while it was read")
+
     def test_stalled(self) -> None:
         """A download that is not read costs less than 512 KiB, and two open files."""
         fingerprint = add_image(self.images, make_file(self.home / "image", 50 * MIB))
@@ -243,6 +262,12 @@ class DirectoryTests(ProcessTestCase):
                 self.assertEqual(len(sizes), 4)
                 self.assertGreater(min(sizes), 50 * MIB)
         self.assertLess(self.devlxd.memory() - before[0], 20 * 512)
+
+
+class SlowDirectoryTests(DirectoryTests):
+    """Images in a directory, which are read instead of sent by the kernel."""
+
+    slow = "files"
 
 
 class RealLXDTests(ProcessTestCase):

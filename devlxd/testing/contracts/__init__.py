@@ -25,7 +25,8 @@ The suites of each interface:
 * `IGuestStates`: `GuestStatesContract`, `DurableGuestStatesContract`
 * `IHandoverStore`: `HandoverStoreContract`
 * `IIDMap`: `IDMapContract`
-* `IImageStore`, `IOpenImage`: `ImageStoreContract`, `PrivateImageContract`
+* `IImageStore`, `IOpenImage`: `ImageStoreContract`, `PrivateImageContract`,
+  `FileImageContract` for images that are an `IFileImage`
 * `IJournal`: `JournalContract`, `DurableJournalContract`
 * `IMonitoredRuntime`: `MonitoredRuntimeContract`
 * `INotifier`: `NotifierContract`
@@ -36,7 +37,7 @@ The suites of each interface:
 * `IRunObserver`: `RunObserverContract`
 * `IRuntime`: `RuntimeContract`
 * `IServiceObserver`: `ServiceObserverContract`
-* `ISink`: `SinkContract`
+* `ISink`: `SinkContract`, `FileSinkContract` for an `IFileSink`
 * `IStoreObserver`: `StoreObserverContract`
 * `IStream`: `BodyStreamContract`, `MessageStreamContract`, both of which extend
   `StreamContract`
@@ -82,6 +83,7 @@ from devlxd.testing.contracts.handover import (
     HandoverStoreContract,
 )
 from devlxd.testing.contracts.images import (
+    FileImageContract,
     ImageStoreContract,
     PrivateImageContract,
 )
@@ -118,6 +120,7 @@ from devlxd.testing.contracts.runtimes import (
     RuntimeContract,
 )
 from devlxd.testing.contracts.sinks import (
+    FileSinkContract,
     SinkContract,
 )
 from devlxd.testing.contracts.stores import (
@@ -149,6 +152,8 @@ __all__ = [
     "EndingRunsContract",
     "EventBusContract",
     "ExplainerContract",
+    "FileImageContract",
+    "FileSinkContract",
     "GuestContract",
     "GuestEventsContract",
     "GuestStatesContract",

@@ -1,14 +1,15 @@
 # -*- test-case-name: tests.images.test_stores -*-
-"""The contract of `IImageStore` and `IOpenImage`."""
+"""The contracts of `IImageStore`, `IOpenImage` and `IFileImage`."""
 
 from __future__ import annotations
 
+import os
 from typing import TypeVar
 
 from twisted.internet.defer import Deferred
 from zope.interface.verify import verifyObject
 
-from devlxd.interfaces import IImageStore, IOpenImage
+from devlxd.interfaces import IFileImage, IImageStore, IOpenImage
 from devlxd.model import ImagePart
 from devlxd.testing.contracts.base import ContractBase
 
@@ -177,3 +178,55 @@ class PrivateImageContract(ImageStoreContract):
         """Opening an image that is not public results in ``None``, too."""
         fingerprint = self.add_private_image(UNIFIED)
         self.assertIsNone(self.result_of(self.store.open(fingerprint)))
+
+
+class FileImageContract(ImageStoreContract):
+    """Tests of a store whose open images are each an `IFileImage`.
+
+    Override the hooks of `ImageStoreContract`. The images must be in files that can be
+    loaded into the page cache.
+    """
+
+    def load_range(self, opened: IFileImage, start: int, size: int) -> bytes:
+        """Load a range of an image, in as many parts as needed, and read its files."""
+        data = b""
+        while len(data) < size:
+            left = size - len(data)
+            part = self.result_of(opened.load(start + len(data), left))
+            assert part is not None
+            self.assertGreater(part.size, 0)
+            self.assertLessEqual(part.size, left)
+            read = os.pread(part.descriptor, part.size, part.start)
+            self.assertEqual(len(read), part.size)
+            data += read
+        return data
+
+    def open_files(self, *data: bytes) -> IFileImage:
+        """Add and open an image."""
+        return IFileImage(self.open_image(self.add_image(*data)))
+
+    def test_file_interface(self) -> None:
+        """The open images provide `IFileImage`."""
+        opened = self.open_files(UNIFIED)
+        self.assertTrue(verifyObject(IFileImage, opened))
+        opened.close()
+
+    def test_load(self) -> None:
+        """What is loaded from any offset is the data of the image."""
+        for files in ((UNIFIED,), (METADATA, ROOTFS)):
+            opened = self.open_files(*files)
+            data = b"".join(files)
+            for start in (0, 7, len(files[0]) - 3, len(data) - 1):
+                for size in (1, len(data)):
+                    end = min(start + size, len(data))
+                    loaded = self.load_range(opened, start, end - start)
+                    self.assertEqual(loaded, data[start:end], (start, size))
+            opened.close()
+
+    def test_load_and_read(self) -> None:
+        """Data may be loaded, and other data read, of the same image."""
+        opened = self.open_files(METADATA, ROOTFS)
+        self.assertEqual(self.load_range(opened, 0, 10), METADATA[:10])
+        self.assertEqual(self.read_range(opened, 10, 10), METADATA[10:20])
+        self.assertEqual(self.load_range(opened, 20, 10), METADATA[20:30])
+        opened.close()
