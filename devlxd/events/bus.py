@@ -12,12 +12,13 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from devlxd.events.change_queue import ChangeQueue
+from devlxd.events.delivery_turns import BATCH, DeliveryTurns
 from devlxd.events.diff import changes, event_of
 from devlxd.events.event_list import Chain
 from devlxd.events.incarnation import Incarnation, is_to_be_recorded, new_number
 from devlxd.events.recorder import Recorder
 from devlxd.events.replay import Replay
-from devlxd.events.subscription import BATCH, Subscription
+from devlxd.events.subscription import Subscription, with_lost
 from devlxd.interfaces import (
     IContainerStore,
     IEventBus,
@@ -124,6 +125,7 @@ class EventBus(Service):
                 incarnation.changes.cancel()
                 for subscription in list(incarnation.subscriptions):
                     subscription.end_now(End.STOPPED)
+                incarnation.deliveries.close()
             self._recorder.stop()
         super().stopService()
 
@@ -138,20 +140,19 @@ class EventBus(Service):
         since: int | None = None,
     ) -> ISubscription:
         """See `IEventBus.subscribe`."""
-        types = frozenset((*types, "lost"))
+        types = with_lost(frozenset(types))
         incarnation = self._present.get(container)
         if incarnation is None:
             end = End.REMOVED if self.running else End.STOPPED
-            return Subscription(container, subscriber, types, self._turns, end=end)
+            deliveries = DeliveryTurns[Subscription](container, self._turns)
+            return Subscription(deliveries, subscriber, types, end=end)
         if since is not None and since >= incarnation.timestamp:
             # Nothing is missing, and the journal need not be read.
             since = None
         subscription = Subscription(
-            container,
+            incarnation.deliveries,
             subscriber,
             types,
-            self._turns,
-            ended=partial(self._subscription_ended, incarnation),
             position=incarnation.last if since is None else None,
             recorded=self._replay(incarnation, types, since),
         )
@@ -188,6 +189,7 @@ class EventBus(Service):
             self._recorder.remove(incarnation)
         if not incarnation.subscriptions:
             del self._removed[incarnation]
+            incarnation.deliveries.close()
 
     def latest(self, container: str) -> int:
         """See `IEventBus.latest`."""
@@ -224,6 +226,9 @@ class EventBus(Service):
             self._turns,
             partial(self._process_change, incarnation),
             partial(self._end, incarnation),
+        )
+        incarnation.deliveries = DeliveryTurns(
+            container.name, self._turns, partial(self._subscription_ended, incarnation)
         )
         return incarnation
 
@@ -284,7 +289,7 @@ def _deliver(incarnation: Incarnation, chain: Chain, limits: Limits) -> None:
     events the change has.
     """
     subscriptions = list(incarnation.subscriptions)
-    behind = [s for s in subscriptions if s.is_behind]
+    behind = [s for s in subscriptions if s.is_paused and s.is_behind]
     incarnation.last = chain.last
     chain.link()
     remaining = BATCH

@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Sequence
 
 from devlxd.events.change_queue import ChangeQueue
+from devlxd.events.delivery_turns import DeliveryTurns
 from devlxd.events.event_list import Node
 from devlxd.events.subscription import Subscription
 from devlxd.model import Container, Event
@@ -25,6 +26,7 @@ class Incarnation:
         nanoseconds since 1970.
     :ivar last: the last node of the list of events.
     :ivar subscriptions: the subscriptions that have not ended, the oldest first.
+    :ivar deliveries: what the subscriptions share.
     :ivar changes: the queue of the changes whose events were not delivered yet.
     :ivar replays: the number of subscriptions that read recorded events.
     :ivar is_recorded: whether nothing of the container is left to be recorded.
@@ -34,6 +36,7 @@ class Incarnation:
     """
 
     changes: ChangeQueue
+    deliveries: DeliveryTurns[Subscription]
 
     def __init__(self, number: int, container: Container, timestamp: int) -> None:
         self.number = number

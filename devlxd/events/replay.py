@@ -6,10 +6,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from weakref import WeakValueDictionary
 
+from devlxd.events.delivery_turns import BATCH
 from devlxd.events.diff import lost_event
 from devlxd.events.event_list import Node
 from devlxd.events.incarnation import Incarnation
-from devlxd.events.subscription import BATCH
 from devlxd.interfaces import IJournal, JournalError
 from devlxd.model import Event
 

@@ -4,22 +4,23 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
-from typing import Protocol, TypeVar
+from collections.abc import Collection, Sequence
+from functools import lru_cache
+from typing import Protocol
 
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from devlxd.events.delivery_turns import BATCH, LEAST, DeliveryTurns
 from devlxd.events.event_list import Node
-from devlxd.interfaces import ISubscriber, ISubscription, ITurn, ITurns
+from devlxd.interfaces import ISubscriber, ISubscription
 from devlxd.model import End, Event, Limits
 
-_Argument = TypeVar("_Argument")
 
-#: A turn of a subscription ends once the delivered events have this size, in bytes. A
-#: smaller event than `_LEAST` counts as that many bytes.
-BATCH = 64 * 1024
-_LEAST = 512
+@lru_cache(maxsize=64)
+def with_lost(types: frozenset[str]) -> frozenset[str]:
+    """Return the types with ``lost``; subscriptions with equal types share them."""
+    return types | {"lost"}
 
 
 class RecordedEvents(Protocol):
@@ -44,69 +45,77 @@ class RecordedEvents(Protocol):
 class Subscription:
     """See `ISubscription`.
 
-    :param container: the container's name.
+    There may be very many subscriptions, so that each needs little memory. The events
+    of a change are delivered to each of them by few calls.
+
+    :param deliveries: what it shares with the other subscriptions to the container.
     :param subscriber: receives the events.
     :param types: the types of events to deliver.
-    :param turns: schedules deliveries.
-    :param ended: called once, when the subscription has ended.
     :param position: the node after which it starts.
     :param recorded: the events with which it starts, instead of ``position``.
     :param end: the reason with which it ends after its last event; default: it does
         not end.
+    :ivar is_paused: whether nothing is delivered until it is resumed.
     """
+
+    __slots__ = (
+        "__weakref__",
+        "_deliveries",
+        "_end",
+        "_fetched",
+        "_is_delivering",
+        "_is_waiting",
+        "_position",
+        "_recorded",
+        "_subscriber",
+        "_types",
+        "is_paused",
+    )
 
     _log = Logger()
 
     def __init__(
         self,
-        container: str,
+        deliveries: DeliveryTurns[Subscription],
         subscriber: ISubscriber,
         types: Collection[str],
-        turns: ITurns,
         *,
-        ended: Callable[[Subscription], None] = lambda _: None,
         position: Node | None = None,
         recorded: RecordedEvents | None = None,
         end: End | None = None,
     ) -> None:
-        self._container = container
+        self._deliveries = deliveries
         self._subscriber: ISubscriber | None = subscriber
         self._types = types
-        self._turns = turns
-        self._ended: Callable[[Subscription], None] | None = ended
         self._position = position
         self._recorded = recorded
         self._end = end
-        self._fetched: deque[Event] = deque()
-        self._turn: ITurn | None = None
-        self._is_paused = True
+        self._fetched: deque[Event] | None = None
+        self._is_waiting = False
+        self.is_paused = True
         self._is_delivering = False
 
     def resume(self) -> None:
         """See `ISubscription.resume`."""
-        self._is_paused = False
-        if self._turn is None:
+        self.is_paused = False
+        if not self._is_waiting:
             self._deliver()
 
     def pause(self) -> None:
         """See `ISubscription.pause`."""
-        self._is_paused = True
+        self.is_paused = True
 
     def cancel(self) -> None:
         """See `ISubscription.cancel`.
 
         Releases all references, so that the subscriber is freed immediately.
         """
-        ended, self._ended = self._ended, None
-        if ended is None:
+        if self._subscriber is None:
             return
-        if self._turn is not None:
-            self._turn.cancel()
         if self._recorded is not None:
             self._recorded.close()
-        self._subscriber = self._position = self._recorded = self._turn = None
-        self._fetched.clear()
-        ended(self)
+        self._subscriber = self._position = self._recorded = self._fetched = None
+        self._deliveries.ended(self)
 
     def position(self) -> int | None:
         """See `ISubscription.position`."""
@@ -129,7 +138,7 @@ class Subscription:
             is not positive, events are delivered in the next turn instead.
         :return: the number of bytes that were delivered.
         """
-        if self._is_paused or self._recorded is not None or self._turn is not None:
+        if self.is_paused or self._is_waiting or self._recorded is not None:
             return 0
         if remaining > 0:
             return self._deliver()
@@ -145,7 +154,7 @@ class Subscription:
         """
         position = self._position
         if (
-            self._is_paused
+            self.is_paused
             and position is not None
             and (
                 last.count - position.count > limits.queued_events
@@ -157,7 +166,7 @@ class Subscription:
     def end_after_events(self, reason: End) -> None:
         """End the subscription when all events are delivered."""
         self._end = reason
-        if self._turn is None:
+        if not self._is_waiting:
             self._deliver()
 
     def end_now(self, reason: End) -> None:
@@ -165,7 +174,20 @@ class Subscription:
         subscriber = self._subscriber
         if subscriber is not None:
             self.cancel()
-            self._call(subscriber.end, reason)
+            try:
+                subscriber.end(reason)
+            except Exception:
+                self._failed()
+
+    def use_turn(self) -> int:
+        """Deliver a batch of events in a turn.
+
+        :return: the size of the work, in bytes of delivered events.
+        """
+        self._is_waiting = False
+        # Reading the journal takes as long as delivering a batch.
+        least = BATCH if self._recorded is not None else 1
+        return max(self._deliver(), least)
 
     def _next_event(self) -> Event | None:
         """Return the next event to deliver; skip those of other types."""
@@ -180,12 +202,6 @@ class Subscription:
             self._position = position = group[0] if group else position.next
         return None
 
-    def _advance(self) -> None:
-        if self._fetched:
-            self._fetched.popleft()
-        elif self._position is not None:
-            self._position = self._position.next
-
     def _deliver(self) -> int:
         """Deliver a batch of events, and take a turn for the rest.
 
@@ -196,50 +212,54 @@ class Subscription:
             return 0
         self._is_delivering = True
         try:
-            delivered = 0 if self._is_paused else self._deliver_batch()
+            delivered = self._deliver_batch()
         finally:
             self._is_delivering = False
-        if self._recorded is not None or self._next_event() is not None:
-            if not self._is_paused:
+        is_complete = delivered < BATCH and not self.is_paused
+        if self._recorded is not None or (
+            not is_complete and self._next_event() is not None
+        ):
+            if not self.is_paused:
                 self._take_turn()
         elif self._end is not None:
             self.end_now(self._end)
         return delivered
 
     def _deliver_batch(self) -> int:
-        if self._recorded is not None and not self._fetched:
+        """Deliver events until there are no more, the batch is full, or it pauses."""
+        if self._recorded is not None and not self._fetched and not self.is_paused:
             self._fetch(self._recorded)
         delivered = 0
-        while delivered < BATCH and not self._is_paused:
+        while delivered < BATCH and not self.is_paused:
             subscriber, event = self._subscriber, self._next_event()
             if subscriber is None or event is None:
                 break
-            self._advance()
-            delivered += event.size if event.size > _LEAST else _LEAST
-            self._call(subscriber.receive, event)
+            if self._fetched:
+                self._fetched.popleft()
+            elif self._position is not None:
+                self._position = self._position.next
+            delivered += event.size if event.size > LEAST else LEAST
+            try:
+                subscriber.receive(event)
+            except Exception:
+                self._failed()
         return delivered
 
     def _fetch(self, recorded: RecordedEvents) -> None:
-        self._fetched.extend(recorded.fetch())
+        self._fetched = deque(recorded.fetch())
         if recorded.end is not None:
             self._position, self._recorded = recorded.end, None
             recorded.close()
 
     def _take_turn(self) -> None:
-        if self._turn is None and self._subscriber is not None:
-            self._turn = self._turns.take(self._container, self._use_turn)
+        if not self._is_waiting and self._subscriber is not None:
+            self._is_waiting = True
+            self._deliveries.take(self)
 
-    def _use_turn(self) -> None:
-        self._turn = None
-        self._deliver()
-
-    def _call(self, method: Callable[[_Argument], None], argument: _Argument) -> None:
-        """Call a method of the subscriber; end its subscription if it fails."""
-        try:
-            method(argument)
-        except Exception:
-            self._log.failure(
-                "a subscriber of {container} failed; devlxd ends its subscription",
-                container=self._container,
-            )
-            self.end_now(End.FAILED)
+    def _failed(self) -> None:
+        """Log that the subscriber has failed, and end its subscription."""
+        self._log.failure(
+            "a subscriber of {container} failed; devlxd ends its subscription",
+            container=self._deliveries.container,
+        )
+        self.end_now(End.FAILED)

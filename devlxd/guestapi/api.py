@@ -108,6 +108,9 @@ class GuestAPI:
         if new is None:
             self.services.cache.forget(name)
         is_over = new is None or (old is not None and new.is_different_from(old))
+        if old and new and not is_over and not self._gate.may_differ(old, new):
+            # There may be thousands of connections, and such changes are the rule.
+            return
         assert self._connections is not None
         for connection in self._connections.of(name):
             caller = connection.caller

@@ -167,6 +167,23 @@ class Services:
     location: str = ""
     message_of: Callable[[Event], bytes] = field(init=False, eq=False)
 
+    _framed: dict[Callable[[bytes], bytes], Callable[[Event], bytes]] = field(
+        factory=dict, init=False, eq=False
+    )
+
     @message_of.default
     def _default_message_of(self) -> Callable[[Event], bytes]:
         return self.dialect.message_of
+
+    def framed_by(self, frame: Callable[[bytes], bytes]) -> Callable[[Event], bytes]:
+        """Return the function that renders the message of an event, and frames it.
+
+        It is always the same object for one ``frame``, as `message_of` is.
+
+        :param frame: see `devlxd.interfaces.ISink`; there are few such functions.
+        """
+        framed = self._framed.get(frame)
+        if framed is None:
+            message_of = self.message_of
+            framed = self._framed[frame] = lambda event: frame(message_of(event))
+        return framed

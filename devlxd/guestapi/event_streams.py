@@ -7,6 +7,7 @@ The bus ends the subscriptions of clients that read too slowly.
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import lru_cache
 from urllib.parse import quote
 
 from twisted.web import http
@@ -38,6 +39,9 @@ TIMESTAMP = b"X-Devlxd-Timestamp"
 class EventStream:
     """The events of one container, as messages of a response.
 
+    What is sent for an event is rendered and framed once for all streams: here it is
+    only passed on. There may be very many streams, so that each needs little memory.
+
     :param services: renders the events, and has the observer to notify of ``lost``.
     :param bus: the source of the events.
     :param container: the container's name.
@@ -46,6 +50,18 @@ class EventStream:
     :param target: the target of a request for the same events, to which only the
         argument ``since`` is added.
     """
+
+    __slots__ = (
+        "_bus",
+        "_container",
+        "_framed",
+        "_services",
+        "_since",
+        "_sink",
+        "_subscription",
+        "_target",
+        "_types",
+    )
 
     def __init__(
         self,
@@ -56,8 +72,7 @@ class EventStream:
         since: int | None,
         target: str = "",
     ) -> None:
-        self._message_of = services.message_of
-        self._observer = services.observer
+        self._services = services
         self._bus = bus
         self._container = container
         self._types = types
@@ -68,6 +83,7 @@ class EventStream:
     def start(self, sink: ISink) -> None:
         """See `IStream.start`."""
         self._sink = sink
+        self._framed = self._services.framed_by(sink.frame)
         self._subscription = self._bus.subscribe(
             self._container, self, self._types, self._since
         )
@@ -100,8 +116,10 @@ class EventStream:
     def receive(self, event: Event) -> None:
         """See `ISubscriber.receive`."""
         if event.type == "lost":
-            self._observer.lost(self._container)
-        if message := event.rendered(self._message_of):
+            self._services.observer.lost(self._container)
+        if data := event.rendered(self._framed):
+            self._sink.write_framed(data)
+        elif message := event.rendered(self._services.message_of):
             self._sink.write(message)
 
     def end(self, reason: End) -> None:
@@ -170,7 +188,7 @@ def _types_of(request: Request, known: frozenset[str]) -> Collection[str]:
     }
     if not requested <= known:
         raise ValueError("no such event type")
-    return requested or known
+    return frozenset(requested) or known
 
 
 def _target_of(request: Request, types: Collection[str]) -> str:
@@ -178,8 +196,15 @@ def _target_of(request: Request, types: Collection[str]) -> str:
 
     Without types it is for all types, also those that only a later devlxd knows.
     """
-    query = f"type={','.join(sorted(types))}&" if _argument(request, b"type") else ""
-    return f"{request.path.decode('ascii')}?{query}"
+    selected = frozenset(types) if _argument(request, b"type") else None
+    return _target(request.path, selected)
+
+
+@lru_cache(maxsize=64)
+def _target(path: bytes, types: frozenset[str] | None) -> str:
+    """Return a target; equal streams share it."""
+    query = f"type={','.join(sorted(types))}&" if types is not None else ""
+    return f"{path.decode('ascii')}?{query}"
 
 
 def _since_of(request: Request) -> int | None:

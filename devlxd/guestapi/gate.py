@@ -56,6 +56,14 @@ class Gate:
             return Refusal.NOT_PERMITTED
         return None
 
+    def may_differ(self, old: Container, new: Container) -> bool:
+        """Return whether a caller may have a permission in only one of two snapshots.
+
+        Both are of one container, and whether a caller is in it makes no difference.
+        """
+        keys = self._dialect.switch, self._dialect.uids_key
+        return any(old.config.get(key) != new.config.get(key) for key in keys)
+
     def response_to(self, refusal: Refusal) -> Response:
         """Return the response to a caller without permission."""
         return self._responses[refusal]

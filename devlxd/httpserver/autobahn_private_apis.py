@@ -10,7 +10,6 @@ autobahn's name               use here
                               as they would keep a closed connection in a cycle
 ``log``                       replaced, on factories and protocols: a client could
                               fill the log with its messages
-``sendFrame``                 `WebSocketBase.send_frame`
 ``sendCloseFrame``            hooked, to know when a close frame is sent
 ``onMessageBegin``,           overridden, so that messages of the client are not
 ``onMessageFrameBegin``,      collected in memory
@@ -22,8 +21,10 @@ autobahn's name               use here
 ``control_frame_data``,
 ``inside_message``, ``data``
 ``CONFIG_ATTRS``              the options that a protocol copies from its factory:
-                              copied by `WebSocketBase` instead, as autobahn formats
-                              them for its log each time
+                              `WebSocketBase` reads them there, as autobahn formats
+                              them for its log each time, and they need memory
+``http_request_data``,        what only the handshake needs: dropped when it is
+``send_queue``, ...           complete, see `_OF_HANDSHAKE`
 ``sendData``                  replaced during the handshake:
                               `WebSocketBase.discard_handshake`
 ============================  ==================================================
@@ -34,6 +35,7 @@ Nothing else in this package uses these names, or a private name of an autobahn 
 from __future__ import annotations
 
 import struct
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -43,15 +45,38 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
-#: Parts of the first byte of a frame (RFC 6455, 5.2): the bit that marks the last frame
-#: of a message, the opcode of a message, and the greatest opcode that is not that of a
-#: control frame.
-FIN = 0x80
+from devlxd.httpserver.compacting import compact
+from devlxd.httpserver.framing import FIN
+
+#: The opcode of a message, and the greatest opcode that is not that of a control frame
+#: (RFC 6455, 5.2).
 BINARY = 2
 MAX_DATA_OPCODE = 7
 
 #: The bit of the second byte that marks a frame with a mask.
 _MASKED = 0x80
+
+
+#: The attributes that autobahn uses during the handshake only, and its queue of data,
+#: which stays empty.
+_OF_HANDSHAKE = (
+    "_transport_details",
+    "_wskey",
+    "http_headers",
+    "http_request_data",
+    "http_request_host",
+    "http_request_params",
+    "http_request_path",
+    "http_request_uri",
+    "http_response_data",
+    "http_status_line",
+    "send_queue",
+    "websocket_extensions",
+    "websocket_extensions_in_use",
+    "websocket_origin",
+    "websocket_protocol_in_use",
+    "websocket_protocols",
+)
 
 
 class NullLogger:
@@ -85,21 +110,23 @@ class WebSocketBase(WebSocketServerProtocol):
     """
 
     log = NullLogger()
-
-    #: Sends one frame of a message (RFC 6455, 5.4): its opcode, its payload, and
-    #: whether it is the last one. It is called for each event and subscriber.
-    send_frame = WebSocketServerProtocol.sendFrame
+    #: Only data that is sent in pieces is queued, for tests of autobahn.
+    send_queue: deque[Any] = deque(maxlen=0)  # noqa: RUF012 # as autobahn types it
+    CONFIG_ATTRS: list[str] = []  # noqa: RUF012 # autobahn says it is a list
 
     def __init__(
         self, factory: WebSocketServerFactory, headers: dict[str, str]
     ) -> None:
         super().__init__()
         self.factory = factory
-        for name in WebSocketServerProtocol.CONFIG_ATTRS:
-            setattr(self, name, getattr(factory, name))
-        self.CONFIG_ATTRS = []
         self._headers = headers
         self._received = 0
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 # an option of any type
+        """Return an option of the factory."""
+        if name in WebSocketServerProtocol.CONFIG_ATTRS:
+            return getattr(self.factory, name)
+        raise AttributeError(name)
 
     # Hooks for subclasses
 
@@ -155,7 +182,10 @@ class WebSocketBase(WebSocketServerProtocol):
 
     def onOpen(self) -> None:
         """See `IWebSocketChannel.onOpen`."""
-        vars(self).pop("sendData", None)
+        for name in ("sendData", *_OF_HANDSHAKE):
+            vars(self).pop(name, None)
+        self._headers = {}
+        compact(self)
         self.opened()
 
     def onMessageBegin(self, isBinary: bool) -> None:

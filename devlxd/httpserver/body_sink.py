@@ -11,6 +11,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from devlxd.httpserver.channel import DevLXDChannel
+from devlxd.httpserver.framing import whole_line
 from devlxd.interfaces import ISink, IStream
 
 
@@ -83,6 +84,13 @@ class BodySink:
     def write(self, data: bytes) -> None:
         """See `ISink.write`."""
         self._request.write(data)
+
+    #: See `ISink.frame`: a body has no messages.
+    frame = staticmethod(whole_line)
+
+    def write_framed(self, data: bytes) -> None:
+        """See `ISink.write_framed`."""
+        self.write(data)
 
     def finish(self, reason: str = "") -> None:
         """See `ISink.finish`."""

@@ -25,6 +25,7 @@ from twisted.python.failure import Failure
 from twisted.web import http
 from zope.interface import implementer
 
+from devlxd.httpserver.compacting import compact
 from devlxd.httpserver.connection_state import MAX_RECEIVED
 from devlxd.httpserver.grammar import BodyTooLargeError
 from devlxd.httpserver.responses import TOO_LARGE
@@ -220,8 +221,6 @@ class DevLXDChannel(StrictChannel):
         """See `LineReceiver.rawDataReceived`: a body, or data after a request."""
         if self._successor is not None:
             self._successor.dataReceived(data)
-        elif self.is_endless:
-            self._ignore(data)
         else:
             try:
                 super().rawDataReceived(data)
@@ -239,18 +238,29 @@ class DevLXDChannel(StrictChannel):
         if is_responding and not self.transport.disconnecting:
             self.pause_reading()
 
-    def _ignore(self, data: bytes) -> None:
-        """Ignore what a client sends while it receives an endless stream."""
+    def ignore(self, data: bytes) -> None:
+        """Ignore what a client sends while it receives an endless stream.
+
+        A client that sends too much is aborted.
+        """
         self._ignored += len(data)
         if self._ignored > self.server.limits.value.ignored_input_bytes:
             self.forceAbortClient()
+
+    @property
+    def is_handed_over(self) -> bool:
+        """Whether another protocol has the connection."""
+        return self._successor is not None
 
     def hand_over(self, protocol: IProtocol) -> None:
         """Hand the connection over to ``protocol``, which receives all further data.
 
         The channel is unregistered as the transport's producer, so that
-        ``protocol`` may register one.
+        ``protocol`` may register one. The request, which is not finished, and all that
+        only parsing needs are freed: the connection may stay open for months.
         """
         self.transport.unregisterProducer()
         self._successor = protocol
+        self.requests.clear()
+        compact(self)
         protocol.makeConnection(self.transport)

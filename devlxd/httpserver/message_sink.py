@@ -5,23 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
+from twisted.internet.interfaces import IProtocol, IPushProducer
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from devlxd.httpserver.body_sink import Exchange
 from devlxd.httpserver.channel import DevLXDChannel
 from devlxd.httpserver.connection_state import MAX_UNSENT, StreamState
+from devlxd.httpserver.framing import SLICE
 from devlxd.interfaces import IContinuableStream, ISink, IStream
-
-#: How often an empty line is sent in a stream of lines, in seconds: it shows that the
-#: connection is open. A client that does not read for as long is disconnected.
-KEEP_ALIVE = 30
-
-#: How much of a message is written at a time, in bytes. No more than this is buffered
-#: for a client that does not read.
-SLICE = 16 * 1024
 
 #: The reason that is sent to a client that is disconnected because it does not read.
 TOO_SLOW = "too slow"
@@ -32,31 +24,35 @@ class MessageSink:
     """A sink that writes messages in slices.
 
     Data that the client does not read yet is not copied: the sink keeps a reference to
-    the message, which all receivers share.
+    the message, which all receivers share. There may be very many sinks, so that each
+    needs little memory.
 
     :param channel: the connection.
     :param stream: writes the messages.
-    :param reactor: for timeouts.
-    :param interval: the time between two checks of the client, in seconds.
     """
+
+    __slots__ = (
+        "_channel",
+        "_message",
+        "_paused_at",
+        "_stream",
+        "_transport",
+        "_when_written",
+        "_written",
+    )
 
     #: See `devlxd.httpserver.closing_channel.ActiveResponse.endless`.
     endless = True
 
+    #: The time between two checks of the client, in seconds.
+    interval: float
+
     _log = Logger()
 
-    def __init__(
-        self,
-        channel: DevLXDChannel,
-        stream: IStream,
-        reactor: IReactorTime,
-        interval: float,
-    ) -> None:
+    def __init__(self, channel: DevLXDChannel, stream: IStream) -> None:
         self._channel = channel
+        self._transport = channel.transport
         self._stream: IStream | None = stream
-        self._reactor = reactor
-        self._interval = interval
-        self._check_call: IDelayedCall | None = None
         self._paused_at: float | None = None
         self._message = b""
         self._written = 0
@@ -90,6 +86,11 @@ class MessageSink:
         raise NotImplementedError
 
     @property
+    def frame(self) -> Callable[[bytes], bytes]:
+        """See `ISink.frame`."""
+        raise NotImplementedError
+
+    @property
     def unparsed(self) -> bytes:
         """The data of the client that was received, but not processed."""
         return b""
@@ -107,12 +108,17 @@ class MessageSink:
                 raise
         self._channel.response = self
 
+    def take_over(self, successor: IProtocol) -> None:
+        """Hand the connection over to ``successor``, with this sink as the producer."""
+        self._channel.hand_over(successor)
+        self._transport.registerProducer(self, True)
+
     def begin(self) -> None:
-        """Send messages from now on.
+        """Send messages from now on, and check the client regularly.
 
         If the last process left much for the client to read, that is read first.
         """
-        self.check_later()
+        self._channel.server.checks(self.interval).add(self)
         if self._channel.is_transport_full:
             self.pauseProducing()
         else:
@@ -125,6 +131,10 @@ class MessageSink:
         else:
             self._message, self._written = data, 0
             self._write_slices()
+
+    def write_framed(self, data: bytes) -> None:
+        """See `ISink.write_framed`."""
+        self._transport.write(data)
 
     def _write_slices(self) -> bool:
         """Write the rest of the message; return whether more may be written."""
@@ -169,7 +179,7 @@ class MessageSink:
     def pauseProducing(self) -> None:
         """See `IPushProducer.pauseProducing`."""
         if self._paused_at is None:
-            self._paused_at = self._reactor.seconds()
+            self._paused_at = self._channel.server.reactor.seconds()
         if self._stream is not None:
             self._stream.pause()
 
@@ -195,15 +205,7 @@ class MessageSink:
         """For how long the client has not read, in seconds; ``None`` if it reads."""
         if self._paused_at is None:
             return None
-        return self._reactor.seconds() - self._paused_at
-
-    def check_later(self) -> None:
-        """Check the client regularly from now on."""
-        self._check_call = self._reactor.callLater(self._interval, self._check)
-
-    def _check(self) -> None:
-        self.check_later()
-        self.check()
+        return self._channel.server.reactor.seconds() - self._paused_at
 
     # The end
 
@@ -221,9 +223,7 @@ class MessageSink:
         stream, self._stream = self._stream, None
         if stream is not None:
             stream.close()
-        check_call, self._check_call = self._check_call, None
-        if check_call is not None and check_call.active():
-            check_call.cancel()
+        self._channel.server.checks(self.interval).remove(self)
 
     def detach(self) -> None:
         """Close the stream; discard the rest of the current message."""
@@ -242,58 +242,3 @@ class MessageSink:
             owner=self._channel.owner,
         )
         self.abort()
-
-
-class BodyMessageSink(MessageSink):
-    """A sink that writes messages as the body of an endless response."""
-
-    def __init__(
-        self, request: Exchange, stream: IStream, reactor: IReactorTime
-    ) -> None:
-        super().__init__(request.channel, stream, reactor, KEEP_ALIVE)
-        self._request = request
-
-    @property
-    def protocol(self) -> str:
-        """See `MessageSink.protocol`."""
-        return self._request.clientproto.decode("ascii")
-
-    def start(self) -> None:
-        """Send the head of the response, then the messages."""
-        self.attach()
-        self._request.notifyFinish().addErrback(lambda _: self.detach())
-        self._request.registerProducer(self, True)
-        self._request.write(b"")
-        self.begin()
-
-    def check(self) -> None:
-        """See `MessageSink.check`.
-
-        Writing an empty line fails if the connection is no longer open.
-        """
-        paused_for = self.paused_for
-        if paused_for is None:
-            self._request.write(b"\n")
-        elif paused_for >= KEEP_ALIVE:
-            self.cut_off(TOO_SLOW)
-
-    def write_slice(self, data: bytes, *, is_first: bool, is_last: bool) -> None:
-        """See `MessageSink.write_slice`."""
-        self._request.write(data)
-
-    def cut_off(self, reason: str) -> None:
-        """See `ISink.cut_off`: abort, as nothing more can be written."""
-        self.abort()
-
-    def finish(self, reason: str = "") -> None:
-        """See `ISink.finish`: close the connection, with a time limit."""
-        self._channel.close()
-
-    def close(self) -> None:
-        """See `ActiveResponse.close`: finish the response."""
-        self.end_with(self._finish)
-
-    def _finish(self) -> None:
-        self._channel.persistent = 0
-        self._request.unregisterProducer()
-        self._request.finish()

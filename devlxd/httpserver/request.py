@@ -19,12 +19,12 @@ from twisted.python.failure import Failure
 from twisted.web.http import SWITCHING, parse_qs
 from twisted.web.server import Request
 
+from devlxd.httpserver.body_message_sink import BodyMessageSink
 from devlxd.httpserver.body_sink import BodySink
 from devlxd.httpserver.channel import DevLXDChannel
 from devlxd.httpserver.conditions import under_conditions
 from devlxd.httpserver.file_sink import body_sink
 from devlxd.httpserver.grammar import MAX_PIECES, BodyTooLargeError, origin_form
-from devlxd.httpserver.message_sink import BodyMessageSink
 from devlxd.httpserver.paced_body import PacedBody
 from devlxd.httpserver.responses import (
     BAD_REQUEST,
@@ -234,7 +234,6 @@ class DevLXDRequest(Request):
             body_sink(self, response.stream, timeout).start()
 
     def _send_messages(self, response: MessageResponse) -> None:
-        server = self.channel.server
         if not requests_websocket(self):
             self._send_message_body(response)
             return
@@ -244,8 +243,7 @@ class DevLXDRequest(Request):
             self.send(NO_HANDSHAKE)
             return
         websocket = self._make_websocket(response)
-        sink = WebSocketSink(self.channel, response.stream, server.reactor, websocket)
-        sink.start(key)
+        WebSocketSink(self.channel, response.stream, websocket).start(key)
         self._notify(SWITCHING)
 
     def _make_websocket(self, response: MessageResponse) -> MessageWebSocket:
@@ -261,7 +259,7 @@ class DevLXDRequest(Request):
             response.stream.close()
             self.finish()
         else:
-            BodyMessageSink(self, response.stream, self.channel.server.reactor).start()
+            BodyMessageSink(self, response.stream).start(self)
 
     def fail(self, failure: Failure) -> None:
         """End the response because of an error.
@@ -288,7 +286,7 @@ class DevLXDRequest(Request):
         """Send ``response`` instead of the current one, or abort if that has begun."""
         if self.is_disconnected:
             return
-        if self.startedWriting:
+        if self.startedWriting or self.channel.is_handed_over:
             self.channel.forceAbortClient()
             return
         for name, _ in list(self.responseHeaders.getAllRawHeaders()):

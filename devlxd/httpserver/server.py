@@ -14,6 +14,7 @@ from devlxd.fast_paths import FastPath, is_on
 from devlxd.httpserver.autobahn_private_apis import websocket_factory
 from devlxd.httpserver.registry import ConnectionRegistry
 from devlxd.httpserver.responses import CLOSE, Headers, Response
+from devlxd.httpserver.stream_checks import StreamChecks
 from devlxd.interfaces import IAdmission, IConnection, IConnections, IRequestHandler
 from devlxd.limits import CurrentLimits
 
@@ -49,6 +50,7 @@ class Server:
         self.limits = limits
         self.websockets = websocket_factory(reactor)
         self.sends_files = is_on(FastPath.FILES)
+        self._checks: dict[float, StreamChecks] = {}
         self._closed: list[Deferred[None]] = []
         self._date_second: int | None = None
         self._date = (b"Date", b"")
@@ -68,6 +70,13 @@ class Server:
             self._date_second = second
             self._date = (b"Date", datetimeToString(second))
         return self._date
+
+    def checks(self, interval: float) -> StreamChecks:
+        """Return the checks of all streams that are checked at the same intervals."""
+        checks = self._checks.get(interval)
+        if checks is None:
+            checks = self._checks[interval] = StreamChecks(self.reactor, interval)
+        return checks
 
     def add(self, connection: IConnection, owner: Hashable) -> bool:
         """Add a connection; return ``False`` if its owner has too many already."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Callable
 
 from autobahn.twisted.websocket import WebSocketServerFactory
-from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web import http
@@ -16,6 +16,14 @@ from twisted.web.http import Request
 from devlxd.httpserver.autobahn_private_apis import WebSocketBase
 from devlxd.httpserver.channel import DevLXDChannel
 from devlxd.httpserver.connection_state import WEBSOCKET
+from devlxd.httpserver.framing import (
+    CONTINUATION,
+    FIN,
+    PING_FRAME,
+    TEXT,
+    frame,
+    whole_frame,
+)
 from devlxd.httpserver.grammar import tokens_of
 from devlxd.httpserver.message_sink import TOO_SLOW, MessageSink
 from devlxd.httpserver.responses import Headers, refusal
@@ -24,10 +32,6 @@ from devlxd.model import Limits
 
 #: How often a client is pinged, in seconds.
 PING_INTERVAL = 10
-
-#: The opcodes of the frames of a message (RFC 6455, 5.2).
-CONTINUATION = 0
-TEXT = 1
 
 #: The codes of close frames (RFC 6455, 7.4). The second one is for private use.
 CLOSE_NORMAL = 1000
@@ -119,14 +123,14 @@ class WebSocketSink(MessageSink):
     between them (RFC 6455, 5.4).
     """
 
+    __slots__ = ("_pinged_at", "_websocket")
+
+    interval = PING_INTERVAL
+
     def __init__(
-        self,
-        channel: DevLXDChannel,
-        stream: IStream,
-        reactor: IReactorTime,
-        websocket: MessageWebSocket,
+        self, channel: DevLXDChannel, stream: IStream, websocket: MessageWebSocket
     ) -> None:
-        super().__init__(channel, stream, reactor, PING_INTERVAL)
+        super().__init__(channel, stream)
         self._websocket = websocket
         websocket.sink = self
         self._pinged_at: float | None = None
@@ -142,6 +146,11 @@ class WebSocketSink(MessageSink):
         return WEBSOCKET
 
     @property
+    def frame(self) -> Callable[[bytes], bytes]:
+        """See `MessageSink.frame`."""
+        return whole_frame
+
+    @property
     def unparsed(self) -> bytes:
         """See `MessageSink.unparsed`."""
         return self._websocket.unparsed
@@ -152,8 +161,7 @@ class WebSocketSink(MessageSink):
         :param key: see `websocket_key`.
         """
         self.attach()
-        self._channel.hand_over(self._websocket)
-        self._channel.transport.registerProducer(self, True)
+        self.take_over(self._websocket)
         self._websocket.dataReceived(_HANDSHAKE % key)
 
     def opened(self) -> None:
@@ -166,7 +174,7 @@ class WebSocketSink(MessageSink):
 
     def check(self) -> None:
         """See `MessageSink.check`."""
-        now, paused_for = self._reactor.seconds(), self.paused_for
+        now, paused_for = self._channel.server.reactor.seconds(), self.paused_for
         if self._pinged_at is None:
             self._pinged_at = now
         if paused_for is not None:
@@ -176,11 +184,12 @@ class WebSocketSink(MessageSink):
         elif now - self._pinged_at >= self.limits.ping_timeout:
             self.abort()
         else:
-            self._websocket.sendPing()
+            self._transport.write(PING_FRAME)
 
     def write_slice(self, data: bytes, *, is_first: bool, is_last: bool) -> None:
         """See `MessageSink.write_slice`."""
-        self._websocket.send_frame(TEXT if is_first else CONTINUATION, data, is_last)
+        opcode = TEXT if is_first else CONTINUATION
+        self._transport.write(frame(opcode | (FIN if is_last else 0), data))
 
     def cut_off(self, reason: str) -> None:
         """See `ISink.cut_off`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import ITransport
@@ -179,6 +179,14 @@ class ISink(Interface):
 
     def write(data: bytes) -> None:
         """Write some data: exactly one message if this is a stream of messages."""
+
+    frame: Callable[[bytes], bytes] = Attribute(
+        """Returns what `write_framed` writes for a message, to be shared by all sinks
+        that have the same function. Empty if the message is for `write` only."""
+    )
+
+    def write_framed(data: bytes) -> None:
+        """Write what `frame` returned for one message, if it is not empty."""
 
     def finish(reason: str = "") -> None:
         """End the response normally.

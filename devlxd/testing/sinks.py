@@ -30,6 +30,15 @@ class RecordingSink:
         assert not self.ends, "data after the end"
         self.written.append(data)
 
+    @staticmethod
+    def frame(message: bytes) -> bytes:
+        """See `ISink.frame`."""
+        return message
+
+    def write_framed(self, data: bytes) -> None:
+        """See `ISink.write_framed`."""
+        self.write(data)
+
     def finish(self, reason: str = "") -> None:
         """See `ISink.finish`."""
         self.ends.append(("finish", reason))

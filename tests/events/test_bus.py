@@ -20,8 +20,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from devlxd.containers.memory_store import MemoryStore
-from devlxd.events import bus, recorder
-from devlxd.events import subscription as subscriptions
+from devlxd.events import bus, delivery_turns, recorder
 from devlxd.events.bus import EventBus
 from devlxd.events.journal import SQLiteJournal
 from devlxd.interfaces import IContainerStore, IEventBus, ISubscription
@@ -329,7 +328,7 @@ class SinceTests(BusTestCase):
         subscription.resume()
         # Only one batch is read before the turns of other containers.
         self.assertLess(
-            sum(event.size for event in late.events), 2 * subscriptions.BATCH
+            sum(event.size for event in late.events), 2 * delivery_turns.BATCH
         )
         self.assertLess(len(late.events), KEPT_EVENTS // 2)
         self.clock.advance(0)

@@ -16,8 +16,9 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from devlxd.events import bus
+from devlxd.events.delivery_turns import BATCH, DeliveryTurns
 from devlxd.events.event_list import Chain, Node
-from devlxd.events.subscription import BATCH, Subscription
+from devlxd.events.subscription import Subscription
 from devlxd.model import Container, End, Event
 from devlxd.turns import Turns
 from tests.default_limits import limits
@@ -210,6 +211,52 @@ class TurnsTests(BusTestCase):
         self.clock.advance(0)
         self.assertEqual(self.count_of(subscribers, 19), 300)
 
+    def test_shared_turns(self) -> None:
+        """Many subscriptions share turns: each serves as many as fit into a batch."""
+        subscribers = self.add_many(1000)
+        take, turns = self.bus._turns.take, 0
+
+        def counting(*arguments: object) -> object:
+            nonlocal turns
+            turns += 1
+            return take(*arguments)  # type: ignore[arg-type]  # passed on
+
+        self.patch(self.bus._turns, "take", counting)
+        self.put("1")
+        self.clock.advance(0)
+        self.assertEqual(self.count_of(subscribers), 1000)
+        self.assertLess(turns, 10)
+
+    def test_order_of_turns(self) -> None:
+        """Subscriptions get their turns in the order in which they wait."""
+        order: list[int] = []
+        for number, subscriber in enumerate(self.add_many(400)):
+
+            def receive(event: Event, number: int = number) -> None:
+                order.append(number)
+
+            self.patch(subscriber, "receive", receive)
+        self.put("1")
+        self.clock.advance(0)
+        self.assertEqual(order, list(range(400)))
+
+    def test_cancelled_while_waiting(self) -> None:
+        """When no subscription waits any longer, the turn is cancelled."""
+        subscribers = [ViewingSubscriber(C1) for _ in range(300)]
+        subscriptions = [self.bus.subscribe("c1", s, TYPES) for s in subscribers]
+        for subscription in subscriptions:
+            subscription.resume()
+        self.put("1")
+        self.assertEqual(self.bus._turns.waiting("c1"), 1)
+        for subscription in subscriptions:
+            subscription.cancel()
+        self.put("2")
+        self.clock.advance(0)
+        self.assertEqual(self.count_of(subscribers, 2), 0)
+        late, _ = self.subscribe(ViewingSubscriber(self.store.get("c1")))
+        self.put("3")
+        self.assertEqual(late.values(), ["3"])
+
     def test_unwanted(self) -> None:
         """Events of other types than the requested ones do not fill the queue."""
         self.patch(self.bus, "_limits", limits(queued_events=3))
@@ -334,7 +381,8 @@ class LongListTests(SynchronousTestCase):
         self, subscriber: ViewingSubscriber, types: Collection[str], position: Node
     ) -> Subscription:
         """Return a subscription that begins after a node."""
-        return Subscription("c1", subscriber, types, Turns(Clock()), position=position)
+        deliveries = DeliveryTurns[Subscription]("c1", Turns(Clock()))
+        return Subscription(deliveries, subscriber, types, position=position)
 
     def test_skipped(self) -> None:
         """A group of events of one type is skipped in one step."""

@@ -24,7 +24,7 @@ from devlxd.guest_sites import GuestSites
 from devlxd.guestapi.api import GuestAPI
 from devlxd.guestapi.dialects.lxd import DIALECT as LXD
 from devlxd.guestapi.downloads import Downloads
-from devlxd.httpserver.message_sink import KEEP_ALIVE
+from devlxd.httpserver.body_message_sink import KEEP_ALIVE
 from devlxd.httpserver.site import DevLXDSite
 from devlxd.httpserver.websocket import PING_INTERVAL
 from devlxd.images.memory_image_store import MemoryImageStore

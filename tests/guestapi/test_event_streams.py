@@ -19,7 +19,8 @@ from devlxd.events.journal import SQLiteJournal
 from devlxd.guest_sites import GuestSites
 from devlxd.guestapi.dialects.lxd import DIALECT as LXD
 from devlxd.guestapi.event_streams import EventStream
-from devlxd.httpserver.message_sink import KEEP_ALIVE, SLICE, BodyMessageSink
+from devlxd.httpserver.body_message_sink import KEEP_ALIVE, BodyMessageSink
+from devlxd.httpserver.framing import SLICE
 from devlxd.httpserver.websocket import PING_INTERVAL, WebSocketSink
 from devlxd.interfaces import IContinuableStream, ISink, ISubscriber
 from devlxd.model import Caller, Container

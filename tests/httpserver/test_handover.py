@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from devlxd.containers.memory_store import MemoryStore
 from devlxd.httpserver import handover
 from devlxd.httpserver.connection_state import MAX_UNSENT
+from devlxd.httpserver.framing import SLICE
 from devlxd.httpserver.handover_channel import HandoverChannel
-from devlxd.httpserver.message_sink import SLICE
 from devlxd.httpserver.websocket import PING_INTERVAL
 from devlxd.model import Container, HandedOver, JSONValue
 from devlxd.testing import GUEST, MemoryIdentifier, MemoryPeerSource

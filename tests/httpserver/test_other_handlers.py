@@ -291,6 +291,15 @@ class OtherHandlerTests(SynchronousTestCase):
         self.assertTrue(stream.is_closed)
         self.check_notified(101, b"/")
 
+    def test_failing_messages(self) -> None:
+        """If a stream fails when its response has begun, the connection is aborted."""
+        stream = WordStream(is_endless=True)
+        self.patch(stream, "resume", lambda: 1 // 0)
+        _, body = self.get(MessageResponse((), (), stream))
+        self.assertEqual(body, b"")
+        self.assertTrue(self.client.transport.disconnected)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
     def test_bad_handshake(self) -> None:
         """A handshake that is not valid is refused, and the stream is closed."""
         stream = WordStream(is_endless=True)

@@ -6,9 +6,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from devlxd.containers.memory_store import MemoryStore
+from devlxd.httpserver.body_message_sink import BodyMessageSink
 from devlxd.httpserver.body_sink import BodySink
 from devlxd.httpserver.file_sink import FileSink
-from devlxd.httpserver.message_sink import BodyMessageSink
 from devlxd.httpserver.prompt_transport import PromptTransport
 from devlxd.httpserver.responses import MessageResponse, StreamResponse
 from devlxd.httpserver.websocket import CLOSE_NORMAL, WebSocketSink

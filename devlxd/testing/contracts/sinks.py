@@ -78,6 +78,14 @@ class SinkContract(ContractBase):
         self.sink.write(DATA[1])
         self.assertEqual(self.received(), b"".join(DATA))
 
+    def test_framed(self) -> None:
+        """What `ISink.frame` returns is received like any other data, in order."""
+        self.assertIs(self.sink.frame, self.sink.frame)
+        self.sink.write_framed(self.sink.frame(DATA[0]))
+        self.assertEqual(self.received(), DATA[0])
+        self.sink.write(DATA[1])
+        self.assertEqual(self.received(), b"".join(DATA))
+
     def test_finish(self) -> None:
         """A response that is finished is complete."""
         self.write()
