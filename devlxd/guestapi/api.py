@@ -6,14 +6,16 @@ from __future__ import annotations
 import time
 from typing import cast
 
-from twisted.web.http import Request
+from twisted.web.http import OK, Request
 from twisted.web.resource import getChildForRequest
 from zope.interface import implementer
 
+from devlxd.fast_paths import FastPath, is_on
 from devlxd.guestapi.dialect import Services
 from devlxd.guestapi.gate import Gate
 from devlxd.guestapi.resource_bases import AnyResponse, GuestResource
 from devlxd.guestapi.tree import resource_tree
+from devlxd.httpserver.quick_requests import RenderedResponse
 from devlxd.httpserver.request import DevLXDRequest
 from devlxd.httpserver.responses import Response
 from devlxd.interfaces import (
@@ -56,6 +58,7 @@ class GuestAPI:
         self._gate = Gate(services.dialect)
         self._tree = resource_tree(services)
         self._connections: IConnections | None = None
+        self._keeps_rendered = is_on(FastPath.QUESTIONS)
 
     def start(self, connections: IConnections) -> None:
         """See `IRequestHandler.start`."""
@@ -79,7 +82,36 @@ class GuestAPI:
         assert isinstance(request, DevLXDRequest)
         request.attachment = caller
         resource = cast(GuestResource, getChildForRequest(self._tree, request))
-        return resource.respond(request, container)
+        response = resource.respond(request, container)
+        if (
+            self._keeps_rendered
+            and resource.depends_on_snapshot
+            and isinstance(response, Response)
+            # Without a query.
+            and (request.method, request.uri) == (b"GET", request.path)
+        ):
+            self.services.cache.put_rendered(container, request.path, response)
+        return response
+
+    def kept(self, path: bytes, caller: object | None) -> RenderedResponse | None:
+        """See `IRequestHandler.kept`: the gate checks the caller first."""
+        caller = cast("Caller | None", caller)
+        container = self._store.get(caller.container) if caller is not None else None
+        if self._gate.refusal(caller, container) is not None:
+            # `respond` reports it.
+            return None
+        assert container is not None
+        return self.services.cache.get_rendered(container, path)
+
+    def kept_sent(self, path: bytes, caller: object | None, began: float) -> None:
+        """See `IRequestHandler.kept_sent`: notify the observer."""
+        self._observer.answered(
+            self.services.dialect.name,
+            OK,
+            time.perf_counter() - began,
+            cast("Caller | None", caller),
+            path,
+        )
 
     def responded(self, request: Request, caller: object | None, code: int) -> None:
         """See `IRequestHandler.responded`: notify the observer.

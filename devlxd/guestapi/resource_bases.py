@@ -52,9 +52,12 @@ class GuestResource(Resource):
     rendering themselves.
 
     :cvar methods: the HTTP methods that it supports.
+    :cvar depends_on_snapshot: whether a response to GET without a query depends on the
+        snapshot and the path alone. Otherwise it also depends on other things.
     """
 
     methods: ClassVar[tuple[bytes, ...]] = (b"GET", b"HEAD")
+    depends_on_snapshot: ClassVar[bool] = False
 
     def __init__(self, services: Services, path: PathPattern) -> None:
         super().__init__()
@@ -97,6 +100,7 @@ class NotFoundResource(GuestResource):
 class ConstantResource(GuestResource):
     """A path with the same response for every container."""
 
+    depends_on_snapshot = True
     response: Response
 
     def get(self, request: Request, container: Container) -> Response:
@@ -118,6 +122,8 @@ def constant(value: object) -> Route:
 class SnapshotResource(GuestResource):
     """A path whose response depends only on the container's snapshot."""
 
+    depends_on_snapshot = True
+
     def get(self, request: Request, container: Container) -> Response:
         """See `GuestResource.get`."""
         return self.services.cache.get(container, self, lambda: self.render(container))
@@ -129,6 +135,8 @@ class SnapshotResource(GuestResource):
 
 class SlicedResource(GuestResource):
     """A path whose response may be long, and is rendered in the container's turns."""
+
+    depends_on_snapshot = True
 
     def get(self, request: Request, container: Container) -> AnyResponse:
         """See `GuestResource.get`."""
@@ -169,6 +177,7 @@ class NamedResource(GuestResource):
     may percent-encode it, or send it unencoded, as lists of paths contain it.
     """
 
+    depends_on_snapshot = True
     isLeaf = True
 
     def get(self, request: Request, container: Container) -> AnyResponse:

@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.web import http
 
+from devlxd.httpserver.quick_requests import RenderedResponse, rendered
 from devlxd.httpserver.responses import (
     INTERNAL_ERROR,
     TEXT,
@@ -24,6 +25,9 @@ from devlxd.turns import Slices
 T = TypeVar("T")
 
 JSON: Headers = ((b"Content-Type", b"application/json"),)
+
+#: How many responses of one container are kept as they are sent.
+MAX_RENDERED = 64
 
 #: The response to a caller that is not in a container. cloud-init retries only after a
 #: 500, and must do so on a new connection, whose caller is identified again.
@@ -43,6 +47,17 @@ def text_response(text: str) -> Response:
     return Response(http.OK, TEXT, text.encode("utf-8"))
 
 
+class _Values:
+    """The values of one snapshot."""
+
+    __slots__ = ("by_key", "rendered", "snapshot")
+
+    def __init__(self, snapshot: Container) -> None:
+        self.snapshot = snapshot
+        self.by_key: dict[object, Any] = {}
+        self.rendered: dict[bytes, RenderedResponse] = {}
+
+
 class ResponseCache:
     """A cache of values that depend only on a snapshot, such as responses.
 
@@ -51,7 +66,13 @@ class ResponseCache:
     """
 
     def __init__(self) -> None:
-        self._kept: dict[str, tuple[Container, dict[object, Any]]] = {}
+        self._kept: dict[str, _Values] = {}
+
+    def _values_of(self, container: Container) -> _Values:
+        values = self._kept.get(container.name)
+        if values is None or values.snapshot is not container:
+            values = self._kept[container.name] = _Values(container)
+        return values
 
     def get(
         self,
@@ -68,16 +89,36 @@ class ResponseCache:
         :param limit: if this many values of the container are in the cache, the value
             is not kept.
         """
-        snapshot, kept = self._kept.get(container.name, (None, {}))
-        if snapshot is not container:
-            kept = {}
-            self._kept[container.name] = (container, kept)
-        rendered: T | None = kept.get(key)
-        if rendered is None:
-            rendered = render()
+        kept = self._values_of(container).by_key
+        value: T | None = kept.get(key)
+        if value is None:
+            value = render()
             if limit is None or len(kept) < limit:
-                kept[key] = rendered
-        return rendered
+                kept[key] = value
+        return value
+
+    def put_rendered(
+        self, container: Container, path: bytes, response: Response
+    ) -> None:
+        """Keep what is sent as the response to GET for a path, if that is possible.
+
+        :param path: the path of a request for an item that exists, see `get`.
+        :param response: a response that depends on the snapshot and the path alone.
+        """
+        kept = self._values_of(container).rendered
+        if len(kept) < MAX_RENDERED and path not in kept:
+            sent = rendered(response)
+            if sent is not None:
+                kept[path] = sent
+
+    def get_rendered(
+        self, container: Container, path: bytes
+    ) -> RenderedResponse | None:
+        """Return what `put_rendered` kept; ``None`` if nothing is kept for a path."""
+        values = self._kept.get(container.name)
+        if values is None or values.snapshot is not container:
+            return None
+        return values.rendered.get(path)
 
     def forget(self, name: str) -> None:
         """Drop the values of the container ``name``."""

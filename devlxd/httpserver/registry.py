@@ -8,7 +8,7 @@ requests does not delay others.
 from __future__ import annotations
 
 import enum
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from itertools import chain
 from typing import Generic, TypeVar
@@ -23,6 +23,9 @@ REQUESTS_PER_ITERATION = 16
 
 #: How many requests a new connection counts as: it takes about as much time as these.
 CONNECTION_COST = 4
+
+#: The same for a request that is answered without parsing it: it takes less than this.
+QUICK_COST = 0.25
 
 #: For how long the owner of a process is remembered, in seconds. Longer would be
 #: unfair: a later process with the same pid may have another owner.
@@ -116,7 +119,7 @@ class ConnectionRegistry(Generic[Connection]):
         self._reactor = reactor
         self._max_connections = max_connections
         self._connections: dict[Hashable, set[Connection]] = {}
-        self._served: Counter[Hashable] = Counter()
+        self._served: defaultdict[Hashable, float] = defaultdict(float)
         self._next_iteration: IDelayedCall | None = None
         self.processes = RecentOwners(reactor, PROCESS_EXPIRY)
         self.cgroups = RecentOwners(reactor, CGROUP_EXPIRY)
@@ -169,24 +172,29 @@ class ConnectionRegistry(Generic[Connection]):
 
     # Turns
 
-    def may_serve_now(self, owner: Hashable) -> bool:
-        """Count a request; return whether it may be served without a turn."""
+    def may_serve_now(self, owner: Hashable, cost: float = 1) -> bool:
+        """Count a request; return whether it may be served without a turn.
+
+        :param cost: how many requests it counts as.
+        """
         # With few connections the work is limited: each has one request at a time, and
         # pipelined requests always take turns.
         has_few = len(self._connections.get(owner, ())) <= REQUESTS_PER_ITERATION
-        return has_few or self._is_within_share(owner, 1)
+        return has_few or self._is_within_share(owner, cost)
 
     def may_connect_now(self, owner: Hashable) -> bool:
         """Count a connection; return whether it may be admitted without a turn."""
         return self._is_within_share(owner, CONNECTION_COST)
 
-    def _is_within_share(self, owner: Hashable, cost: int) -> bool:
+    def _is_within_share(self, owner: Hashable, cost: float) -> bool:
         if self._turns.waiting(owner):
             return False
-        if self._next_iteration is None:
+        served = self._served[owner] = self._served[owner] + cost
+        if self._next_iteration is None and served > REQUESTS_PER_ITERATION / 2:
+            # A call of the reactor takes about as much time as a quick request: what
+            # an owner does not use of half its share may count in later iterations.
             self._next_iteration = self._reactor.callLater(0, self._iterate)
-        self._served[owner] += cost
-        return self._served[owner] <= REQUESTS_PER_ITERATION
+        return served <= REQUESTS_PER_ITERATION
 
     def _iterate(self) -> None:
         self._next_iteration = None

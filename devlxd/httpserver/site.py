@@ -13,9 +13,11 @@ from twisted.web import http
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
+from devlxd.fast_paths import FastPath, is_on
 from devlxd.httpserver.connection_state import ConnectionState
 from devlxd.httpserver.handover import Captured, Handover
 from devlxd.httpserver.handover_channel import HandoverChannel
+from devlxd.httpserver.quick_requests import QuickChannel
 from devlxd.httpserver.registry import ConnectionRegistry
 from devlxd.httpserver.request import DevLXDRequest
 from devlxd.httpserver.server import Server
@@ -69,6 +71,8 @@ class DevLXDSite(Site):
         limits: CurrentLimits | None = None,
     ) -> None:
         super().__init__(Resource(), reactor=reactor)
+        if is_on(FastPath.QUESTIONS):
+            self.protocol = QuickChannel
         limits = limits or CurrentLimits()
         self.server = Server(handler, admission, registry, reactor, wall, limits)
 

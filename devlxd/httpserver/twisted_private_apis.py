@@ -52,6 +52,21 @@ class HTTPChannelBase(http.HTTPChannel):
         return bool(self._handlingRequest)
 
     @property
+    def is_idle(self) -> bool:
+        """Whether no data waits to be parsed, and the next one begins a request.
+
+        This is false if data was parsed of a request that is not complete, unless that
+        was an empty line.
+        """
+        return not (
+            self._handlingRequest
+            or self.paused
+            or self._buffer
+            or not self.persistent
+            or self.transport.disconnecting
+        )
+
+    @property
     def is_transport_full(self) -> bool:
         """Whether writing is paused because the client does not read."""
         return bool(self._waitingForTransport)

@@ -99,6 +99,26 @@ class IRequestHandler(Interface):
             logged, and the client receives a 500.
         """
 
+    def kept(path: bytes, caller: object | None) -> object | None:
+        """Return the response to GET that is kept for a path.
+
+        It is the response that `respond` would return, rendered. Whatever refuses a
+        request in `respond` applies here as well.
+
+        :param path: the path of a request without a query, a body, or any header on
+            which a response depends; there is no ``%`` in it.
+        :param caller: as for `respond`.
+        :return: a `devlxd.httpserver.quick_requests.RenderedResponse`; ``None`` to have
+            `respond` called.
+        """
+
+    def kept_sent(path: bytes, caller: object | None, began: float) -> None:
+        """Called when a response is sent that `kept` returned, instead of `responded`.
+
+        :param began: when the request was received, in seconds of
+            `time.perf_counter`.
+        """
+
     def responded(request: Request, caller: object | None, code: int) -> None:
         """Called once for each request, when the head of its response is sent.
 

@@ -17,6 +17,10 @@ class FuzzTests(SynchronousTestCase):
         """Any bytes are answered by well-formed responses, the same in any split."""
         TARGETS["requests"].run(EXAMPLES)
 
+    def test_questions(self) -> None:
+        """The fast path of questions changes no byte and no state of a connection."""
+        TARGETS["questions"].run(2 * EXAMPLES)
+
     def test_frames(self) -> None:
         """Any bytes on a websocket are answered by well-formed frames."""
         TARGETS["frames"].run(EXAMPLES)

@@ -106,6 +106,12 @@ class OneResponseHandler:
             raise self.response
         return self.response
 
+    def kept(self, path: bytes, caller: object | None) -> None:
+        """See `IRequestHandler.kept`: no response is kept."""
+
+    def kept_sent(self, path: bytes, caller: object | None, began: float) -> None:
+        """See `IRequestHandler.kept_sent`; it is never called."""
+
     def responded(self, request: Request, caller: object | None, code: int) -> None:
         """See `IRequestHandler.responded`."""
         self.calls.append((caller, request.path, code))
