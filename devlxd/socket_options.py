@@ -11,7 +11,6 @@ method ``getsockopt``.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import socket
@@ -19,6 +18,9 @@ import struct
 from collections.abc import Hashable
 
 from twisted.logger import Logger
+
+from devlxd.model import Peer
+from devlxd.pidfds import cgroup_id_of
 
 #: The option that returns a pidfd of the peer: from ``asm-generic/socket.h``, since
 #: Linux 6.5.
@@ -31,12 +33,6 @@ SO_PASSRIGHTS = 83
 
 #: ``struct ucred``: pid, uid, gid. The ids are unsigned.
 _UCRED = struct.Struct("iII")
-
-#: ``PIDFD_GET_INFO`` of ``<linux/pidfd.h>``, since Linux 6.13. The first fields
-#: of its 64 bytes are a mask of the requested facts and the id of the cgroup.
-_PIDFD_GET_INFO = 0xC040FF0B
-_PIDFD_INFO = struct.Struct("=QQ48x")
-_PIDFD_INFO_CGROUPID = 1 << 2
 
 #: How much of ``/proc/PID/cgroup`` is read, in bytes. A guest can make it long.
 MAX_CGROUPS_SIZE = 64 * 1024
@@ -67,31 +63,51 @@ def pidfd_of(connection: socket.SocketType, option: int = SO_PEERPIDFD) -> int:
     return connection.getsockopt(socket.SOL_SOCKET, option)
 
 
-def cgroup_of(connection: socket.SocketType, pid: int) -> Hashable:
-    """Return a value that identifies the cgroup of the peer.
+class AcceptedPeer:
+    """The peer of a connection that was accepted: its facts are asked for once.
 
-    :param pid: the pid of the peer.
-    :return: the id of the cgroup; before Linux 6.13 a hash of all cgroups of the
-        peer; ``None`` if the peer has ended.
+    :param connection: the connection.
+    :ivar pid: the pid of the peer, see `credentials_of`.
+    :raises OSError: if the kernel does not know the peer.
     """
-    return cgroup_id_of(connection) or _hash_of_cgroups(pid)
 
+    def __init__(self, connection: socket.SocketType) -> None:
+        self._connection = connection
+        self.pid, self._uid, self._gid = credentials_of(connection)
+        self._pidfd: int | None = None
 
-def cgroup_id_of(connection: socket.SocketType) -> int | None:
-    """Return the id of the cgroup of the peer; ``None`` before Linux 6.13."""
-    try:
-        pidfd = pidfd_of(connection)
-    except OSError:
-        return None
-    info = bytearray(_PIDFD_INFO.pack(_PIDFD_INFO_CGROUPID, 0))
-    try:
-        fcntl.ioctl(pidfd, _PIDFD_GET_INFO, info)
-    except OSError:
-        return None
-    finally:
-        os.close(pidfd)
-    mask, cgroup_id = _PIDFD_INFO.unpack(info)
-    return cgroup_id if mask & _PIDFD_INFO_CGROUPID else None
+    def cgroup(self) -> Hashable:
+        """Return a value that identifies the cgroup of the peer.
+
+        :return: the id of the cgroup; before Linux 6.13 a hash of all cgroups of the
+            peer; ``None`` if the peer has ended.
+        """
+        try:
+            cgroup_id = cgroup_id_of(self._open_pidfd())
+        except OSError:
+            cgroup_id = None
+        return cgroup_id or _hash_of_cgroups(self.pid)
+
+    def identity(self) -> Peer | None:
+        """Return what identifies the peer; its pidfd is open until `close`.
+
+        :return: ``None`` if the kernel returns no pidfd of it.
+        """
+        try:
+            return Peer(self.pid, self._uid, self._gid, self._open_pidfd())
+        except OSError:
+            return None
+
+    def _open_pidfd(self) -> int:
+        if self._pidfd is None:
+            self._pidfd = pidfd_of(self._connection)
+        return self._pidfd
+
+    def close(self) -> None:
+        """Close the pidfd."""
+        if self._pidfd is not None:
+            os.close(self._pidfd)
+            self._pidfd = None
 
 
 def _hash_of_cgroups(pid: int) -> bytes | None:
@@ -106,6 +122,14 @@ def _hash_of_cgroups(pid: int) -> bytes | None:
     finally:
         os.close(fd)
     return hashlib.blake2b(text, digest_size=16).digest()
+
+
+def refuses_descriptors(connection: socket.SocketType) -> bool:
+    """Return whether the kernel refuses the file descriptors that the peer sends."""
+    try:
+        return not connection.getsockopt(socket.SOL_SOCKET, SO_PASSRIGHTS)
+    except OSError:
+        return False
 
 
 def refuse_descriptors(listening: socket.socket) -> None:

@@ -53,8 +53,9 @@ LAYERS = [
         "timestamps",
         "booleans",
         "compact_json",
-        "printable_text",
         "fast_paths",
+        "pidfds",
+        "printable_text",
     },
 ]
 

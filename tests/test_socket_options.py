@@ -9,10 +9,10 @@ import socket
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from devlxd import socket_options
+from devlxd import pidfds
 from devlxd.socket_options import (
     SO_PASSRIGHTS,
-    cgroup_of,
+    AcceptedPeer,
     credentials_of,
     is_listening,
     pidfd_of,
@@ -51,16 +51,40 @@ class PeerTests(SynchronousTestCase):
         """Peers in one cgroup have the same value, also on older kernels."""
         descriptors = Descriptors()
         for _ in range(2):
-            cgroup = cgroup_of(self.ours, os.getpid())
-            self.assertIsNotNone(cgroup)
-            self.assertEqual(cgroup, cgroup_of(self.theirs, os.getpid()))
-            self.patch(socket_options, "_PIDFD_GET_INFO", 0)
+            peers = [AcceptedPeer(end) for end in (self.ours, self.theirs)]
+            cgroups = {peer.cgroup() for peer in peers}
+            self.assertEqual(len(cgroups), 1)
+            self.assertNotIn(None, cgroups)
+            for peer in peers:
+                peer.close()
+            self.patch(pidfds, "_GET_INFO", 0)
         self.assertEqual(descriptors.opened(), [])
 
     def test_no_cgroup(self) -> None:
         """A peer that has ended has no cgroup."""
-        with socket.socket() as other:
-            self.assertIsNone(cgroup_of(other, 2**30))
+        peer = AcceptedPeer(self.ours)
+        self.theirs.close()
+        self.ours.close()
+        peer.pid = 2**30
+        self.assertIsNone(peer.cgroup())
+        self.assertIsNone(peer.identity())
+
+    def test_identity(self) -> None:
+        """The pidfd of the peer is opened once, and closed at the end."""
+        descriptors = Descriptors()
+        peer = AcceptedPeer(self.ours)
+        peer.cgroup()
+        identity = peer.identity()
+        assert identity is not None
+        self.assertEqual(identity, peer.identity())
+        self.assertEqual(
+            (identity.pid, identity.uid, identity.gid),
+            (os.getpid(), os.getuid(), os.getgid()),
+        )
+        self.assertEqual(len(descriptors.opened()), 1)
+        for _ in range(2):
+            peer.close()
+        self.assertEqual(descriptors.opened(), [])
 
 
 class RefuseDescriptorsTests(SynchronousTestCase):

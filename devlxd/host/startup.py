@@ -15,7 +15,8 @@ from pathlib import Path
 from attrs import frozen
 from twisted.logger import Logger
 
-from devlxd.socket_options import SO_PASSRIGHTS, SO_PEERPIDFD, cgroup_id_of
+from devlxd.pidfds import cgroup_id_of
+from devlxd.socket_options import SO_PASSRIGHTS, SO_PEERPIDFD
 
 #: The capabilities that matter, from ``<linux/capability.h>``: the first identifies
 #: callers, the others read every document.
@@ -165,8 +166,20 @@ def _features() -> Iterator[tuple[str, bool]]:
     one, other = socket.socketpair()
     with one, other:
         yield "SO_PEERPIDFD (6.5)", _has_option(one, SO_PEERPIDFD)
-        yield "PIDFD_GET_INFO (6.13)", cgroup_id_of(one) is not None
+        yield "PIDFD_GET_INFO (6.13)", _has_cgroup_ids()
         yield "SO_PASSRIGHTS (6.16)", _has_option(one, SO_PASSRIGHTS)
+
+
+def _has_cgroup_ids() -> bool:
+    """Return whether the kernel returns the cgroup of a process, here of this one."""
+    try:
+        pidfd = os.pidfd_open(os.getpid())
+    except OSError:
+        return False
+    try:
+        return cgroup_id_of(pidfd) is not None
+    finally:
+        os.close(pidfd)
 
 
 def _has_option(connection: socket.socket, option: int) -> bool:

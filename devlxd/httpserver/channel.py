@@ -51,6 +51,7 @@ class DevLXDChannel(StrictChannel):
     _is_half_closed = False
     _ready: Deferred[None] | None = None
     _ignored = 0
+    _is_turn = False
 
     def connectionMade(self) -> None:
         """See `IProtocol.connectionMade`: identify the caller before reading."""
@@ -110,6 +111,17 @@ class DevLXDChannel(StrictChannel):
         self.response = self._successor = None
         self.release_references()
 
+    def receive_now(self, is_turn: bool) -> None:
+        """Receive what the client has sent already, before the reactor reports it.
+
+        :param is_turn: whether this is a turn of the owner, so that the first request
+            needs no other one.
+        """
+        if not self.paused:
+            self._is_turn = is_turn
+            self.transport.doRead()
+            self._is_turn = False
+
     def readConnectionLost(self) -> None:
         """See `IHalfCloseableProtocol.readConnectionLost`.
 
@@ -119,12 +131,20 @@ class DevLXDChannel(StrictChannel):
         self._is_half_closed = True
         if self.is_endless:
             self.forceAbortClient()
+        elif self._is_done and self.is_sent:
+            # Most clients close their connections after a response. This is what
+            # Twisted does with them when it does not serve half-closed ones.
+            self.transport.connectionLost(connectionDone)
         else:
             self._close_if_done()
 
+    @property
+    def _is_done(self) -> bool:
+        is_closing = self.transport.disconnecting
+        return not self.is_busy and not self.paused and not is_closing
+
     def _close_if_done(self) -> None:
-        is_done = not self.is_busy and not self.paused
-        if self._is_half_closed and is_done and not self.transport.disconnecting:
+        if self._is_half_closed and self._is_done:
             self.loseConnection()
 
     def writeConnectionLost(self) -> None:
@@ -144,9 +164,13 @@ class DevLXDChannel(StrictChannel):
             self._successor.dataReceived(data)
             return
         is_free = not self.paused and not self.is_busy
-        if is_free and not self.server.registry.may_serve_now(self.owner):
+        if is_free and not self.may_serve_now():
             self._wait_for_turn()
         self._receive(data)
+
+    def may_serve_now(self) -> bool:
+        """Count a request; return whether it may be served without another turn."""
+        return self._is_turn or self.server.registry.may_serve_now(self.owner)
 
     def _receive(self, data: bytes) -> None:
         """Parse ``data``, and start the timer of a request that begins with it.

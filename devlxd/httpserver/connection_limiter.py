@@ -10,16 +10,18 @@ from collections.abc import Hashable
 from functools import partial
 
 from twisted.internet.address import UNIXAddress
-from twisted.internet.interfaces import IDelayedCall, IProtocolFactory
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
+from devlxd.httpserver.channel import DevLXDChannel
 from devlxd.httpserver.connection_state import ConnectionState
 from devlxd.httpserver.prompt_transport import transport_class
 from devlxd.httpserver.registry import UNIDENTIFIED
 from devlxd.httpserver.site import DevLXDSite
 from devlxd.interfaces import IDevLXDReactor, ITurn
 from devlxd.log_limit import RateLimitedLogger
-from devlxd.socket_options import cgroup_of, credentials_of
+from devlxd.model import Peer
+from devlxd.socket_options import AcceptedPeer
 
 #: The flags that look for data without reading it. Combining them in each call is slow.
 _PEEK = int(socket.MSG_PEEK | socket.MSG_DONTWAIT)
@@ -71,27 +73,38 @@ class ConnectionLimiter:
         :return: whether the connection is, or will be, admitted.
         """
         try:
-            pid, _uid, _gid = credentials_of(connection)
+            peer = AcceptedPeer(connection)
         except OSError:
             connection.close()
             return False
-        if pid in self._refused_pids or _is_closed_by_peer(connection):
+        try:
+            return self._accept(connection, peer, guess)
+        finally:
+            peer.close()
+
+    def _accept(
+        self, connection: socket.SocketType, peer: AcceptedPeer, guess: Hashable
+    ) -> bool:
+        sent, pid = _first_byte(connection), peer.pid
+        if pid in self._refused_pids or sent == b"":
             connection.close()
             return False
         cgroup: Hashable = None
         owner = self._registry.processes.get(pid, _UNKNOWN)
         if owner is _UNKNOWN:
-            cgroup = cgroup_of(connection, pid)
+            cgroup = peer.cgroup()
             owner = self._registry.cgroups.get(cgroup, guess)
         if not self._registry.may_add(owner, self._pending[owner]):
             connection.close()
             self._refuse(owner, pid)
             return False
         if self._registry.may_connect_now(owner):
-            self._admit(connection, pid, cgroup)
+            channel = self._admit(connection, peer, cgroup)
+            if sent is not None:
+                self._receive(channel, is_turn=False)
         else:
             self._pending[owner] += 1
-            turn = partial(self._admit_in_turn, owner, connection, pid, cgroup)
+            turn = partial(self._admit_in_turn, owner, connection, cgroup)
             self._waiting[connection] = self._registry.take_turn(owner, turn)
         return True
 
@@ -138,36 +151,61 @@ class ConnectionLimiter:
         :param descriptor: the file descriptor of its socket, which the connection
             owns from now on.
         """
-        self._adopt(descriptor, self._site.continuing(state))
+        channel = self._site.continuing(state).buildProtocol(_ADDRESS)
+        self._connect(channel, descriptor)
 
     def _admit_in_turn(
-        self,
-        owner: Hashable,
-        connection: socket.SocketType,
-        pid: int,
-        cgroup: Hashable,
+        self, owner: Hashable, connection: socket.SocketType, cgroup: Hashable
     ) -> None:
         del self._waiting[connection]
         self._pending[owner] -= 1
         if not self._pending[owner]:
             del self._pending[owner]
-        if _is_closed_by_peer(connection):
+        sent = _first_byte(connection)
+        if sent == b"":
             connection.close()
-        else:
-            self._admit(connection, pid, cgroup)
+            return
+        peer = AcceptedPeer(connection)
+        try:
+            channel = self._admit(connection, peer, cgroup)
+            if sent is not None:
+                # The guess of the owner may be wrong.
+                self._receive(channel, is_turn=owner == channel.owner)
+        finally:
+            peer.close()
 
-    def _admit(self, connection: socket.SocketType, pid: int, cgroup: Hashable) -> None:
-        self._adopt(connection.detach(), self._site)
+    def _admit(
+        self, connection: socket.SocketType, peer: AcceptedPeer, cgroup: Hashable
+    ) -> DevLXDChannel:
+        channel, identity = self._site.buildProtocol(_ADDRESS), peer.identity()
+        self._connect(channel, connection.detach(), identity)
         # The new channel has identified the caller, and remembered the owner of the
         # process. It is also the owner of the cgroup.
-        owner = self._registry.processes.get(pid, None)
+        owner = self._registry.processes.get(peer.pid, None)
         if owner is not None:
             self._registry.cgroups.put(cgroup, owner)
+        return channel
 
-    def _adopt(self, descriptor: int, factory: IProtocolFactory) -> None:
-        """Create a transport and a channel for a connection."""
-        channel = factory.buildProtocol(_ADDRESS)
-        assert channel is not None
+    def _receive(self, channel: DevLXDChannel, is_turn: bool) -> None:
+        """Receive what a client has sent already, before the reactor reports it.
+
+        :param is_turn: whether this is a turn of the owner of the channel.
+        """
+        if not channel.connected:
+            return
+        try:
+            channel.receive_now(is_turn)
+        except BaseException:
+            channel.forceAbortClient()
+            raise
+
+    def _connect(
+        self, channel: DevLXDChannel, descriptor: int, peer: Peer | None = None
+    ) -> None:
+        """Create the transport of a channel; report it if that is not possible.
+
+        :param peer: the peer of the connection, if it is known.
+        """
         try:
             connection = socket.socket(
                 socket.AF_UNIX, socket.SOCK_STREAM, 0, descriptor
@@ -181,8 +219,15 @@ class ConnectionLimiter:
         except OSError as error:
             connection.close()
             self._report(error)
-        else:
+            return
+        transport.accepted_peer = peer
+        try:
             channel.makeConnection(transport)
+        except BaseException:
+            transport.abortConnection()
+            raise
+        finally:
+            transport.accepted_peer = None
 
     def _report(self, error: OSError) -> None:
         self._limited_log.error(
@@ -192,11 +237,15 @@ class ConnectionLimiter:
         )
 
 
-def _is_closed_by_peer(connection: socket.SocketType) -> bool:
-    """Return whether the peer has closed the connection without sending anything."""
+def _first_byte(connection: socket.SocketType) -> bytes | None:
+    """Return the first byte that the peer has sent, without receiving it.
+
+    :return: empty if the peer has closed the connection without sending anything;
+        ``None`` if it has not sent anything yet.
+    """
     try:
-        return not connection.recv(1, _PEEK)
+        return connection.recv(1, _PEEK)
     except BlockingIOError:
-        return False
+        return None
     except OSError:
-        return True
+        return b""

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from devlxd.fast_paths import FastPath, is_on
 from devlxd.httpserver.file_transport import FileTransport
 
@@ -20,6 +22,10 @@ class PromptTransport(FileTransport):
             data = data[self._send(data) :]
         if data:
             super().write(data)
+
+    def writeSequence(self, iovec: Iterable[bytes]) -> None:
+        """See `ITransport.writeSequence`."""
+        self.write(b"".join(iovec))
 
     def _send(self, data: bytes) -> int:
         """Send what the socket takes; return how much that was, in bytes.

@@ -109,7 +109,7 @@ class ConnectionRegistry(Generic[Connection]):
     :param max_connections: returns how many connections one owner may have.
     :ivar processes: the recent owners by the pids of their processes.
     :ivar cgroups: the recent owners by their cgroups, see
-        `devlxd.socket_options.cgroup_of`.
+        `devlxd.socket_options.AcceptedPeer.cgroup`.
     """
 
     def __init__(

@@ -32,12 +32,17 @@ import os
 import socket
 
 from twisted.internet.address import UNIXAddress
-from twisted.internet.error import ConnectionDone
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IDelayedCall, IProtocol, IReactorFDSet
 from twisted.internet.tcp import Connection
 from twisted.internet.unix import Server
 from twisted.python.failure import Failure
 from twisted.web import http
+from zope.interface import implementer
+
+from devlxd.interfaces import IAcceptedTransport
+from devlxd.model import Peer
+from devlxd.socket_options import refuses_descriptors
 
 
 class HTTPChannelBase(http.HTTPChannel):
@@ -115,6 +120,12 @@ class HTTPChannelBase(http.HTTPChannel):
         return descriptor
 
     @property
+    def is_sent(self) -> bool:
+        """Whether all data that was written to the transport is known to be sent."""
+        transport = self.transport
+        return isinstance(transport, TransportBase) and not transport.is_queued
+
+    @property
     def abort_call(self) -> IDelayedCall | None:
         """The scheduled call that aborts the connection, if there is one."""
         call: IDelayedCall | None = self._abortingCall
@@ -147,6 +158,7 @@ class HTTPChannelBase(http.HTTPChannel):
         self.accept_body()
 
 
+@implementer(IAcceptedTransport)
 class TransportBase(Server):
     """Twisted's transport, for a connection that was accepted without Twisted.
 
@@ -154,6 +166,8 @@ class TransportBase(Server):
     :param protocol: the protocol, which has not been connected yet.
     :param reactor: notifies of data to read, and of room to write.
     """
+
+    accepted_peer: Peer | None = None
 
     def __init__(
         self,
@@ -163,6 +177,20 @@ class TransportBase(Server):
     ) -> None:
         super().__init__(connection, protocol, "", None, 0, reactor)
         self.repstr = f"<{type(self).__name__} of {type(protocol).__name__}>"
+        self.may_have_descriptors = not refuses_descriptors(connection)
+
+    def doRead(  # type: ignore[override] # Twisted wraps this class without types
+        self,
+    ) -> ConnectionLost | ConnectionDone | None:
+        """See `IReadDescriptor.doRead`.
+
+        Where the kernel refuses file descriptors that the client sends, they are not
+        looked for: that takes most of the time of a read.
+        """
+        if self.may_have_descriptors:
+            found: ConnectionLost | ConnectionDone | None = super().doRead()
+            return found
+        return Connection.doRead(self)
 
     def getPeer(self) -> UNIXAddress:
         """See `ITransport.getPeer`: the address to which the client has bound."""

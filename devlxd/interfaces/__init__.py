@@ -14,6 +14,7 @@ from devlxd.interfaces.bus import (
 )
 from devlxd.interfaces.guest_states import IGuestStates, IReadyObserver
 from devlxd.interfaces.identification import (
+    IAcceptedTransport,
     ICallerIdentifier,
     IIDMap,
     IMonitoredRuntime,
@@ -65,6 +66,7 @@ from devlxd.interfaces.system import (
 )
 
 __all__ = [
+    "IAcceptedTransport",
     "IAdmission",
     "ICallerIdentifier",
     "IConnection",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Container, Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import MappingProxyType
 
@@ -40,6 +40,14 @@ class NotInContainer(Exception):
         super().__init__(reason)
         self.kind = kind
         self.facts = facts
+
+
+class IAcceptedTransport(ITransport):
+    """The transport of a connection whose peer was found when it was accepted."""
+
+    accepted_peer: Peer | None = Attribute(
+        "The peer, which never changes, while its pidfd is open; otherwise ``None``."
+    )
 
 
 class IPeerSource(Interface):
@@ -166,6 +174,26 @@ class IProcessTable(Interface):
     def is_alive(pidfd: int) -> bool:
         """Return whether the process of ``pidfd`` has not ended."""
 
+    def cgroup_key(pid: int, pidfd: int) -> Hashable:
+        """Return a value that stands for the cgroups of a process.
+
+        As long as a process has the same key, `cgroups` returns the same paths. While
+        the table is used, no process with other paths ever has this key.
+
+        :param pid: the pid of that process.
+        :raises OSError: if the process has ended, and its pid may be used again.
+        """
+
+    def namespace_among(pidfd: int, namespaces: Container[int]) -> int | None:
+        """Return the first pid namespace of a process that is one of ``namespaces``.
+
+        Its namespaces are those of `pid_namespaces`, in that order.
+
+        :return: ``None`` if none is.
+        :raises OSError: if the process has ended, or the kernel does not return this
+            (before Linux 6.11).
+        """
+
     def close_pidfd(pidfd: int) -> None:
         """Close a pidfd that `open_pidfd` returned."""
 
@@ -198,6 +226,9 @@ class IRuntime(Interface):
         Decide by the components that only the host's root can create. Read the path
         from its root: a guest chooses everything below the cgroup of its container,
         and a user everything below ``user.slice``.
+
+        Decide by nothing but the path: while a container runs, the answer for each of
+        its cgroups is remembered.
 
         :param cgroup: a path as in ``/proc/PID/cgroup``, for example
             ``/lxc.payload.c1/init.scope``.

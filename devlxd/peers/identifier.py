@@ -35,6 +35,7 @@ from devlxd.peers.checks import UNRECORDED, Checks, RecordedChecks
 from devlxd.peers.claimed_containers import container_of, describes
 from devlxd.peers.id_maps import IDMapError, recorded_id_map
 from devlxd.peers.init_identifier import InitIdentifier
+from devlxd.peers.known_runs import KnownRuns
 from devlxd.peers.refusals import describe_peer, describe_refusal, origin_of
 from devlxd.peers.runs import Run, RunRegistry
 
@@ -71,6 +72,7 @@ class CallerIdentifier(Service):
         self._claims = CgroupClaims(processes, runtimes)
         inits = InitIdentifier(processes, self._claims)
         self._runs = RunRegistry(processes, inits.identify, reactor)
+        self._known = KnownRuns(processes, self._runs)
         self._runs.observers.append(self)
         # By the container's name: the run whose callers are identified. Those of other
         # runs with that name are refused.
@@ -79,7 +81,8 @@ class CallerIdentifier(Service):
     def identify(self, peer: Peer) -> Caller:
         """See `ICallerIdentifier.identify`."""
         try:
-            caller, run = self._find(peer, self._runs.run_in, UNRECORDED)
+            run = self._known.run_of(peer) or self._examine(peer)
+            caller = self._caller_in(run, peer.uid, UNRECORDED)
         except _ERRORS as error:
             raise describe_refusal(
                 peer, error, self._processes, self._claims
@@ -87,10 +90,18 @@ class CallerIdentifier(Service):
         self._served[caller.container] = run
         return caller
 
+    def _examine(self, peer: Peer) -> Run:
+        """Return the run of a peer by all checks, and remember the peer's cgroups."""
+        cgroups = self._known.cgroups_of(peer)
+        run = self._find_run(peer, self._runs.run_in, UNRECORDED)
+        self._known.remember(peer, cgroups, run)
+        return run
+
     def explain(self, pid: int) -> Explanation:
         """See `IExplainer.explain`.
 
-        A run that is not known yet is not known afterwards, either.
+        All checks are made, also if the cgroup of the process is known. A run that is
+        not known yet is not known afterwards, either.
         """
         checks, caller = RecordedChecks(pid), None
         with ExitStack() as opened:
@@ -101,7 +112,8 @@ class CallerIdentifier(Service):
 
             try:
                 peer = self._open_process(pid, opened, checks)
-                caller, _run = self._find(peer, run_in, checks)
+                run = self._find_run(peer, run_in, checks)
+                caller = self._caller_in(run, peer.uid, checks)
             except _ERRORS as error:
                 checks.failed(error)
         return checks.explanation(caller)
@@ -128,15 +140,12 @@ class CallerIdentifier(Service):
         checks.passed("{}", description)
         return peer
 
-    def _find(
-        self, peer: Peer, run_in: Callable[[int, int, Checks], Run], checks: Checks
-    ) -> tuple[Caller, Run]:
-        """Return the caller of a peer, and its run, by all checks.
+    def _caller_in(self, run: Run, host_uid: int, checks: Checks) -> Caller:
+        """Return a caller of a run, by the document of its container.
 
-        :param run_in: see `RunRegistry.run_in`.
+        :param host_uid: the uid of the caller on the host.
         :param checks: receives the checks.
         """
-        run = self._find_run(peer, run_in, checks)
         checks.begin("document")
         container = container_of(run.confirmed_claim, self._store)
         checks.passed(
@@ -149,14 +158,18 @@ class CallerIdentifier(Service):
         self._check_served(container, run)
         checks.passed("no other running container is called {}", container.name)
         checks.begin("user")
-        uid = (recorded_id_map(container) or run.id_map).inside(peer.uid)
-        checks.passed(_USER if uid is not None else _NO_USER, peer.uid, uid)
-        return Caller(container.name, uid, run.number, run.init), run
+        uid = (recorded_id_map(container) or run.id_map).inside(host_uid)
+        checks.passed(_USER if uid is not None else _NO_USER, host_uid, uid)
+        return Caller(container.name, uid, run.number, run.init)
 
     def _find_run(
         self, peer: Peer, run_in: Callable[[int, int, Checks], Run], checks: Checks
     ) -> Run:
-        """Return the run that a peer belongs to, see `_find`."""
+        """Return the run that a peer belongs to, by all checks.
+
+        :param run_in: see `RunRegistry.run_in`.
+        :param checks: receives the checks.
+        """
         if peer.pidfd is None:
             raise NotInContainer("it has no pidfd", "no pidfd")
         checks.begin("cgroup")

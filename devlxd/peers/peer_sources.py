@@ -7,13 +7,13 @@ import errno
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from twisted.internet.interfaces import ISystemHandle, ITransport
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from devlxd.interfaces import IPeerSource, NotInContainer
+from devlxd.interfaces import IAcceptedTransport, IPeerSource, NotInContainer
 from devlxd.model import Peer
 from devlxd.socket_options import SO_PEERPIDFD, credentials_of, pidfd_of
 
@@ -55,9 +55,15 @@ class SocketPeerSource:
                 return False
         return True
 
-    @contextmanager
-    def open_peer(self, transport: ITransport) -> Iterator[Peer]:
+    def open_peer(self, transport: ITransport) -> AbstractContextManager[Peer]:
         """See `IPeerSource.open_peer`."""
+        accepted = IAcceptedTransport(transport, None)
+        if accepted is not None and accepted.accepted_peer is not None:
+            return nullcontext(accepted.accepted_peer)
+        return self._open_peer(transport)
+
+    @contextmanager
+    def _open_peer(self, transport: ITransport) -> Iterator[Peer]:
         connection = _unix_socket_of(transport)
         try:
             pid, uid, gid = credentials_of(connection)

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import os
 import select
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Generator, Hashable, Iterator, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from devlxd.interfaces import IIDMap, IProcessTable
 from devlxd.model import ProcessStatus
 from devlxd.peers.cgroups import parse_cgroups
 from devlxd.peers.id_maps import PRIVILEGED, parse_uid_map
+from devlxd.pidfds import cgroup_id_of, open_pid_namespace
 
 #: The ioctl that opens the parent of a pid namespace (``ioctl_nsfs(2)``).
 _NS_GET_PARENT = 0xB702
@@ -43,6 +46,11 @@ def _own_namespace() -> int:
 
 def _current_boot() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def _has_one_hierarchy() -> bool:
+    """Return whether cgroup v2 is the only hierarchy of this host."""
+    return Path("/proc/self/cgroup").read_bytes().count(b"\n") == 1
 
 
 def _init_of(namespace: int) -> int:
@@ -71,6 +79,7 @@ class ProcFS:
 
     _host_namespace: int = field(factory=_own_namespace)
     _boot: str = field(factory=_current_boot)
+    _has_one_hierarchy: bool = field(factory=_has_one_hierarchy)
 
     def cgroups(self, pid: int) -> Sequence[str]:
         """See `IProcessTable.cgroups`."""
@@ -81,7 +90,7 @@ class ProcFS:
 
     def pid_namespaces(self, pid: int) -> Sequence[int]:
         """See `IProcessTable.pid_namespaces`."""
-        return [number for _fd, number in self._walk_outwards(pid)]
+        return [number for _fd, number in self._walk_from(pid)]
 
     def init(self, pid: int) -> int:
         """See `IProcessTable.init`.
@@ -89,7 +98,7 @@ class ProcFS:
         Before Linux 6.11 this examines all processes until it finds the init.
         """
         number = init = 0
-        for fd, outer in self._walk_outwards(pid):
+        for fd, outer in self._walk_from(pid):
             number, init = outer, _init_of(fd)
         if not number:
             raise ProcessLookupError(
@@ -97,13 +106,27 @@ class ProcFS:
             )
         return init or self._search_init(number)
 
-    def _walk_outwards(self, pid: int) -> Iterator[tuple[int, int]]:
-        """Walk from the pid namespace of ``pid`` to the last one below the host's.
+    def namespace_among(self, pidfd: int, namespaces: Container[int]) -> int | None:
+        """See `IProcessTable.namespace_among`."""
+        walk = self._walk_outwards(open_pid_namespace(pidfd))
+        with closing(walk):
+            for _fd, number in walk:
+                if number in namespaces:
+                    return number
+        return None
 
-        :return: an iterator that yields, for each namespace, a file descriptor, which
+    def _walk_from(self, pid: int) -> Iterator[tuple[int, int]]:
+        """Walk outwards from the pid namespace of ``pid``."""
+        path = f"/proc/{pid}/ns/pid"
+        return self._walk_outwards(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+
+    def _walk_outwards(self, fd: int) -> Generator[tuple[int, int], None, None]:
+        """Walk from a pid namespace to the last one below the host's.
+
+        :param fd: a file descriptor of the namespace, which this closes.
+        :return: a generator that yields, for each namespace, a file descriptor, which
             it closes at the next step, and the number of the namespace.
         """
-        fd = os.open(f"/proc/{pid}/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         try:
             for _level in range(_MAX_LEVEL + 1):
                 number = os.fstat(fd).st_ino
@@ -203,14 +226,30 @@ class ProcFS:
         poll.register(pidfd, select.POLLIN)
         return not poll.poll(0)
 
+    def cgroup_key(self, pid: int, pidfd: int) -> Hashable:
+        """See `IProcessTable.cgroup_key`.
+
+        On a host with no hierarchy but v2 it is the id of the cgroup: a cgroup cannot
+        be renamed there. On other hosts, and before Linux 6.13, it is a hash of all
+        paths.
+        """
+        cgroup_id = cgroup_id_of(pidfd) if self._has_one_hierarchy else None
+        if cgroup_id is not None:
+            return cgroup_id
+        # A guest can make the paths long.
+        return hashlib.blake2b(self._read_bytes(pid, "cgroup"), digest_size=32).digest()
+
     def close_pidfd(self, pidfd: int) -> None:
         """See `IProcessTable.close_pidfd`."""
         os.close(pidfd)
 
     def _read(self, pid: int, name: str) -> str:
-        # The buffering and decoding of open() would take most of the time.
+        return os.fsdecode(self._read_bytes(pid, name))
+
+    def _read_bytes(self, pid: int, name: str) -> bytes:
+        # The buffering of open() would take most of the time.
         fd = os.open(f"/proc/{pid}/{name}", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            return os.fsdecode(b"".join(iter(partial(os.read, fd, _READ_SIZE), b"")))
+            return b"".join(iter(partial(os.read, fd, _READ_SIZE), b""))
         finally:
             os.close(fd)

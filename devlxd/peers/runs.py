@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 
-from attrs import frozen
+from attrs import field, frozen
 from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -22,6 +22,7 @@ from devlxd.interfaces import (
 from devlxd.model import Claim, Init
 from devlxd.peers.checks import UNRECORDED, Checks
 from devlxd.peers.init_identifier import IdentifiedInit
+from devlxd.peers.known_cgroups import KnownCgroups
 from devlxd.peers.refusals import origin_of
 
 
@@ -40,6 +41,7 @@ class Run:
     :ivar id_map: the uid map of its init.
     :ivar init: its init, as a later devlxd recognizes it.
     :ivar pidfds: pidfds of its init and, if there is one, of its monitor.
+    :ivar cgroups: cgroups in which `cgroup_claim` is known to be the only claim.
     """
 
     number: int
@@ -49,6 +51,7 @@ class Run:
     id_map: IIDMap
     init: Init
     pidfds: tuple[int, ...]
+    cgroups: KnownCgroups = field(factory=KnownCgroups, eq=False, repr=False)
 
 
 def _report_known(run: Run, checks: Checks) -> None:
@@ -119,7 +122,7 @@ class RunRegistry:
             `InitIdentifier.identify`.
         :raises OSError: if the init cannot be examined.
         """
-        run = self._known(namespace, checks)
+        run = self.known(namespace, checks)
         if run is None:
             run = self._examine(namespace, pid, next(self._numbers), checks)
             self._watch(run)
@@ -132,7 +135,7 @@ class RunRegistry:
         A run that was not known is not known afterwards either: its pidfds are open
         inside the ``with`` block only, and its number is 0.
         """
-        run = self._known(namespace, checks)
+        run = self.known(namespace, checks)
         if run is not None:
             yield run
             return
@@ -163,8 +166,16 @@ class RunRegistry:
         known, _ = self._runs.get(run.namespace, (None, None))
         return known is run
 
-    def _known(self, namespace: int, checks: Checks) -> Run | None:
-        """Return the known run in a pid namespace, if it has not ended."""
+    @property
+    def namespaces(self) -> Collection[int]:
+        """The numbers of the pid namespaces of the known runs."""
+        return self._runs.keys()
+
+    def known(self, namespace: int, checks: Checks = UNRECORDED) -> Run | None:
+        """Return the known run in a pid namespace, if it has not ended.
+
+        :param checks: receives the checks that were made when it was first seen.
+        """
         run, _ = self._runs.get(namespace, (None, None))
         if run is None:
             return None

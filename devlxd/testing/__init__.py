@@ -46,8 +46,6 @@ from devlxd.testing.callers import (
     MemoryIdentifier,
     MemoryMonitoredRuntime,
     MemoryPeerSource,
-    MemoryProcess,
-    MemoryProcessTable,
     MemoryRuntime,
     RecordingRunObserver,
 )
@@ -63,6 +61,7 @@ from devlxd.testing.notifiers import (
     MemoryHandoverStore,
     RecordingNotifier,
 )
+from devlxd.testing.processes import MemoryProcess, MemoryProcessTable
 from devlxd.testing.reactor import (
     MemoryDevLXDReactor,
     MemoryThreadPool,

@@ -99,7 +99,7 @@ class StartupTests(SynchronousTestCase):
     def test_kernel(self) -> None:
         """What the kernel lacks is named, with the version that has it."""
         self.patch(startup, "_has_option", lambda connection, option: False)
-        self.patch(startup, "cgroup_id_of", lambda connection: None)
+        self.patch(startup, "cgroup_id_of", lambda pidfd: None)
         result, detail = self.result("kernel")
         self.assertEqual(result, "warning")
         self.assertTrue(

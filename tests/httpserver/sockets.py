@@ -16,8 +16,8 @@ from devlxd.testing import MemoryDevLXDReactor
 class SocketClient:
     """A client that is connected by a socket pair.
 
-    The site writes to Twisted's own transport, so that buffers, and references
-    after the connection is closed, are those of production.
+    The transport is that of production: so are its buffers, and its references after
+    the connection is closed.
 
     :param kind: the class of the site's transport.
     :ivar transport: the site's transport; ``None`` once it is closed.

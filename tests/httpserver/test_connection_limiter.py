@@ -7,14 +7,18 @@ import os
 import socket
 from collections.abc import Callable, Hashable
 
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IReadDescriptor
-from twisted.internet.protocol import Protocol
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
+from devlxd import fast_paths
 from devlxd.containers.memory_store import MemoryStore
+from devlxd.fast_paths import FastPath
 from devlxd.guest_sites import GuestSites
 from devlxd.guestapi.dialects import DEFAULT_DIALECT
+from devlxd.httpserver.channel import DevLXDChannel
 from devlxd.httpserver.connection_limiter import ConnectionLimiter
 from devlxd.httpserver.registry import (
     CONNECTION_COST,
@@ -22,8 +26,9 @@ from devlxd.httpserver.registry import (
     REQUESTS_PER_ITERATION,
     UNIDENTIFIED,
 )
-from devlxd.model import Caller, Container
-from devlxd.socket_options import cgroup_of
+from devlxd.interfaces import IAcceptedTransport, ITurn
+from devlxd.model import Caller, Container, Peer
+from devlxd.socket_options import AcceptedPeer
 from devlxd.testing import (
     GUEST,
     MemoryDevLXDReactor,
@@ -31,6 +36,11 @@ from devlxd.testing import (
     MemoryPeerSource,
 )
 from tests.default_limits import limits
+from tests.descriptors import Descriptors
+from tests.httpserver.sockets import SocketClient
+
+#: A request to which the response is a line.
+GET = b"GET / HTTP/1.1\r\nHost: lxd\r\n\r\n"
 
 #: The limit of connections of one container in these tests.
 LIMIT = REQUESTS_PER_ITERATION + 10
@@ -53,12 +63,17 @@ def is_closed(guest: socket.socket) -> bool:
         return not guest.recv(1, socket.MSG_DONTWAIT)
     except BlockingIOError:
         return False
+    except ConnectionResetError:
+        # What the guest has sent was not read.
+        return True
 
 
 class ConnectionLimiterTests(SynchronousTestCase):
     """Admission of new connections."""
 
     def setUp(self) -> None:
+        # The tests need not wait for responses.
+        self.patch(fast_paths, "enabled", {FastPath.WRITES})
         self.reactor = MemoryDevLXDReactor()
         self.site = GuestSites(
             MemoryStore([Container("c1")]),
@@ -73,6 +88,7 @@ class ConnectionLimiterTests(SynchronousTestCase):
         self.admitted = 0
         # In place of the identification of the caller by a channel.
         self.identify: Callable[[], None] = lambda: None
+        self.build = self.site.buildProtocol
         self.patch(self.site, "buildProtocol", self.admit)
 
     def admit(self, _: object) -> Protocol:
@@ -81,11 +97,17 @@ class ConnectionLimiterTests(SynchronousTestCase):
         self.identify()
         return Protocol()
 
-    def connect(self, count: int = 1, guess: Hashable = UNIDENTIFIED) -> None:
-        """Pass new connections to the limiter; the peer of each is this process."""
+    def connect(
+        self, count: int = 1, sent: bytes = b"", guess: Hashable = UNIDENTIFIED
+    ) -> None:
+        """Pass new connections to the limiter; the peer of each is this process.
+
+        :param sent: what each guest has sent before.
+        """
         for _ in range(count):
             ours, guest = socket.socketpair()
             self.addCleanup(guest.close)
+            guest.sendall(sent)
             self.guests.append(guest)
             self.limiter.connection_accepted(ours, guess)
 
@@ -123,7 +145,7 @@ class ConnectionLimiterTests(SynchronousTestCase):
         processes = self.registry.processes
         self.identify = lambda: processes.put(os.getpid(), "c1")
         self.connect()
-        cgroup = cgroup_of(self.guests[0], os.getpid())
+        cgroup = AcceptedPeer(self.guests[0]).cgroup()
         self.reactor.advance(PROCESS_EXPIRY)
         self.assertEqual(self.registry.cgroups.get(cgroup, None), "c1")
         for n in range(LIMIT):
@@ -148,6 +170,119 @@ class ConnectionLimiterTests(SynchronousTestCase):
         self.assertEqual((self.admitted, self.closed()), (0, 1))
         self.reactor.advance(0)
         self.assertEqual(self.admitted, 0)
+
+    def test_sent(self) -> None:
+        """What a guest has sent before it is admitted is answered at once."""
+        self.patch(self.site, "buildProtocol", self.build)
+        self.connect(ADMITTED_IMMEDIATELY, GET)
+        for guest in self.guests:
+            self.assertTrue(guest.recv(1000, socket.MSG_DONTWAIT).endswith(b"\n"))
+
+    def test_sent_in_turn(self) -> None:
+        """What is sent by a guest that waits for a turn is answered in that turn."""
+        self.patch(self.site, "buildProtocol", self.build)
+        self.registry.take_turn(UNIDENTIFIED, lambda: None)
+        self.connect(1, GET)
+        (guest,) = self.guests
+        self.assertRaises(BlockingIOError, guest.recv, 1, socket.MSG_DONTWAIT)
+        self.reactor.advance(0)
+        self.assertTrue(guest.recv(1000, socket.MSG_DONTWAIT).endswith(b"\n"))
+
+    def record_turns(self) -> list[Hashable]:
+        """Return a list that gets the owner of each turn that is taken from now on."""
+        owners: list[Hashable] = []
+        take = self.registry.take_turn
+
+        def take_turn(owner: Hashable, work: Callable[[], None]) -> ITurn:
+            owners.append(owner)
+            return take(owner, work)
+
+        self.patch(self.registry, "take_turn", take_turn)
+        return owners
+
+    def test_one_turn(self) -> None:
+        """A new connection and its first request take one turn of their owner."""
+        self.patch(self.site, "buildProtocol", self.build)
+        owners = self.record_turns()
+        self.registry.processes.put(os.getpid(), "c1")
+        self.connect(LIMIT, GET)
+        self.reactor.advance(0)
+        for guest in self.guests:
+            self.assertTrue(guest.recv(1000, socket.MSG_DONTWAIT).endswith(b"\n"))
+        self.assertEqual(owners, ["c1"] * (LIMIT - ADMITTED_IMMEDIATELY))
+
+    def test_turn_of_another(self) -> None:
+        """A request is not served in the turn of another owner, if its own has many."""
+        self.patch(self.site, "buildProtocol", self.build)
+        for n in range(REQUESTS_PER_ITERATION):
+            self.registry.add("c1", n)  # type: ignore[arg-type] # any hashable value
+        self.registry.take_turn(UNIDENTIFIED, lambda: None)
+        self.connect(1, GET)
+        for _ in range(3):
+            self.registry.take_turn("c1", lambda: None)
+        owners = self.record_turns()
+        self.reactor.advance(0)
+        self.assertEqual(owners, ["c1"])
+
+    def test_closed_by_guest(self) -> None:
+        """A connection that a guest closes after a response is closed at once."""
+        self.patch(self.site, "buildProtocol", self.build)
+        client = SocketClient(self.site)
+        self.assertTrue(client.send(GET).endswith(b"\n"))
+        self.assertEqual(len(list(self.registry.all())), 1)
+        client.close()
+        transport = client.transport
+        assert transport is not None
+        reason = transport.doRead()
+        self.assertIsInstance(reason, ConnectionDone)
+        transport.readConnectionLost(connectionDone)
+        self.assertEqual(list(self.registry.all()), [])
+        self.assertNotIn(transport, self.reactor.readers)
+        self.assertNotIn(transport, self.reactor.writers)
+
+    def test_fails(self) -> None:
+        """A connection whose channel fails is closed, and the failure is reported."""
+
+        def fail(channel: object, is_turn: bool) -> None:
+            raise ZeroDivisionError("on purpose")
+
+        self.patch(self.site, "buildProtocol", self.build)
+        self.patch(DevLXDChannel, "receive_now", fail)
+        self.assertRaises(ZeroDivisionError, self.connect, 1, GET)
+        self.reactor.advance(0)
+        self.assertEqual(self.closed(), 1)
+
+    def test_fails_early(self) -> None:
+        """A connection whose channel fails when it is made is closed as well."""
+
+        def fail() -> None:
+            raise ZeroDivisionError("on purpose")
+
+        protocol = Protocol()
+        self.patch(protocol, "connectionMade", fail)
+        self.patch(self.site, "buildProtocol", lambda _: protocol)
+        self.assertRaises(ZeroDivisionError, self.connect)
+        self.assertIsNone(IAcceptedTransport(protocol.transport).accepted_peer)
+        self.reactor.advance(0)
+        self.assertEqual(self.closed(), 1)
+
+    def test_peer(self) -> None:
+        """The peer is found once; its pidfd is closed after the identification."""
+        peers: list[Peer | None] = []
+
+        class Recorder(Protocol):
+            def connectionMade(self) -> None:
+                peers.append(IAcceptedTransport(self.transport).accepted_peer)
+
+        recorder = Recorder()
+        self.patch(self.site, "buildProtocol", lambda _: recorder)
+        descriptors = Descriptors()
+        self.connect()
+        (peer,) = peers
+        assert peer is not None
+        self.assertEqual((peer.pid, peer.uid), (os.getpid(), os.getuid()))
+        self.assertEqual([fd for fd in descriptors.opened() if "pidfd" in fd], [])
+        self.assertIsNone(IAcceptedTransport(recorder.transport).accepted_peer)
 
     def test_full_reactor(self) -> None:
         """A connection that the reactor does not accept is closed and logged."""

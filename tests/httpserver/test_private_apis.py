@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import os
 import re
 import socket
 import textwrap
@@ -14,6 +15,7 @@ from types import ModuleType
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
 from twisted.internet.address import UNIXAddress
 from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IFileDescriptorReceiver
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -23,6 +25,7 @@ from twisted.python.modules import getModule
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web import http
 from twisted.web.server import Request, Site
+from zope.interface import implementer
 
 from devlxd.httpserver import autobahn_private_apis, twisted_private_apis
 from devlxd.httpserver.autobahn_private_apis import (
@@ -31,6 +34,7 @@ from devlxd.httpserver.autobahn_private_apis import (
     websocket_factory,
 )
 from devlxd.httpserver.twisted_private_apis import HTTPChannelBase, TransportBase
+from devlxd.socket_options import refuse_descriptors
 from devlxd.testing import MemoryDevLXDReactor
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -54,6 +58,23 @@ class PendingRequest(http.Request):
 
     def process(self) -> None:
         """See `Request.process`: do nothing yet."""
+
+
+@implementer(IFileDescriptorReceiver)
+class DescriptorReceiver(Protocol):
+    """A protocol that keeps what it receives."""
+
+    def __init__(self) -> None:
+        self.data = b""
+        self.descriptors: list[int] = []
+
+    def dataReceived(self, data: bytes) -> None:
+        """See `IProtocol.dataReceived`."""
+        self.data += data
+
+    def fileDescriptorReceived(self, descriptor: int) -> None:
+        """See `IFileDescriptorReceiver.fileDescriptorReceived`."""
+        self.descriptors.append(descriptor)
 
 
 class RecordingChannel(HTTPChannelBase):
@@ -233,6 +254,45 @@ class TwistedTests(SynchronousTestCase):
         transport.doWrite()
         self.assertFalse(transport.is_queued)
         self.assertEqual(theirs.recv(10), b"abc")
+
+    def test_descriptors(self) -> None:
+        """File descriptors that are sent along are received, or the kernel refuses."""
+        for is_refused in (False, True):
+            ours, theirs = socket.socketpair()
+            self.addCleanup(theirs.close)
+            if is_refused:
+                refuse_descriptors(ours)
+            receiver = DescriptorReceiver()
+            transport = TransportBase(ours, receiver, MemoryDevLXDReactor())
+            self.addCleanup(transport.abortConnection)
+            if transport.may_have_descriptors:
+                socket.send_fds(theirs, [b"abc"], [theirs.fileno()])
+            else:
+                self.assertTrue(is_refused)
+                self.assertRaises(
+                    OSError, socket.send_fds, theirs, [b"abc"], [theirs.fileno()]
+                )
+                theirs.sendall(b"abc")
+            self.assertIsNone(transport.doRead())
+            self.assertEqual(receiver.data, b"abc")
+            count = int(transport.may_have_descriptors)
+            self.assertEqual(len(receiver.descriptors), count)
+            for descriptor in receiver.descriptors:
+                os.close(descriptor)
+            theirs.close()
+            self.assertIsInstance(transport.doRead(), ConnectionDone)
+
+    def test_is_sent(self) -> None:
+        """A channel knows whether all data is sent, with a transport of ours only."""
+        self.assertFalse(self.channel.is_sent)
+        ours, theirs = socket.socketpair()
+        self.addCleanup(theirs.close)
+        transport = TransportBase(ours, self.channel, MemoryDevLXDReactor())
+        self.channel.makeConnection(transport)
+        self.addCleanup(self.channel.forceAbortClient)
+        self.assertTrue(self.channel.is_sent)
+        transport.write(b"abc")
+        self.assertFalse(self.channel.is_sent)
 
     def test_address(self) -> None:
         """A transport knows the address to which its client has bound."""

@@ -43,6 +43,12 @@ class PromptTransportTests(SynchronousTestCase):
         self.assertEqual(self.client.recv(10), b"abc")
         self.assertFalse(self.transport.is_queued)
 
+    def test_sequence(self) -> None:
+        """A sequence is sent as one piece."""
+        self.transport.writeSequence([b"ab", b"", b"c"])
+        self.assertEqual(self.client.recv(10), b"abc")
+        self.assertFalse(self.transport.is_queued)
+
     def test_order(self) -> None:
         """What the client does not read yet is queued, and sent in order."""
         written = [bytes([n]) * 2**18 for n in range(8)]

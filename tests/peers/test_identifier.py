@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
+from devlxd import fast_paths
 from devlxd.containers.memory_store import MemoryStore
 from devlxd.interfaces import (
     ICallerIdentifier,
@@ -65,11 +66,15 @@ class IdentifierTestCase(SynchronousTestCase):
         )
         self.table = MemoryProcessTable()
         self.reactor = MemoryDevLXDReactor()
+        self.use_new_identifier()
+        self.add_init(10, "/lxc.payload.attacker", ATTACKER, "attacker")
+        self.add_init(20, "/lxc.payload.victim/init.scope", VICTIM, "victim")
+
+    def use_new_identifier(self) -> None:
+        """Replace the identifier by one that knows no run."""
         self.identifier = CallerIdentifier(
             self.store, self.table, known_runtimes(), self.reactor
         )
-        self.add_init(10, "/lxc.payload.attacker", ATTACKER, "attacker")
-        self.add_init(20, "/lxc.payload.victim/init.scope", VICTIM, "victim")
 
     def add_init(
         self,
@@ -622,6 +627,31 @@ class V1AttackTests(HybridAttackTests):
         self.assert_refused("in the cgroups of attacker and victim", text)
 
 
+class KnownAttackTests(AttackTests):
+    """Attacks by root in a container whose run and cgroup are known."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.identify("/lxc.payload.attacker")
+        self.identify("/lxc.payload.victim", [VICTIM])
+
+
+class HybridKnownAttackTests(HybridAttackTests, KnownAttackTests):
+    """Attacks by root in a container that is known, on a hybrid host."""
+
+
+class V1KnownAttackTests(V1AttackTests, KnownAttackTests):
+    """Attacks by root in a container that is known, on a host without cgroup v2."""
+
+
+class SlowAttackTests(AttackTests):
+    """Attacks by root in a container, where all checks are made for each peer."""
+
+    def setUp(self) -> None:
+        self.patch(fast_paths, "enabled", set())
+        super().setUp()
+
+
 class CallerIdentifierTests(IdentifierTestCase):
     """Callers and their runs."""
 
@@ -712,9 +742,7 @@ class CallerOfTests(IdentifierTestCase):
         init = self.identify("/lxc.payload.attacker").init
         assert init is not None
         self.init = init
-        self.identifier = CallerIdentifier(
-            self.store, self.table, known_runtimes(), self.reactor
-        )
+        self.use_new_identifier()
 
     def assert_unknown(self, reason: str, init: Init | None = None) -> None:
         """Check that an init is refused, by default that of the attacker's run."""

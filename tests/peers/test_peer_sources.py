@@ -10,9 +10,9 @@ from twisted.internet.interfaces import ISystemHandle, ITransport
 from twisted.internet.testing import StringTransport
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import alsoProvides
+from zope.interface import alsoProvides, implementer
 
-from devlxd.interfaces import IPeerSource, NotInContainer
+from devlxd.interfaces import IAcceptedTransport, IPeerSource, NotInContainer
 from devlxd.model import Peer
 from devlxd.peers.peer_sources import AnonymousPeerSource, SocketPeerSource
 from devlxd.testing import MemoryPeerSource
@@ -90,6 +90,20 @@ class SocketPeerSourceTests(PidfdContract, UnknownPeerContract, SynchronousTestC
         self.addCleanup(accepted.close)
         with self.source.open_peer(transport_on(accepted)) as peer:
             self.assertEqual(peer.pid, os.getpid())
+
+    def test_found_when_accepted(self) -> None:
+        """A peer that was found when its connection was accepted is used."""
+
+        @implementer(IAcceptedTransport)
+        class Transport(StringTransport):
+            accepted_peer: Peer | None = None
+
+        transport = Transport()
+        opening = self.source.open_peer(transport)
+        self.assertRaises(NotInContainer, opening.__enter__)
+        transport.accepted_peer = Peer(1, 2, 3, 4)
+        with self.source.open_peer(transport) as peer:
+            self.assertIs(peer, transport.accepted_peer)
 
     def test_older_kernel(self) -> None:
         """If the kernel has no ``SO_PEERPIDFD``, pidfds are opened by pid.

@@ -5,6 +5,7 @@ For tests with containers see ``tests/integration``.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -14,12 +15,15 @@ from pathlib import Path
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
+from devlxd import pidfds
 from devlxd.interfaces import IProcessTable
 from devlxd.model import ProcessStatus
 from devlxd.peers.processes import ProcFS
+from devlxd.pidfds import cgroup_id_of
 from devlxd.testing import MemoryProcess, MemoryProcessTable
 from devlxd.testing.contracts import ProcessTableContract
 from devlxd.testing.contracts.processes import NO_PID
+from tests.descriptors import Descriptors
 
 #: Prints the uids that 0 and 5 have inside the program's own user namespace, and
 #: the uid that 0 has inside a namespace below it, which maps 0 to 7.
@@ -193,6 +197,44 @@ class ProcFSTests(SynchronousTestCase):
         self.assertTrue(self.table.is_alive(pidfd))
         self.table.close_pidfd(pidfd)
         self.assertRaises(OSError, os.fstat, pidfd)
+
+    def test_cgroup_key(self) -> None:
+        """The key is the id of the cgroup where v2 is the only hierarchy.
+
+        Otherwise, and on older kernels, it is that of all cgroups.
+        """
+        pidfd = self.table.open_pidfd(self.pid)
+        self.addCleanup(os.close, pidfd)
+        tables = [ProcFS(has_one_hierarchy=one) for one in (True, False)]
+        by_id, by_text = (table.cgroup_key(self.pid, pidfd) for table in tables)
+        cgroup_id = cgroup_id_of(pidfd)
+        self.assertEqual(by_id, by_text if cgroup_id is None else cgroup_id)
+        self.patch(pidfds, "_GET_INFO", 0xC040FF7F)
+        self.assertIsNone(cgroup_id_of(pidfd))
+        self.assertEqual(tables[0].cgroup_key(self.pid, pidfd), by_text)
+        text = "0::/other\n"
+        self.patch(ProcFS, "_read_bytes", lambda *_: text.encode())
+        self.assertNotEqual(tables[1].cgroup_key(self.pid, pidfd), by_text)
+
+    def test_zombie(self) -> None:
+        """A process that has ended has no namespace, before its parent knows it."""
+        with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as process:
+            pidfd = self.table.open_pidfd(process.pid)
+            self.addCleanup(os.close, pidfd)
+            process.kill()
+            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+            self.assertFalse(self.table.is_alive(pidfd))
+            self.assertRaises(OSError, self.table.namespace_among, pidfd, ())
+
+    def test_no_leaks(self) -> None:
+        """No file descriptor is left open."""
+        pidfd = self.table.open_pidfd(self.pid)
+        self.addCleanup(os.close, pidfd)
+        descriptors = Descriptors()
+        self.table.cgroup_key(self.pid, pidfd)
+        with contextlib.suppress(OSError):
+            self.table.namespace_among(pidfd, ())
+        self.assertEqual(descriptors.opened(), [])
 
     def test_is_init(self) -> None:
         """An init is recognized by pid 1 in its namespace, not by its name."""

@@ -48,6 +48,7 @@ The suites of each interface:
 
 These interfaces have no suite:
 
+* `IAcceptedTransport`: only the HTTP server provides it.
 * `IConnection`, `IConnections`: only the HTTP server provides them. The tests of
   devlxd check how connections end.
 * `IRequestHandler`: only the guest API provides it. The tests of devlxd check its

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from unittest import SkipTest
 from uuid import UUID
 
 from zope.interface.verify import verifyObject
@@ -114,6 +115,51 @@ class ProcessTableContract(ContractBase):
         self.end_process(pid)
         self.assertFalse(self.table.is_alive(pidfds[1]))
         self.table.close_pidfd(pidfds[1])
+
+    def test_cgroup_key(self) -> None:
+        """A process that stays in its cgroups has the same key."""
+        pid = self.start_process()
+        pidfds = [self.table.open_pidfd(pid) for _ in range(2)]
+        keys = {self.table.cgroup_key(pid, pidfd) for pidfd in pidfds}
+        self.assertEqual(len(keys), 1)
+        self.assertNotIn(None, keys)
+        for pidfd in pidfds:
+            self.table.close_pidfd(pidfd)
+
+    def test_namespace_among(self) -> None:
+        """Of the namespaces of a process, that which is asked for is found."""
+        init = self.start_in_namespace()
+        (number,) = self.table.pid_namespaces(init)
+        pidfd = self.table.open_pidfd(init)
+        try:
+            found = self.table.namespace_among(pidfd, {number, number + 1})
+            self.assertEqual(found, number)
+            for others in ((), {number + 1}):
+                self.assertIsNone(self.table.namespace_among(pidfd, others))
+        except OSError as error:
+            raise SkipTest(f"this kernel does not return it: {error}") from error
+        finally:
+            self.table.close_pidfd(pidfd)
+
+    def test_namespace_of_the_host(self) -> None:
+        """A process in the host's pid namespace is in none that is found."""
+        pidfd = self.table.open_pidfd(self.start_process())
+        try:
+            found = self.table.namespace_among(pidfd, range(2**32))
+        except OSError as error:
+            raise SkipTest(f"this kernel does not return it: {error}") from error
+        finally:
+            self.table.close_pidfd(pidfd)
+        self.assertIsNone(found)
+
+    def test_facts_of_an_ended_process(self) -> None:
+        """The facts of a pidfd are never those of a process that has ended."""
+        pid = self.start_process()
+        pidfd = self.table.open_pidfd(pid)
+        self.end_process(pid)
+        self.assertRaises(OSError, self.table.cgroup_key, pid, pidfd)
+        self.assertRaises(OSError, self.table.namespace_among, pidfd, ())
+        self.table.close_pidfd(pidfd)
 
     def test_no_process(self) -> None:
         """Each method raises `OSError` when there is no such process."""

@@ -16,6 +16,7 @@ from devlxd.commands.guest import event_hook
 from devlxd.commands.guest.event_hook import Hook
 from devlxd.commands.guest.interrupts import Interrupts
 from devlxd.commands.outcomes import CommandError
+from devlxd.fast_paths import VARIABLE
 from tests.commands.guest.fake_guest import GuestCommandTestCase
 
 TIME = "2026-11-26T14:41:11Z"
@@ -56,14 +57,18 @@ class HookTests(GuestCommandTestCase):
             self.assertTrue(Hook(command).run(event, interrupts))
 
     def variables(self, event: Event) -> Mapping[bytes, bytes]:
-        """Return the variables of devlxd that a command has."""
+        """Return the variables of devlxd that a command has.
+
+        That of the fast paths may be inherited.
+        """
         self.run_hook(SAVE_ENVIRONMENT, event)
         lines = Path("environment").read_bytes().split(b"\0")
         pairs = (line.partition(b"=") for line in lines)
-        ours = {k: v for k, _, v in pairs if k.startswith(b"DEVLXD_")}
-        # The tests may run with DEVLXD_SLOW.
-        ours.pop(b"DEVLXD_SLOW", None)
-        return ours
+        return {
+            k: v
+            for k, _, v in pairs
+            if k.startswith(b"DEVLXD_") and k != VARIABLE.encode()
+        }
 
     def test_config(self) -> None:
         """A config event is in the environment, byte for byte."""
