@@ -1,8 +1,8 @@
 """Requests to a server with the fast path of questions, and to one without.
 
 Both must send the same bytes, and be in the same state after each step. An example has
-about ten requests: ``python -m tests.fuzz --only questions --seed 1 --examples 10000``
-compares the responses to 100 000.
+more than ten requests: ``python -m tests.fuzz --only questions --seed 1 --examples
+10000`` compares the responses to 100 000.
 """
 
 from __future__ import annotations
