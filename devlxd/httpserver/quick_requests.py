@@ -137,7 +137,9 @@ class QuickChannel(HandoverChannel):
         except Exception:
             # `DevLXDRequest` reports it when the handler fails again.
             return False
-        if kept is None or not server.registry.may_serve_now(self.owner, QUICK_COST):
+        if kept is None:
+            return False
+        if not (self._is_turn or server.registry.may_serve_now(self.owner, QUICK_COST)):
             return False
         self.between_requests = True
         self.setTimeout(server.limits.value.idle_timeout)
