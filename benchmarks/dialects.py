@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 from contextlib import ExitStack
 
-from benchmarks.requests import print_rates
+from benchmarks.h2load import missing_h2load, print_rates
 from benchmarks.serving import HERE, CheckoutServer, make_parser
 from tests.integration.lxc import make_home
 
@@ -32,8 +32,8 @@ PATHS = ("/1.0/config/user.foo", "/1.0/config", "/1.0/meta-data", "/1.0/devices"
 def main() -> None:
     """Measure all dialects in turn; print the medians and their ratios."""
     options = make_parser(__doc__).parse_args()
-    if shutil.which("h2load") is None:
-        raise SystemExit("needs h2load (Debian: nghttp2-client)")
+    if problem := missing_h2load():
+        raise SystemExit(problem)
     with ExitStack() as started:
         home = make_home()
         started.callback(shutil.rmtree, home)

@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from benchmarks.requests import QUICK_ROUNDS, ROUNDS, request_rates
+from benchmarks.h2load import QUICK_ROUNDS, ROUNDS, request_rates
 from benchmarks.serving import (
     HERE,
     CheckoutServer,

@@ -111,4 +111,5 @@ class Operation:
                     yield f"devlxd does not listen at {one.address}"
                 elif one.missing:
                     yield f"{one.missing} containers have no socket at {one.address}"
-            yield from (str(fault) for fault in sorted(each.faults()) if fault.breaks)
+            broken = [fault for fault in each.faults() if fault.breaks]
+            yield from map(str, sorted(broken))

@@ -129,6 +129,9 @@ class DirectoryWatches:
             for unused in self._dependencies.replace(name, dependencies):
                 if not self.is_directory(unused):
                     self._watcher.unwatch(unused)
+            if not entries:
+                # What is added now is reported by the watch on the directory itself.
+                return
 
     def remove_watch(self, watch: int) -> set[str]:
         """Remove a watch that has ended.

@@ -175,12 +175,13 @@ def entries_elsewhere(directory: Path, name: str) -> set[tuple[str, str]]:
     :return: pairs of a directory and the name of an entry in it. The entries are
         the documents in the container's own directory, and the targets of links.
     """
-    own = directory / name
-    inside: list[Path] = []
+    # Paths as texts: this is called for each document that is read.
+    own = f"{directory}/{name}"
+    inside: list[str] = []
     if os.path.isdir(own):
-        inside = [own / entry for entry in _FILES_IN_DIRECTORY]
+        inside = [f"{own}/{entry}" for entry in _FILES_IN_DIRECTORY]
     entries = {os.path.split(path) for path in inside}
-    for path in (*(directory / f"{name}{suffix}" for suffix in _SUFFIXES), *inside):
+    for path in (*(f"{own}{suffix}" for suffix in _SUFFIXES), *inside):
         if os.path.islink(path):
             entries.add(os.path.split(os.path.realpath(path)))
     return entries

@@ -13,6 +13,14 @@ from devlxd.model import Container, Fault, Listener
 from tests.admin.operators import DocumentedStore, MemoryGuestService, Operated
 
 
+class UnsortedPath(str):
+    """A path that must not be compared: thousands of them would take long."""
+
+    def __lt__(self, other: object) -> bool:
+        """See `object.__lt__`."""
+        raise AssertionError("it is compared")
+
+
 class OperationTests(SynchronousTestCase):
     """`Operation` and `Guests`."""
 
@@ -47,6 +55,14 @@ class OperationTests(SynchronousTestCase):
                 "devlxd does not listen at /l",
             ],
         )
+
+    def test_many_warnings(self) -> None:
+        """Warnings are not sorted: each document may have some."""
+        operated = Operated(DocumentedStore())
+        paths = [UnsortedPath("a"), UnsortedPath("b")]
+        warnings = [Fault(path, 1, "odd", breaks=False) for path in paths]
+        operated.stores[0].found = [*warnings, Fault("c", 1, "wrong")]
+        self.assertEqual(list(operated.operation.problems()), ["c:1: wrong"])
 
     def test_names(self) -> None:
         """A broken container that was never read counts, a file that is none not."""

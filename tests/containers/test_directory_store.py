@@ -14,6 +14,7 @@ from zope.interface.verify import verifyObject
 
 from devlxd.containers import (
     directory_store,
+    directory_watches,
     document_files,
     document_versions,
     reading_queue,
@@ -169,6 +170,19 @@ class DirectoryStoreTests(SynchronousTestCase):
         clock.pump([0.01] * 1002)
         self.successResultOf(loaded)
         self.assertEqual(len(store.names()), 1001)
+
+    def test_looks_once(self) -> None:
+        """The directory is searched once for the links of a document without any."""
+        searched: list[str] = []
+
+        def entries(_directory: Path, name: str) -> set[tuple[str, str]]:
+            searched.append(name)
+            return set()
+
+        self.patch(directory_watches, "entries_elsewhere", entries)
+        self.load()
+        # When it is loaded, and by the scan.
+        self.assertEqual(searched, ["good", "good"])
 
     def test_no_directory(self) -> None:
         """A directory that is created after the start of its store is read."""

@@ -49,6 +49,11 @@ class LXD:
         """
         return self._daemon.poll() is not None
 
+    @property
+    def pid(self) -> int:
+        """The pid of the daemon."""
+        return self._daemon.pid
+
     def start(self) -> None:
         """Start the daemon, and create a storage pool and an image."""
         try:
