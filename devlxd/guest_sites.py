@@ -169,10 +169,14 @@ def connections_per_container(
     return lambda: min(limits.value.connections, (files - sockets()) // 4)
 
 
-def sockets_of_containers() -> int:
-    """Return for how many containers this process may make a socket.
+def sockets_of_containers(directories: int) -> int:
+    """Return for how many containers this process may make a socket in one directory.
 
     The other half of its files is left to connections.
+
+    :param directories: in how many directories it makes sockets.
     """
     files, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return sys.maxsize if files == resource.RLIM_INFINITY else files // 2
+    if files == resource.RLIM_INFINITY:
+        return sys.maxsize
+    return files // 2 // max(1, directories)

@@ -209,16 +209,19 @@ class DevLXDService(ServiceStatus):
     def _listen(
         self,
         sites: GuestSites,
-        endpoints: Iterable[tuple[Dialect, Endpoint]],
+        endpoints: Sequence[tuple[Dialect, Endpoint]],
         turns: Turns,
         reactor: IDevLXDReactor,
     ) -> None:
         self._sites, self._registry = sites, sites.registry
         listener: GuestListener | EachListener
+        directories = [
+            one for _, one in endpoints if isinstance(one, SocketDirectories)
+        ]
+        most = sockets_of_containers(len(directories))
         for dialect, endpoint in endpoints:
             if isinstance(endpoint, SocketDirectories):
                 make_site = partial(sites.site_of_each, dialect, endpoint.container_of)
-                most = sockets_of_containers()
                 listener = EachListener(
                     endpoint, make_site, dialect, self.store, turns, reactor, most
                 )

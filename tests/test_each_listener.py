@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import tempfile
 
@@ -165,6 +166,26 @@ class EachListenerTests(EachTestCase):
             limits(connections=1_000_000), lambda: 4 * 10**9
         )
         self.assertLess(fewer(), most())
+
+    def test_files(self) -> None:
+        """The sockets of several dialects leave half of the files to connections."""
+        self.successResultOf(self.stop())
+        self.patch(resource, "getrlimit", lambda _limit: (64, 64))
+        for number in range(20):
+            self.memory_store.put(Container(f"more-{number}"))
+        dialects = ("lxd", "lxd6", "incus")
+        service = DevLXDService(
+            self.reactor,
+            self.store,
+            {dialect: f"each:{self.home}/{dialect}" for dialect in dialects},
+            self.identifier,
+        )
+        service.startService()
+        self.reactor.run_until_idle()
+        sockets = [listener.sockets for listener in service.listeners()]
+        self.assertEqual(sockets, [10, 10, 10])
+        self.assertEqual({one.missing for one in service.listeners()}, {12})
+        self.successResultOf(service.stopService())
 
 
 class EachHandoverTests(EachTestCase):

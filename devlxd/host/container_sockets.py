@@ -66,7 +66,7 @@ class ContainerSockets:
         # The containers without a socket: beyond `most`, or by the reason.
         self._surplus: set[str] = set()
         self._failed: dict[str, str] = {}
-        self._kept = KeptDirectories(directories, reactor)
+        self._kept = KeptDirectories(directories, store.has, reactor)
         # The containers whose sockets may have to be made or removed.
         self._queue = NameQueue(
             turns, directories.address, self._update, self._all_done
@@ -246,8 +246,8 @@ class ContainerSockets:
             self._has_surplus = bool(self._surplus)
             if self._surplus:
                 self._log.error(
-                    "{count} containers have no socket: devlxd makes at most {most}, "
-                    "half of the files that it may open (LimitNOFILE=)",
+                    "{count} containers have no socket: devlxd makes at most {most}: "
+                    "half of its files are for connections (LimitNOFILE=)",
                     count=len(self._surplus),
                     most=self._most,
                 )

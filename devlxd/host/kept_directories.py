@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -23,13 +23,20 @@ class KeptDirectories:
     """The directories of removed containers, and when to remove them.
 
     :param directories: where they are.
+    :param exists: returns whether a container exists, perhaps with a broken document.
     :param reactor: provides the time.
     """
 
     _log = Logger()
 
-    def __init__(self, directories: SocketDirectories, reactor: IReactorTime) -> None:
+    def __init__(
+        self,
+        directories: SocketDirectories,
+        exists: Callable[[str], bool],
+        reactor: IReactorTime,
+    ) -> None:
         self._directories = directories
+        self._exists = exists
         self._reactor = reactor
         # When each is to be removed, in order.
         self._times: dict[str, float] = {}
@@ -58,9 +65,15 @@ class KeptDirectories:
         return None
 
     def remove(self, name: str) -> None:
-        """Remove a directory, unless there is more in it than its socket."""
+        """Remove a directory, unless there is more in it than its socket.
+
+        Keep it for `KEPT` seconds more if its container exists again: it may run, and
+        have the directory mounted.
+        """
         self._times.pop(name, None)
-        if not self._directories.remove(name):
+        if self._exists(name):
+            self.keep(name)
+        elif not self._directories.remove(name):
             self._limited_log.warn(
                 "the directory {directory}/{container} of a removed container stays: "
                 "there is more in it than its socket",

@@ -47,8 +47,8 @@ EVENT_NAMES: Mapping[str, str] = MappingProxyType(
         "a request of an operator failed": "admin-request-failed",
         # A socket for each container
         "{count} containers have a socket of their own in {directory}": "sockets-made",
-        "{count} containers have no socket: devlxd makes at most {most}, half of the "
-        "files that it may open (LimitNOFILE=)": "too-many-sockets",
+        "{count} containers have no socket: devlxd makes at most {most}: half of its "
+        "files are for connections (LimitNOFILE=)": "too-many-sockets",
         "the socket {directory}/{container}/sock cannot be made or removed: {reason}": (
             "socket-failed"
         ),

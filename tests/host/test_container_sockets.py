@@ -142,6 +142,22 @@ class MakingTests(ContainerSocketsTestCase):
         self.assertEqual(os.stat(f"{self.path}/c1").st_ino, before)
         self.assert_sockets("c1", "c2")
 
+    def test_added_again_broken(self) -> None:
+        """So has one whose document cannot be read for longer than this."""
+        broken: set[str] = set()
+        self.patch(self.store, "has", broken.__contains__)
+        self.sockets = self.make_sockets()
+        self.start()
+        before = os.stat(f"{self.path}/c1").st_ino
+        self.store.remove("c1")
+        self.reactor.advance(0)
+        broken.add("c1")
+        self.reactor.advance(KEPT)
+        self.store.put(C1)
+        self.reactor.advance(0)
+        self.assertEqual(os.stat(f"{self.path}/c1").st_ino, before)
+        self.assert_sockets("c1", "c2")
+
     def test_replaced(self) -> None:
         """One that is removed and added within a moment keeps its socket."""
         self.start()

@@ -17,7 +17,10 @@ class KeptDirectoriesTests(SocketDirectoriesTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.clock = Clock()
-        self.kept = KeptDirectories(self.directories, self.clock)
+        self.existing: set[str] = set()
+        self.kept = KeptDirectories(
+            self.directories, self.existing.__contains__, self.clock
+        )
 
     def test_kept(self) -> None:
         """A directory is due after some time, counted from the removal."""
@@ -55,3 +58,17 @@ class KeptDirectoriesTests(SocketDirectoriesTestCase):
         self.assertIn(f"{self.path}/c2 of a removed container", formatEvent(event))
         self.assertIsNone(self.kept.seconds_left())
         self.kept.stop()
+
+    def test_broken(self) -> None:
+        """The directory of a container with a broken document is kept once more."""
+        self.make("c1")
+        self.kept.keep("c1")
+        self.existing.add("c1")
+        self.clock.advance(KEPT)
+        self.kept.remove("c1")
+        self.assertEqual(self.directories.names(), ["c1"])
+        self.assertEqual(self.kept.seconds_left(), KEPT)
+        self.existing.clear()
+        self.clock.advance(KEPT)
+        self.kept.remove("c1")
+        self.assertEqual(self.directories.names(), [])

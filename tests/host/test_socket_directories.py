@@ -8,6 +8,9 @@ import shutil
 import socket
 import stat
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import ISystemHandle
@@ -29,6 +32,14 @@ class SocketTransport(StringTransport):
     def getHandle(self) -> object:
         """See `ISystemHandle.getHandle`."""
         return self._connection
+
+
+@contextmanager
+def _recording_scandir(
+    scandir: Callable[[str], Iterator[os.DirEntry[str]]], read: list[str], path: str
+) -> Iterator[Iterator[os.DirEntry[str]]]:
+    """Record in ``read`` the names that are read of a directory."""
+    yield (read.append(entry.name) or entry for entry in scandir(path))  # type: ignore[func-returns-value] # None
 
 
 class SocketDirectoriesTestCase(SynchronousTestCase):
@@ -203,6 +214,17 @@ class SocketTests(SocketDirectoriesTestCase):
         self.assertFalse(self.directories.remove("c3"))
         self.assertEqual(self.directories.names(), ["c3"])
         self.assertEqual(sorted(os.listdir(f"{self.path}/c3")), ["file", "sock"])
+
+    def test_remove_crowded(self) -> None:
+        """A directory that a guest has filled is not read to its end."""
+        os.mkdir(f"{self.path}/c1")
+        for number in range(100):
+            with open(f"{self.path}/c1/{number}", "w"):
+                pass
+        read: list[str] = []
+        self.patch(os, "scandir", partial(_recording_scandir, os.scandir, read))
+        self.assertFalse(self.directories.remove("c1"))
+        self.assertEqual(len(read), 2)
 
     def test_remove_file(self) -> None:
         """A file of the socket's name is not the socket."""

@@ -66,17 +66,33 @@ class AttackTests(ProcessTestCase):
             document = {"config": {"user.secret": f"secret of {word}"}}
             (self.home / "documents" / f"{name}.json").write_text(json.dumps(document))
         self.devlxd = DevLXD(
-            f"--containers={self.home}/documents", f"--listen={self.home}/lxd"
+            f"--containers={self.home}/documents", f"--listen={self.endpoint()}"
         )
         self.addCleanup(self.devlxd.stop)
-        binds = {self.home / "lxd": "dev/lxd", self.home / "shared": "run/shared"}
+        self.wait_for_sockets()
         # Both have the same id map, like all containers of an LXD by default.
         self.attacker, self.victim = (
-            LXCContainer(name, self.home, 100_000, binds) for name in names.values()
+            LXCContainer(name, self.home, 100_000, self.binds(name))
+            for name in names.values()
         )
         for container in (self.attacker, self.victim):
             container.start()
             self.addCleanup(self.stop, container)
+
+    def endpoint(self) -> str:
+        """Return where devlxd listens."""
+        return f"{self.home}/lxd"
+
+    def directory(self, _name: str) -> Path:
+        """Return the directory of the socket of a container."""
+        return self.home / "lxd"
+
+    def wait_for_sockets(self) -> None:
+        """Wait until devlxd has made its sockets, if it has not when it listens."""
+
+    def binds(self, name: str) -> dict[Path, str]:
+        """Return what is mounted in a container."""
+        return {self.directory(name): "dev/lxd", self.home / "shared": "run/shared"}
 
     def stop(self, container: LXCContainer) -> None:
         """Stop a container, unless the test has already stopped it."""
@@ -147,7 +163,8 @@ class AttackTests(ProcessTestCase):
             echo $$ >"$1/cgroup.procs" && shift
             exec setpriv --reuid=100000 --regid=100000 --clear-groups unshare -Urpf "$@"
         """
-        curl = [*CURL[:3], str(self.home / "lxd" / "sock"), *CURL[4:]]
+        path = self.directory(self.victim.name) / "sock"
+        curl = [*CURL[:3], str(path), *CURL[4:]]
         command = ["bash", "-c", textwrap.dedent(script), "-", str(inner), *curl]
         self.assertEqual(run(*command), NOT_IN_CONTAINER)
 
@@ -194,6 +211,10 @@ class AttackTests(ProcessTestCase):
             attacker.recv(1)
             (self.home / "documents" / f"{self.attacker.name}.json").unlink()
             self.assertEqual(attacker.recv(1000), b"closed")
+        self.assert_not_served()
+
+    def assert_not_served(self) -> None:
+        """Check that the attacker, whose document is removed, is not served."""
         self.assertEqual(self.attacker.run(*CURL), NOT_IN_CONTAINER)
 
     def test_namespaces(self) -> None:

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.host.managers import FakeSystemd
+from tests.integration import test_attacks
 from tests.integration.guest_programs import SUBSCRIPTION, Barrier, python
 from tests.integration.lxc import (
     LXCContainer,
@@ -20,6 +21,7 @@ from tests.integration.lxc import (
 )
 from tests.integration.processes import GuestError, ProcessTestCase, wait_until
 from tests.integration.servers import TWISTD, ServerProcess
+from tests.integration.test_attacks import CURL
 
 #: What devlxd logs when all sockets are made.
 MADE = "have a socket of their own"
@@ -247,3 +249,24 @@ class EachTests(ProcessTestCase):
         with self.assertRaisesRegex(GuestError, "another devlxd \\(pid"):
             self.start_devlxd()
         self.assert_served()
+
+
+class EachAttackTests(test_attacks.AttackTests):
+    """All attacks of `test_attacks`, by a container with a socket of its own."""
+
+    def endpoint(self) -> str:
+        """See `AttackTests.endpoint`."""
+        return f"each:{self.home}/lxd"
+
+    def directory(self, name: str) -> Path:
+        """See `AttackTests.directory`."""
+        return self.home / "lxd" / name
+
+    def wait_for_sockets(self) -> None:
+        """See `AttackTests.wait_for_sockets`."""
+        self.devlxd.wait_for(MADE)
+
+    def assert_not_served(self) -> None:
+        """See `AttackTests.assert_not_served`: there is no socket any more."""
+        with self.assertRaises(GuestError):
+            self.attacker.run(*CURL)
