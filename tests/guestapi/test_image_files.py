@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from devlxd import fast_paths
 from devlxd.containers.memory_store import MemoryStore
+from devlxd.fast_paths import FastPath
 from devlxd.guestapi.image_export import PIECE
 from devlxd.httpserver.file_transport import MOST_UNREAD
 from devlxd.httpserver.prompt_transport import transport_class
@@ -32,6 +33,7 @@ class ImageFilesTests(SynchronousTestCase):
     """Downloads of images in a directory."""
 
     def setUp(self) -> None:
+        self.patch(fast_paths, "enabled", frozenset(FastPath))
         self.reactor = MemoryDevLXDReactor()
         self.path = Path(tempfile.mkdtemp(dir="."))
         self.data = os.urandom(SIZE)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
+from devlxd import fast_paths
 from devlxd.containers.memory_store import MemoryStore
+from devlxd.fast_paths import FastPath
 from devlxd.httpserver.body_message_sink import BodyMessageSink
 from devlxd.httpserver.body_sink import BodySink
 from devlxd.httpserver.file_sink import FileSink
@@ -107,6 +109,7 @@ class FileSinkTests(FileSinkContract, SynchronousTestCase):
 
     def make_sink(self) -> ISink:
         """See `SinkContract.make_sink`."""
+        self.patch(fast_paths, "enabled", frozenset(FastPath))
         site = site_for(MemoryStore([Container("c1")]), "c1")
         stream = SilentStream()
         length = b"%d" % len(b"".join(DATA))
