@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from devlxd.containers.directory_store import DirectoryStore
     from devlxd.containers.document_warnings import AccessKeys
+    from devlxd.containers.etcd_store import EtcdStore
     from devlxd.containers.memory_store import MemoryStore
     from devlxd.containers.store_base import ContainerStoreBase
     from devlxd.events.journal import SQLiteJournal
@@ -42,6 +43,7 @@ _MODULES = {
     "Dialect": "devlxd.guestapi.dialect",
     "DirectoryStore": "devlxd.containers.directory_store",
     "DirectoryImageStore": "devlxd.images.directory_image_store",
+    "EtcdStore": "devlxd.containers.etcd_store",
     "INotify": "devlxd.host.inotify",
     "Limits": "devlxd.model",
     "MemoryGuestStates": "devlxd.guest_states.memory",
@@ -62,6 +64,7 @@ __all__ = [
     "Dialect",
     "DirectoryImageStore",
     "DirectoryStore",
+    "EtcdStore",
     "INotify",
     "Limits",
     "MemoryGuestStates",

@@ -14,11 +14,10 @@ from devlxd import __version__
 from devlxd.access_keys import access_keys
 from devlxd.admin.operation import Operation
 from devlxd.admin.service import AdminService
-from devlxd.containers.directory_store import DirectoryStore
+from devlxd.container_sources import IContainerSource
 from devlxd.guest_states.sqlite_states import SQLiteGuestStates
 from devlxd.guestapi.dialect import Dialect
 from devlxd.host.connection_handover import ConnectionHandover
-from devlxd.host.inotify import INotify
 from devlxd.host.process_service import ProcessService
 from devlxd.host.service_manager import take_service_manager
 from devlxd.host.socket_files import closed_directory
@@ -30,6 +29,8 @@ from devlxd.interfaces import (
     IDevLXDReactor,
     IImageStore,
     IPeerSource,
+    IRemoteStore,
+    IStoreService,
 )
 from devlxd.limits import CurrentLimits
 from devlxd.listen_option import ListenOption
@@ -42,12 +43,14 @@ from devlxd.peers.processes import ProcFS
 from devlxd.peers.runtimes import known_runtimes
 from devlxd.reloading import Reloader
 from devlxd.service import DevLXDService
+from devlxd.source_states import source_state, source_text
+from devlxd.store_loading import is_loaded
 
 _log = Logger()
 
 
 class Assembly:
-    """One store and one `DevLXDService` for each directory of containers.
+    """One store and one `DevLXDService` for each source of containers.
 
     :param options: the options, which are checked.
     :param reactor: for all services.
@@ -59,7 +62,7 @@ class Assembly:
         self._reactor = reactor
         self._limits = CurrentLimits(options.limits())
         self._identification = _identification(options["assume"])
-        self._stores: list[DirectoryStore] = []
+        self._stores: dict[IContainerSource, IStoreService] = {}
         self._services: list[DevLXDService] = []
         self._reloads: list[Callable[[], None]] = []
         self._reloader = Reloader(
@@ -80,29 +83,37 @@ class Assembly:
             status=self._status,
         )
         self._admin = self._add_admin()
-        for directory, listens in self._by_directory().items():
-            self._add_directory(directory, listens)
+        for source, listens in self._by_source():
+            self._add_source(source, listens)
 
     def loaded(self) -> Deferred[None]:
-        """Return a Deferred that fires when all containers are served.
+        """Return a Deferred that fires when nothing more can be served for now.
 
-        The stores are loaded then, and the sockets of containers are made. It does not
-        fail.
+        The stores are loaded then, unless their source is away and unknown, and the
+        sockets of containers are made. It does not fail.
         """
-        loaded = [_loaded(store) for store in self._stores]
-        made = [service.sockets_made() for service in self._services]
-        return gatherResults([*loaded, *made]).addCallback(lambda _: None)
+        loaded = [_loaded(source, store) for source, store in self._stores.items()]
+        return gatherResults(loaded).addCallback(lambda _: self._sockets_made())
+
+    def _sockets_made(self) -> Deferred[None]:
+        # There are no sockets of containers while these are unknown.
+        known = [service for service in self._services if is_loaded(service.store)]
+        made = gatherResults([service.sockets_made() for service in known])
+        return made.addCallback(lambda _: None)
 
     def _status(self) -> str:
         """Return what is served, in one line."""
-        containers = sum(len(store.names()) for store in self._stores)
+        containers = sum(len(store.names()) for store in self._stores.values())
         listeners = [one for s in self._services for one in s.listeners()]
         sockets = sum(1 if one.sockets is None else one.sockets for one in listeners)
         counts = [sum(s.connections().values()) for s in self._services]
-        return (
+        text = (
             f"serving {containers} containers at {sockets} sockets; "
             f"{sum(counts)} connections"
         )
+        states = filter(None, map(source_state, self._stores.values()))
+        away = [source_text(state) for state in states if state.problem]
+        return "; ".join([text, *away])
 
     def _add_admin(self) -> AdminService | None:
         """Add the operator's socket, if there is one.
@@ -121,29 +132,31 @@ class Assembly:
         admin.setServiceParent(self.service)
         return admin
 
-    def _by_directory(self) -> dict[Path, list[ListenOption]]:
-        by_directory: dict[Path, list[ListenOption]] = {}
+    def _by_source(self) -> Iterable[tuple[IContainerSource, list[ListenOption]]]:
+        """Return the sources of containers, each with the endpoints that serve it."""
+        by_key: dict[bytes, tuple[IContainerSource, list[ListenOption]]] = {}
         for listen in self._options["listen"]:
-            directory = self._options.containers(listen.dialect).resolve()
-            by_directory.setdefault(directory, []).append(listen)
-        return by_directory
+            source = self._options.containers(listen.dialect)
+            by_key.setdefault(source.key, (source, []))[1].append(listen)
+        return by_key.values()
 
-    def _add_directory(self, directory: Path, listens: Sequence[ListenOption]) -> None:
-        store = DirectoryStore(
-            directory,
+    def _add_source(
+        self, source: IContainerSource, listens: Sequence[ListenOption]
+    ) -> None:
+        store = source.make_store(
             self._reactor,
-            INotify(self._reactor),
-            access_keys=access_keys([at.dialect for at in self._options["listen"]]),
-            limits=self._limits,
+            access_keys([at.dialect for at in self._options["listen"]]),
+            self._limits,
+            lambda: self._options.state().kept(source),
         )
         store.setServiceParent(self.service)
-        self._stores.append(store)
+        self._stores[source] = store
         self._reloads.append(store.reload)
         dialects = [at.dialect for at in listens]
         images = make_image_store(self._options, dialects, self._reactor, self._limits)
         if isinstance(images, LXDImageStore):
             self._reloads.append(images.reload)
-        guest_api = self._guest_api(store, listens, images)
+        guest_api = self._guest_api(source, listens, images)
         guest_api.setServiceParent(self.service)
         self._services.append(guest_api)
         if self._admin is not None:
@@ -153,13 +166,13 @@ class Assembly:
 
     def _guest_api(
         self,
-        store: DirectoryStore,
+        source: IContainerSource,
         listens: Sequence[ListenOption],
         images: IImageStore | None,
     ) -> DevLXDService:
-        """Return the service of one directory of containers."""
+        """Return the service of one source of containers."""
         reactor, limits, admin = self._reactor, self._limits, self._admin
-        state = self._options.state()
+        store, state = self._stores[source], self._options.state()
         identifier, peers = self._identification
         if identifier is None:
             identifier = CallerIdentifier(store, ProcFS(), known_runtimes(), reactor)
@@ -168,7 +181,7 @@ class Assembly:
             identifier.setServiceParent(self.service)
         states = None
         if any(at.dialect.guest_states for at in listens):
-            path = state.guest_states(store.directory)
+            path = state.guest_states(source)
             states = SQLiteGuestStates(store, identifier, reactor, path, limits)
         return DevLXDService(
             reactor,
@@ -176,10 +189,10 @@ class Assembly:
             _places(listens),
             identifier,
             peers,
-            journal=state.journal(store.directory, limits),
+            journal=state.journal(source, limits),
             images=images,
             limits=limits,
-            observer=admin.observer_for(store, str(store.directory)) if admin else None,
+            observer=admin.observer_for(store, str(source)) if admin else None,
             states=states,
             location=self._options["location"],
         )
@@ -193,14 +206,16 @@ def _places(listens: Iterable[ListenOption]) -> Mapping[Dialect, Sequence[str]]:
     return places
 
 
-def _loaded(store: DirectoryStore) -> Deferred[None]:
-    """Return a Deferred that fires when a store is loaded, or loading has failed."""
-    return store.loaded().addErrback(
+def _loaded(source: IContainerSource, store: IStoreService) -> Deferred[None]:
+    """Return a Deferred that fires when a store is loaded, or cannot be for now."""
+    remote: IRemoteStore | None = IRemoteStore(store, None)
+    loaded = store.loaded() if remote is None else remote.settled()
+    return loaded.addErrback(
         lambda failure: _log.failure(
             "loading the containers of {directory} failed; devlxd serves those that "
             "are loaded",
             failure,
-            directory=store.directory,
+            directory=str(source),
         )
     )
 
@@ -229,8 +244,9 @@ def make_image_store(
 def used_directories(options: Options) -> Iterator[UsedDirectory]:
     """Yield each directory that devlxd uses, once, for the checks at the start."""
     dialects = [at.dialect for at in options["listen"]]
-    for path in dict.fromkeys(map(options.containers, dialects)):
-        yield UsedDirectory("containers", str(path))
+    for source in dict.fromkeys(map(options.containers, dialects)):
+        if source.directory is not None:
+            yield source.directory
     defaults = [dialect.images for dialect in dialects if dialect.images]
     if defaults and options.lxd_socket() is None:
         images = str(options["images"] or defaults[0])

@@ -20,6 +20,11 @@ from twisted.python import usage
 from devlxd import __version__
 from devlxd.admin.options import AdminOptions
 from devlxd.configured_options import ConfiguredOptions
+from devlxd.container_sources import (
+    DirectorySource,
+    IContainerSource,
+    parse_source,
+)
 from devlxd.fast_paths import enabled_paths
 from devlxd.guestapi.dialect import Dialect
 from devlxd.guestapi.dialects import DEFAULT_DIALECT, DIALECTS
@@ -63,7 +68,10 @@ class Options(AdminOptions, ConfiguredOptions):
             "containers",
             "c",
             None,
-            "The directory with one document for each container. "
+            "The directory with one document for each container, or "
+            "etcd:ENDPOINT[,ENDPOINT...]?prefix=/devlxd/HOST/[&user=NAME&"
+            "password-file=FILE][&ca=FILE][&cert=FILE&key=FILE] for keys in etcd. "
+            "ENDPOINT is http://HOST:PORT, https://HOST:PORT or unix:PATH. "
             + _defaults(lambda dialect: dialect.containers),
         ],
         [
@@ -78,8 +86,8 @@ class Options(AdminOptions, ConfiguredOptions):
             "state",
             "s",
             None,
-            "The directory for devlxd's own data: the recent events and the guest "
-            "state of each container. It is created when it is missing. "
+            "The directory for devlxd's own data: recent events, guest states, and the "
+            "last documents of an etcd. It is created when it is missing. "
             f"[default: {_STATE}]",
         ],
         [
@@ -190,9 +198,8 @@ class Options(AdminOptions, ConfiguredOptions):
         self._check_endpoints()
         self.check_admin(self.addresses)
         self._check_images()
-        for listen in self["listen"]:
-            if has_state(listen.dialect):
-                self._check_state(listen.dialect)
+        for dialect in self._with_state():
+            self._check_state(dialect)
 
     def _check_demo(self) -> None:
         for option in ("listen", "admin", "containers", "images", "switch", "assume"):
@@ -213,13 +220,12 @@ class Options(AdminOptions, ConfiguredOptions):
             if address in self.addresses:
                 raise usage.UsageError(f"--listen: {listen.endpoint} is given twice")
             self.addresses.add(address)
-            _check_directory("containers", self.containers(listen.dialect))
+            with _naming("--containers"):
+                self.containers(listen.dialect).check()
 
     def _check_endpoint(self, listen: ListenOption) -> str:
-        try:
+        with _naming(f"--listen: {listen.endpoint}"):
             return listen.check(identified=self["assume"] is None)
-        except ValueError as error:
-            raise usage.UsageError(f"--listen: {listen.endpoint}: {error}") from None
 
     def _check_images(self) -> None:
         images = self["images"]
@@ -230,11 +236,17 @@ class Options(AdminOptions, ConfiguredOptions):
                 raise usage.UsageError(
                     f"--images: {images}: must have the form lxd:unix:SOCKET"
                 )
-            _check_directory("images", Path(images))
+            with _naming("--images"):
+                DirectorySource(Path(images)).check()
 
     def _check_state(self, dialect: Dialect) -> None:
         with self._state_errors():
             self.state().check(self.containers(dialect), dialect)
+
+    def _with_state(self) -> Iterator[Dialect]:
+        for dialect in (at.dialect for at in self["listen"]):
+            if has_state(dialect) or self.containers(dialect).is_remote:
+                yield dialect
 
     def check_privileges(self) -> None:
         """Check that guests can still be identified, after ``twistd --uid``.
@@ -249,11 +261,10 @@ class Options(AdminOptions, ConfiguredOptions):
 
         :raises SystemExit: if another process has locked it.
         """
-        dialects = [at.dialect for at in self["listen"] if has_state(at.dialect)]
-        directories = [self.containers(dialect) for dialect in dialects]
-        for directory in {path.resolve(): path for path in directories}.values():
+        sources = {one.key: one for one in map(self.containers, self._with_state())}
+        for source in sources.values():
             with self.exiting_on_error(), self._state_errors():
-                self.state().acquire_lock(directory)
+                self.state().acquire_lock(source)
 
     @contextmanager
     def _state_errors(self) -> Iterator[None]:
@@ -266,9 +277,13 @@ class Options(AdminOptions, ConfiguredOptions):
         """Return the state directory."""
         return StateDirectory(Path(self["state"]))
 
-    def containers(self, dialect: Dialect) -> Path:
-        """Return the directory with the containers that ``dialect`` serves."""
-        return Path(self["containers"] or dialect.containers).absolute()
+    def containers(self, dialect: Dialect) -> IContainerSource:
+        """Return where the containers come from that ``dialect`` serves.
+
+        :raises UsageError: if ``--containers`` has a mistake.
+        """
+        with _naming("--containers"):
+            return parse_source(str(self["containers"] or dialect.containers))
 
     def lxd_socket(self) -> str | None:
         """Return the path of the LXD socket that ``--images`` names, or ``None``."""
@@ -276,8 +291,10 @@ class Options(AdminOptions, ConfiguredOptions):
         return None if match is None else os.path.abspath(match[1])
 
 
-def _check_directory(option: str, path: Path) -> None:
+@contextmanager
+def _naming(option: str) -> Iterator[None]:
+    """Convert a `ValueError` of the block to a `UsageError` that names an option."""
     try:
-        os.listdir(path)
-    except OSError as error:
-        raise usage.UsageError(f"--{option}: {path}: {error.strerror}") from None
+        yield
+    except ValueError as error:
+        raise usage.UsageError(f"{option}: {error}") from None

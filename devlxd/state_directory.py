@@ -1,8 +1,9 @@
 # -*- test-case-name: tests.test_tap -*-
 """The directory in which devlxd keeps its own data (``--state``).
 
-For each directory of containers it has one journal of events, one file of guest states
-and one lock file, so that only one process at a time uses them.
+For each source of containers (a directory, or a prefix in etcd) it has one journal of
+events, one file of guest states and one lock file, so that only one process at a time
+uses them. What is kept of etcd is in a file of its own.
 
 Only the user of devlxd can read these files. Other users may enter the directory: it
 may contain the directories of sockets, which unprivileged containers mount.
@@ -11,11 +12,12 @@ may contain the directories of sockets, which unprivileged containers mount.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from devlxd.container_sources import IContainerSource
+from devlxd.etcd.kept_file import KeptFile, KeptFileError
 from devlxd.events.journal import SQLiteJournal
 from devlxd.guest_states.ready_file import ReadyFile, ReadyFileError
 from devlxd.guestapi.dialect import Dialect
@@ -37,7 +39,7 @@ def has_state(dialect: Dialect) -> bool:
 
 
 class StateDirectory:
-    """The journals, guest states and lock files of directories of containers.
+    """The journals, guest states and lock files of sources of containers.
 
     :param path: the state directory.
     """
@@ -46,22 +48,26 @@ class StateDirectory:
         self._path = path.absolute()
 
     def journal(
-        self, containers: Path, limits: CurrentLimits | None = None
+        self, containers: IContainerSource, limits: CurrentLimits | None = None
     ) -> SQLiteJournal:
-        """Return the journal of the containers in the directory ``containers``.
+        """Return the journal of the containers of a source.
 
         :param limits: see `SQLiteJournal`.
         """
         return SQLiteJournal(self._file_for(containers, ".sqlite"), limits)
 
-    def guest_states(self, containers: Path) -> str:
+    def guest_states(self, containers: IContainerSource) -> str:
         """Return the path of the file for the guest states of ``containers``."""
         return self._file_for(containers, ".states")
 
-    def check(self, containers: Path, dialect: Dialect) -> None:
+    def kept(self, containers: IContainerSource) -> str:
+        """Return the path of the file for what is kept of a remote source."""
+        return self._file_for(containers, ".kept")
+
+    def check(self, containers: IContainerSource, dialect: Dialect) -> None:
         """Create the directory; check that what ``dialect`` keeps in it is usable.
 
-        :param containers: the directory of the containers.
+        :param containers: where the containers come from.
         :raises StateError: if it is not usable, or another process uses it.
         """
         with _raising_state_errors(containers):
@@ -77,6 +83,8 @@ class StateDirectory:
                 self.journal(containers).check()
             if dialect.guest_states:
                 ReadyFile(self.guest_states(containers)).check()
+            if containers.is_remote:
+                KeptFile(self.kept(containers)).check()
 
     def _create(self) -> None:
         if not self._path.is_dir():
@@ -84,7 +92,7 @@ class StateDirectory:
             # Path.mkdir() applies the umask.
             self._path.chmod(_MODE)
 
-    def acquire_lock(self, containers: Path) -> None:
+    def acquire_lock(self, containers: IContainerSource) -> None:
         """Lock the state of ``containers`` until this process ends.
 
         On any other error, for example on a full disk, it stays unlocked.
@@ -94,18 +102,17 @@ class StateDirectory:
         with _raising_state_errors(containers), suppress(OSError):
             self._lock(containers).acquire()
 
-    def _lock(self, containers: Path) -> LockFile:
+    def _lock(self, containers: IContainerSource) -> LockFile:
         return LockFile(self._file_for(containers, ".lock"))
 
-    def _file_for(self, containers: Path, suffix: str) -> str:
+    def _file_for(self, containers: IContainerSource, suffix: str) -> str:
         """Return the path of a file, with a name made from that of ``containers``."""
-        directory = os.fsencode(containers.resolve())
-        name = hashlib.sha256(directory).hexdigest()[:32]
+        name = hashlib.sha256(containers.key).hexdigest()[:32]
         return str(self._path / f"{name}{suffix}")
 
 
 @contextmanager
-def _raising_state_errors(containers: Path) -> Iterator[None]:
+def _raising_state_errors(containers: IContainerSource) -> Iterator[None]:
     """Convert errors to `StateError`, with a text for the operator."""
     try:
         yield
@@ -113,5 +120,5 @@ def _raising_state_errors(containers: Path) -> Iterator[None]:
         raise StateError(
             f"another devlxd (pid {error.pid}) serves {containers}"
         ) from None
-    except (OSError, JournalError, ReadyFileError) as error:
+    except (OSError, JournalError, ReadyFileError, KeptFileError) as error:
         raise StateError(getattr(error, "strerror", None) or str(error)) from None

@@ -9,7 +9,9 @@ from devlxd.interfaces import IContainerStore
 def is_loaded(store: IContainerStore) -> bool:
     """Return whether a store is loaded now; nothing waits for it afterwards."""
     loaded = store.loaded()
-    if loaded.called:
-        return True
-    loaded.addErrback(lambda _: None).cancel()
-    return False
+    has_ended = loaded.called
+    # A failure is logged by the service that has started the store.
+    loaded.addErrback(lambda _: None)
+    if not has_ended:
+        loaded.cancel()
+    return has_ended

@@ -32,7 +32,7 @@ CHANGEABLE = re.compile(
     re.MULTILINE,
 )
 
-UNITS = {"": 1, "s": 1, "KiB": 1024, "MiB": 1024 * 1024}
+UNITS = {"": 1, "s": 1, "bytes": 1, "KiB": 1024, "MiB": 1024 * 1024}
 
 #: A row of the table of log events: the format of the line, and its level.
 LOG_EVENT = re.compile(r"^   \* - ``(.+)``\n     - (\w+)$", re.MULTILINE)

@@ -30,6 +30,7 @@ LAYERS = [
     },
     {"service_status"},
     {
+        "container_sources",
         "each_listener",
         "guest_endpoints",
         "guest_listener",
@@ -38,12 +39,15 @@ LAYERS = [
     },
     {"guestapi", "config_file", "logs", "documents"},
     {"httpserver", "events", "peers", "containers", "images", "host", "guest_states"},
+    {"etcd"},
     {
         "turns",
         "log_limit",
+        "outgoing_http",
         "files",
         "observers",
         "socket_options",
+        "source_states",
         "sqlite_files",
         "store_loading",
     },

@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from devlxd import DIALECTS, options
 from devlxd.commands import main as command
+from devlxd.container_sources import DirectorySource
 from devlxd.service import DevLXDService
 from devlxd.testing import MemoryDevLXDReactor
 from tests.readme import (
@@ -34,7 +35,7 @@ class ReadmeTests(SynchronousTestCase):
         """Each command line of ``twistd devlxd`` has valid options."""
         self.patch(options, "check_may_identify", lambda: None)
         self.patch(options.Options, "_check_endpoint", lambda _, at: at.endpoint)
-        self.patch(options, "_check_directory", lambda option, path: None)
+        self.patch(DirectorySource, "check", lambda _: None)
         self.patch(options.Options, "_check_state", lambda _, dialect: None)
         commands = [
             words

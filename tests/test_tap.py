@@ -24,6 +24,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from devlxd import __version__, assembly, options, tap
 from devlxd.access_keys import access_keys
+from devlxd.container_sources import DirectorySource
 from devlxd.containers.directory_store import DirectoryStore
 from devlxd.demo import DemoService
 from devlxd.guest_listener import GuestListener
@@ -111,15 +112,20 @@ class OptionsTests(OptionsTestCase):
         """The default paths of ``--listen`` and ``--containers`` are the dialect's."""
         parsed = Options()
         self.patch(Options, "_check_endpoint", lambda _, listen: listen.endpoint)
-        self.patch(options, "_check_directory", lambda option, path: None)
+        self.patch(DirectorySource, "check", lambda _: None)
         self.patch(parsed, "_check_state", lambda dialect: None)
         parsed.parseOptions([])
         self.assertEqual(parsed["listen"], [ListenOption(LXD, "/var/lib/lxd/devlxd")])
         parsed.parseOptions(["--listen", "apollo="])
         listen = parsed["listen"][-1]
         self.assertEqual(listen, ListenOption(APOLLO, "/var/lib/apollo/devapollo"))
-        self.assertEqual(parsed.containers(LXD), Path("/var/lib/lxd/containers"))
-        self.assertEqual(parsed.containers(APOLLO), Path("/var/lib/apollo/containers"))
+        self.assertEqual(
+            parsed.containers(LXD), DirectorySource(Path("/var/lib/lxd/containers"))
+        )
+        self.assertEqual(
+            parsed.containers(APOLLO),
+            DirectorySource(Path("/var/lib/apollo/containers")),
+        )
 
     def test_bad_options(self) -> None:
         """An invalid command line is refused with an error of one line."""
@@ -226,7 +232,7 @@ class OptionsTests(OptionsTestCase):
             self.state = self.state.with_name(f"below{umask}") / "state"
             parsed = self.parse(*arguments)
             self.assertEqual(self.state.stat().st_mode & 0o777, 0o711)
-            journal = parsed.state().journal(self.containers)
+            journal = parsed.state().journal(DirectorySource(self.containers))
             journal.open(["user."])
             self.addCleanup(journal.close)
             parsed.acquire_locks()
@@ -412,9 +418,17 @@ class MakeServiceTests(OptionsTestCase):
         listeners = [s for s in service if isinstance(s, GuestListener)]
         self.assertEqual([s.dialect for s in listeners], [LXD, APOLLO])
 
+    def source(self, name: str) -> DirectorySource:
+        """Return a directory of containers of its own."""
+        return DirectorySource(self.containers / name)
+
     def test_own_stores(self) -> None:
         """By default, each dialect serves the containers of its default directory."""
-        self.patch(Options, "containers", lambda _, d: self.containers / d.name)
+        self.patch(
+            Options,
+            "containers",
+            lambda _, d: DirectorySource(self.containers / d.name),
+        )
         for name in ("lxd", "apollo"):
             (self.containers / name).mkdir()
         services = self.make(
@@ -457,7 +471,11 @@ class MakeServiceTests(OptionsTestCase):
 
     def test_guest_states(self) -> None:
         """Guest states are kept in the state directory if a dialect has them."""
-        self.patch(Options, "containers", lambda _, d: self.containers / d.name)
+        self.patch(
+            Options,
+            "containers",
+            lambda _, d: DirectorySource(self.containers / d.name),
+        )
         for name in ("lxd", "lxd6"):
             (self.containers / name).mkdir()
         lxd, lxd6 = self.make(
@@ -505,7 +523,7 @@ class MakeServiceTests(OptionsTestCase):
         with capturedLogs() as events:
             self.make(f"--containers={self.containers}", f"--listen={self.socket}")
         (event,) = events
-        self.assertEqual(event["directory"], self.containers.absolute())
+        self.assertEqual(event["directory"], str(self.containers.absolute()))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_reload_of_config(self) -> None:
@@ -582,7 +600,11 @@ class MakeServiceTests(OptionsTestCase):
 
     def test_hangup(self) -> None:
         """``SIGHUP`` reloads all containers."""
-        self.patch(Options, "containers", lambda _, d: self.containers / d.name)
+        self.patch(
+            Options,
+            "containers",
+            lambda _, d: DirectorySource(self.containers / d.name),
+        )
         for name in ("lxd", "apollo"):
             (self.containers / name).mkdir()
         reloaded: list[DirectoryStore] = []

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 from prometheus_client import CollectorRegistry, Metric, ProcessCollector
@@ -28,7 +28,7 @@ from devlxd.admin.request import AdminRequest
 from devlxd.admin.resource import AdminResource
 from devlxd.admin.responses import AdminResponse
 from devlxd.interfaces import IServiceObserver
-from devlxd.model import Refusal
+from devlxd.model import Refusal, SourceState
 from devlxd.observers import NullObserver
 
 #: The upper bounds of the buckets of ``devlxd_request_seconds``, in seconds.
@@ -117,6 +117,7 @@ class ServiceCollector(Collector):
             self._counter.lost_events,
         )
         yield from self._collect_gauges()
+        yield from _collect_sources(self._operation.sources())
 
     def _collect_requests(self) -> Iterator[Metric]:
         counter = self._counter
@@ -184,6 +185,28 @@ class ServiceCollector(Collector):
             "Size of the journals of events.",
             sum(service.journal_bytes() for service in services),
         )
+
+
+def _collect_sources(sources: Sequence[SourceState]) -> Iterator[Metric]:
+    """Yield the metrics of remote sources; nothing if there is none."""
+    if not sources:
+        return
+    answering = GaugeMetricFamily(
+        "devlxd_source_answering",
+        "Whether the remote source of the documents answers: 1 or 0.",
+        labels=["source"],
+    )
+    age = GaugeMetricFamily(
+        "devlxd_source_age_seconds",
+        "When the served documents were last known to agree with their source.",
+        labels=["source"],
+    )
+    for source in sources:
+        answering.add_metric([source.source], source.is_answering)
+        if source.age is not None:
+            age.add_metric([source.source], source.age)
+    yield answering
+    yield age
 
 
 class Metrics:

@@ -11,8 +11,9 @@ from attrs import define, field, frozen
 
 from devlxd.admin.records import Records
 from devlxd.interfaces import IDocuments, IGuestService
-from devlxd.model import Fault
+from devlxd.model import Fault, SourceState
 from devlxd.reloading import Reloaded
+from devlxd.source_states import source_state, source_text
 from devlxd.store_loading import is_loaded
 
 
@@ -48,6 +49,11 @@ class Guests:
     def names(self) -> set[str]:
         """Return the names of all containers, also those that are broken."""
         return {*self.service.store.names(), *self.broken()}
+
+    @property
+    def source(self) -> SourceState | None:
+        """The state of the remote source; ``None`` if there is none."""
+        return source_state(self.service.store)
 
     def is_loaded(self) -> bool:
         """Return whether the containers are read."""
@@ -97,14 +103,21 @@ class Operation:
             elif not each.is_loaded():
                 yield "the containers are not all read yet"
 
+    def sources(self) -> Sequence[SourceState]:
+        """Return the states of the remote sources of containers."""
+        return [state for each in self.guests if (state := each.source) is not None]
+
     def problems(self) -> Iterator[str]:
         """Yield what an operator should look at, one line each.
 
-        These are the failures, endpoints without a listener, and faults that keep a
-        document from being used.
+        These are the failures, sources that do not answer, endpoints without a
+        listener, and faults that keep a document from being used.
         """
         failures = list(self.failures())
         yield from failures
+        for source in self.sources():
+            if source.problem and source.age is not None:
+                yield source_text(source)
         for each in self.guests:
             for one in each.service.listeners():
                 if not one.is_listening:

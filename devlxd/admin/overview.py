@@ -18,6 +18,7 @@ from devlxd.admin.resource import AdminResource
 from devlxd.admin.responses import AdminResponse, json_response
 from devlxd.admin.status import status_of
 from devlxd.model import Refusal
+from devlxd.source_states import source_text
 from devlxd.timestamps import duration_text
 
 #: How many containers, faults and kinds of refusals are shown.
@@ -46,6 +47,7 @@ def overview(operation: Operation, counter: RequestCounter) -> dict[str, Any]:
         **{name: status[name] for name in _SHARED},
         "time": operation.uptime(),
         "uptime": duration_text(operation.uptime()),
+        "sources": [*map(source_text, operation.sources())],
         "containers": {**containers, "shown": _containers(operation)},
         "faults": [
             {"file": fault.file, "line": fault.line, "text": fault.text}

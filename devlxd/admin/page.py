@@ -98,6 +98,11 @@ class OverviewPage(Element):
         return tag(str(self._content["containers"]["broken"]))
 
     @renderer
+    def sources(self, request: IRequest | None, tag: Tag) -> Tag:
+        """Render the states of the remote sources."""
+        return tag("; ".join(self._content["sources"]) or "none")
+
+    @renderer
     def connections(self, request: IRequest | None, tag: Tag) -> Tag:
         """Render the number of connections."""
         return tag(str(self._content["connections"]))

@@ -46,6 +46,15 @@ def status_of(operation: Operation) -> dict[str, Any]:
         "listeners": [
             _listener(listener) for each in services for listener in each.listeners()
         ],
+        "sources": [
+            {
+                "source": source.source,
+                "answers": source.is_answering,
+                "age_seconds": None if source.age is None else round(source.age, 3),
+                "problem": source.problem,
+            }
+            for source in operation.sources()
+        ],
         "containers": {
             "known": sum(len(guests.names()) for guests in operation.guests),
             "broken": sum(len(guests.broken()) for guests in operation.guests),

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from devlxd.commands.outcomes import CommandError, ExitStatus
 from devlxd.commands.output import json_text, printable, write
@@ -30,14 +29,13 @@ def define(commands: Subparsers) -> None:
     parser.add_argument(
         "directory",
         nargs="?",
-        type=Path,
         metavar="DIR",
-        help="the directory of the documents (default: containers in the "
+        help="the directory of the documents, or etcd:... as for twistd devlxd "
+        "(default: containers in the "
         "configuration, or that of the first dialect)",
     )
     parser.add_argument(
         "--containers",
-        type=Path,
         metavar="DIR",
         help="the same as DIR",
     )
@@ -50,28 +48,25 @@ def define(commands: Subparsers) -> None:
 
 def run(arguments: argparse.Namespace) -> ExitStatus:
     """Print the faults of a directory."""
-    # The other commands do not need Twisted, which this imports.
-    from devlxd.containers.directory_check import check_directory  # noqa: PLC0415
-
     if arguments.directory is not None and arguments.containers is not None:
         raise CommandError("DIR and --containers are the same", ExitStatus.USAGE)
     served = served_by(arguments)
-    directory = arguments.directory or arguments.containers or served.directory
+    source = served.source_named(arguments.directory or arguments.containers)
     try:
-        checked = check_directory(directory, served.access_keys, served.max_size)
-    except OSError as error:
-        raise CommandError(f"{printable(directory)}: {error.strerror}") from None
+        checked = source.check_documents(served.access_keys, served.max_size)
+    except ValueError as error:
+        raise CommandError(printable(str(error))) from None
     if arguments.json:
         faults = [
             {name: getattr(fault, name) for name in _MEMBERS}
             for fault in checked.faults
         ]
-        answer = {"directory": str(directory), "containers": checked.containers}
+        answer = {"directory": str(source), "containers": checked.containers}
         write(json_text({**answer, "faults": faults}))
     elif checked.faults:
         write("".join(f"{fault}\n" for fault in checked.faults))
     else:
         noun = "container" if checked.containers == 1 else "containers"
         count = f"{checked.containers} {noun}"
-        write(f"{printable(directory)}: no faults in the documents of {count}\n")
+        write(f"{printable(str(source))}: no faults in the documents of {count}\n")
     return ExitStatus.BAD if checked.faults else ExitStatus.OK

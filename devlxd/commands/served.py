@@ -12,6 +12,7 @@ from twisted.python import usage
 from devlxd.access_keys import access_keys
 from devlxd.commands.outcomes import CommandError, ExitStatus
 from devlxd.commands.output import printable
+from devlxd.container_sources import IContainerSource, parse_source
 from devlxd.containers.document_warnings import AccessKeys
 from devlxd.guestapi.dialect import Dialect
 from devlxd.guestapi.dialects import DEFAULT_DIALECT, DIALECTS
@@ -22,12 +23,12 @@ from devlxd.options import Options
 class Served:
     """What a devlxd serves.
 
-    :ivar directory: the directory of the documents.
+    :ivar source: where the documents are.
     :ivar access_keys: the config keys that are checked for mistakes.
     :ivar max_size: the maximum length of a document, in bytes.
     """
 
-    directory: Path
+    source: IContainerSource
     access_keys: AccessKeys
     max_size: int
 
@@ -51,11 +52,24 @@ class Served:
             raise CommandError(str(error)) from None
         listening = [at.dialect for at in options["listen"]]
         served = named or listening or [DEFAULT_DIALECT]
-        directory = options.containers(served[0])
+        try:
+            source = options.containers(served[0])
+        except usage.UsageError as error:
+            raise CommandError(str(error)) from None
         switch = switch or options["switch"]
         if switch:
             served = [evolve(dialect, switch=switch) for dialect in served]
-        return cls(directory, access_keys(served), options.limits().document_bytes)
+        return cls(source, access_keys(served), options.limits().document_bytes)
+
+    def source_named(self, text: str | None) -> IContainerSource:
+        """Return the source that an argument names; default: that which is served.
+
+        :raises CommandError: if the argument has a mistake.
+        """
+        try:
+            return self.source if text is None else parse_source(text)
+        except ValueError as error:
+            raise CommandError(str(error), ExitStatus.USAGE) from None
 
 
 def _dialect(name: str) -> Dialect:

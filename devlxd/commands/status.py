@@ -117,12 +117,21 @@ def render(status: dict[str, Any]) -> str:
         + paragraphs(
             [
                 ("containers", [counts] if containers else []),
+                ("sources", [*map(_source, status.get("sources") or [])]),
                 *((name, _text_of(status, name)) for name in _MEMBERS),
                 ("problems", _problems(status)),
             ]
         )
         + _listeners(status.get("listeners") or [])
     )
+
+
+def _source(source: dict[str, Any]) -> str:
+    """Return the state of a remote source of documents, in one line."""
+    state = "answers" if source.get("answers") is True else "DOES NOT ANSWER"
+    age = source.get("age_seconds")
+    known = "nothing is known" if age is None else f"{_uptime(age)} old"
+    return f"{printable(source.get('source'))} {state}, {known}"
 
 
 def _text_of(status: dict[str, Any], name: str) -> list[str]:

@@ -13,7 +13,7 @@ containers. A name is added to the queue
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -32,17 +32,17 @@ from devlxd.containers.document_paths import (
     listing_problem,
 )
 from devlxd.containers.document_records import DocumentRecords
+from devlxd.containers.document_store import DocumentStoreBase
 from devlxd.containers.document_versions import DocumentVersions, Signature
 from devlxd.containers.document_warnings import NO_ACCESS_KEYS, AccessKeys
 from devlxd.containers.failed_reads import FailedReads
 from devlxd.containers.reading_queue import ReadingQueue
 from devlxd.containers.removals import Removals
-from devlxd.containers.store_base import ContainerStoreBase
 from devlxd.containers.warning_log import WarningLog
-from devlxd.interfaces import IDocuments, IWatcher, IWatchListener
+from devlxd.interfaces import IDocuments, IStoreService, IWatcher, IWatchListener
 from devlxd.limits import CurrentLimits
 from devlxd.log_limit import RateLimitedLogger
-from devlxd.model import Container, Fault
+from devlxd.model import Container
 from devlxd.turns import Slices
 
 #: How often the directory is scanned if everything is watched, in seconds: no watch
@@ -50,8 +50,8 @@ from devlxd.turns import Slices
 IDLE_SCAN_INTERVAL = 60.0
 
 
-@implementer(IDocuments, IWatchListener)
-class DirectoryStore(ContainerStoreBase, Service):
+@implementer(IDocuments, IStoreService, IWatchListener)
+class DirectoryStore(DocumentStoreBase, Service):
     """The containers of a directory, kept up to date while the service runs.
 
     The directory has ``NAME.yaml``, ``NAME.yml``, ``NAME.json``,
@@ -98,7 +98,9 @@ class DirectoryStore(ContainerStoreBase, Service):
         self._failed = FailedReads(self._reactor, self._limited_log, self._retry)
         self._removals = Removals(self._reactor, self._remove_missing)
         warnings = WarningLog(self._limited_log)
-        self._documents = DocumentRecords(self.directory, self._failed, warnings)
+        self._documents = DocumentRecords.of_directory(
+            self.directory, self._failed, warnings
+        )
         self._next_scan: IDelayedCall | None = None
 
     def get(self, name: str) -> Container | None:
@@ -136,14 +138,6 @@ class DirectoryStore(ContainerStoreBase, Service):
         if self._next_scan is not None and self._next_scan.active():
             self._next_scan.cancel()
         self._reset()
-
-    def document_of(self, name: str) -> str | None:
-        """See `IDocuments.document_of`."""
-        return self._documents.path_of(name)
-
-    def faults(self) -> Sequence[Fault]:
-        """See `IDocuments.faults`."""
-        return [*self._documents.faults(self.shared_ids())]
 
     def problem(self) -> str | None:
         """See `IDocuments.problem`."""
@@ -277,7 +271,7 @@ class DirectoryStore(ContainerStoreBase, Service):
         if not is_equal or super().get(name) is not old:
             self.replace(parsed.container)
         same_id = {*self.names_with_id(parsed.container.id)} - {name}
-        self._documents.add(name, document.path, parsed, same_id)
+        self._documents.add(name, document.path.end, parsed, same_id)
 
     def _retry(self, name: str) -> None:
         self._versions.discard(name)

@@ -22,7 +22,8 @@ from devlxd.files import birth_time_ns, open_regular
 from devlxd.model import is_container_name
 from devlxd.turns import Slices
 
-_NOT_A_NAME = (
+#: Why a name is rejected.
+NOT_A_NAME = (
     "not a valid container name; use at most 128 ASCII letters, digits, _, . and -, "
     "and begin with none of . and -"
 )
@@ -65,7 +66,7 @@ def read_document(
         return None
     path = paths[0]
     if not is_container_name(name):
-        raise UnreadableError(path.printable(), _NOT_A_NAME)
+        raise UnreadableError(path.printable(), NOT_A_NAME)
     if len(paths) > 1:
         others = " and ".join(other.printable() for other in paths[1:])
         reason = f"more than one document for {name}: also {others}; keep one of them"

@@ -24,6 +24,7 @@ from devlxd.containers.document_trees import (
     DocumentError,
     Tree,
     Value,
+    too_long,
 )
 from devlxd.containers.document_warnings import (
     MAX_WARNINGS,
@@ -91,7 +92,7 @@ def parse_document(
     :raises DocumentError: when the document is rejected.
     """
     if len(content) > max_size:
-        raise DocumentError(f"longer than {max_size} bytes; shorten its values")
+        raise DocumentError(too_long(max_size))
     text = _decode(content)
     if format is Format.JSON:
         parsed = _parse_simple_json(name, text, origin, access_keys)

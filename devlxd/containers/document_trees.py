@@ -35,6 +35,11 @@ TOO_DEEP = f"nested too deeply; use at most {MAX_DEPTH} levels"
 PIECES = 64
 
 
+def too_long(max_size: int) -> str:
+    """Return the reason for which a document of more than ``max_size`` bytes fails."""
+    return f"longer than {max_size} bytes; shorten its values"
+
+
 class DocumentError(Exception):
     """A document is rejected.
 

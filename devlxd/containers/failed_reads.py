@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from attrs import define
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -27,12 +27,14 @@ class _Failure:
     """The failure to read a container.
 
     :ivar error: the error of the last read.
+    :ivar quiet_retries: the delays of the first retries, in seconds.
     :ivar retries: the number of retries so far.
     :ivar logged: the reason that was logged; empty if none was.
     :ivar retry: the next retry; ``None`` if there is none.
     """
 
     error: UnreadableError
+    quiet_retries: Sequence[float]
     retries: int = 0
     logged: str = ""
     retry: IDelayedCall | None = None
@@ -40,13 +42,13 @@ class _Failure:
     @property
     def is_quiet(self) -> bool:
         """Whether it is too early to log the failure."""
-        return self.retries < len(QUIET_RETRIES)
+        return self.retries < len(self.quiet_retries)
 
     def delay(self) -> float | None:
         """Return the delay of the next retry, in seconds; ``None`` for no retry."""
         if self.is_quiet:
-            return QUIET_RETRIES[self.retries]
-        number = min(self.retries - len(QUIET_RETRIES), len(RETRIES) - 1)
+            return self.quiet_retries[self.retries]
+        number = min(self.retries - len(self.quiet_retries), len(RETRIES) - 1)
         return RETRIES[number] if self.error.is_transient else None
 
 
@@ -56,6 +58,8 @@ class FailedReads:
     :param reactor: schedules the retries.
     :param log: receives each failure once, and again when its reason changes.
     :param retry: called with the name of a container that is to be read again.
+    :param quiet_retries: the delays of the retries before a failure is logged, in
+        seconds; default: those for documents that may be half written.
     """
 
     def __init__(
@@ -63,10 +67,12 @@ class FailedReads:
         reactor: IReactorTime,
         log: RateLimitedLogger,
         retry: Callable[[str], None],
+        quiet_retries: Sequence[float] = QUIET_RETRIES,
     ) -> None:
         self._reactor = reactor
         self._log = log
         self._retry_read = retry
+        self._quiet_retries = quiet_retries
         self._failures: dict[str, _Failure] = {}
 
     def __contains__(self, name: str) -> bool:
@@ -90,7 +96,7 @@ class FailedReads:
 
     def add(self, name: str, error: UnreadableError) -> None:
         """Record a failure, log it if the first retries failed, and retry."""
-        failure = self._failures.setdefault(name, _Failure(error))
+        failure = self._failures.setdefault(name, _Failure(error, self._quiet_retries))
         if failure.error.reason != error.reason and not failure.is_quiet:
             failure.retries = 0
         failure.error = error

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 
 from twisted.logger import Logger
 
-from devlxd.containers.document_paths import DocumentPath
 from devlxd.containers.document_warnings import DocumentWarning
 from devlxd.log_limit import RateLimitedLogger
 from devlxd.model import Fault
@@ -30,16 +29,15 @@ class WarningLog:
     def update(
         self,
         name: str,
-        path: DocumentPath,
+        file: str,
         warnings: Iterable[DocumentWarning],
         id_warning: DocumentWarning | None,
     ) -> None:
         """Log the warnings about the container ``name`` that are new.
 
-        :param path: the document that the warnings refer to.
+        :param file: the printable place of the document that the warnings refer to.
         :param id_warning: a warning that depends on the id of another container.
         """
-        file = path.printable()
         faults = [warning.fault_in(file, name) for warning in warnings]
         of_id = [] if id_warning is None else [id_warning.fault_in(file, name)]
         logged = self._logged.get(name, set())

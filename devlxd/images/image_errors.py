@@ -1,9 +1,7 @@
 # -*- test-case-name: tests.images.test_upstream_client -*-
-"""Raising `ImageError` for bad data, and describing failed HTTP requests."""
+"""Raising `ImageError` for bad data."""
 
 from __future__ import annotations
-
-from twisted.web.client import ResponseFailed
 
 from devlxd.interfaces import ImageError
 
@@ -16,10 +14,3 @@ def require(condition: bool, otherwise: str) -> None:
     """
     if not condition:
         raise ImageError(otherwise)
-
-
-def describe(error: BaseException) -> str:
-    """Return in a few words why an HTTP request has failed."""
-    if isinstance(error, ResponseFailed) and error.reasons:
-        return describe(error.reasons[0].value)
-    return str(error) or type(error).__name__

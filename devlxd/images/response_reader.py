@@ -14,8 +14,8 @@ from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
 from twisted.web.iweb import IResponse
 
-from devlxd.images.image_errors import describe
 from devlxd.interfaces import ImageError
+from devlxd.outgoing_http import describe
 
 #: The number of buffered bytes at which the server is paused. With the last chunk, of
 #: at most 64 KiB, the buffer may exceed it.

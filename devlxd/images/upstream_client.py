@@ -5,77 +5,16 @@ from __future__ import annotations
 
 from typing import Any, NoReturn, cast
 
-from attrs import frozen
 from treq.client import HTTPClient
-from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import UNIXClientEndpoint
-from twisted.internet.interfaces import (
-    IProtocol,
-    IProtocolFactory,
-    IStreamClientEndpoint,
-)
-from twisted.internet.protocol import Factory
-from twisted.web.client import URI, Agent
+from twisted.web.client import Agent
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import (
-    IAgent,
-    IAgentEndpointFactory,
-    IBodyProducer,
-    IResponse,
-)
-from zope.interface import implementer
+from twisted.web.iweb import IAgent, IResponse
 
-from devlxd.images.image_errors import describe
 from devlxd.images.response_reader import ResponseReader
 from devlxd.interfaces import IDevLXDReactor, ImageError
 from devlxd.limits import CurrentLimits
-
-
-@implementer(IAgentEndpointFactory, IStreamClientEndpoint)
-@frozen
-class _FixedEndpoint:
-    """An endpoint that is used for every URI, and logs no connections."""
-
-    endpoint: IStreamClientEndpoint
-
-    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
-        """See `IAgentEndpointFactory.endpointForURI`."""
-        return self
-
-    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
-        """See `IStreamClientEndpoint.connect`."""
-        cast(Factory, protocolFactory).noisy = False
-        connecting: Deferred[IProtocol] = self.endpoint.connect(protocolFactory)
-        return connecting
-
-
-@implementer(IAgent)
-@frozen
-class _UncompressedAgent:
-    """An agent that neither requests nor decompresses compressed responses.
-
-    treq would decompress each chunk without a limit on its size.
-    """
-
-    agent: IAgent
-
-    def request(
-        self,
-        method: bytes,
-        uri: bytes,
-        headers: Headers | None = None,
-        bodyProducer: IBodyProducer | None = None,
-    ) -> Deferred[IResponse]:
-        """See `IAgent.request`."""
-        headers = headers.copy() if headers else Headers()
-        headers.removeHeader(b"Accept-Encoding")
-        requesting = self.agent.request(method, uri, headers, bodyProducer)
-        return requesting.addCallback(_without_encoding)
-
-
-def _without_encoding(response: IResponse) -> IResponse:
-    response.headers.removeHeader(b"Content-Encoding")
-    return response
+from devlxd.outgoing_http import FixedEndpoint, UncompressedAgent, describe
 
 
 class UpstreamClient:
@@ -100,8 +39,8 @@ class UpstreamClient:
         self.reactor = reactor
         if agent is None:
             endpoint = UNIXClientEndpoint(reactor, path)
-            agent = Agent.usingEndpointFactory(reactor, _FixedEndpoint(endpoint))
-        self._agent = _UncompressedAgent(agent)
+            agent = Agent.usingEndpointFactory(reactor, FixedEndpoint(endpoint))
+        self._agent = UncompressedAgent(agent)
 
     async def get(
         self, path: str, headers: Headers | None = None

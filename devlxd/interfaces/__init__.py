@@ -53,7 +53,9 @@ from devlxd.interfaces.serving import (
 from devlxd.interfaces.stores import (
     IContainerStore,
     IDocuments,
+    IRemoteStore,
     IStoreObserver,
+    IStoreService,
 )
 from devlxd.interfaces.system import (
     IDevLXDReactor,
@@ -91,6 +93,7 @@ __all__ = [
     "IPeerSource",
     "IProcessTable",
     "IReadyObserver",
+    "IRemoteStore",
     "IRequestHandler",
     "IRunIdentifier",
     "IRunObserver",
@@ -98,6 +101,7 @@ __all__ = [
     "IServiceObserver",
     "ISink",
     "IStoreObserver",
+    "IStoreService",
     "IStream",
     "ISubscriber",
     "ISubscription",

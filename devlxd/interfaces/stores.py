@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from twisted.application.service import IService
 from twisted.internet.defer import Deferred
 from zope.interface import Interface
 
-from devlxd.model import Container, Fault
+from devlxd.model import Container, Fault, SourceState
 
 
 class IContainerStore(Interface):
@@ -80,6 +81,33 @@ class IStoreObserver(Interface):
         :param old: the previous snapshot; ``None`` if the container is new.
         :param new: the current snapshot, which `IContainerStore.get` returns
             already; ``None`` if the container was removed.
+        """
+
+
+class IStoreService(IContainerStore, IService):
+    """A store that is a service, and can read everything again."""
+
+    def reload() -> None:
+        """Read every document again, even if it is unchanged.
+
+        Does nothing while the service is stopped.
+        """
+
+
+class IRemoteStore(Interface):
+    """A store that follows a remote source, which may be away.
+
+    It serves what it knew last while the source is away.
+    """
+
+    def source_state() -> SourceState:
+        """Return how the store agrees with its source."""
+
+    def settled() -> Deferred[None]:
+        """Return a Deferred that fires when nothing more can be known for now.
+
+        It fires when the store is loaded, or the source is away and nothing of it is
+        known. It does not fail.
         """
 
 

@@ -154,6 +154,29 @@ EVENT_NAMES: Mapping[str, str] = MappingProxyType(
         "an observer failed to handle a change of container {name}": (
             "store-observer-failed"
         ),
+        # Documents in etcd
+        "the containers are those of {source} at {endpoint}": "source-answers",
+        "{source} does not answer ({problem}); its containers are served as they were "
+        "{duration} ago": "source-away",
+        "{source} does not answer ({problem}), and nothing is known of it; devlxd "
+        "waits for it": "source-unknown",
+        "{source} answers again at {endpoint}, after {duration}": (
+            "source-answers-again"
+        ),
+        "etcd has another history than before: {reason}; devlxd takes all keys of "
+        "{prefix} as they are": "etcd-other-history",
+        "etcd at {endpoint} has not sent all changes of {prefix}; devlxd takes all "
+        "keys as they are": "etcd-changes-lost",
+        "following {prefix} of etcd failed; devlxd begins again": "etcd-failed",
+        "{path} is damaged ({reason}); devlxd has renamed it to {renamed}, and keeps "
+        "the documents of etcd in a new file": "kept-documents-damaged",
+        "{reason}; devlxd does not keep the documents of etcd until it is started "
+        "again": "kept-documents-unusable",
+        "{reason}; devlxd does not keep the documents of etcd, and tries again every "
+        "{seconds:.0f} s": "kept-documents-not-written",
+        "{path}: the documents of etcd are kept in it again": (
+            "kept-documents-written"
+        ),
         # Events
         "{error}; events are not recorded, devlxd tries again every {seconds} "
         "seconds": "events-not-recorded",

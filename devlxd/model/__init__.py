@@ -16,6 +16,7 @@ from devlxd.model.image import FileRange, Image, ImagePart, is_fingerprint
 from devlxd.model.limits import LIMITS, Limit, Limits
 from devlxd.model.listener import Listener
 from devlxd.model.refusal import Refusal
+from devlxd.model.source_state import SourceState
 
 __all__ = [
     "LIMITS",
@@ -41,6 +42,7 @@ __all__ = [
     "ProcessStatus",
     "Refusal",
     "Result",
+    "SourceState",
     "Step",
     "is_container_name",
     "is_fingerprint",

@@ -49,6 +49,7 @@ from devlxd.testing.callers import (
     MemoryRuntime,
     RecordingRunObserver,
 )
+from devlxd.testing.etcd_history import EtcdHistory, EtcdSnapshot
 from devlxd.testing.fake_devlxd import FakeDevLXD
 from devlxd.testing.fake_guest import FakeGuest
 from devlxd.testing.guests import (
@@ -57,6 +58,7 @@ from devlxd.testing.guests import (
     site_for,
 )
 from devlxd.testing.memory_endpoint import MemoryEndpoint
+from devlxd.testing.memory_etcd import MemoryEtcd, MemoryEtcdGateway
 from devlxd.testing.notifiers import (
     MemoryHandoverStore,
     RecordingNotifier,
@@ -83,6 +85,7 @@ from devlxd.testing.subscribers import (
     RecordingSubscriber,
 )
 from devlxd.testing.trial_mixin import DevLXDMixin
+from devlxd.testing.watch_receivers import RecordingWatchReceiver
 from devlxd.testing.watcher import (
     MemoryWatcher,
     RecordingWatchListener,
@@ -91,11 +94,15 @@ from devlxd.testing.watcher import (
 __all__ = [
     "GUEST",
     "DevLXDMixin",
+    "EtcdHistory",
+    "EtcdSnapshot",
     "FakeDevLXD",
     "FakeGuest",
     "GuestConnection",
     "MemoryDevLXDReactor",
     "MemoryEndpoint",
+    "MemoryEtcd",
+    "MemoryEtcdGateway",
     "MemoryHandoverStore",
     "MemoryIdentifier",
     "MemoryMonitoredRuntime",
@@ -114,6 +121,7 @@ __all__ = [
     "RecordingStoreObserver",
     "RecordingSubscriber",
     "RecordingWatchListener",
+    "RecordingWatchReceiver",
     "bus_for",
     "site_for",
 ]

@@ -8,6 +8,7 @@ from typing import Any
 
 from attrs import define, field, frozen
 from twisted.internet.address import IPv4Address, UNIXAddress
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransportWithDisconnection
 from zope.interface import implementer
@@ -22,8 +23,23 @@ from devlxd.admin.site import AdminChannel, AdminSite
 from devlxd.admin.tree import admin_routes, page_routes
 from devlxd.containers.memory_store import MemoryStore
 from devlxd.guest_states.memory import MemoryGuestStates
-from devlxd.interfaces import IContainerStore, IDocuments, IGuestService, IGuestStates
-from devlxd.model import Caller, Container, Explanation, Fault, Listener, Result, Step
+from devlxd.interfaces import (
+    IContainerStore,
+    IDocuments,
+    IGuestService,
+    IGuestStates,
+    IRemoteStore,
+)
+from devlxd.model import (
+    Caller,
+    Container,
+    Explanation,
+    Fault,
+    Listener,
+    Result,
+    SourceState,
+    Step,
+)
 from devlxd.testing import MemoryIdentifier
 
 #: The time of all tests, in nanoseconds since 1970, and as a text.
@@ -137,6 +153,24 @@ class DocumentedStore(MemoryStore):
     def problem(self) -> str | None:
         """See `IDocuments.problem`."""
         return self.broken
+
+
+@implementer(IRemoteStore)
+class RemoteStore(DocumentedStore):
+    """A store with a remote source.
+
+    :ivar state: the state of the source.
+    """
+
+    state = SourceState("etcd:/h1/", True, 2.5)
+
+    def source_state(self) -> SourceState:
+        """See `IRemoteStore.source_state`."""
+        return self.state
+
+    def settled(self) -> Deferred[None]:
+        """See `IRemoteStore.settled`."""
+        return self.loaded()
 
 
 @implementer(IGuestService)

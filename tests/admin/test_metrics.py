@@ -9,6 +9,7 @@ from pathlib import Path
 from prometheus_client import Metric
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
@@ -18,16 +19,36 @@ from devlxd.admin.metrics import BUCKETS, Metrics, RequestCounter
 from devlxd.admin.operation import Guests, Operation
 from devlxd.admin.records import Records
 from devlxd.guest_states.memory import MemoryGuestStates
-from devlxd.interfaces import IDocuments, IGuestService, IServiceObserver
-from devlxd.model import Caller, Explanation, Fault, Listener, Refusal
+from devlxd.interfaces import (
+    IDocuments,
+    IGuestService,
+    IRemoteStore,
+    IServiceObserver,
+)
+from devlxd.model import (
+    Caller,
+    Explanation,
+    Fault,
+    Listener,
+    Refusal,
+    SourceState,
+)
 from devlxd.testing import MemoryDevLXDReactor, MemoryIdentifier
 from devlxd.testing.contracts import ServiceObserverContract
 from tests.admin.operators import count
 
 
-@implementer(IDocuments)
+@implementer(IDocuments, IRemoteStore)
 class FaultyStore(MemoryStore):
     """A store with three faults in two documents, of which one cannot be used."""
+
+    def source_state(self) -> SourceState:
+        """See `IRemoteStore.source_state`."""
+        return SourceState("etcd:/h1/", True, 2.5)
+
+    def settled(self) -> Deferred[None]:
+        """See `IRemoteStore.settled`."""
+        return self.loaded()
 
     def document_of(self, name: str) -> str | None:
         """See `IDocuments.document_of`."""
@@ -147,6 +168,8 @@ class MetricsTests(SynchronousTestCase):
                 "devlxd_containers[]": 2,
                 "devlxd_broken_documents[]": 2,
                 "devlxd_journal_bytes[]": 8192,
+                "devlxd_source_answering[('source', 'etcd:/h1/')]": 1,
+                "devlxd_source_age_seconds[('source', 'etcd:/h1/')]": 2.5,
             },
         )
 

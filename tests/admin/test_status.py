@@ -5,8 +5,8 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from devlxd.admin.status import MAX_PROBLEMS
-from devlxd.model import Container, Fault, Listener, Refusal
-from tests.admin.operators import DocumentedStore, Operated
+from devlxd.model import Container, Fault, Listener, Refusal, SourceState
+from tests.admin.operators import DocumentedStore, Operated, RemoteStore
 
 
 class StatusTests(SynchronousTestCase):
@@ -42,6 +42,7 @@ class StatusTests(SynchronousTestCase):
                     {"dialect": "lxd", "address": "/l/sock", "listening": True},
                     {"dialect": "incus", "address": "/i/sock", "listening": False},
                 ],
+                "sources": [],
                 "containers": {"known": 4, "broken": 1},
                 "connections": 9,
                 "subscribers": 1,
@@ -49,6 +50,35 @@ class StatusTests(SynchronousTestCase):
                 "limits": {"max_connections": 5},
             },
         )
+
+    def test_sources(self) -> None:
+        """A remote source has an age; one that does not answer is a problem."""
+        store = RemoteStore([Container("c1")])
+        operated = Operated(store, DocumentedStore())
+        status = operated.ask("/status").json()
+        self.assertEqual(
+            status["sources"],
+            [
+                {
+                    "source": "etcd:/h1/",
+                    "answers": True,
+                    "age_seconds": 2.5,
+                    "problem": "",
+                }
+            ],
+        )
+        self.assertEqual(status["problems"], [])
+        store.state = SourceState("etcd:/h1/", False, 90.25, "no luck")
+        status = operated.ask("/status").json()
+        self.assertTrue(status["healthy"])
+        text = "etcd:/h1/ does not answer (no luck), what is served is 1 min 30 s old"
+        self.assertEqual(status["problems"], [text])
+        self.assertIn(text, operated.ask("/").body.decode())
+        self.assertEqual(operated.ask("/overview").json()["sources"], [text])
+        store.state, store.broken = SourceState("etcd:/h1/", False, None, "x"), "x"
+        status = operated.ask("/status").json()
+        self.assertIsNone(status["sources"][0]["age_seconds"])
+        self.assertEqual((status["healthy"], status["problems"]), (False, ["x"]))
 
     def test_sockets(self) -> None:
         """The sockets of all containers are one listener, with their number."""

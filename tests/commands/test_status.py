@@ -63,6 +63,23 @@ class StatusTests(CommandTestCase):
         self.assertEqual(self.ask("status"), 0)
         self.assertEqual(self.printed(), SHOWN + LIMITS)
 
+    def test_sources(self) -> None:
+        """A remote source is a line with its age."""
+        sources = [
+            {"source": "etcd:/h1/", "answers": True, "age_seconds": 3.2},
+            {"source": "etcd:/h2/", "answers": False, "age_seconds": 90},
+            {"source": "etcd:/h3/", "age_seconds": None},
+        ]
+        self.serve_json({"/status": {**HEALTHY, "sources": sources}})
+        self.ask("status")
+        printed = self.printed()
+        for text in (
+            "sources      etcd:/h1/ answers, 3 s old",
+            "etcd:/h2/ DOES NOT ANSWER, 1 min 30 s old",
+            "etcd:/h3/ DOES NOT ANSWER, nothing is known",
+        ):
+            self.assertIn(f"{text}\n", printed)
+
     def test_sockets(self) -> None:
         """The sockets of all containers are one row, with their number."""
         each = {"dialect": "lxd", "address": "each:/run/each", "listening": True}

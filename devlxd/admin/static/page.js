@@ -97,6 +97,7 @@ function show(now) {
     element(name).textContent = now[name];
   element("known").textContent = now.containers.known;
   element("broken").textContent = now.containers.broken;
+  element("sources").textContent = now.sources.join("; ") || "none";
   fill("listeners", now.listeners.map((one) => [
     one.dialect, one.address, (one.listening ? "listening" : "NOT LISTENING")
       + ("sockets" in one ? `, ${one.sockets} sockets, ${one.missing} missing` : ""),

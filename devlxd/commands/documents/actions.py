@@ -10,6 +10,7 @@ from devlxd.commands.documents import edit, keys, listing, whole
 from devlxd.commands.documents.findings import print_finding
 from devlxd.commands.outcomes import CommandError, ExitStatus
 from devlxd.commands.served_options import served_by
+from devlxd.container_sources import DirectorySource
 from devlxd.documents.directory import DocumentDirectory
 from devlxd.documents.errors import (
     DocumentsError,
@@ -38,9 +39,14 @@ def run(arguments: argparse.Namespace) -> ExitStatus:
     :raises CommandError: when it fails.
     """
     served = served_by(arguments)
-    directory = DocumentDirectory(
-        arguments.containers or served.directory, served.access_keys, served.max_size
-    )
+    source = served.source_named(arguments.containers)
+    if not isinstance(source, DirectorySource):
+        raise CommandError(
+            f"{source}: devlxd container reads and changes documents in a directory; "
+            "use etcdctl for those in etcd",
+            ExitStatus.USAGE,
+        )
+    directory = DocumentDirectory(source.path, served.access_keys, served.max_size)
     try:
         _ACTIONS[arguments.action](arguments, directory)
     except FaultyError as error:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from devlxd.commands.outcomes import ExitStatus
 from devlxd.commands.parsers import Parser, Subparsers
@@ -118,7 +117,6 @@ def _add(
     )
     parser.add_argument(
         "--containers",
-        type=Path,
         metavar="DIR",
         help="the directory of the documents (default: containers in the "
         "configuration, or that of the first dialect)",

@@ -19,6 +19,7 @@ The suites of each interface:
 * `ICallerIdentifier`: `CallerIdentifierContract`, `OutsidePeerContract`,
   `EndingRunsContract`
 * `IContainerStore`: `ContainerStoreContract`, `LoadingStoreContract`
+* `devlxd.etcd.interfaces.IEtcdGateway`: `EtcdGatewayContract`
 * `IEventBus`, `ISubscription`: `EventBusContract`
 * `IExplainer`: `ExplainerContract`, `OutsideExplainerContract`
 * `IGuest`: `GuestContract`, `GuestEventsContract`
@@ -56,8 +57,9 @@ These interfaces have no suite:
 * `IWatchListener`: only the store of a directory provides it. The tests of that
   store check which documents it reads. `WatcherContract` tests how a listener is
   notified.
-* `IDocuments`: only the store of a directory provides it. The tests of that store check
-  its faults.
+* `IDocuments`, `IRemoteStore`, `IStoreService`: only the stores of a directory and of
+  etcd provide them. The tests of these stores check their faults, and what they serve
+  while etcd is away.
 * `IExplainer`, `IGuestService`: only the identifier of callers and the service provide
   them. The tests of devlxd check what operators read.
 * `IDevLXDReactor`: it only combines interfaces of Twisted.
@@ -70,6 +72,9 @@ from devlxd.testing.contracts.admission import (
 from devlxd.testing.contracts.bus import (
     EventBusContract,
     SubscriberContract,
+)
+from devlxd.testing.contracts.etcd import (
+    EtcdGatewayContract,
 )
 from devlxd.testing.contracts.guest import (
     GuestContract,
@@ -151,6 +156,7 @@ __all__ = [
     "DurableGuestStatesContract",
     "DurableJournalContract",
     "EndingRunsContract",
+    "EtcdGatewayContract",
     "EventBusContract",
     "ExplainerContract",
     "FileImageContract",
