@@ -17,6 +17,8 @@ TUTORIAL = CHECKOUT / "docs" / "tutorial.rst"
 
 EMBEDDING = CHECKOUT / "docs" / "embedding.rst"
 
+FLEET = CHECKOUT / "docs" / "fleet.rst"
+
 DIALECTS_PAGE = CHECKOUT / "docs" / "dialects.rst"
 
 #: The sections that lead from an installed devlxd and a container to the end.
