@@ -16,9 +16,11 @@ from attrs import define, field
 from benchmarks.figures import Measured
 from benchmarks.places import CONFIG, LXDHost, SimulatedPlace
 from benchmarks.serving import AFTER, BEFORE, CheckoutServer
+from devlxd.fast_paths import VARIABLE
 from tests.integration.lxc import missing_requirement
 from tests.integration.lxd import missing_lxd
 from tests.integration.processes import TIMEOUT, Output, start, wait_until
+from tests.integration.servers import TWISTD
 
 #: The program of servers to compare with; importing it would install a reactor.
 PLAIN_SERVERS = Path(__file__).with_name("plain_servers.py")
@@ -201,10 +203,19 @@ def start_devlxd(
     documents: Path,
     *arguments: str,
     dialect: str = "lxd",
+    slow: str = "",
 ) -> Running:
-    """Start a devlxd, which is stopped with ``started``."""
+    """Start a devlxd, which is stopped with ``started``.
+
+    :param slow: the fast paths that it does not use.
+    """
     server = CheckoutServer(
-        checkout, sockets, f"--containers={documents}", *arguments, dialect=dialect
+        checkout,
+        sockets,
+        f"--containers={documents}",
+        *arguments,
+        dialect=dialect,
+        twistd=("env", f"{VARIABLE}={slow}", TWISTD),
     )
     started.callback(server.stop)
     return Running(f"{sockets}/sock", lambda: server.pid)
