@@ -8,6 +8,11 @@ from collections.abc import Iterable
 from devlxd.fast_paths import FastPath, is_on
 from devlxd.httpserver.file_transport import FileTransport
 
+#: How much is sent at once, in bytes, before something has to wait for the reactor.
+#: Otherwise a client that reads as fast as a long response is written would keep the
+#: reactor from all others.
+MOST_AT_ONCE = 64 * 1024
+
 
 class PromptTransport(FileTransport):
     """A transport that sends data when it is written, if nothing else is queued.
@@ -16,12 +21,25 @@ class PromptTransport(FileTransport):
     calls instead of one.
     """
 
+    # How much was sent at once since the reactor has sent something.
+    _sent_at_once = 0
+
     def write(self, data: bytes) -> None:
         """See `ITransport.write`."""
-        if self.connected and not self.is_queued:
-            data = data[self._send(data) :]
+        is_allowed = self._sent_at_once < MOST_AT_ONCE
+        if is_allowed and self.connected and not self.is_queued:
+            sent = self._send(data)
+            self._sent_at_once += sent
+            data = data[sent:]
         if data:
             super().write(data)
+
+    def doWrite(  # type: ignore[override] # Twisted's own returns errors, too
+        self,
+    ) -> BaseException | int | None:
+        """See `IWriteDescriptor.doWrite`."""
+        self._sent_at_once = 0
+        return super().doWrite()
 
     def writeSequence(self, iovec: Iterable[bytes]) -> None:
         """See `ITransport.writeSequence`."""

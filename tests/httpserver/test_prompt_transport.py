@@ -12,7 +12,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from devlxd import fast_paths
 from devlxd.fast_paths import FastPath
 from devlxd.httpserver.file_transport import FileTransport
-from devlxd.httpserver.prompt_transport import PromptTransport, transport_class
+from devlxd.httpserver.prompt_transport import (
+    MOST_AT_ONCE,
+    PromptTransport,
+    transport_class,
+)
 from devlxd.testing import MemoryDevLXDReactor
 
 
@@ -56,6 +60,17 @@ class PromptTransportTests(SynchronousTestCase):
             self.transport.write(data)
         self.assertTrue(self.transport.is_queued)
         self.assertEqual(self.read_all(), b"".join(written))
+
+    def test_fast_client(self) -> None:
+        """However fast a client reads, others have their turns."""
+        piece = bytes(MOST_AT_ONCE // 2)
+        for number in range(6):
+            self.transport.write(piece)
+            self.assertEqual(self.transport.is_queued, number % 3 == 2)
+            if self.transport.is_queued:
+                self.assertEqual(self.client.recv(2**20), piece * 2)
+                self.transport.doWrite()
+                self.assertEqual(self.client.recv(2**20), piece)
 
     def test_closed_by_client(self) -> None:
         """An error is found by the reactor, not raised to the writer."""
