@@ -69,10 +69,12 @@ class DeliveryTurns(Generic[T]):
     def _use_turn(self) -> None:
         self._turn = None
         remaining = BATCH
-        while self._waiting and remaining > 0:
-            subscription, _ = self._waiting.popitem(last=False)
-            remaining -= subscription.use_turn()
-        self._continue()
+        try:
+            while self._waiting and remaining > 0:
+                subscription, _ = self._waiting.popitem(last=False)
+                remaining -= subscription.use_turn()
+        finally:
+            self._continue()
 
     def _continue(self) -> None:
         """Take another turn if a subscription waits; else cancel the current one."""

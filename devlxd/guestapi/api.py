@@ -87,8 +87,9 @@ class GuestAPI:
             self._keeps_rendered
             and resource.depends_on_snapshot
             and isinstance(response, Response)
-            # Without a query.
+            # Without a query. A guest may encode one path in very many ways.
             and (request.method, request.uri) == (b"GET", request.path)
+            and b"%" not in request.path
         ):
             self.services.cache.put_rendered(container, request.path, response)
         return response

@@ -75,7 +75,10 @@ class GuestResource(Resource):
     def getChild(self, path: bytes, request: Request) -> IResource:
         """See `Resource.getChild`."""
         if self._below is None:
-            self._below = NotFoundResource(self.services, self.path)
+            below = NotFoundResource(self.services, self.path)
+            # Also for the paths below it: a guest may request very long ones.
+            below.put_below(below)
+            self._below = below
         return self._below
 
     def respond(self, request: Request, container: Container) -> AnyResponse:

@@ -102,7 +102,8 @@ class ResponseCache:
     ) -> None:
         """Keep what is sent as the response to GET for a path, if that is possible.
 
-        :param path: the path of a request for an item that exists, see `get`.
+        :param path: the path of a request for an item that exists, see `get`; without
+            ``%``.
         :param response: a response that depends on the snapshot and the path alone.
         """
         kept = self._values_of(container).rendered

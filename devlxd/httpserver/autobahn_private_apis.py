@@ -10,6 +10,10 @@ autobahn's name               use here
                               as they would keep a closed connection in a cycle
 ``log``                       replaced, on factories and protocols: a client could
                               fill the log with its messages
+``consumeData``               overridden, so that the frames of a client that
+                              sends very many are processed in turns
+``processData``               called for each step: the head of a frame, or what
+                              is there of its payload
 ``sendCloseFrame``            hooked, to know when a close frame is sent
 ``onMessageBegin``,           overridden, so that messages of the client are not
 ``onMessageFrameBegin``,      collected in memory
@@ -52,6 +56,10 @@ from devlxd.httpserver.framing import FIN
 #: (RFC 6455, 5.2).
 BINARY = 2
 MAX_DATA_OPCODE = 7
+
+#: How many frames of a client are processed at a time. Each takes a few microseconds,
+#: even an empty one.
+MAX_FRAMES = 32
 
 #: The bit of the second byte that marks a frame with a mask.
 _MASKED = 0x80
@@ -147,6 +155,33 @@ class WebSocketBase(WebSocketServerProtocol):
 
     def closing(self) -> None:
         """Called before a close frame is sent; nothing may be sent after it."""
+
+    def may_process(self) -> bool:
+        """Return whether data that was received may be processed now."""
+        return True
+
+    def postpone(self) -> None:
+        """Called when data is left: have `process_frames` called in a turn."""
+        raise NotImplementedError
+
+    # Processing what was received
+
+    def consumeData(self) -> None:
+        """See `WebSocketProtocol.consumeData`: process frames, now or in a turn."""
+        if self.state not in (self.STATE_OPEN, self.STATE_CLOSING):
+            super().consumeData()
+        elif self.may_process():
+            self.process_frames()
+        else:
+            self.postpone()
+
+    def process_frames(self) -> None:
+        """Process a limited number of frames; postpone the rest."""
+        # A frame has a head and a payload.
+        for _ in range(2 * MAX_FRAMES):
+            if not self.processData() or self.state == self.STATE_CLOSED:
+                return
+        self.postpone()
 
     # Handing the connection over
 

@@ -20,6 +20,7 @@ class FileSink(BodySink):
     """
 
     most_unread = MOST_UNREAD
+    _is_sending = False
 
     def __init__(
         self,
@@ -38,6 +39,7 @@ class FileSink(BodySink):
 
     def send(self, data: FileRange, seconds: float) -> Deferred[int]:
         """See `IFileSink.send`."""
+        self._is_sending = True
         # The head of the response, if this is the first data.
         self._request.write(b"")
         self.begin_wait()
@@ -50,7 +52,14 @@ class FileSink(BodySink):
 
         return self._transport.send_file(data, may_continue).addCallback(self._sent)
 
+    def resumeProducing(self) -> None:
+        """See `BodySink.resumeProducing`: if a file follows, that must be read, too."""
+        super().resumeProducing()
+        if self._is_sending:
+            self.begin_wait()
+
     def _sent(self, size: int) -> int:
+        self._is_sending = False
         self.end_wait()
         return size
 

@@ -45,6 +45,11 @@ class PromptTransport(FileTransport):
         """See `ITransport.writeSequence`."""
         self.write(b"".join(iovec))
 
+    def abortConnection(self) -> None:
+        """See `ITransport.abortConnection`: nothing is sent from now on."""
+        vars(self)["write"] = _discard
+        super().abortConnection()
+
     def _send(self, data: bytes) -> int:
         """Send what the socket takes; return how much that was, in bytes.
 
@@ -55,6 +60,10 @@ class PromptTransport(FileTransport):
             return self.socket.send(data)
         except OSError:
             return 0
+
+
+def _discard(data: bytes) -> None:
+    """Discard what is written to a connection that is aborted."""
 
 
 def transport_class() -> type[FileTransport]:

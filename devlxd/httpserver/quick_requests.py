@@ -14,6 +14,7 @@ from time import perf_counter
 from typing import cast
 
 from attrs import frozen
+from twisted.internet.interfaces import IProtocol
 from twisted.web.http import OK, RESPONSES
 from twisted.web.http_headers import Headers
 
@@ -111,12 +112,17 @@ class QuickChannel(HandoverChannel):
         """
         began = perf_counter()
         if not (
-            (data == self._quick or self._is_quick(data))
-            and self.is_idle
+            self.is_idle
+            and (data == self._quick or self._is_quick(data))
             and self.incomplete is None
             and self._respond(began)
         ):
             super().dataReceived(data)
+
+    def hand_over(self, protocol: IProtocol) -> None:
+        """See `DevLXDChannel.hand_over`: no other request follows."""
+        self._quick, self._quick_path = None, b""
+        super().hand_over(protocol)
 
     def _is_quick(self, data: bytes) -> bool:
         """Return whether ``data`` is such a request; if it is, keep it."""

@@ -27,6 +27,10 @@ CONNECTION_COST = 4
 #: The same for a request that is answered without parsing it: it takes less than this.
 QUICK_COST = 0.25
 
+#: Of how many owners requests and connections are counted before the counts are dropped
+#: in the next iteration of the reactor.
+MAX_COUNTED = 256
+
 #: For how long the owner of a process is remembered, in seconds. Longer would be
 #: unfair: a later process with the same pid may have another owner.
 PROCESS_EXPIRY = 1.0
@@ -190,7 +194,8 @@ class ConnectionRegistry(Generic[Connection]):
         if self._turns.waiting(owner):
             return False
         served = self._served[owner] = self._served[owner] + cost
-        if self._next_iteration is None and served > REQUESTS_PER_ITERATION / 2:
+        is_due = served > REQUESTS_PER_ITERATION / 2 or len(self._served) >= MAX_COUNTED
+        if is_due and self._next_iteration is None:
             # A call of the reactor takes about as much time as a quick request: what
             # an owner does not use of half its share may count in later iterations.
             self._next_iteration = self._reactor.callLater(0, self._iterate)

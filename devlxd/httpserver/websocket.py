@@ -27,7 +27,7 @@ from devlxd.httpserver.framing import (
 from devlxd.httpserver.grammar import tokens_of
 from devlxd.httpserver.message_sink import TOO_SLOW, MessageSink
 from devlxd.httpserver.responses import Headers, refusal
-from devlxd.interfaces import IStream
+from devlxd.interfaces import IStream, ITurn
 from devlxd.model import Limits
 
 #: How often a client is pinged, in seconds.
@@ -80,6 +80,7 @@ class MessageWebSocket(WebSocketBase):
     """The websocket of a `WebSocketSink`."""
 
     sink: WebSocketSink
+    _turn: ITurn | None = None
 
     def __init__(self, factory: WebSocketServerFactory, headers: Headers) -> None:
         super().__init__(
@@ -108,8 +109,25 @@ class MessageWebSocket(WebSocketBase):
         """See `WebSocketBase.closing`."""
         self.sink.closing()
 
+    def may_process(self) -> bool:
+        """See `WebSocketBase.may_process`: frames count like a request."""
+        return self.sink.may_process()
+
+    def postpone(self) -> None:
+        """See `WebSocketBase.postpone`: read no more before the turn."""
+        if self._turn is None:
+            self._turn = self.sink.pause_reading_until(self._use_turn)
+
+    def _use_turn(self) -> None:
+        self._turn = None
+        self.process_frames()
+        if self._turn is None:
+            self.sink.resume_reading()
+
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """See `IProtocol.connectionLost`."""
+        if self._turn is not None:
+            self._turn.cancel()
         self.sink.detach()
         super().connectionLost(reason)
         # The sink and the websocket refer to each other.
@@ -171,6 +189,19 @@ class WebSocketSink(MessageSink):
     def ponged(self) -> None:
         """Called when the client has responded to a ping."""
         self._pinged_at = None
+
+    def may_process(self) -> bool:
+        """Count what was received; return whether it may be processed now."""
+        return self._channel.may_serve_now()
+
+    def pause_reading_until(self, turn: Callable[[], None]) -> ITurn:
+        """Read nothing for now, and call ``turn`` in a turn of the owner."""
+        self._channel.pause_reading()
+        return self._channel.server.registry.take_turn(self._channel.owner, turn)
+
+    def resume_reading(self) -> None:
+        """Read from the client again."""
+        self._channel.resume_reading()
 
     def check(self) -> None:
         """See `MessageSink.check`."""

@@ -19,8 +19,10 @@ from devlxd.events.journal import SQLiteJournal
 from devlxd.guest_sites import GuestSites
 from devlxd.guestapi.dialects.lxd import DIALECT as LXD
 from devlxd.guestapi.event_streams import EventStream
+from devlxd.httpserver.autobahn_private_apis import MAX_FRAMES
 from devlxd.httpserver.body_message_sink import KEEP_ALIVE, BodyMessageSink
 from devlxd.httpserver.framing import SLICE
+from devlxd.httpserver.registry import REQUESTS_PER_ITERATION
 from devlxd.httpserver.websocket import PING_INTERVAL, WebSocketSink
 from devlxd.interfaces import IContinuableStream, ISink, ISubscriber
 from devlxd.model import Caller, Container
@@ -591,6 +593,41 @@ class WebSocketSinkTests(EventsTestCase):
         self.assertEqual(self.received(frame(PING, b"hi")), [(PONG, b"hi")])
         self.stop_reading(self.guest)
         self.assertEqual(self.received(frame(PING, b"hi") * 100), [])
+
+    def test_many_frames(self) -> None:
+        """Many frames of a guest are processed in turns, and nothing is read before."""
+        self.begin()
+        count = 3 * MAX_FRAMES + 5
+        self.guest._protocol.dataReceived(frame(PING) * count)
+        self.assertEqual(len(frames(self.guest.receive())), MAX_FRAMES)
+        self.assertEqual(self.guest.transport.producerState, "paused")
+        self.clock.pump([0] * 4)
+        self.assertEqual(len(frames(self.guest.receive())), count - MAX_FRAMES)
+        self.assertEqual(self.guest.transport.producerState, "producing")
+
+    def test_many_frames_of_many(self) -> None:
+        """The frames of all connections of a container have one share of the time."""
+        count = REQUESTS_PER_ITERATION + 10
+        guests = [GuestConnection(self.site) for _ in range(count)]
+        for guest in guests:
+            guest.send(HANDSHAKE % b"")
+        for guest in guests:
+            guest._protocol.dataReceived(frame(PING))
+        answered = [bool(guest.receive()) for guest in guests]
+        self.assertIn(sum(answered), range(1, REQUESTS_PER_ITERATION + 1))
+        for _ in range(count):
+            self.clock.advance(0)
+        self.assertEqual(
+            [bool(guest.receive()) for guest in guests], [not one for one in answered]
+        )
+
+    def test_many_frames_and_end(self) -> None:
+        """A guest that disconnects before the turn leaves nothing behind."""
+        self.begin()
+        self.received(frame(PING) * (MAX_FRAMES + 1))
+        self.guest.disconnect()
+        self.clock.advance(0)
+        self.assert_nothing_left()
 
     def test_never_reads(self) -> None:
         """A guest that stops reading is disconnected, although it sends pongs."""

@@ -148,6 +148,22 @@ class MemoryTests(SynchronousTestCase):
         after, _ = tracemalloc.get_traced_memory()
         self.assertLess(after - before, 500_000)
 
+    def test_long_paths(self) -> None:
+        """Nothing is kept of paths that do not exist, however many segments they have.
+
+        The first request for such a path is as fast as the others.
+        """
+        guest = guest_of(Container("c1"))
+        guest.get("/a")
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        before, _ = tracemalloc.get_traced_memory()
+        for path in ("/a", "/1.0/a", "/1.0/devices/a"):
+            self.assertIn(b" 404 ", guest.get(path + "/a" * 3000))
+        gc.collect()
+        after, _ = tracemalloc.get_traced_memory()
+        self.assertLess(after - before, 100_000)
+
 
 class MetaDataTests(SynchronousTestCase):
     """``/1.0/meta-data``."""

@@ -584,6 +584,18 @@ class StreamTests(HandoverTestCase):
         self.assertEqual({opcode for opcode, _ in frames(received)}, {TEXT})
         self.assertEqual(self.values(b"\n".join(payloads)), ["1", "2", "3"])
 
+    def test_frames_in_turns(self) -> None:
+        """Frames of the client that wait for their turn are handed over."""
+        client = self.connect()
+        self.ask(client, HANDSHAKE % b"")
+        client.socket.sendall(frame(PING) * 500)
+        # One read: the reactor has not come to the turn yet.
+        self.reactor._serve_ready()
+        (connection,) = self.restart()
+        self.assertIn("received", connection.record)
+        pongs = frames(self.ask(client))
+        self.assertEqual(pongs, [(PONG, b"")] * 500)
+
     def test_types(self) -> None:
         """A stream continues with the types of events that were requested."""
         client = self.listen("/1.0/events?type=device")

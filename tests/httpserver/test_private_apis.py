@@ -29,6 +29,7 @@ from zope.interface import implementer
 
 from devlxd.httpserver import autobahn_private_apis, twisted_private_apis
 from devlxd.httpserver.autobahn_private_apis import (
+    MAX_FRAMES,
     NullLogger,
     WebSocketBase,
     websocket_factory,
@@ -348,6 +349,10 @@ class RecordingWebSocket(WebSocketBase):
         """See `WebSocketBase.closing`."""
         self.calls.append("closing")
 
+    def postpone(self) -> None:
+        """See `WebSocketBase.postpone`."""
+        self.calls.append("postponed")
+
 
 class AutobahnTests(SynchronousTestCase):
     """The names of autobahn beyond its documented API."""
@@ -371,6 +376,18 @@ class AutobahnTests(SynchronousTestCase):
         self.assertTrue(response.startswith(b"HTTP/1.1 101 "))
         self.assertIn(b"X-Header: value\r\n", response)
         self.assertEqual(self.websocket.calls, ["opened"])
+
+    def test_postponed(self) -> None:
+        """What is left is processed later, or handed over."""
+        ping = b"\x89\x80" + bytes(4)
+        self.websocket.calls.clear()
+        self.websocket.dataReceived(ping * (MAX_FRAMES + 2))
+        self.assertEqual(self.websocket.calls, [b""] * MAX_FRAMES + ["postponed"])
+        self.assertEqual(self.websocket.unparsed, ping * 2)
+        self.websocket.calls.clear()
+        self.websocket.process_frames()
+        self.assertEqual(self.websocket.calls, [b""] * 2)
+        self.assertEqual(self.websocket.unparsed, b"")
 
     def test_frames(self) -> None:
         """The hook is called for each frame, with the size of the message so far."""

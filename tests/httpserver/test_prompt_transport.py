@@ -85,6 +85,17 @@ class PromptTransportTests(SynchronousTestCase):
         self.transport.write(b"abc")
         self.assertEqual(self.client.recv(10), b"")
 
+    def test_aborted(self) -> None:
+        """Nothing is sent once the connection is aborted, as by Twisted's transports.
+
+        A client that sends a file descriptor with a request receives no response.
+        """
+        self.transport.abortConnection()
+        self.transport.write(b"abc")
+        self.transport.writeSequence([b"abc"])
+        with self.assertRaises(BlockingIOError):
+            self.client.recv(10)
+
     def test_class(self) -> None:
         """The fast path can be switched off."""
         self.patch(fast_paths, "enabled", {FastPath.WRITES})

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from itertools import islice, product
 from typing import cast
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -22,10 +23,16 @@ from devlxd.httpserver.quick_requests import (
 )
 from devlxd.httpserver.registry import QUICK_COST, REQUESTS_PER_ITERATION
 from devlxd.httpserver.request import SLICE
-from devlxd.httpserver.responses import INTERNAL_ERROR, TEXT, Response
+from devlxd.httpserver.responses import (
+    INTERNAL_ERROR,
+    TEXT,
+    MessageResponse,
+    Response,
+)
 from devlxd.httpserver.site import DevLXDSite
 from devlxd.model import Container
 from devlxd.testing import GuestConnection, RecordingServiceObserver, site_for
+from tests.httpserver.test_sinks import SilentStream
 from tests.httpserver.test_site import responses
 
 GET = b"GET /1.0/config/user.a HTTP/1.1\r\nHost: lxd\r\n\r\n"
@@ -213,6 +220,32 @@ class QuickChannelTests(SynchronousTestCase):
         self.site.server.reactor.advance(0)  # type: ignore[attr-defined] # a clock
         self.assertTrue(all(guest.receive() for guest in guests[-10:]))
         self.assertEqual(self.parsed, 10)
+
+    def test_encoded(self) -> None:
+        """Requests for encoded paths do not use up what is kept of a container."""
+        guest, name = GuestConnection(self.site), b"user.a"
+        ways = product(*((b"%c" % byte, b"%%%02X" % byte) for byte in name))
+        for way in islice(ways, 1, None):
+            data = guest.send(GET.replace(name, b"".join(way)))
+            self.assertEqual(responses(data), [(200, b"1")])
+        data = guest.send(GET.replace(name, b"user%2ea"))
+        self.assertEqual(responses(data), [(200, b"1")])
+        guest.send(GET)
+        self.parsed = 0
+        guest.send(GET)
+        self.assertEqual(self.parsed, 0)
+
+    def test_stream(self) -> None:
+        """A connection keeps no request while it carries an endless stream."""
+        response = MessageResponse((), (), SilentStream())
+        handler = cast(GuestAPI, self.site.server.handler)
+        self.patch(handler, "respond", lambda *_: response)
+        guest = GuestConnection(self.site)
+        guest.send(GET)
+        guest.send(GET)
+        channel = guest._protocol
+        assert isinstance(channel, QuickChannel)
+        self.assertEqual((channel._quick, channel._quick_path), (None, b""))
 
     def test_off(self) -> None:
         """The fast path can be switched off."""

@@ -9,6 +9,7 @@ from devlxd.httpserver import registry
 from devlxd.httpserver.registry import (
     CGROUP_EXPIRY,
     CONNECTION_COST,
+    MAX_COUNTED,
     MAX_RECENT_OF_OWNER,
     PROCESS_EXPIRY,
     REQUESTS_PER_ITERATION,
@@ -63,6 +64,13 @@ class RegistryTests(SynchronousTestCase):
             self.assertEqual(admitted, [True] * first + [False] * 5)
             self.assertTrue(self.registry.may_connect_now("c2"))
             self.clock.advance(0)
+
+    def test_counts_are_forgotten(self) -> None:
+        """What was counted is not kept forever of owners that are gone."""
+        for n in range(2 * MAX_COUNTED):
+            self.assertTrue(self.registry.may_connect_now(n))
+            self.clock.advance(0)
+        self.assertLessEqual(len(self.registry._served), MAX_COUNTED)
 
     def test_in_order(self) -> None:
         """While a connection of an owner is pending, later ones wait as well."""

@@ -15,8 +15,13 @@ from devlxd.httpserver.prompt_transport import PromptTransport
 from devlxd.httpserver.responses import MessageResponse, StreamResponse
 from devlxd.httpserver.websocket import CLOSE_NORMAL, WebSocketSink
 from devlxd.interfaces import ISink, IStream
-from devlxd.model import Container
-from devlxd.testing import GuestConnection, RecordingSink, site_for
+from devlxd.model import Container, Limits
+from devlxd.testing import (
+    GuestConnection,
+    MemoryDevLXDReactor,
+    RecordingSink,
+    site_for,
+)
 from devlxd.testing.contracts import FileSinkContract, SinkContract
 from devlxd.testing.contracts.sinks import DATA
 from tests.guestapi.test_event_streams import CLOSE, HANDSHAKE, chunks, frames
@@ -121,7 +126,19 @@ class FileSinkTests(FileSinkContract, SynchronousTestCase):
         self.assertIsInstance(stream.sink, FileSink)
         stream.sink.write(b"")
         self.data = self.guest.send()
+        self.reactor = site.server.reactor
         return stream.sink
+
+    def test_stalled_after_head(self) -> None:
+        """A client that reads the head, which was queued, and no file is aborted."""
+        assert isinstance(self.sink, FileSink)
+        assert isinstance(self.reactor, MemoryDevLXDReactor)
+        self.send(0, 1)
+        # As the transport calls them if much was queued, and is sent now.
+        self.sink.pauseProducing()
+        self.sink.resumeProducing()
+        self.reactor.advance(Limits().stall_timeout + 1)
+        self.assertTrue(self.is_ended())
 
     def received(self) -> bytes:
         """See `SinkContract.received`."""
