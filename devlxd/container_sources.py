@@ -151,6 +151,7 @@ class EtcdSource:
         self, access_keys: AccessKeys, max_size: int
     ) -> CheckedDocuments:
         """See `IContainerSource.check_documents`."""
+        self.check()
         gateways = [
             BlockingGateway(self.location, address)
             for address in self.location.endpoints

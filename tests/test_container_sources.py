@@ -166,5 +166,8 @@ class CommandTests(CommandTestCase):
         """``devlxd check`` says why etcd does not answer."""
         self.assertEqual(self.run_command("check", LOCATION), 1)
         self.assertIn("etcd:/devlxd/h1/: unix:/nope/one: ", self.error())
+        location = "etcd:https://127.0.0.1:1?prefix=/h1/&ca=/nope/ca"
+        self.assertEqual(self.run_command("check", location), 1)
+        self.assertIn("etcd:/h1/: /nope/ca: No such file", self.error())
         self.assertEqual(self.run_command("check", "etcd:x"), 2)
         self.assertIn("must have the form", self.error())

@@ -10,7 +10,7 @@ from devlxd.containers.document_trees import DocumentError, too_long
 from devlxd.containers.document_warnings import AccessKeys
 from devlxd.etcd.changes import Change
 from devlxd.model import is_container_name
-from devlxd.printable_text import printable_path
+from devlxd.printable_text import printable, printable_path
 from devlxd.turns import Slices
 
 #: What may be in front of a document.
@@ -47,9 +47,10 @@ def parse_value(
     :param max_size: the maximum length, in bytes.
     :raises UnreadableError: when it is rejected.
     """
-    place = printable_path(place)
     if not is_container_name(name):
-        raise UnreadableError(place, NOT_A_NAME)
+        # Keys may be very long.
+        raise UnreadableError(printable(place), NOT_A_NAME)
+    place = printable_path(place)
     content = change.kv.value if change.kv is not None else None
     if content is None:
         raise UnreadableError(place, too_long(max_size))

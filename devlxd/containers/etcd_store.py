@@ -32,7 +32,7 @@ from devlxd.interfaces import (
 )
 from devlxd.limits import CurrentLimits
 from devlxd.model import SourceState
-from devlxd.printable_text import printable_path
+from devlxd.printable_text import printable, printable_path
 
 #: How long the store waits for etcd before it serves the kept documents, in seconds.
 KEPT_DELAY = 2.0
@@ -103,6 +103,14 @@ class EtcdStore(PendingStoreBase, Service):
         """
         if isinstance(location, str):
             location = EtcdLocation.parse(location)
+        for endpoint in location.endpoints:
+            if location.user and endpoint.is_exposed:
+                cls._log.warn(
+                    "the password of user {user} is sent to {endpoint} unencrypted; "
+                    "use https",
+                    user=printable(location.user),
+                    endpoint=endpoint.text,
+                )
         return cls(
             location.prefix,
             [EtcdGateway(location, at, reactor) for at in location.endpoints],

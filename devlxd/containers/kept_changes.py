@@ -91,11 +91,15 @@ class KeptChanges:
             self._documents.write_some(key)
             yield
 
-    def used(self, change: Change) -> None:
-        """Note that a document can be used."""
+    def used(self, change: Change, is_superseded: bool) -> None:
+        """Note that a document can be used.
+
+        :param is_superseded: whether a newer one waits.
+        """
         if self._documents is not None and change.kv is not None:
             kv = change.kv
-            self._documents.used(change.key, kv.mod_revision, kv.value)
+            revision, value = kv.mod_revision, kv.value
+            self._documents.used(change.key, revision, value, is_superseded)
 
     def confirmed(self) -> None:
         """Write the new position soon."""

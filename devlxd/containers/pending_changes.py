@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 
 from attrs import field, frozen
 
@@ -31,6 +31,11 @@ class Pending:
     fallback: bytes | None = field(default=None, repr=False)
 
     @property
+    def is_removal(self) -> bool:
+        """Whether the container is removed, even if it is created again then."""
+        return self.change.kv is None or self.change.is_new
+
+    @property
     def length(self) -> int:
         """The length of the document, in bytes."""
         kv = self.change.kv
@@ -45,15 +50,13 @@ class PendingChanges:
 
     def __init__(self) -> None:
         self._queues: dict[str, deque[Pending]] = {}
+        # How many of the changes of a container are removals.
+        self._removals = Counter[str]()
         self.size = 0
 
     def __contains__(self, name: str) -> bool:
         """Return whether a container has a change that waits."""
         return name in self._queues
-
-    def __bool__(self) -> bool:
-        """Return whether a change waits."""
-        return bool(self._queues)
 
     @property
     def are_many(self) -> bool:
@@ -68,7 +71,12 @@ class PendingChanges:
     def add(self, name: str, pending: Pending) -> None:
         """Add the last change of a container."""
         self._queues.setdefault(name, deque()).append(pending)
+        self._removals[name] += pending.is_removal
         self.size += pending.length + _OVERHEAD
+
+    def will_remove(self, name: str) -> bool:
+        """Return whether a change that waits removes a container."""
+        return name in self._queues and self._removals[name] > 0
 
     def first_length(self, name: str) -> int:
         """Return the length of the document in the first change of a container."""
@@ -78,7 +86,8 @@ class PendingChanges:
         """Remove and return the first change of a container."""
         queue = self._queues[name]
         pending = queue.popleft()
+        self._removals[name] -= pending.is_removal
         if not queue:
-            del self._queues[name]
+            del self._queues[name], self._removals[name]
         self.size -= pending.length + _OVERHEAD
         return pending

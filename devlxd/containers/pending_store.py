@@ -126,7 +126,7 @@ class PendingStoreBase(DocumentStoreBase):
         if self._pending.are_few:
             self.hold(False)
         try:
-            if pending.change.kv is None or pending.change.is_new:
+            if pending.is_removal:
                 self._documents.discard(name)
                 self.remove(name)
             if pending.change.kv is not None:
@@ -138,13 +138,16 @@ class PendingStoreBase(DocumentStoreBase):
     def _parse(self, name: str, pending: Pending) -> Slices[None]:
         """Parse a document; if it cannot be used, the last snapshot stays."""
         try:
-            parsed = yield from self._replace(name, pending.change)
+            parsed = yield from self._parsed(name, pending.change)
         except UnreadableError as error:
             if super().get(name) is None and pending.fallback is not None:
                 yield from self._fall_back(name, pending)
             self._failed.add(name, error)
             return
-        self._kept.used(pending.change)
+        # What is kept is that of the next container of this name, if there is one.
+        if not self._pending.will_remove(name):
+            self._kept.used(pending.change, name in self._pending)
+        yield from self._use(name, parsed)
         same_id = {*self.names_with_id(parsed.container.id)} - {name}
         self._documents.add(name, "", parsed, same_id)
 
@@ -155,19 +158,20 @@ class PendingStoreBase(DocumentStoreBase):
             kv = evolve(change.kv, value=pending.fallback)
             # It was good with the limits of that time.
             with suppress(UnreadableError):
-                yield from self._replace(name, evolve(change, kv=kv))
+                parsed = yield from self._parsed(name, evolve(change, kv=kv))
+                yield from self._use(name, parsed)
 
-    def _replace(self, name: str, change: Change) -> Slices[ParsedDocument]:
-        """Parse a document, and replace the snapshot if it differs.
+    def _parsed(self, name: str, change: Change) -> Slices[ParsedDocument]:
+        """Parse a document.
 
         :raises UnreadableError: when it is rejected.
         """
         place, max_size = f"{self._base}{name}", self._limits.value.document_bytes
+        return parse_value(name, place, change, self._access_keys, max_size)
+
+    def _use(self, name: str, parsed: ParsedDocument) -> Slices[None]:
+        """Replace the snapshot if the document differs from it."""
         old = super().get(name)
-        parsed = yield from parse_value(
-            name, place, change, self._access_keys, max_size
-        )
         is_equal = old and (yield from are_equal(old, parsed.container))
         if not is_equal:
             self.replace(parsed.container)
-        return parsed

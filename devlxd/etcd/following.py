@@ -96,6 +96,8 @@ class Following:
 
         :raises EtcdError: why it is lost.
         """
+        # A watch that is paused does not begin, and the member would seem to hang.
+        await self._valve.opened()
         watch = self._watch = self._gateway.watch(
             self._keys, self._replica.revision + 1, self._max_line, self._session
         )

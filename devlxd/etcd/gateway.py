@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any, NoReturn, cast
 
+from attrs import field, frozen
 from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.error import ConnectionDone, ConnectionLost
@@ -44,6 +45,14 @@ MAX_SHORT_ANSWER = 64 * 1024
 #: How long a member may take to begin a watch, in seconds.
 WATCH_TIMEOUT = 5.0
 
+#: How long closing idle connections may take, in seconds. With TLS, a member that hangs
+#: would delay it for ever.
+CLOSE_TIMEOUT = 1.0
+
+#: How long a password that was refused is not sent again, in seconds: etcd needs about
+#: 0.1 s of CPU time to refuse it.
+REFUSED_PAUSE = 15.0
+
 #: Requires that the member has a leader: one that is cut off does not know.
 _HAS_LEADER = b"Grpc-Metadata-hasleader", [b"true"]
 
@@ -73,6 +82,28 @@ class _Body:
 
     def stopProducing(self) -> None:
         """See `IBodyProducer.stopProducing`."""
+
+
+@frozen
+class _Refusal:
+    """A password that etcd has refused.
+
+    :ivar password: the password.
+    :ivar end: until when it is not sent again, in seconds of the reactor.
+    :ivar text: what etcd said.
+    """
+
+    password: str = field(repr=False)
+    end: float
+    text: str
+
+    def check(self, password: str, now: float) -> None:
+        """Check that a password may be sent.
+
+        :raises EtcdError: if it is the same one, and it is too early.
+        """
+        if password == self.password and now < self.end:
+            raise EtcdError(self.text, INVALID_ARGUMENT)
 
 
 @implementer(IEtcdGateway)
@@ -106,6 +137,7 @@ class EtcdGateway:
             f"http://{host}:{address.port}" if address.port else f"http://{host}"
         )
         self._token = ""
+        self._refusal: _Refusal | None = None
 
     def __repr__(self) -> str:
         """Return the class and the endpoint."""
@@ -143,6 +175,8 @@ class EtcdGateway:
             password = read_password(self._location.password_file)
         except ValueError as error:
             raise EtcdError(f"password-file: {error}") from None
+        if self._refusal is not None:
+            self._refusal.check(password, self._reactor.seconds())
         request = authenticate_request(self._location.user, password)
         try:
             answer = await self._unary(
@@ -150,6 +184,9 @@ class EtcdGateway:
             )
             self._token = parse_token(answer)
         except EtcdError as error:
+            if error.code == INVALID_ARGUMENT:
+                end = self._reactor.seconds() + REFUSED_PAUSE
+                self._refusal = _Refusal(password, end, str(error))
             # Authentication is off: etcd refuses tokens, and gives none.
             if error.code != FAILED_PRECONDITION:
                 raise
@@ -232,8 +269,12 @@ class EtcdGateway:
 
     def close(self) -> Deferred[None]:
         """See `IEtcdGateway.close`."""
+        closed: Deferred[None] = Deferred()
+        closed.addTimeout(CLOSE_TIMEOUT, self._reactor, lambda *_: None)
         closing: Deferred[object] = self._pool.closeCachedConnections()
-        return closing.addCallback(lambda _: None)
+        # It is not cancelled: the connections would log that.
+        closing.addBoth(lambda _: None if closed.called else closed.callback(None))
+        return closed
 
 
 def _was_idle(error: ResponseNeverReceived) -> bool:

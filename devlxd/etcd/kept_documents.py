@@ -109,10 +109,22 @@ class KeptDocuments:
         """Forget a document."""
         self._add(key, _Unwritten(True, None))
 
-    def used(self, key: bytes, revision: int, value: bytes | None) -> None:
-        """Note that a document was used: it is the last good one."""
+    def used(
+        self,
+        key: bytes,
+        revision: int,
+        value: bytes | None,
+        is_superseded: bool = False,
+    ) -> None:
+        """Note that a document can be used: it is the last good one.
+
+        :param is_superseded: whether a newer one was received, which may be all that is
+            written: this one is written now.
+        """
         if self._is_open:
             self._good[key] = revision, value
+            if is_superseded and not self._has_failed:
+                self._write(key)
             self._schedule(DELAY)
 
     def confirmed(self) -> None:

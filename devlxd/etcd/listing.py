@@ -41,6 +41,11 @@ class Listing:
                 if kv.mod_revision <= self._replica.revision:
                     self.contradicts = True
 
+    @property
+    def is_other_cluster(self) -> bool:
+        """Whether the list is from another cluster than the one that is known."""
+        return self._replica.cluster_id not in ("", self._cluster_id)
+
     def other_history(self, is_incomplete: bool) -> str:
         """Return why the list is not from the history that is known.
 
@@ -54,7 +59,7 @@ class Listing:
         replica = self._replica
         if not replica.cluster_id:
             return ""
-        if self._cluster_id != replica.cluster_id:
+        if self.is_other_cluster:
             return "it is another cluster"
         if self.revision < replica.revision:
             return f"its revision is {self.revision}, and was {replica.revision}"

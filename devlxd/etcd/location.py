@@ -41,6 +41,12 @@ class EtcdEndpoint:
     is_tls: bool = False
     path: str = ""
 
+    @property
+    def is_exposed(self) -> bool:
+        """Whether what is sent may be read on the network."""
+        is_local = self.path or self.host in ("localhost", "::1")
+        return not (is_local or self.is_tls or self.host.startswith("127."))
+
     @classmethod
     def parse(cls, text: str) -> EtcdEndpoint:
         """Parse ``http://HOST:PORT``, ``https://HOST:PORT`` or ``unix:PATH``.
@@ -50,7 +56,7 @@ class EtcdEndpoint:
         """
         scheme, _, rest = text.partition(":")
         if scheme == "unix":
-            path = unquote(rest)
+            path = unquote(rest, errors="surrogateescape")
             if not path.startswith("/") or "\0" in path:
                 raise ValueError(f"{printable(text)}: the path must be absolute")
             return cls(text, path=path)
@@ -147,7 +153,7 @@ def _parameters(query: str) -> Mapping[str, str]:
             raise ValueError(f"there is no parameter {printable(name)}{similar}")
         if name in values:
             raise ValueError(f"{name} is given twice")
-        values[name] = unquote(value)
+        values[name] = unquote(value, errors="surrogateescape")
         if not values[name] or "\0" in values[name]:
             raise ValueError(f"{name} must not be empty")
     return values

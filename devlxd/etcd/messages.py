@@ -117,9 +117,12 @@ class RangeAnswer:
         """
         answer = _object(body)
         header = _mapping(answer.get("header"))
+        cluster_id, revision = header.get("cluster_id"), _number(header, "revision")
+        if not cluster_id or not revision:
+            raise _unintelligible()  # It would be taken for an etcd without keys.
         return cls(
-            str(header.get("cluster_id", "")),
-            _number(header, "revision"),
+            str(cluster_id),
+            revision,
             tuple(_key_value(kv, not keys_only) for kv in _list(answer.get("kvs"))),
             _number(answer, "count"),
             answer.get("more") is True,
@@ -286,7 +289,7 @@ def _number(fields: Mapping[str, Any], name: str) -> int:
     value = fields.get(name, 0)
     try:
         number = int(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise _unintelligible() from None
     if not 0 <= number <= _MAX_REVISION:
         raise _unintelligible()

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from attrs import evolve
 
-from devlxd.etcd.errors import TooLargeError
+from devlxd.etcd.errors import EtcdError, TooLargeError
 from devlxd.etcd.interfaces import IRangeGateway
 from devlxd.etcd.messages import KeyRange, RangeAnswer, RangeRequest
 
@@ -67,10 +67,20 @@ class Pages:
                 if self._limit > 1:
                     self._limit = max(1, self._limit // 4)
                     continue
-                request = evolve(self._request(), keys_only=True)
-                answer = await gateway.range(request, MAX_PAGE, PAGE_TIMEOUT)
+                answer = await self._without_value(gateway)
             self._received(answer)
             return answer
+
+    async def _without_value(self, gateway: IRangeGateway) -> RangeAnswer:
+        """Ask for the next key, whose value is too large.
+
+        :raises EtcdError: if that is too large as well: it is no answer of etcd.
+        """
+        request = evolve(self._request(), keys_only=True)
+        try:
+            return await gateway.range(request, MAX_PAGE, PAGE_TIMEOUT)
+        except TooLargeError as error:
+            raise EtcdError(str(error)) from None
 
     def _request(self) -> RangeRequest:
         return RangeRequest(

@@ -77,6 +77,9 @@ def _certificates(path: str) -> list[Certificate]:
 
 def _private_certificate(cert: str, key: str) -> PrivateCertificate:
     pem = _read(cert, MAX_CERTIFICATES), _read(key, MAX_CERTIFICATES, is_secret=True)
+    if any(b"ENCRYPTED" in content for content in pem):
+        # OpenSSL would ask for it on the terminal, and block the process.
+        raise ValueError(f"{printable_path(key)}: it has a passphrase; remove that")
     try:
         loaded: PrivateCertificate = PrivateCertificate.loadPEM(b"\n".join(pem))
         return loaded

@@ -188,7 +188,13 @@ class Synchronizer:
             self._following = None
 
     def _decide(self, gateway: IEtcdGateway, listing: Listing) -> None:
-        """Resume, or replace what is known by a list."""
+        """Resume, or replace what is known by a list.
+
+        :raises EtcdError: if it is from another cluster, while other members may be of
+            the same one.
+        """
+        if listing.is_other_cluster and not self._is_last(gateway):
+            raise EtcdError("it is another cluster than before")
         reason = listing.other_history(self._is_incomplete)
         if reason:
             self._log.warn(
@@ -211,6 +217,11 @@ class Synchronizer:
             self._target.listed(changes)
         else:
             self._target.resumed()
+
+    def _is_last(self, gateway: IEtcdGateway) -> bool:
+        """Return whether no other member has answered since one did."""
+        others = {other.endpoint for other in self._gateways} - {gateway.endpoint}
+        return others <= self._problems.keys()
 
     async def _list(self, gateway: IEtcdGateway) -> Listing:
         for _ in range(2):

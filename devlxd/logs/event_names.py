@@ -155,6 +155,9 @@ EVENT_NAMES: Mapping[str, str] = MappingProxyType(
             "store-observer-failed"
         ),
         # Documents in etcd
+        "the password of user {user} is sent to {endpoint} unencrypted; use https": (
+            "etcd-unencrypted"
+        ),
         "the containers are those of {source} at {endpoint}": "source-answers",
         "{source} does not answer ({problem}); its containers are served as they were "
         "{duration} ago": "source-away",

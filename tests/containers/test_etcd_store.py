@@ -6,18 +6,21 @@ import json
 import tempfile
 from pathlib import Path
 
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from devlxd.containers.etcd_store import KEPT_DELAY, EtcdStore
+from devlxd.etcd.errors import TooLargeError
 from devlxd.etcd.following import INTERVAL, SECOND_LOOK, THOROUGH
+from devlxd.etcd.messages import RangeAnswer
 from devlxd.etcd.synchronizer import LONGEST_PAUSE
 from devlxd.interfaces import IContainerStore, IDocuments, IRemoteStore, IStoreService
 from devlxd.limits import CurrentLimits
 from devlxd.model import Container, Limits
-from devlxd.testing import MemoryEtcd, RecordingStoreObserver
+from devlxd.testing import MemoryDevLXDReactor, MemoryEtcd, RecordingStoreObserver
 from devlxd.testing.contracts import LoadingStoreContract
 
 PREFIX = "/devlxd/h1/"
@@ -155,6 +158,25 @@ class EtcdStoreTests(EtcdStoreTestCase):
         self.put("c3", "4")
         self.assertEqual(self.values(), {"c1": "2", "c3": "4"})
 
+    def test_unencrypted(self) -> None:
+        """A password that others on the network can read is a line in the log."""
+        places = "http://127.0.0.1,http://localhost,http://[::1],unix:/a,https://b"
+        query = "?prefix=/h1/&user=h1&password-file=pw"
+        for text, count in (
+            (f"etcd:{places}{query}", 0),
+            (f"etcd:{places},http://10.0.0.1:1{query}", 1),
+            ("etcd:http://10.0.0.1?prefix=/h1/", 0),
+        ):
+            with capturedLogs() as events:
+                EtcdStore.at(text, MemoryDevLXDReactor())
+            self.assertEqual(
+                [*map(formatEvent, events)],
+                [
+                    "the password of user h1 is sent to http://10.0.0.1:1 unencrypted; "
+                    "use https"
+                ][:count],
+            )
+
     def test_formats(self) -> None:
         """What begins with ``{`` is JSON, and all else is YAML."""
         crab = "\N{CRAB}"
@@ -216,14 +238,17 @@ class EtcdStoreTests(EtcdStoreTestCase):
         self.etcd.put(PREFIX, document("0"))
         self.etcd.put(f"{PREFIX}a/b", document("0"))
         self.etcd.put(f"{PREFIX}\udcff\n", document("0"))
+        self.etcd.put(f"{PREFIX}{'x' * 1_000_000}", document("0"))
         self.put("c1", "1")
         with capturedLogs() as events:
             self.start()
         lines = [
             formatEvent(event) for event in events if event["log_level"].name == "error"
         ]
-        self.assertEqual(len(lines), 3, lines)
+        self.assertEqual(len(lines), 4)
         self.assertTrue(all(line.isprintable() for line in lines))
+        self.assertLess(max(map(len, lines)), 1000)
+        self.assertLess(max(len(fault.file) for fault in self.store.faults()), 1000)
         self.assertEqual(self.values(), {"c1": "1"})
 
     def test_too_large(self) -> None:
@@ -527,6 +552,42 @@ class AwayTests(EtcdStoreTestCase):
         self.work(5)
         self.assertEqual(self.values(), {"c1": "1"})
 
+    def test_talkative_endpoint(self) -> None:
+        """A member whose answers are all too long is no better than one without any."""
+        self.put("c1", "1")
+
+        def too_long(*_: object) -> Deferred[RangeAnswer]:
+            return fail(TooLargeError("the answer is longer than 1 bytes"))
+
+        self.patch(self.members[0], "range", too_long)
+        self.start()
+        self.assertEqual(self.values(), {"c1": "1"})
+        self.patch(self.members[1], "range", too_long)
+        self.work(10)
+        self.assertIn("longer than", self.store.source_state().problem)
+
+    def test_wrong_endpoint(self) -> None:
+        """A member of another cluster does not remove all containers.
+
+        It is followed only when no other member answers.
+        """
+        other = MemoryEtcd(self.clock)
+        other.cluster_id = "18"
+        self.members[1] = other.member("wrong")
+        self.store = self.make_store()
+        self.put("c1", "1")
+        self.start()
+        self.members[0].cut()
+        self.put("c1", "2")
+        self.work(10)
+        self.assertEqual(self.seen(), [("c1", "1"), ("c1", "2")])
+        self.members[0].fail("no luck")
+        with capturedLogs() as events:
+            self.work(10)
+        lines = [*map(formatEvent, events)]
+        self.assertIn("it is another cluster", " ".join(lines))
+        self.assertEqual(self.values(), {})
+
 
 class KeptTests(EtcdStoreTestCase):
     """What a store serves that is started while etcd is away."""
@@ -600,6 +661,12 @@ class KeptTests(EtcdStoreTestCase):
         self.work()
         self.etcd.put(f"{PREFIX}c1", "config: [")
         self.work()
+        self.crash()
+        self.assertEqual(self.seen(), [("c1", "4")])
+        self.assertEqual(len(self.store.faults()), 1)
+
+    def crash(self) -> None:
+        """Start another store with the file as it is now, while etcd is away."""
         copy = self.state.with_name("copy")
         for suffix in ("", "-wal"):
             path = Path(f"{self.state}{suffix}")
@@ -608,8 +675,27 @@ class KeptTests(EtcdStoreTestCase):
         self.fail_all()
         self.state = copy
         self.restart()
-        self.assertEqual(self.seen(), [("c1", "4")])
-        self.assertEqual(len(self.store.faults()), 1)
+
+    def test_crash_after_bad(self) -> None:
+        """A good document is kept before it is used, whatever follows it."""
+        self.put("c1", "1")
+        self.start()
+        self.etcd.put(f"{PREFIX}c1", document("2"))
+        self.etcd.put(f"{PREFIX}c1", "config: [")
+        self.work()
+        self.assertEqual(self.values(), {"c1": "2"})
+        self.crash()
+        self.assertEqual(self.values(), {"c1": "2"})
+
+    def test_bad_after_removal(self) -> None:
+        """The document of a removed container is not the last good one of another."""
+        self.start()
+        for value in (document("1"), None, "config: ["):
+            self.etcd.transaction({f"{PREFIX}c1": value})
+        self.work(1)
+        self.assertEqual(self.values(), {})
+        self.crash()
+        self.assertEqual(self.values(), {})
 
     def test_hanging(self) -> None:
         """What is kept is served soon if etcd hangs."""

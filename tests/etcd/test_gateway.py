@@ -10,8 +10,9 @@ from typing import Any, cast
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import ConnectionDone, ConnectionRefusedError
-from twisted.internet.interfaces import IConsumer
+from twisted.internet.interfaces import IConsumer, IProtocol
 from twisted.internet.protocol import Protocol
+from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.client import ResponseNeverReceived
@@ -20,7 +21,12 @@ from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
 from devlxd.etcd.errors import EtcdError
-from devlxd.etcd.gateway import WATCH_TIMEOUT, EtcdGateway
+from devlxd.etcd.gateway import (
+    CLOSE_TIMEOUT,
+    REFUSED_PAUSE,
+    WATCH_TIMEOUT,
+    EtcdGateway,
+)
 from devlxd.etcd.location import EtcdLocation
 from devlxd.etcd.messages import KeyRange, RangeAnswer, RangeRequest
 from devlxd.testing import MemoryDevLXDReactor, RecordingWatchReceiver
@@ -191,6 +197,24 @@ class RangeTests(GatewayTestCase):
         self.agent.answers = [(400, b'{"message":"authentication failed","code":3}')]
         self.assertEqual(str(self.error()), "authentication failed")
 
+    def test_wrong_password_again(self) -> None:
+        """A wrong password is sent every 15 s, and another one at once.
+
+        Refusing one costs etcd much time, and all hosts of a fleet may have it.
+        """
+        wrong = 400, b'{"message":"authentication failed","code":3}'
+        self.agent.answers = [wrong, wrong, wrong]
+        for _ in range(3):
+            self.assertEqual(str(self.error()), "authentication failed")
+        self.assertEqual(len(self.paths()), 1)
+        self.reactor.advance(REFUSED_PAUSE)
+        for _ in range(3):
+            self.assertEqual(self.error().code, 3)
+        self.assertEqual(len(self.paths()), 1)
+        self.password.write_text("perch")
+        self.error()
+        self.assertEqual(len(self.paths()), 1)
+
     def test_no_password(self) -> None:
         """A password file that cannot be used is named."""
         self.password.chmod(0o644)
@@ -223,6 +247,46 @@ class RangeTests(GatewayTestCase):
         self.reactor.advance(5)
         failure = self.failureResultOf(asking, EtcdError)
         self.assertEqual(failure.getErrorMessage(), "no answer within 5 s")
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+
+class ConnectionTests(SynchronousTestCase):
+    """The connections of a gateway."""
+
+    def setUp(self) -> None:
+        self.location = EtcdLocation.parse("etcd:unix:/nope/sock?prefix=/h1/")
+        self.reactor = MemoryDevLXDReactor()
+        (address,) = self.location.endpoints
+        self.gateway = EtcdGateway(self.location, address, self.reactor)
+
+    def connect(self) -> tuple[StringTransport, IProtocol]:
+        """Ask for keys; return the connection, which is idle then."""
+        asking = self.gateway.range(RangeRequest(KEYS), 1024, 5)
+        _, factory, *_ = self.reactor.unixClients.pop()
+        protocol, transport = factory.buildProtocol(None), StringTransport()
+        protocol.makeConnection(transport)
+        head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(EMPTY)}\r\n\r\n"
+        protocol.dataReceived(head.encode() + EMPTY)
+        self.successResultOf(asking)
+        return transport, protocol
+
+    def test_close(self) -> None:
+        """Idle connections are closed, and nothing of them is left."""
+        transport, protocol = self.connect()
+        closing = self.gateway.close()
+        self.assertTrue(transport.disconnecting)
+        self.assertNoResult(closing)
+        protocol.connectionLost(Failure(ConnectionDone()))
+        self.successResultOf(closing)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_close_hanging(self) -> None:
+        """A member that does not take part in the end of TLS delays no shutdown."""
+        _, protocol = self.connect()
+        closing = self.gateway.close()
+        self.reactor.advance(CLOSE_TIMEOUT)
+        self.successResultOf(closing)
+        protocol.connectionLost(Failure(ConnectionDone()))
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
 

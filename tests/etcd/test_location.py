@@ -7,6 +7,7 @@ import os
 from twisted.trial.unittest import SynchronousTestCase
 
 from devlxd.etcd.location import EtcdEndpoint, EtcdLocation, is_etcd
+from devlxd.etcd.messages import KeyRange
 
 
 class LocationTests(SynchronousTestCase):
@@ -38,6 +39,11 @@ class LocationTests(SynchronousTestCase):
         files = (location.ca, location.cert, location.key)
         self.assertEqual(files, ("/ca", "/c", os.path.abspath("k")))
         self.assertEqual(str(location), "etcd:/devlxd/h &/")
+
+    def test_not_utf8(self) -> None:
+        """A prefix may have any bytes, as keys may."""
+        location = EtcdLocation.parse("etcd:http://one?prefix=/%FF/")
+        self.assertEqual(KeyRange.of_prefix(location.prefix).start, b"/\xff/")
 
     def test_least(self) -> None:
         """An endpoint and a prefix are enough; the port is that of etcd."""

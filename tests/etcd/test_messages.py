@@ -72,7 +72,7 @@ class AnswerTests(SynchronousTestCase):
     def test_range(self) -> None:
         """An empty value is absent; there may be spaces anywhere."""
         body = (
-            b'{ "header": {"revision": 9}, "kvs": [ {"key":"YQ==", '
+            b'{ "header": {"cluster_id": 1, "revision": 9}, "kvs": [ {"key":"YQ==", '
             b'"create_revision":"2","mod_revision":"5","version":"2","value":"MQ=="}, '
             b'{"key":"Yg==","create_revision":"3","mod_revision":"3"} ],'
             b' "more": true, "count": "7"}'
@@ -145,27 +145,22 @@ class AnswerTests(SynchronousTestCase):
 
     def test_unintelligible(self) -> None:
         """What is not an answer of etcd is an error, whatever it is."""
-        for body in (
-            *(
-                b"",
-                b"x",
-                b"[]",
-                b"1",
-                b"{}",
-                b'{"header":1}',
-                b'{"header":{}, "kvs":1}',
-            ),
-            b'{"header":{"revision":"-1"}}',
-            b'{"header":{"revision":"99999999999999999999"}}',
-            b'{"header":{"revision":[]}}',
-            b'{"header":{},"kvs":[1]}',
-            b'{"header":{},"kvs":[{"key":1}]}',
-            b'{"header":{},"kvs":[{"key":"*"}]}',
-            b"[" * 100_000,
-        ):
+        for body in (b"", b"x", b"[]", b"1", b"{}", b'{"header":1}', b"[" * 100_000):
+            self.assertRaises(EtcdError, RangeAnswer.parse, body)
+        for revision in (b'"-1"', b'"99999999999999999999"', b"[]", b"1e999"):
+            body = b'{"header":{"cluster_id":"1","revision":%s}}' % revision
+            self.assertRaises(EtcdError, RangeAnswer.parse, body)
+        for kvs in (b"1", b"[1]", b'[{"key":1}]', b'[{"key":"*"}]'):
+            body = b'{"header":{"cluster_id":"1","revision":"1"},"kvs":%s}' % kvs
             self.assertRaises(EtcdError, RangeAnswer.parse, body)
         for line in (b"", b"{}", b'{"error":1}', b'{"result":{"events":[{}]}}'):
             self.assertRaises(EtcdError, WatchLine.parse, line)
+
+    def test_no_etcd(self) -> None:
+        """An answer without ids is not the list of an etcd without keys."""
+        for header in (b"", b'"revision":"5"', b'"cluster_id":"1"'):
+            body = b'{"header":{%s}}' % header
+            self.assertRaises(EtcdError, RangeAnswer.parse, body)
 
     def test_secret(self) -> None:
         """A value is not in the representation of a key."""

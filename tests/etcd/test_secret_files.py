@@ -76,6 +76,14 @@ class SecretFileTests(SynchronousTestCase):
             error = self.assertRaises(ValueError, check_files, location)
             self.assertIn(f"etcd:/h1/: {path}: no", str(error))
 
+    def test_passphrase(self) -> None:
+        """A key with a passphrase is refused: nobody is asked for it."""
+        for text in (b"BEGIN ENCRYPTED PRIVATE KEY", b"Proc-Type: 4,ENCRYPTED"):
+            path = self.write(text)
+            location = evolve(self.location, cert=path, key=path)
+            error = self.assertRaises(ValueError, tls_options, location, "one")
+            self.assertEqual(str(error), f"{path}: it has a passphrase; remove that")
+
     def test_check(self) -> None:
         """Without files there is nothing to check; with a user there is."""
         check_files(self.location)
