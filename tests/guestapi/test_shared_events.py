@@ -131,7 +131,7 @@ class NeedsTests(SharedEventsTestCase):
         for request in REQUESTS.values():
             guest, written = self.begin(request)
             self.assertIsNone(requests.pop()())
-            self.put(str(request))
+            self.put(repr(request))
             self.assertEqual(len(written), 1)
             guest.disconnect()
         self.assert_nothing_left()
