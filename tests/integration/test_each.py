@@ -37,13 +37,13 @@ STREAM = (
     SUBSCRIPTION
     + """
     import json
-    asking, told, answered = connect(), [], []
-    question = b"GET /1.0/config/user.secret HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n"
+    told, answered = [], []
+    asking = HTTPConnection("unix")
+    asking.sock = connect()
     for line in lines:
         told.append(json.loads(line)["metadata"]["value"])
-        asking.sendall(question)
-        answer = asking.recv(65536).rpartition(b"\\r\\n\\r\\n")[2]
-        answered.append(answer.decode())
+        asking.request("GET", "/1.0/config/user.secret")
+        answered.append(asking.getresponse().read().decode())
         host.sendall(told[-1].encode())
         if told[-1] == "last":
             break
