@@ -46,6 +46,9 @@ class HookTests(GuestCommandTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.patch(sys, "stderr", self.errors)
+        # A shell starts commands in the background with SIGINT ignored.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        self.addCleanup(signal.signal, signal.SIGINT, before)
         directory = Path(self.mktemp())
         directory.mkdir()
         self.addCleanup(os.chdir, os.getcwd())
