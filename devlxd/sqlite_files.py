@@ -1,12 +1,16 @@
 # -*- test-case-name: tests.test_sqlite_files -*-
-"""SQLite files that one process at a time uses, and the errors of damaged ones."""
+"""SQLite files that one process at a time uses: their opening, and their damages."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
 import time
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
+from typing import ClassVar, Generic, TypeVar
+
+Content = TypeVar("Content")
 
 #: The path of a database in memory, as SQLite defines it.
 MEMORY = ":memory:"
@@ -34,6 +38,10 @@ CONTENT_ERRORS = (KeyError, OverflowError, TypeError, ValueError)
 
 class DamagedError(Exception):
     """The content of a file differs from the written content."""
+
+
+class StateFileError(Exception):
+    """Raised when a `StateFile` cannot be used; the text is one line for the log."""
 
 
 def is_damage(error: Exception) -> bool:
@@ -120,3 +128,131 @@ def number_of(connection: sqlite3.Connection, select: str) -> int:
 def version_of(connection: sqlite3.Connection) -> int:
     """Return the version of a file's schema, 0 for an empty file."""
     return number_of(connection, "PRAGMA user_version")
+
+
+class StateFile(Generic[Content]):
+    """A file with a state that is read at the start, and written then.
+
+    A damaged file is renamed, and begun again. A subclass sets `version` and `schema`,
+    and implements the hooks.
+
+    :cvar version: the version of the schema, in ``PRAGMA user_version``.
+    :cvar schema: the statements that create the tables, and set the version.
+    :ivar path: the path of the file.
+    """
+
+    version: ClassVar[int]
+    schema: ClassVar[Sequence[str]]
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._connection: sqlite3.Connection | None = None
+
+    def read(self, connection: sqlite3.Connection) -> Content:
+        """Hook: return the content of the tables.
+
+        :raises DamagedError: if it is not what the subclass writes.
+        """
+        raise NotImplementedError
+
+    def log_damage(self, reason: str, renamed: str) -> None:
+        """Hook: log that the file was damaged.
+
+        :param renamed: the path that it has now.
+        """
+        raise NotImplementedError
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the file is open."""
+        return self._connection is not None
+
+    def check(self) -> None:
+        """Check that the file is not locked, and not written by a newer devlxd.
+
+        Creates a missing file; of an existing one it reads only the version. All other
+        problems are left to `open`.
+
+        :raises StateFileError: if it is locked or newer.
+        """
+        try:
+            create_private(self.path)
+            with closing(connect(self.path)) as connection:
+                self._check_version(connection)
+        except (OSError, sqlite3.Error) as error:
+            if "database is locked" in str(error):
+                raise StateFileError(f"{self.path}: {error}") from error
+
+    def open(self) -> Content:
+        """Open the file; return its content.
+
+        :raises StateFileError: if it cannot be used.
+        """
+        with self._converted_errors():
+            try:
+                return self._load()
+            except Exception as error:
+                if not is_damage(error):
+                    raise
+                self.log_damage(reason_of(error), rename_damaged(self.path))
+            return self._load()
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Return a context in which either all changes are written or none.
+
+        :raises StateFileError: if that fails, or the file is not open.
+        """
+        with self._converted_errors():
+            if self._connection is None:
+                raise StateFileError(f"{self.path}: not open")
+            # sqlite3 commits at the end of the block, or rolls back.
+            with self._connection as connection:
+                connection.execute("BEGIN")
+                yield connection
+
+    def close(self) -> None:
+        """Close the file; harmless if it is closed."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(sqlite3.Error):
+                connection.close()
+
+    def _load(self) -> Content:
+        create_private(self.path)
+        with ExitStack() as stack:
+            connection = stack.enter_context(closing(connect(self.path)))
+            self._check_version(connection)
+            for pragma in PRAGMAS:
+                connection.execute(f"PRAGMA {pragma}")
+            check_content(connection)
+            if not version_of(connection):
+                self._create_tables(connection)
+            content = self.read(connection)
+            self._connection = connection
+            stack.pop_all()
+        return content
+
+    def _check_version(self, connection: sqlite3.Connection) -> None:
+        version = version_of(connection)
+        if version > self.version:
+            raise StateFileError(
+                f"{self.path}: written by a newer devlxd: its format is {version}, "
+                f"this one's {self.version}"
+            )
+
+    def _create_tables(self, connection: sqlite3.Connection) -> None:
+        if number_of(connection, "SELECT count(*) FROM sqlite_master"):
+            raise DamagedError("it was not written by devlxd")
+        connection.execute("BEGIN")
+        for statement in self.schema:
+            connection.execute(statement)
+        connection.execute("COMMIT")
+
+    @contextmanager
+    def _converted_errors(self) -> Iterator[None]:
+        """Convert errors of the block to `StateFileError`."""
+        try:
+            yield
+        except (OSError, sqlite3.Error, DamagedError, *CONTENT_ERRORS) as error:
+            raise StateFileError(f"{self.path}: {reason_of(error)}") from error

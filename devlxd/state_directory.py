@@ -17,13 +17,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from devlxd.container_sources import IContainerSource
-from devlxd.etcd.kept_file import KeptFile, KeptFileError
+from devlxd.etcd.kept_file import KeptFile
 from devlxd.events.journal import SQLiteJournal
-from devlxd.guest_states.ready_file import ReadyFile, ReadyFileError
+from devlxd.guest_states.ready_file import ReadyFile
 from devlxd.guestapi.dialect import Dialect
 from devlxd.host.lock_file import LockedError, LockFile
 from devlxd.interfaces import JournalError
 from devlxd.limits import CurrentLimits
+from devlxd.sqlite_files import StateFileError
 
 #: The mode of the directory.
 _MODE = 0o711
@@ -120,5 +121,5 @@ def _raising_state_errors(containers: IContainerSource) -> Iterator[None]:
         raise StateError(
             f"another devlxd (pid {error.pid}) serves {containers}"
         ) from None
-    except (OSError, JournalError, ReadyFileError, KeptFileError) as error:
+    except (OSError, JournalError, StateFileError) as error:
         raise StateError(getattr(error, "strerror", None) or str(error)) from None

@@ -10,8 +10,9 @@ from attrs import frozen
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from devlxd.etcd.kept_file import KeptFile, KeptFileError
+from devlxd.etcd.kept_file import KeptFile
 from devlxd.etcd.kept_values import KeptDocument, Position
+from devlxd.sqlite_files import StateFileError
 
 #: The time until what nobody waits for is written, in seconds.
 DELAY = 0.5
@@ -74,7 +75,7 @@ class KeptDocuments:
         self._position = position
         try:
             kept = self._file.open()
-        except KeptFileError as error:
+        except StateFileError as error:
             self._log.error(
                 "{reason}; devlxd does not keep the documents of etcd until it is "
                 "started again",
@@ -179,7 +180,7 @@ class KeptDocuments:
         position = self._position() if is_last else None
         try:
             self._file.write(self._good, removed, documents, position)
-        except KeptFileError as error:
+        except StateFileError as error:
             self._failed(error)
             return False
         if self._has_failed:
@@ -200,7 +201,7 @@ class KeptDocuments:
             self._call.cancel()
             self._call = None
 
-    def _failed(self, error: KeptFileError) -> None:
+    def _failed(self, error: StateFileError) -> None:
         if not self._has_failed:
             self._has_failed = True
             self._log.error(

@@ -4,25 +4,12 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager, suppress
+from collections.abc import Iterable, Mapping
 
 from twisted.logger import Logger
 
 from devlxd.etcd.kept_values import KeptDocument, Position
-from devlxd.sqlite_files import (
-    CONTENT_ERRORS,
-    PRAGMAS,
-    DamagedError,
-    check_content,
-    connect,
-    create_private,
-    is_damage,
-    number_of,
-    reason_of,
-    rename_damaged,
-    version_of,
-)
+from devlxd.sqlite_files import DamagedError, StateFile
 
 #: The version of the schema, in ``PRAGMA user_version``.
 VERSION = 1
@@ -73,56 +60,12 @@ _PUT_POSITION = "INSERT OR REPLACE INTO position VALUES (0,?,?,?,?,?)"
 _NOT_EXACT = "UPDATE position SET is_exact = 0"
 
 
-class KeptFileError(Exception):
-    """Raised when the file cannot be used; the text is one line for the log."""
+class KeptFile(StateFile[tuple[Position, dict[bytes, KeptDocument]]]):
+    """A file with documents of etcd, by their keys, and what they were read from."""
 
-
-class KeptFile:
-    """A file with documents of etcd. A damaged file is renamed, and begun again.
-
-    :ivar path: the path of the file.
-    """
-
+    version = VERSION
+    schema = _SCHEMA
     _log = Logger()
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self._connection: sqlite3.Connection | None = None
-
-    @property
-    def is_open(self) -> bool:
-        """Whether the file is open."""
-        return self._connection is not None
-
-    def check(self) -> None:
-        """Check that the file is not locked, and not written by a newer devlxd.
-
-        Creates a missing file; of an existing one it reads only the version. All other
-        problems are left to `open`.
-
-        :raises KeptFileError: if it is locked or newer.
-        """
-        try:
-            create_private(self.path)
-            with closing(connect(self.path)) as connection:
-                self._check_version(connection)
-        except (OSError, sqlite3.Error) as error:
-            if "database is locked" in str(error):
-                raise KeptFileError(f"{self.path}: {error}") from error
-
-    def open(self) -> tuple[Position, dict[bytes, KeptDocument]]:
-        """Open the file; return its content.
-
-        :raises KeptFileError: if it cannot be used.
-        """
-        with self._converted_errors():
-            try:
-                return self._load()
-            except Exception as error:
-                if not is_damage(error):
-                    raise
-                self._rename(error)
-            return self._load()
 
     def write(
         self,
@@ -138,84 +81,37 @@ class KeptFile:
         :param documents: new values. The last good ones stay beside them.
         :param position: replaces that in the file; ``None`` if more changes follow: the
             file is not exact until then.
-        :raises KeptFileError: if that fails, or the file is not open.
+        :raises StateFileError: if that fails, or the file is not open.
         """
-        with self._converted_errors():
-            if self._connection is None:
-                raise KeptFileError(f"{self.path}: not open")
-            # sqlite3 commits at the end of the block, or rolls back.
-            with self._connection as connection:
-                connection.execute("BEGIN")
-                marks = [(key, revision) for key, (revision, _) in good.items()]
-                connection.executemany(_MARK, marks)
-                older = [(value, key, at) for key, (at, value) in good.items()]
-                connection.executemany(_MARK_OLDER, older)
-                connection.executemany(_REMOVE, [(key,) for key in removed])
-                rows = map(_row_of, documents, documents.values())
-                connection.executemany(_PUT, rows)
-                if position is None:
-                    connection.execute(_NOT_EXACT)
-                else:
-                    connection.execute(_PUT_POSITION, _position_row(position))
+        with self.transaction() as connection:
+            marks = [(key, revision) for key, (revision, _) in good.items()]
+            connection.executemany(_MARK, marks)
+            older = [(value, key, at) for key, (at, value) in good.items()]
+            connection.executemany(_MARK_OLDER, older)
+            connection.executemany(_REMOVE, [(key,) for key in removed])
+            rows = map(_row_of, documents, documents.values())
+            connection.executemany(_PUT, rows)
+            if position is None:
+                connection.execute(_NOT_EXACT)
+            else:
+                connection.execute(_PUT_POSITION, _position_row(position))
 
-    def close(self) -> None:
-        """Close the file; harmless if it is closed."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            with suppress(sqlite3.Error):
-                connection.close()
+    def read(
+        self, connection: sqlite3.Connection
+    ) -> tuple[Position, dict[bytes, KeptDocument]]:
+        """See `StateFile.read`."""
+        position = _position_in(connection.execute(_READ_POSITION).fetchone())
+        return position, dict(map(_document_in, connection.execute(_READ)))
 
-    def _load(self) -> tuple[Position, dict[bytes, KeptDocument]]:
-        create_private(self.path)
-        with ExitStack() as stack:
-            connection = stack.enter_context(closing(connect(self.path)))
-            self._check_version(connection)
-            for pragma in PRAGMAS:
-                connection.execute(f"PRAGMA {pragma}")
-            check_content(connection)
-            if not version_of(connection):
-                _create_tables(connection)
-            position = _position_in(connection.execute(_READ_POSITION).fetchone())
-            documents = dict(map(_document_in, connection.execute(_READ)))
-            self._connection = connection
-            stack.pop_all()
-        return position, documents
-
-    def _check_version(self, connection: sqlite3.Connection) -> None:
-        version = version_of(connection)
-        if version > VERSION:
-            raise KeptFileError(
-                f"{self.path}: written by a newer devlxd: its format is {version}, "
-                f"this one's {VERSION}"
-            )
-
-    def _rename(self, error: Exception) -> None:
-        """Rename a damaged file, and log that."""
-        renamed = rename_damaged(self.path)
+    def log_damage(self, reason: str, renamed: str) -> None:
+        """See `StateFile.log_damage`."""
         self._log.error(
             "{path} is damaged ({reason}); devlxd has renamed it to {renamed}, and "
             "keeps the documents of etcd in a new file",
             path=self.path,
-            reason=reason_of(error),
+            reason=reason,
             renamed=renamed,
         )
-
-    @contextmanager
-    def _converted_errors(self) -> Iterator[None]:
-        """Convert errors of the block to `KeptFileError`."""
-        try:
-            yield
-        except (OSError, sqlite3.Error, DamagedError, *CONTENT_ERRORS) as error:
-            raise KeptFileError(f"{self.path}: {reason_of(error)}") from error
-
-
-def _create_tables(connection: sqlite3.Connection) -> None:
-    if number_of(connection, "SELECT count(*) FROM sqlite_master"):
-        raise DamagedError("it was not written by devlxd")
-    connection.execute("BEGIN")
-    for statement in _SCHEMA:
-        connection.execute(statement)
-    connection.execute("COMMIT")
 
 
 def _row_of(key: bytes, document: KeptDocument) -> tuple[object, ...]:

@@ -9,8 +9,9 @@ from itertools import islice
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from devlxd.guest_states.ready_file import ReadyFile, ReadyFileError
+from devlxd.guest_states.ready_file import ReadyFile
 from devlxd.model import Init
+from devlxd.sqlite_files import StateFileError
 
 #: The delay of the retry after the file could not be written, in seconds.
 RETRY = 10.0
@@ -44,7 +45,7 @@ class ReadyRecords:
         """Open the file; return the records in it, none if it cannot be opened."""
         try:
             self._records = dict(self._file.open())
-        except ReadyFileError as error:
+        except StateFileError as error:
             self._failed(error)
         return dict(self._records)
 
@@ -82,7 +83,7 @@ class ReadyRecords:
             names = list(islice(self._unwritten, _MAX_WRITTEN))
             changed = {n: self._records[n] for n in names if n in self._records}
             self._file.write(changed, [n for n in names if n not in changed])
-        except ReadyFileError as error:
+        except StateFileError as error:
             self._failed(error)
             return
         if self._has_failed:
@@ -108,7 +109,7 @@ class ReadyRecords:
             if not in_both or written[name] != self._records[name]:
                 self._unwritten[name] = None
 
-    def _failed(self, error: ReadyFileError) -> None:
+    def _failed(self, error: StateFileError) -> None:
         self._file.close()
         if not self._has_failed:
             self._has_failed = True

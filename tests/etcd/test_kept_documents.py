@@ -13,8 +13,9 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from devlxd.etcd.kept_documents import DELAY, RETRY, KeptDocuments
-from devlxd.etcd.kept_file import KeptFile, KeptFileError
+from devlxd.etcd.kept_file import KeptFile
 from devlxd.etcd.kept_values import KeptDocument, Position
+from devlxd.sqlite_files import StateFileError
 from tests.etcd.test_kept_file import FIRST, POSITION, SECOND
 
 
@@ -122,7 +123,7 @@ class KeptDocumentsTests(SynchronousTestCase):
         """A failure is logged once, and what is missing is written later."""
 
         def refuse(*_: object) -> NoReturn:
-            raise KeptFileError("the disk is full")
+            raise StateFileError("the disk is full")
 
         patch = self.patch(self.file, "write", refuse)
         with capturedLogs() as events:
@@ -143,7 +144,7 @@ class KeptDocumentsTests(SynchronousTestCase):
         """A file that could not be written is not exact."""
 
         def refuse(*_: object) -> NoReturn:
-            raise KeptFileError("the disk is full")
+            raise StateFileError("the disk is full")
 
         self.patch(self.file, "write", refuse)
         self.kept.put(b"c1", FIRST)

@@ -11,8 +11,9 @@ from attrs import evolve
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from devlxd.etcd.kept_file import KeptFile, KeptFileError
+from devlxd.etcd.kept_file import KeptFile
 from devlxd.etcd.kept_values import KeptDocument, Position
+from devlxd.sqlite_files import StateFileError
 
 FIRST = KeptDocument(2, 3, "t:2", b"first")
 SECOND = KeptDocument(2, 4, "t:2", b"second")
@@ -75,14 +76,14 @@ class KeptFileTests(SynchronousTestCase):
         self.file.close()
         with contextlib.closing(sqlite3.connect(self.path)) as newer:
             newer.execute("PRAGMA user_version = 99")
-        self.assertRaises(KeptFileError, self.file.open)
-        self.assertRaises(KeptFileError, self.file.check)
+        self.assertRaises(StateFileError, self.file.open)
+        self.assertRaises(StateFileError, self.file.check)
         with contextlib.closing(sqlite3.connect(self.path)) as newer:
             newer.execute("PRAGMA user_version = 1")
 
     def test_locked(self) -> None:
         """Only one process uses the file."""
-        error = self.assertRaises(KeptFileError, KeptFile(str(self.path)).check)
+        error = self.assertRaises(StateFileError, KeptFile(str(self.path)).check)
         self.assertIn("locked", str(error))
         self.file.close()
         KeptFile(str(self.path)).check()
@@ -117,5 +118,5 @@ class KeptFileTests(SynchronousTestCase):
     def test_closed(self) -> None:
         """A file that is closed is not written."""
         self.file.close()
-        self.assertRaises(KeptFileError, self.file.write, {}, [], {}, None)
+        self.assertRaises(StateFileError, self.file.write, {}, [], {}, None)
         self.assertFalse(self.file.is_open)

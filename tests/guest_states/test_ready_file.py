@@ -10,7 +10,8 @@ from functools import partial
 
 from twisted.logger import capturedLogs, formatEvent
 
-from devlxd.guest_states.ready_file import ReadyFile, ReadyFileError
+from devlxd.guest_states.ready_file import ReadyFile
+from devlxd.sqlite_files import StateFileError
 from tests.guest_states.files import ONE, TWO, StatesFileTestCase
 
 
@@ -62,7 +63,7 @@ class ReadyFileTests(StatesFileTestCase):
         file = self.open_file()
         other = ReadyFile(str(self.path))
         for use in (other.check, other.open):
-            error = self.assertRaises(ReadyFileError, use)
+            error = self.assertRaises(StateFileError, use)
             self.assertIn(f"{self.path}: database is locked", str(error))
         file.close()
         other.check()
@@ -74,7 +75,7 @@ class ReadyFileTests(StatesFileTestCase):
         before = self.path.read_bytes()
         file = ReadyFile(str(self.path))
         for use in (file.check, file.open):
-            error = self.assertRaises(ReadyFileError, use)
+            error = self.assertRaises(StateFileError, use)
             self.assertIn("its format is 99, this one's 1", str(error))
         self.assertEqual(self.path.read_bytes(), before)
 
@@ -82,14 +83,14 @@ class ReadyFileTests(StatesFileTestCase):
         """Writing to a closed file fails; `check` is content with an unusable one."""
         file = ReadyFile(str(self.path.parent / "missing" / "states"))
         file.check()
-        self.assertRaises(ReadyFileError, file.open)
-        self.assertRaises(ReadyFileError, file.write, {}, [])
+        self.assertRaises(StateFileError, file.open)
+        self.assertRaises(StateFileError, file.write, {}, [])
 
     def test_all_or_nothing(self) -> None:
         """If one record of several cannot be written, none is."""
         file = self.open_file()
         huge = ONE.__class__(2**70, 1, "")
-        self.assertRaises(ReadyFileError, file.write, {"c1": ONE, "c2": huge}, [])
+        self.assertRaises(StateFileError, file.write, {"c1": ONE, "c2": huge}, [])
         self.assertEqual(self.reopen(file), {})
 
     def test_damaged(self) -> None:

@@ -7,9 +7,10 @@ from collections.abc import Collection, Mapping
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 
-from devlxd.guest_states.ready_file import ReadyFile, ReadyFileError
+from devlxd.guest_states.ready_file import ReadyFile
 from devlxd.guest_states.ready_records import RETRY, ReadyRecords
 from devlxd.model import Init
+from devlxd.sqlite_files import StateFileError
 from tests.guest_states.files import ONE, TWO, StatesFileTestCase
 
 
@@ -33,7 +34,7 @@ class FailingFile(ReadyFile):
     ) -> None:
         """See `ReadyFile.write`."""
         if self.is_full:
-            raise ReadyFileError(f"{self.path}: the disk is full")
+            raise StateFileError(f"{self.path}: the disk is full")
         super().write(changed, removed)
         self.writes.append(len(changed) + len(removed))
         self.is_full = len(self.writes) == self.space
