@@ -16,7 +16,7 @@ from tests.integration.etcd_client import (
     deleting,
     putting,
 )
-from tests.integration.etcd_writer import document
+from tests.integration.etcd_writer import document, in_thread
 
 #: How many containers one transaction changes, of the 128 that etcd permits.
 TOGETHER = 20
@@ -116,24 +116,12 @@ class Fleet:
 
         :param rate: how many changes a second there are, unless etcd is too slow.
         """
-        is_over = threading.Event()
-        errors: list[BaseException] = []
 
-        def go_on() -> None:
+        def go_on(is_over: threading.Event) -> None:
             at = time.monotonic()
-            try:
-                while not is_over.wait(max(0, at - time.monotonic())):
-                    self.change()
-                    at += TOGETHER / rate
-            except BaseException as error:  # raised in the test
-                errors.append(error)
+            while not is_over.wait(max(0, at - time.monotonic())):
+                self.change()
+                at += TOGETHER / rate
 
-        thread = threading.Thread(target=go_on)
-        thread.start()
-        try:
+        with in_thread(go_on):
             yield
-        finally:
-            is_over.set()
-            thread.join()
-        if errors:
-            raise errors[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from tests.integration.etcd_client import UNCERTAIN, EtcdClient, EtcdError
@@ -98,23 +98,37 @@ class CountingWriter:
 
         :param pace: the time between two changes, in seconds.
         """
-        is_over = threading.Event()
-        errors: list[BaseException] = []
 
-        def go_on() -> None:
-            try:
-                while not is_over.wait(pace):
-                    self.write()
+        def go_on(is_over: threading.Event) -> None:
+            while not is_over.wait(pace):
                 self.write()
-            except BaseException as error:  # raised in the test
-                errors.append(error)
+            self.write()
 
-        thread = threading.Thread(target=go_on)
-        thread.start()
-        try:
+        with in_thread(go_on):
             yield
-        finally:
-            is_over.set()
-            thread.join()
-        if errors:
-            raise errors[0]
+
+
+@contextmanager
+def in_thread(work: Callable[[threading.Event], None]) -> Iterator[None]:
+    """Do work in a thread meanwhile; raise its exception after the block.
+
+    :param work: ends soon after the event is set.
+    """
+    is_over = threading.Event()
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            work(is_over)
+        except BaseException as error:  # raised below
+            errors.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
+    if errors:
+        raise errors[0]
