@@ -7,14 +7,14 @@ from typing import Any, NoReturn, cast
 
 from attrs import field, frozen
 from treq.client import HTTPClient
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionDone, ConnectionLost
-from twisted.internet.interfaces import IConsumer
 from twisted.web.client import Agent, HTTPConnectionPool, ResponseNeverReceived
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IBodyProducer, IResponse
+from twisted.web.iweb import IAgent, IResponse
 from zope.interface import implementer
 
+from devlxd.client.plain_agent import BytesProducer
 from devlxd.etcd.bodies import whole_body
 from devlxd.etcd.endpoints import client_endpoint
 from devlxd.etcd.errors import (
@@ -59,29 +59,6 @@ _HAS_LEADER = b"Grpc-Metadata-hasleader", [b"true"]
 #: How long etcd itself may work on a request. A process that is stopped does not
 #: answer because of it.
 _GRPC_TIMEOUT = b"Grpc-Timeout", [b"2S"]
-
-
-@implementer(IBodyProducer)
-class _Body:
-    """The body of a request, which is written at once."""
-
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-        self.length = len(body)
-
-    def startProducing(self, consumer: IConsumer) -> Deferred[None]:
-        """See `IBodyProducer.startProducing`."""
-        consumer.write(self._body)
-        return succeed(None)
-
-    def pauseProducing(self) -> None:
-        """See `IBodyProducer.pauseProducing`."""
-
-    def resumeProducing(self) -> None:
-        """See `IPushProducer.resumeProducing`."""
-
-    def stopProducing(self) -> None:
-        """See `IBodyProducer.stopProducing`."""
 
 
 @frozen
@@ -241,7 +218,7 @@ class EtcdGateway:
         # HTTPClient stores cookies, so each request gets a new one.
         sending = HTTPClient(self._agent).post(
             f"{self._url}{path}",
-            data=cast(Any, _Body(body)),
+            data=cast(Any, BytesProducer(body)),
             headers=headers,
             allow_redirects=False,
             unbuffered=True,
